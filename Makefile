@@ -1,0 +1,95 @@
+# Every target is a line or two that you could type yourself. `make help` lists them.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+INPUT ?=
+SCALE ?=
+SPARK_MASTER ?=
+ARGS ?=
+LOCKS := requirements/setup.txt pyproject.toml
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# ---- use
+
+.PHONY: run
+run: setup ## Upscale photographs on a Spark cluster (INPUT=dir SCALE=2|3|4 SPARK_MASTER=url)
+	@.venv/bin/superres run $(if $(INPUT),--input "$(INPUT)") $(if $(SCALE),--scale $(SCALE)) $(if $(SPARK_MASTER),--master $(SPARK_MASTER)) $(ARGS)
+
+.PHONY: train
+train: setup-dev ## Train the network (ARGS="--scale 2 --data DIR")
+	@.venv/bin/superres train $(ARGS)
+
+.PHONY: benchmark
+benchmark: setup-dev ## Measure throughput against a plain loop and OpenCV (ARGS=…)
+	@.venv/bin/python benchmarks/throughput.py $(ARGS)
+
+.PHONY: doctor
+doctor: ## Tell what this machine has and lacks, with remedies
+	@python3 scripts/doctor.py $(ARGS)
+
+# ---- set up
+
+.PHONY: setup
+setup: .venv/.setup-run ## Make .venv with what `make run` needs
+.venv/.setup-run: requirements/run.txt $(LOCKS)
+	@echo "Setting up .venv (once, about a minute) …"
+	@scripts/setup.sh run
+
+.PHONY: setup-dev
+setup-dev: .venv/.setup-dev ## Make .venv with what development and tests need (torch: 5 GB)
+.venv/.setup-dev: requirements/dev.txt $(LOCKS)
+	@echo "Setting up .venv for development (once, a few minutes) …"
+	@scripts/setup.sh dev
+
+.PHONY: jars
+jars: jars/lib/.fetched ## Fetch Spark's S3 connector with Maven (only s3:// needs it)
+jars/lib/.fetched: jars/pom.xml
+	@scripts/jars.sh
+
+.PHONY: localstack-setup
+localstack-setup: localstack/.venv/.setup ## Make LocalStack's own environment (Python 3.13)
+localstack/.venv/.setup: localstack/requirements.txt | .venv/.setup-run
+	@localstack/setup.sh
+
+.PHONY: system-packages
+system-packages: ## Install the Debian packages that the tests need
+	@scripts/system-packages.sh
+
+.PHONY: lock
+lock: setup ## Resolve requirements/*.txt and localstack/requirements.txt anew
+	@scripts/lock.sh
+
+# ---- local cloud
+
+.PHONY: local-up
+local-up: localstack-setup ## Start LocalStack on 127.0.0.1 (LOCALSTACK_PORT, default 4566)
+	@localstack/up.sh
+
+.PHONY: local-down
+local-down: ## Stop LocalStack
+	@localstack/down.sh
+
+.PHONY: local-status
+local-status: ## Tell whether LocalStack runs, and where its log and data are
+	@localstack/status.sh || test $$? -eq 3
+
+# ---- check
+
+.PHONY: lint
+lint: setup-dev ## Check style, types and who imports whom
+	@scripts/lint.sh
+
+# Locally, tests whose tools are missing skip; with CI=true they fail.
+.PHONY: test
+test: lint ## Lint, then run all tests (ARGS="-k tiling")
+	@$(MAKE) --keep-going jars localstack-setup || test "$(CI)" != true
+	@.venv/bin/python -m pytest $(ARGS)
+
+.PHONY: clean
+clean: local-down ## Remove everything that make built
+	@rm -rf .venv .local localstack/.venv jars/lib build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis spark-warehouse

@@ -1,0 +1,205 @@
+"""Peak memory of the four jobs on one very large photograph, Python workers included.
+
+    .venv/bin/python benchmarks/memory.py
+
+Sends a 12,000 x 9,000 JPEG through split, inference, reconstruction and evaluation on a standalone
+cluster of one executor, and reads four times a second what the executor's JVM and all its Python
+workers hold together. benchmarks/README.md says what the columns mean.
+"""
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from threading import Event, Thread
+
+import click
+import psutil
+from pyspark.sql import SparkSession
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.cluster import layout_in, settings_in, spark_session
+from benchmarks.photographs import load_photographs, mosaic, write_jpeg
+from jobs.command import Run
+from jobs.intake import take_in
+from jobs.progress import watching
+from jobs.runner import FUSED, THREE_STEPS
+from jobs.standalone import EXECUTOR_MEMORY_MIB
+from superres.config import Processing
+from superres.records import Mode
+
+LARGE, SMALL = (12_000, 9_000), (3_000, 2_000)
+LIMIT_MIB = 4096.0
+_EVERY = 0.25  # seconds between samples
+_MIB = 2.0**20
+
+
+@dataclass
+class Peak:
+    """The most that the executor held at once during a job, in MiB.
+
+    ``jvm`` and ``python`` are its parts at the moment of the highest resident sum; ``shared_once`` is
+    the highest proportional set size, which counts pages that processes share once.
+    """
+
+    resident: float = 0.0
+    jvm: float = 0.0
+    python: float = 0.0
+    workers: int = 0
+    shared_once: float = 0.0
+    samples: int = 0
+    seconds: float = 0.0
+
+    def add(self, jvm: float, python: list[float], shared_once: float) -> None:
+        """Takes one sample into account."""
+        self.samples += 1
+        self.shared_once = max(self.shared_once, shared_once)
+        if jvm + sum(python) > self.resident:
+            self.resident = jvm + sum(python)
+            self.jvm, self.python, self.workers = jvm, sum(python), len(python)
+
+
+@dataclass
+class Sampler:
+    """Reads the memory of an executor and all processes below it while a job runs."""
+
+    executor: psutil.Process
+    peaks: dict[str, Peak] = field(default_factory=dict)
+
+    @contextmanager
+    def measuring(self, job: str) -> Iterator[None]:
+        """Samples until the block ends."""
+        peak = self.peaks.setdefault(job, Peak())
+        ended = Event()
+
+        def watch() -> None:
+            while not ended.wait(_EVERY):
+                peak.add(*self._sample())
+
+        thread = Thread(target=watch, name="sampler", daemon=True)
+        started = time.monotonic()
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            peak.seconds = time.monotonic() - started
+
+    def _sample(self) -> tuple[float, list[float], float]:
+        python: list[float] = []
+        jvm = self.executor.memory_full_info()
+        shared_once = jvm.pss / _MIB
+        for child in self.executor.children(recursive=True):
+            # A worker may end between the listing and the reading.
+            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                memory = child.memory_full_info()
+                python.append(memory.rss / _MIB)
+                shared_once += memory.pss / _MIB
+        return jvm.rss / _MIB, python, shared_once
+
+
+def find_executor(session: SparkSession) -> psutil.Process:
+    """The only executor of the cluster that this process started."""
+    session.range(1).count()  # the session answers before its executor has come
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if any("CoarseGrainedExecutorBackend" in word for word in child.cmdline()):
+                return child
+    raise click.ClickException("no executor below this process; is SPARK_MASTER set?")
+
+
+def make_photographs(folder: Path, count: int, size: tuple[int, int], factor: int) -> list[Path]:
+    """Writes mosaics of ``factor`` times the size as JPEG."""
+    photographs = load_photographs()
+    files = [folder / f"photo-{index}.jpg" for index in range(count)]
+    for index, file in enumerate(files):
+        write_jpeg(mosaic(photographs, size[0] * factor, size[1] * factor, seed=index), file)
+    return files
+
+
+def print_peaks(console: Console, peaks: dict[str, Peak], limit: float) -> None:
+    """The table of peaks and whether the limit holds."""
+    table = Table(title="Peak memory of the executor and its Python workers, MiB")
+    for heading in ("job", "seconds", "resident", "of it JVM", "of it Python", "workers", "PSS"):
+        table.add_column(heading, justify="left" if heading == "job" else "right")
+    for job, peak in peaks.items():
+        figures = (peak.seconds, peak.resident, peak.jvm, peak.python, peak.workers)
+        cells = [f"{figure:,.0f}" for figure in (*figures, peak.shared_once)]
+        table.add_row(job, *cells)
+    console.print(table)
+    job, peak = max(peaks.items(), key=lambda entry: entry[1].resident)
+    relation = "within" if peak.resident <= limit else "OVER"
+    console.print(
+        f"Peak {peak.resident:,.0f} MiB resident, in {job}: {relation} the {limit:,.0f} MiB "
+        "that an executor may take"
+    )
+
+
+@click.command()
+@click.option("--mode", type=click.Choice(["upscale", "evaluate"]), default="upscale")
+@click.option("--fused", is_flag=True, help="The fused job instead of the three.")
+@click.option("--small", is_flag=True, help="3,000 x 2,000 pixels, for a quick look.")
+@click.option("--images", default=1, show_default=True, help="As many at once as there are cores.")
+@click.option("--scale", default=2, show_default=True)
+@click.option("--patch-size", default=Processing().patch_size, show_default=True)
+@click.option("--cores", default=2, show_default=True, help="Tasks at once in the executor.")
+@click.option("--heap-mib", default=EXECUTOR_MEMORY_MIB, show_default=True, help="Of the JVM.")
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path), help="Write all figures here."
+)
+def main(
+    mode: Mode,
+    fused: bool,
+    small: bool,
+    images: int,
+    scale: int,
+    patch_size: int,
+    cores: int,
+    heap_mib: int,
+    json_file: Path | None,
+) -> None:
+    """Measures the peak memory of an executor, Python workers included, on large photographs.
+
+    In mode evaluate the original is as large as the result, and quality is measured in strips.
+    """
+    console = Console()
+    width, height = SMALL if small else LARGE
+    folder = Path(tempfile.mkdtemp(prefix="superres-memory-"))
+    try:
+        console.print(f"making {images} photograph(s) of {width:,} x {height:,}, mode {mode} …")
+        settings = settings_in(folder, Processing(patch_size=patch_size))
+        layout = layout_in(settings, scale)
+        factor = scale if mode == "evaluate" else 1
+        files = make_photographs(folder / "photographs", images, (width, height), factor)
+        for taken in take_in(files, mode, settings.processing, layout):
+            if taken.rejected:
+                raise click.ClickException(taken.rejected)
+        with spark_session(settings, folder, cores=cores, executor_memory_mib=heap_mib) as session:
+            sampler = Sampler(find_executor(session))
+            with watching(session.sparkContext, lambda _: None) as progress:
+                table: str | None = None
+                for name, job in (FUSED if fused else THREE_STEPS).items():
+                    with sampler.measuring(name):
+                        run = Run(session, settings, layout, progress, table=table)
+                        report = job(run)
+                    table = report.table
+                    peak = sampler.peaks[name]
+                    console.print(
+                        f"{name}: {peak.seconds:.0f} s, {peak.resident:,.0f} MiB, {report.counts}"
+                    )
+        print_peaks(console, sampler.peaks, LIMIT_MIB)
+        if json_file is not None:
+            peaks = {job: asdict(peak) for job, peak in sampler.peaks.items()}
+            json_file.write_text(json.dumps(peaks, indent=2) + "\n")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The Spark jobs: split, infer, reconstruct, evaluate, and what chains them on one machine."""

@@ -1,0 +1,54 @@
+"""Tables of a run, each written to a folder of its own, so that no run can harm another.
+
+``{folder}/attempt={moment}-{random}/`` is complete when Spark has put ``_SUCCESS`` there; readers
+take the newest complete one. A crashed attempt is never read, a second run at the same time writes
+beside the first, and nothing is ever overwritten.
+"""
+
+import uuid
+from datetime import UTC, datetime
+
+from pyspark.sql import DataFrame, SparkSession
+
+from jobs.session import spark_uri
+from superres import storage
+from superres.errors import StorageError
+
+# Parquet buffers by row count unless told otherwise; our rows weigh megabytes.
+_PARQUET = {
+    "compression": "uncompressed",  # decoded photographs hardly shrink
+    "parquet.enable.dictionary": "false",
+    "parquet.block.size": str(64 << 20),
+    "parquet.page.size.row.check.min": "1",
+    "parquet.page.size.row.check.max": "4",
+    "parquet.block.size.row.check.min": "1",
+    "parquet.block.size.row.check.max": "4",
+}
+
+
+def write_attempt(frame: DataFrame, folder: str) -> str:
+    """Writes a table as a new attempt and returns its URI."""
+    moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+    target = storage.join(folder, f"attempt={moment}-{uuid.uuid4().hex[:8]}")
+    frame.write.options(**_PARQUET).parquet(spark_uri(target))
+    return target
+
+
+def newest_attempt(folder: str, made_by: str) -> str:
+    """The newest complete attempt; raises ``StorageError`` naming the job that makes one."""
+    attempts = {
+        file.uri.rsplit("/", 1)[0]
+        for file in storage.list_files(folder, hidden=True)
+        if file.name == "_SUCCESS"
+    }
+    if not attempts:
+        raise StorageError(f"{folder}: no complete table there; run {made_by} for this run_id first")
+    return max(attempts)
+
+
+def read_whole_files(session: SparkSession, uri: str, *, split_at: int) -> DataFrame:
+    """Reads a table with one task for each file, or for each ``split_at`` bytes of a larger one."""
+    # Spark packs files into a task until it is full; an opening cost as high as that leaves one.
+    session.conf.set("spark.sql.files.maxPartitionBytes", split_at)
+    session.conf.set("spark.sql.files.openCostInBytes", split_at)
+    return session.read.parquet(spark_uri(uri))

@@ -1,0 +1,58 @@
+"""Second job: tiles to enlarged tiles, on CPU or GPU."""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+from pyspark import Broadcast
+
+from jobs.attempts import newest_attempt, read_whole_files, write_attempt
+from jobs.command import JobReport, Run, job_main
+from jobs.session import worker_device
+from jobs.stages import infer_tiles
+from jobs.tables import ENLARGED_TILES, batches_to_tiles, sql_schema, tiles_to_batches
+from superres.config import Processing
+from superres.engine import Engine, engine_in_this_process, fetch_weights
+from superres.weights import Weights
+
+# A larger part (one huge image, usually) is shared among tasks, by Parquet row groups.
+SPLIT_AT = 256 << 20
+
+
+def worker_engine(weights: Broadcast[Weights], processing: Processing) -> Engine:
+    """The network of the Python worker that asks, made once from the broadcast weights."""
+    device = worker_device(processing.device)
+    return engine_in_this_process(weights.value, device, half=processing.half_precision)
+
+
+def share_engine(run: Run) -> Broadcast[Weights]:
+    """Broadcasts the weights and, where a GPU is asked for, tries one task before all the others."""
+    processing = run.settings.processing
+    weights = fetch_weights(processing.checkpoint(run.layout.scale), run.layout.scale)
+    context = run.session.sparkContext
+    shared = context.broadcast(weights)
+    if processing.device == "cuda":
+        tried = context.parallelize([0], 1)
+        tried.foreach(lambda _: worker_engine(shared, processing) and None)
+    return shared
+
+
+def run_inference(run: Run) -> JobReport:
+    """Super-resolves the tiles of the newest complete split of this run."""
+    source = run.table or newest_attempt(run.layout.patches, "mass_split.py")
+    weights = share_engine(run)
+    processing, count = run.settings.processing, run.progress.patch.add
+    identity = (weights.value.scale, weights.value.digest)
+
+    def infer_task(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        engine = worker_engine(weights, processing)
+        return tiles_to_batches(infer_tiles(batches_to_tiles(batches), engine, count), identity)
+
+    tiles = read_whole_files(run.session, source, split_at=SPLIT_AT)
+    total = tiles.count()
+    run.progress.start("infer", total, "patches")
+    enlarged = tiles.mapInArrow(infer_task, sql_schema(ENLARGED_TILES))
+    return JobReport({"patches": total}, write_attempt(enlarged, run.layout.inference))
+
+
+if __name__ == "__main__":
+    job_main("batch_inference", run_inference)

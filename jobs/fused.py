@@ -1,0 +1,50 @@
+"""Split, inference and reconstruction in one stage, with nothing written in between.
+
+The quickest way where nobody needs to look between the steps. Same functions, same pixels, same
+records as the three jobs; an image stays in one task, so one huge image uses one core.
+"""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from jobs.attempts import write_attempt
+from jobs.batch_inference import share_engine, worker_engine
+from jobs.command import JobReport, Run, job_main
+from jobs.mass_split import deal_to_tasks
+from jobs.selection import pending_images
+from jobs.stages import infer_tiles, reconstruct_images, split_images
+from jobs.tables import IMAGES, FinishedImage, images_to_batches, sql_schema
+
+# Nothing is written between, so tasks can be small and the last wave short.
+TASK_BYTES = 32 << 20
+
+
+def run_fused(run: Run) -> JobReport:
+    """Super-resolves the run's pending images from file to file."""
+    images = pending_images(run.layout, redo=run.redo)
+    numbers, groups = deal_to_tasks(run.session, images, TASK_BYTES)
+    shared = run.session.sparkContext.broadcast(groups)
+    weights = share_engine(run)
+    processing, layout = run.settings.processing, run.layout
+    count_image, count_patch = run.progress.image.add, run.progress.patch.add
+
+    def fused_task(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        engine = worker_engine(weights, processing)
+
+        def finish() -> Iterator[FinishedImage]:
+            for batch in batches:
+                for number in batch.column("id").to_pylist():
+                    tiles = split_images(iter(shared.value[number]), processing, layout, count_image)
+                    enlarged = infer_tiles(tiles, engine, count_patch)
+                    yield from reconstruct_images(enlarged, engine.scale, engine.digest, layout)
+
+        return images_to_batches(finish())
+
+    run.progress.start("split, infer and reconstruct", len(images), "images")
+    finished = numbers.mapInArrow(fused_task, sql_schema(IMAGES))
+    return JobReport({"images": len(images)}, write_attempt(finished, layout.reconstructed))
+
+
+if __name__ == "__main__":
+    job_main("fused", run_fused)

@@ -1,0 +1,77 @@
+"""Third job: enlarged tiles to PNG images."""
+
+import itertools
+from collections.abc import Iterator
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, functions
+
+from jobs.attempts import newest_attempt, read_whole_files, write_attempt
+from jobs.command import JobReport, Run, job_main
+from jobs.stages import reconstruct_images
+from jobs.tables import (
+    IMAGES,
+    FinishedImage,
+    Timed,
+    batches_to_tiles,
+    images_to_batches,
+    sql_schema,
+)
+from superres.layout import Layout
+
+_NEVER = 1 << 50  # bytes: no file is split
+
+
+def run_reconstruct(run: Run) -> JobReport:
+    """Puts together the images of the newest complete inference of this run.
+
+    An image lies whole and in order in one part, but for one that was so large that several tasks
+    inferred it. Only such images are brought together by a shuffle.
+    """
+    source = run.table or newest_attempt(run.layout.inference, "batch_inference.py")
+    tiles = read_whole_files(run.session, source, split_at=_NEVER)
+    # Spark's default of 200 shuffle tasks is for tables, not for a handful of names.
+    parallelism = run.session.sparkContext.defaultParallelism
+    run.session.conf.set("spark.sql.shuffle.partitions", parallelism)
+    places = tiles.select("image_id", functions.input_file_name().alias("file")).distinct()
+    files_of = places.groupBy("image_id").count().collect()
+    scattered = [row["image_id"] for row in files_of if row["count"] > 1]
+    frames = [tiles]
+    if scattered:
+        frames = [
+            tiles.where(~tiles["image_id"].isin(scattered)),
+            _gathered(tiles.where(tiles["image_id"].isin(scattered)), len(scattered)),
+        ]
+    run.progress.start("reconstruct", len(files_of), "images")
+    count, layout = run.progress.image.add, run.layout
+
+    def reconstruct_task(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        def finish() -> Iterator[FinishedImage]:
+            for image in _reconstruct(batches, layout):
+                count(1)
+                yield image
+
+        return images_to_batches(finish())
+
+    finished = [frame.mapInArrow(reconstruct_task, sql_schema(IMAGES)) for frame in frames]
+    images = finished[0].union(finished[1]) if scattered else finished[0]
+    counts = {"images": len(files_of), "scattered_images": len(scattered)}
+    return JobReport(counts, write_attempt(images, layout.reconstructed))
+
+
+def _gathered(tiles: DataFrame, images: int) -> DataFrame:
+    return tiles.repartition(images, "image_id").sortWithinPartitions("image_id", "row", "column")
+
+
+def _reconstruct(batches: Iterator[pa.RecordBatch], layout: Layout) -> Iterator[FinishedImage]:
+    """Reads scale and model, the same for a whole table, from its first row."""
+    first = next(batches, None)
+    if first is None:
+        return iter(())
+    scale, digest = first.column("scale")[0].as_py(), first.column("model_digest")[0].as_py()
+    tiles: Iterator[Timed] = batches_to_tiles(itertools.chain([first], batches))
+    return reconstruct_images(tiles, scale, digest, layout)
+
+
+if __name__ == "__main__":
+    job_main("mass_reconstruct", run_reconstruct)

@@ -1,0 +1,69 @@
+"""The jobs one after the other in one Spark session: what `superres run` does on one machine."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from pyspark.sql import SparkSession
+
+from jobs.batch_inference import run_inference
+from jobs.command import Job, Run
+from jobs.evaluate import run_evaluate
+from jobs.fused import run_fused
+from jobs.mass_reconstruct import run_reconstruct
+from jobs.mass_split import run_split
+from jobs.progress import Show, watching
+from superres import storage
+from superres.config import Settings
+from superres.layout import Layout
+from superres.records import RunManifest
+
+THREE_STEPS: dict[str, Job] = {
+    "split": run_split,
+    "infer": run_inference,
+    "reconstruct": run_reconstruct,
+    "evaluate": run_evaluate,
+}
+FUSED: dict[str, Job] = {"fused": run_fused, "evaluate": run_evaluate}
+
+
+def run_jobs(
+    session: SparkSession,
+    settings: Settings,
+    layout: Layout,
+    *,
+    fused: bool = False,
+    redo: bool = False,
+    show: Show = lambda _: None,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> RunManifest:
+    """Runs the jobs on the layout's pending images and writes the run's manifest.
+
+    The tables between the jobs are deleted at the end; a run that fails leaves them to look at.
+    """
+    seconds: dict[str, float] = {}
+    counts: dict[str, int] = {}
+    tables: list[str] = []
+    table: str | None = None
+    with watching(session.sparkContext, show) as progress:
+        for stage, job in (FUSED if fused else THREE_STEPS).items():
+            started = time.monotonic()
+            report = job(Run(session, settings, layout, progress, redo, table))
+            table = report.table
+            tables += [table] if table else []
+            progress.report()
+            seconds[stage] = round(time.monotonic() - started, 3)
+            counts |= {f"{stage}_{name}": count for name, count in report.counts.items()}
+    manifest = RunManifest(
+        run_id=layout.run_id,
+        scale=layout.scale,
+        ingest_date=layout.ingest_date,
+        counts=counts,
+        rejected=[file.stem for file in storage.list_files(layout.rejections)],
+        seconds=seconds,
+        finished_at=now(),
+    )
+    storage.write_bytes(layout.manifest, manifest.to_json().encode())
+    for written in tables:
+        storage.delete_tree(written)
+    return manifest

@@ -1,0 +1,66 @@
+"""Which images a run takes, and how they are dealt out to Spark's tasks."""
+
+import heapq
+from dataclasses import dataclass
+
+from superres import storage
+from superres.layout import Layout
+
+# Decoded bytes per encoded byte, roughly: what a folder listing can tell before any header is read.
+_EXPANSION = {"png": 2, "bmp": 1, "tif": 2, "tiff": 2, "gif": 8}
+_EXPANSION_OF_PHOTOGRAPHS = 10  # JPEG and WebP
+
+
+@dataclass(frozen=True)
+class SourceImage:
+    """A low-resolution image to process: its identifier (the file's stem), URI and encoded size."""
+
+    image_id: str
+    uri: str
+    size: int
+
+    @property
+    def decoded_size(self) -> int:
+        """About how many bytes its planes take."""
+        suffix = self.uri.rsplit(".", 1)[-1].lower()
+        return self.size * _EXPANSION.get(suffix, _EXPANSION_OF_PHOTOGRAPHS)
+
+
+def pending_images(layout: Layout, *, redo: bool = False) -> list[SourceImage]:
+    """The run's images that have neither an evaluation nor a rejection; with ``redo`` all of them."""
+    images = [
+        SourceImage(file.stem, file.uri, file.size)
+        for file in storage.list_files(layout.low_resolution)
+        if not file.name.endswith(".json")
+    ]
+    if redo:
+        return images
+    finished = {
+        file.stem
+        for folder in (layout.evaluations, layout.rejections)
+        for file in storage.list_files(folder)
+    }
+    return [image for image in images if image.image_id not in finished]
+
+
+def deal(
+    images: list[SourceImage], tasks_at_once: int, bytes_per_task: int
+) -> list[list[SourceImage]]:
+    """Deals images into groups of like size, one for each task.
+
+    There are enough groups that each decodes to about ``bytes_per_task`` or less, and, images
+    permitting, a multiple of ``tasks_at_once``, so that no core idles in the last wave.
+    """
+    if not images:
+        return []
+    total = sum(image.decoded_size for image in images)
+    waves = -(-total // (bytes_per_task * tasks_at_once))
+    count = min(len(images), max(1, waves) * tasks_at_once)
+    groups: list[list[SourceImage]] = [[] for _ in range(count)]
+    loads = [(0, index) for index in range(count)]
+    for image in sorted(images, key=lambda image: image.decoded_size, reverse=True):
+        load, index = heapq.heappop(loads)
+        groups[index].append(image)
+        heapq.heappush(loads, (load + max(1, image.decoded_size), index))
+    return groups
+

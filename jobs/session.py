@@ -1,0 +1,119 @@
+"""The Spark session that every job runs in, and how its failures are told.
+
+On EMR almost everything comes from the cluster; elsewhere the same code runs on ``local[*]`` or a
+standalone master with S3A jars from Maven Central (``make jars``).
+"""
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pyspark import SparkConf
+from pyspark.sql import SparkSession
+
+from superres.config import Settings
+from superres.errors import PrerequisiteError
+
+# Rows are images or tiles of megabytes, where Spark and Parquet expect rows of bytes.
+_LARGE_ROWS = {
+    # Default 4,096 rows: the vectorised reader would hold gigabytes.
+    "spark.sql.parquet.columnarReaderBatchSize": "8",
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "64",
+    "spark.sql.execution.arrow.maxBytesPerBatch": str(16 << 20),
+    "spark.sql.parquet.filterPushdown": "false",
+    # Tables are written once and read once by ourselves: planning aids cost more than they give.
+    "spark.sql.adaptive.enabled": "false",
+}
+
+
+def get_session(
+    name: str, settings: Settings, extra: Mapping[str, str] | None = None
+) -> SparkSession:
+    """The running session, or a new one; ``extra`` configuration wins over ours.
+
+    The master comes from ``extra``, spark-submit, or the environment's ``SPARK_MASTER``, in this
+    order; without any, all cores of this machine. Raises ``PrerequisiteError`` when a directory is
+    on S3 and Spark has no S3 connector.
+    """
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    configured = SparkConf()  # holds what spark-submit was given
+    for key, value in (_LARGE_ROWS | _s3_conf(settings) | dict(extra or {})).items():
+        configured.set(key, value)
+    if not configured.contains("spark.master"):
+        configured.setMaster(os.environ.get("SPARK_MASTER", "local[*]"))
+    session = SparkSession.builder.appName(name).config(conf=configured).getOrCreate()
+    session.sparkContext.setLogLevel("ERROR")
+    return session
+
+
+def jars_folder() -> Path:
+    """Where `make jars` puts the S3A connector."""
+    return Path(os.environ.get("SUPERRES_S3A_JARS", "jars/lib")).resolve()
+
+
+def uses_s3(settings: Settings) -> bool:
+    """Whether any configured directory is on S3."""
+    return any(value.startswith("s3://") for value in settings.dataset.model_dump().values())
+
+
+def _s3_conf(settings: Settings) -> dict[str, str]:
+    if not uses_s3(settings) or "EMR_STEP_ID" in os.environ:
+        return {}
+    jars = jars_folder()
+    if not any(jars.glob("hadoop-aws-*.jar")):
+        raise PrerequisiteError(f"{jars}: no S3 connector for Spark there; run `make jars`")
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION", "us-east-1")
+    conf = {
+        "spark.driver.extraClassPath": f"{jars}/*",
+        "spark.executor.extraClassPath": f"{jars}/*",
+        "spark.hadoop.fs.s3a.endpoint.region": region,
+    }
+    if endpoint:
+        conf |= {
+            "spark.hadoop.fs.s3a.endpoint": endpoint,
+            "spark.hadoop.fs.s3a.path.style.access": "true",
+        }
+    return conf
+
+
+def spark_uri(uri: str) -> str:
+    """The URI as Spark reads it: S3A is the connector here and on EMR alike."""
+    return uri.replace("s3://", "s3a://", 1) if uri.startswith("s3://") else str(Path(uri).resolve())
+
+
+def one_line_reason(error: BaseException) -> str:
+    """The sentence in a Spark failure that a person can act on.
+
+    A Python worker's exception arrives as a traceback inside a Java exception; one of our own
+    errors has its message at the end of it.
+    """
+    text = str(error)
+    ours = re.findall(r"superres\.errors\.\w+: (.+)", text)
+    if ours:
+        return str(ours[-1]).strip()
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    told = [line for line in lines if re.match(r"(Caused by: )?[\w.]*(Error|Exception)\b", line)]
+    return (told or lines or [type(error).__name__])[-1]
+
+
+def worker_device(device: str) -> str:
+    """The device of the Python worker that asks: the GPU that Spark assigned to its task.
+
+    Raises ``PrerequisiteError`` when a GPU is wanted and Spark assigned none.
+    """
+    if device == "cpu":
+        return device
+    from pyspark import TaskContext
+
+    context: Any = TaskContext.get()
+    resources = context.resources() if context is not None else {}
+    if "gpu" not in resources:
+        raise PrerequisiteError(
+            "processing.device is cuda, but Spark assigned no GPU to the task; submit with "
+            "--conf spark.task.resource.gpu.amount and spark.executor.resource.gpu.amount"
+        )
+    return f"cuda:{resources['gpu'].addresses[0]}"

@@ -1,0 +1,144 @@
+"""The work of each job, without Spark: functions from one iterator to another.
+
+split: images to tiles. infer: tiles to enlarged tiles. reconstruct: enlarged tiles to finished
+images. Three Spark jobs chain them with tables between; ``fused`` chains them in one process with
+nothing written in between. Either way the same functions make the same pixels.
+"""
+
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+
+from jobs.selection import SourceImage
+from jobs.tables import FinishedImage, Timed
+from superres import storage
+from superres.config import Processing
+from superres.engine import Engine
+from superres.errors import ImageRejectedError
+from superres.images import DecodedImage, decode
+from superres.layout import Layout
+from superres.png import encode_png
+from superres.records import ImageReference, RejectedImage, Stage
+from superres.tiling import Tile, split, strips
+from superres.upscaling import enlarge_tiles, enlarged_info
+
+Count = Callable[[int], None]
+
+
+def ignore_count(_: int) -> None:
+    """A counter for those who do not count."""
+
+
+def split_images(
+    images: Iterable[SourceImage],
+    processing: Processing,
+    layout: Layout,
+    count_image: Count = ignore_count,
+) -> Iterator[Timed]:
+    """Decodes each image and cuts it into tiles, row by row.
+
+    An image that cannot be decoded gives no tile at all: its rejection is written and the others
+    go on. An image is decoded whole before its first tile leaves, so damage is found in time.
+    """
+    for image in images:
+        started = time.perf_counter()
+        try:
+            decoded = _decode(image, processing)
+            planes = decoded.planes()
+        except ImageRejectedError as error:
+            reject(image.image_id, image.uri, "split", str(error), layout)
+            count_image(1)
+            continue
+        grid_tiles = list(split(image.image_id, decoded.info, planes, processing.patch_size))
+        share = (time.perf_counter() - started) / len(grid_tiles)
+        count_image(1)
+        for tile in grid_tiles:
+            yield Timed(tile, share)
+
+
+def _decode(image: SourceImage, processing: Processing) -> DecodedImage:
+    limits = processing.limits
+    if image.size > limits.max_bytes:  # known from the listing: do not even fetch it
+        raise ImageRejectedError(
+            f"{image.size / 2**20:.0f} MiB, over the limit of {processing.max_megabytes:g}; "
+            "raise processing.max_megabytes or send a smaller file"
+        )
+    return decode(storage.read_bytes(image.uri), limits, grayscale=processing.grayscale)
+
+
+def infer_tiles(
+    tiles: Iterable[Timed], engine: Engine, count_tile: Count = ignore_count
+) -> Iterator[Timed]:
+    """Super-resolves tiles in order; adds the seconds that each took."""
+    seconds: dict[tuple[str, int, int], float] = {}
+
+    def plain() -> Iterator[Tile]:
+        for timed in tiles:
+            tile = timed.tile
+            seconds[tile.image_id, tile.row, tile.column] = timed.seconds
+            yield tile
+
+    started = time.perf_counter()
+    for tile in enlarge_tiles(plain(), engine):
+        spent = time.perf_counter() - started
+        count_tile(1)
+        yield Timed(tile, seconds.pop((tile.image_id, tile.row, tile.column)) + spent)
+        started = time.perf_counter()
+
+
+def reconstruct_images(
+    tiles: Iterable[Timed], scale: int, model_digest: str, layout: Layout
+) -> Iterator[FinishedImage]:
+    """Puts images together and writes their PNG files, a row of tiles at a time.
+
+    The tiles of an image follow one another, sorted by row and column. Raises
+    ``IncompleteImageError`` when one is missing; then nothing appears at the image's place.
+    """
+    for image_id, group in itertools.groupby(tiles, key=lambda timed: timed.tile.image_id):
+        started = time.perf_counter()
+        first = next(group)
+        info = enlarged_info(first.tile.info, scale)
+        spent = 0.0
+        patches = 0
+
+        def counted(group: Iterator[Timed] = itertools.chain([first], group)) -> Iterator[Tile]:
+            nonlocal spent, patches
+            for timed in group:
+                spent += timed.seconds
+                patches += 1
+                yield timed.tile
+
+        uri = layout.result(image_id)
+        with storage.staged(uri) as path:
+            encode_png(strips(counted()), info, path)
+        spent += time.perf_counter() - started
+        yield FinishedImage(
+            image_id, uri, info.width, info.height, patches, spent, model_digest
+        )
+
+
+def reject(image_id: str, source: str, stage: Stage, reason: str, layout: Layout) -> None:
+    """Writes the record that an image was rejected."""
+    record = RejectedImage(
+        image_id=image_id,
+        source=_source_of(image_id, layout) or source,
+        stage=stage,
+        reason=reason,
+        rejected_at=datetime.now(UTC),
+        run_id=layout.run_id,
+    )
+    storage.write_bytes(layout.rejection(image_id), record.to_json().encode())
+
+
+def reference_of(image_id: str, layout: Layout) -> ImageReference | None:
+    """The reference that was stored beside a low-resolution image, if there is one."""
+    uri = storage.join(layout.low_resolution, f"{image_id}.json")
+    if not storage.exists(uri):
+        return None
+    return ImageReference.model_validate_json(storage.read_bytes(uri))
+
+
+def _source_of(image_id: str, layout: Layout) -> str | None:
+    reference = reference_of(image_id, layout)
+    return reference.source if reference else None

@@ -1,0 +1,133 @@
+"""A standalone Spark master and worker on this machine, for as long as they are needed.
+
+The pip package of Spark carries no start scripts, so the two Java classes are started directly.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyspark
+
+from superres.errors import PrerequisiteError
+
+_READY_WITHIN = 90.0  # seconds; about 15 on two idle cores
+_HOST = "127.0.0.1"
+EXECUTOR_MEMORY_MIB = 1536  # the heap alone; Python workers come on top
+# Short jobs on one machine: the first compiler and the plain collector start quickest.
+_QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the worker offers to executors."""
+
+    cores: int
+    memory_mib: int
+    gpu_discovery_script: Path | None = None
+
+
+def local_conf(master: str, executor_memory_mib: int = EXECUTOR_MEMORY_MIB) -> dict[str, str]:
+    """Spark configuration for a session on this machine, for `jobs.session.get_session`."""
+    return {
+        "spark.master": master,
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.driver.extraJavaOptions": _QUICK_JAVA,
+        "spark.executor.extraJavaOptions": _QUICK_JAVA,
+        "spark.executor.memory": f"{executor_memory_mib}m",
+        "spark.log.level": "ERROR",
+    }
+
+
+@contextmanager
+def standalone_cluster(resources: Resources, folder: Path) -> Iterator[str]:
+    """Starts a master and a worker and gives the master's URL; ends both when the block ends.
+
+    Logs and work lie in ``folder``. Raises ``PrerequisiteError`` when they do not come up.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    master_port, page_port, worker_page_port = _free_ports(3)
+    url = f"spark://{_HOST}:{master_port}"
+    environment = os.environ | {"SPARK_LOCAL_IP": _HOST, "SPARK_LOG_DIR": str(folder)}
+    gpu = _gpu_options(resources)
+    environment["SPARK_WORKER_OPTS"] = " ".join(f"-D{key}={value}" for key, value in gpu.items())
+    processes: list[subprocess.Popen[bytes]] = []
+    try:
+        master = ["master.Master", "--port", str(master_port), "--webui-port", str(page_port)]
+        processes.append(_start([*master, "--host", _HOST], folder / "master.log", environment))
+        worker = ["worker.Worker", url, "--host", _HOST, "--webui-port", str(worker_page_port)]
+        worker += ["--cores", str(resources.cores), "--memory", f"{resources.memory_mib}m"]
+        worker += ["--work-dir", str(folder / "work")]
+        processes.append(_start(worker, folder / "worker.log", environment))
+        _await_worker(page_port, processes, folder)
+        yield url
+    finally:
+        for process in reversed(processes):
+            _end(process)
+
+
+def _gpu_options(resources: Resources) -> dict[str, str]:
+    if resources.gpu_discovery_script is None:
+        return {}
+    return {
+        "spark.worker.resource.gpu.amount": "1",
+        "spark.worker.resource.gpu.discoveryScript": str(resources.gpu_discovery_script),
+    }
+
+
+def _start(arguments: list[str], log: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    home = Path(pyspark.__file__).parent
+    command = [str(home / "bin" / "spark-class"), f"org.apache.spark.deploy.{arguments[0]}"]
+    # A group of its own, so that Ctrl-C reaches us first and we end it in order.
+    with log.open("wb") as stream:
+        return subprocess.Popen(
+            [*command, *arguments[1:]],
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            env=environment | {"SPARK_HOME": str(home), "SPARK_DAEMON_MEMORY": "512m"},
+            start_new_session=True,
+        )
+
+
+def _await_worker(page_port: int, processes: list[subprocess.Popen[bytes]], folder: Path) -> None:
+    deadline = time.monotonic() + _READY_WITHIN
+    while time.monotonic() < deadline:
+        if any(process.poll() is not None for process in processes):
+            break
+        with suppress(OSError, ValueError):
+            with urllib.request.urlopen(f"http://{_HOST}:{page_port}/json/", timeout=2) as page:
+                if json.load(page)["aliveworkers"] >= 1:
+                    return
+        time.sleep(0.2)
+    raise PrerequisiteError(
+        f"Spark's master or worker did not come up; see {folder}/master.log and worker.log, "
+        "and `make doctor` for Java, memory and ports"
+    )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for opened in sockets:
+            opened.bind((_HOST, 0))
+        return [int(opened.getsockname()[1]) for opened in sockets]
+    finally:
+        for opened in sockets:
+            opened.close()

@@ -1,0 +1,157 @@
+"""The tables that pass between the jobs, as Arrow batches: tiles, enlarged tiles, finished images.
+
+A row of a table of tiles is one tile: where it stands, what image it is part of, and its decoded
+planes as the bytes of a (C, h, w) array at the image's own depth, little-endian.
+"""
+
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from superres.images import ImageInfo
+from superres.tiling import Tile
+
+# About what one Arrow batch carries: small enough that a worker computes while the next one comes.
+BATCH_BYTES = 16 << 20
+
+TILES = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("width", pa.int32(), nullable=False),
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("channels", pa.int32(), nullable=False),
+        pa.field("bit_depth", pa.int32(), nullable=False),
+        pa.field("patch_size", pa.int32(), nullable=False),
+        pa.field("row", pa.int32(), nullable=False),
+        pa.field("column", pa.int32(), nullable=False),
+        pa.field("plane_height", pa.int32(), nullable=False),
+        pa.field("plane_width", pa.int32(), nullable=False),
+        pa.field("seconds", pa.float64(), nullable=False),
+        pa.field("planes", pa.binary(), nullable=False),
+    ]
+)
+ENLARGED_TILES = TILES.append(pa.field("scale", pa.int32(), nullable=False)).append(
+    pa.field("model_digest", pa.string(), nullable=False)
+)
+IMAGES = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("uri", pa.string(), nullable=False),
+        pa.field("width", pa.int32(), nullable=False),
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("patches", pa.int32(), nullable=False),
+        pa.field("seconds", pa.float64(), nullable=False),
+        pa.field("model_digest", pa.string(), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A tile and the seconds spent on it so far."""
+
+    tile: Tile
+    seconds: float
+
+
+@dataclass(frozen=True)
+class FinishedImage:
+    """An image put together: its result, size in pixels, tiles, seconds spent, and the model."""
+
+    image_id: str
+    uri: str
+    width: int
+    height: int
+    patches: int
+    seconds: float
+    model_digest: str
+
+
+def sql_schema(schema: pa.Schema) -> str:
+    """The schema as Spark writes it in DDL."""
+    names = {pa.string(): "string", pa.int32(): "int", pa.float64(): "double", pa.binary(): "binary"}
+    return ", ".join(f"`{field.name}` {names[field.type]} NOT NULL" for field in schema)
+
+
+def tiles_to_batches(
+    tiles: Iterable[Timed], enlarged: tuple[int, str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Packs tiles into batches of about ``BATCH_BYTES``; ``enlarged`` is their scale and model."""
+    waiting: list[Timed] = []
+    size = 0
+    for timed in tiles:
+        if waiting and size + timed.tile.planes.nbytes > BATCH_BYTES:
+            yield _tile_batch(waiting, enlarged)
+            waiting, size = [], 0
+        waiting.append(timed)
+        size += timed.tile.planes.nbytes
+    if waiting:
+        yield _tile_batch(waiting, enlarged)
+
+
+def _tile_batch(timed: list[Timed], enlarged: tuple[int, str] | None) -> pa.RecordBatch:
+    tiles = [entry.tile for entry in timed]
+    columns: dict[str, list[object]] = {
+        "image_id": [tile.image_id for tile in tiles],
+        "width": [tile.info.width for tile in tiles],
+        "height": [tile.info.height for tile in tiles],
+        "channels": [tile.info.channels for tile in tiles],
+        "bit_depth": [tile.info.bit_depth for tile in tiles],
+        "patch_size": [tile.patch_size for tile in tiles],
+        "row": [tile.row for tile in tiles],
+        "column": [tile.column for tile in tiles],
+        "plane_height": [tile.planes.shape[1] for tile in tiles],
+        "plane_width": [tile.planes.shape[2] for tile in tiles],
+        "seconds": [entry.seconds for entry in timed],
+        "planes": [_little_endian(tile) for tile in tiles],
+    }
+    if enlarged is None:
+        return pa.RecordBatch.from_pydict(columns, TILES)
+    scale, digest = enlarged
+    columns |= {"scale": [scale] * len(tiles), "model_digest": [digest] * len(tiles)}
+    return pa.RecordBatch.from_pydict(columns, ENLARGED_TILES)
+
+
+def _little_endian(tile: Tile) -> bytes:
+    planes = tile.planes
+    return (planes if sys.byteorder == "little" else planes.byteswap()).tobytes()
+
+
+def batches_to_tiles(batches: Iterable[pa.RecordBatch]) -> Iterator[Timed]:
+    """Unpacks a table of tiles; the planes are views into the batch."""
+    for batch in batches:
+        names = [field.name for field in TILES if field.name != "planes"]
+        columns = [batch.column(name).to_pylist() for name in names]
+        planes = batch.column("planes")
+        for index, values in enumerate(zip(*columns, strict=True)):
+            row = dict(zip(names, values, strict=True))
+            info = ImageInfo(row["width"], row["height"], row["channels"], row["bit_depth"])
+            kind = info.dtype.newbyteorder("<")
+            flat = np.frombuffer(planes[index].as_buffer(), kind)
+            shape = (info.channels, row["plane_height"], row["plane_width"])
+            tile = Tile(
+                row["image_id"],
+                info,
+                row["patch_size"],
+                row["row"],
+                row["column"],
+                flat.reshape(shape),
+            )
+            yield Timed(tile, row["seconds"])
+
+
+def images_to_batches(images: Iterable[FinishedImage]) -> Iterator[pa.RecordBatch]:
+    """One batch for each finished image: they are few, and progress is seen at once."""
+    for image in images:
+        columns = {name: [getattr(image, name)] for name in IMAGES.names}
+        yield pa.RecordBatch.from_pydict(columns, IMAGES)
+
+
+def batches_to_images(batches: Iterable[pa.RecordBatch]) -> Iterator[FinishedImage]:
+    """Unpacks a table of finished images."""
+    for batch in batches:
+        for row in batch.to_pylist():
+            yield FinishedImage(**row)

@@ -1,0 +1,36 @@
+# shellcheck shell=bash disable=SC2034 # the scripts that source this use its variables
+# What up.sh, down.sh and status.sh share. Sourced, never run.
+#   LOCALSTACK_PORT    port on 127.0.0.1 (4566)
+#   LOCALSTACK_FOLDER  pid file, log and data (.local/localstack); one folder for each instance,
+#                      since LocalStack empties its data folder when it starts
+#   LOCALSTACK_STOP_SECONDS  patience of down.sh before it kills (10)
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+port=${LOCALSTACK_PORT:-4566}
+folder=${LOCALSTACK_FOLDER:-$here/../.local/localstack}
+mkdir -p "$folder"
+folder=$(cd "$folder" && pwd)
+python=$here/.venv/bin/python
+pid_file=$folder/pid
+log=$folder/localstack.log
+data=$folder/data
+
+# Prints the pid of the instance that up.sh started here; fails when it is gone. A pid file may
+# outlive a reboot and the number belong to someone else by then, so the command line must fit.
+running_pid() {
+  local pid command
+  [[ -s $pid_file ]] && pid=$(<"$pid_file") && kill -0 "$pid" 2>/dev/null || return 1
+  if [[ -r /proc/$pid/cmdline ]]; then
+    command=$(tr '\0' ' ' <"/proc/$pid/cmdline")
+  else
+    command=$(ps -p "$pid" -o command=)
+  fi
+  [[ $command == *localstack.runtime.main* ]] && echo "$pid"
+}
+
+report() { # PID
+  echo "LocalStack runs (pid $1)"
+  echo "  endpoint  http://127.0.0.1:$(<"$folder/port")"
+  echo "  log       $log"
+  echo "  data      $data (gone after a restart)"
+}

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Stops the LocalStack that up.sh started; does nothing when none runs.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+if ! pid=$(running_pid); then
+  rm -f "$pid_file"
+  echo "LocalStack does not run"
+  exit 0
+fi
+kill -TERM "$pid"
+# LocalStack often hangs on SIGTERM; nothing of it outlives a restart anyway.
+wait_gone() { # SECONDS
+  for _ in $(seq "$(($1 * 10))"); do
+    running_pid >/dev/null || return 0
+    sleep 0.1
+  done
+  return 1
+}
+if ! wait_gone "${LOCALSTACK_STOP_SECONDS:-10}"; then
+  kill -KILL "$pid"
+  wait_gone 10 || { echo "local-down: process $pid does not end" >&2; exit 1; }
+fi
+rm -f "$pid_file"
+echo "LocalStack stopped (pid $pid)"

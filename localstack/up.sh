@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Starts LocalStack in host mode (no Docker) on 127.0.0.1 and waits until it answers.
+# Calling it again while it runs only reports.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+if pid=$(running_pid); then
+  report "$pid"
+  exit 0
+fi
+[[ -x $python ]] || { echo "local-up: LocalStack is not installed; run: make localstack-setup" >&2; exit 1; }
+if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+  echo "local-up: port $port on 127.0.0.1 is taken by another process; stop that one or choose another: LOCALSTACK_PORT=4567 make local-up" >&2
+  exit 1
+fi
+
+mkdir -p "$data"
+echo "$port" >"$folder/port"
+# hypercorn: the default server listens on all interfaces whatever GATEWAY_LISTEN says.
+# DNS_ADDRESS=0: no name server on port 53. A user's own profile or endpoint must not lead
+# LocalStack's inner clients astray.
+env -u AWS_PROFILE -u AWS_ENDPOINT_URL \
+  GATEWAY_LISTEN="127.0.0.1:$port" GATEWAY_SERVER=hypercorn FILESYSTEM_ROOT="$data" \
+  EAGER_SERVICE_LOADING=0 SKIP_SSL_CERT_DOWNLOAD=1 DISABLE_EVENTS=1 OVERRIDE_IN_DOCKER=0 DNS_ADDRESS=0 \
+  nohup "$python" -P -m localstack.runtime.main >"$log" 2>&1 </dev/null &
+pid=$!
+echo "$pid" >"$pid_file"
+
+if "$python" "$here/wait_ready.py" "http://127.0.0.1:$port/_localstack/health" "$pid" "${LOCALSTACK_TIMEOUT:-120}"; then
+  report "$pid"
+else
+  echo "local-up: LocalStack did not come up; the end of $log:" >&2
+  tail -n 15 "$log" >&2
+  "$here/down.sh" >/dev/null
+  exit 1
+fi

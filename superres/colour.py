@@ -1,0 +1,51 @@
+"""Luma and colour differences of ITU-R BT.601.
+
+FSRCNN works on luma alone. In BT.601 each of R, G and B is luma plus a colour difference, so an
+image is enlarged as: luma by the network, the differences R - Y and B - Y bicubically, and then
+added again. This equals converting to Y, Cb, Cr and back (Cb and Cr are these differences, scaled),
+with fewer operations on the large planes.
+
+Two ranges of luma occur: full range, [0, 1], inside the arithmetic; and the studio range that
+papers measure in and the network is trained on, [16, 235] of 255 (MATLAB's ``rgb2ycbcr``).
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatPlane = NDArray[np.float32]
+Planes = NDArray[np.uint8] | NDArray[np.uint16]
+
+KR, KG, KB = (np.float32(0.299), np.float32(0.587), np.float32(0.114))
+STUDIO_BLACK = np.float32(16 / 255)
+STUDIO_RANGE = np.float32(219 / 255)
+
+
+def to_unit(plane: Planes) -> FloatPlane:
+    """Integer samples of 8 or 16 bits to float32 on [0, 1]."""
+    return plane * np.float32(1 / np.iinfo(plane.dtype).max)
+
+
+def full_luma(red: FloatPlane, green: FloatPlane, blue: FloatPlane) -> FloatPlane:
+    """Full-range luma of planes on one range, and on that range: KR R + KG G + KB B.
+
+    Written with differences, so that R = G = B gives exactly their value and grey stays grey.
+    """
+    luma: FloatPlane = green + KR * (red - green) + KB * (blue - green)
+    return luma
+
+
+def studio(luma: FloatPlane) -> FloatPlane:
+    """Full-range luma on [0, 1] to the studio range [16/255, 235/255]."""
+    return luma * STUDIO_RANGE + STUDIO_BLACK
+
+
+def protocol_luma(planes: Planes) -> FloatPlane:
+    """(C, h, w) integers, grey or RGB with or without alpha, to the luma that papers measure.
+
+    Float32 on [16, 235] for colour; a grey image is measured as it is, on [0, 255], as in the
+    literature (its figures for Set14, which has grey images, depend on it).
+    """
+    if planes.shape[0] <= 2:
+        return to_unit(planes[0]) * np.float32(255)
+    luma = full_luma(to_unit(planes[0]), to_unit(planes[1]), to_unit(planes[2]))
+    return studio(luma) * np.float32(255)

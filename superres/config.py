@@ -1,0 +1,157 @@
+"""Configuration: ``config.yaml`` checked against a schema, then overridden from the environment.
+
+``SUPERRES_<SECTION>__<KEY>`` overrides a key, as in ``SUPERRES_PROCESSING__UPSCALE_FACTOR=4``. A
+wrong key or value stops with its path, the value and what is allowed. Secrets have no place here.
+"""
+
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from superres import storage
+from superres.errors import ConfigError
+from superres.images import Limits
+from superres.weights import default_model_path
+
+PREFIX = "SUPERRES_"
+_UNKNOWN = ("extra_forbidden", "invalid_key")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _checked_location(value: str) -> str:
+    scheme, separator, rest = value.partition("://")
+    if not value.strip() or (separator and (scheme != "s3" or not rest.strip("/"))):
+        raise ValueError("expected a local path or s3://bucket/prefix")
+    return value
+
+
+# A mistyped scheme (s3a://, S3://) would otherwise become a local folder of that name.
+Location = Annotated[str, AfterValidator(_checked_location)]
+
+
+class Dataset(_Section):
+    """Where images lie: local folders or ``s3://`` URIs."""
+
+    high_resolution_dir: Location = "data/high_resolution"
+    low_resolution_dir: Location = "data/low_resolution"
+    patches_dir: Location = "data/work"
+    inference_result_dir: Location = "data/work"
+    reconstructed_images_dir: Location = "data/results"
+
+
+class Processing(_Section):
+    """How images are super-resolved.
+
+    ``patch_size`` is the side of a tile in low-resolution pixels, without its halo.
+    ``model_path`` None means the weights that come with the package.
+    """
+
+    upscale_factor: Literal[2, 3, 4] = 2
+    patch_size: int = Field(default=512, ge=16, le=4096)
+    model_path: Location | None = None
+    grayscale: bool = False
+    device: Literal["cpu", "cuda"] = "cpu"
+    half_precision: bool = False
+    max_megapixels: float = Field(default=200.0, gt=0)
+    max_megabytes: float = Field(default=512.0, gt=0)
+
+    @property
+    def limits(self) -> Limits:
+        """What an input image may weigh and measure before it is decoded."""
+        return Limits(int(self.max_megabytes * 2**20), int(self.max_megapixels * 1e6))
+
+    def checkpoint(self, scale: int) -> str:
+        """The checkpoint to use for a scale: a local path or an ``s3://`` URI."""
+        return self.model_path or str(default_model_path(scale))
+
+
+class Settings(_Section):
+    """The whole configuration."""
+
+    dataset: Dataset = Dataset()
+    processing: Processing = Processing()
+
+
+def load_settings(uri: str | None, environment: Mapping[str, str] = os.environ) -> Settings:
+    """Reads a YAML file (local or S3; None: all defaults) and applies the environment.
+
+    Raises ``ConfigError`` with one line that names the key, the value and what is allowed.
+    """
+    content: Any = None
+    if uri is not None:
+        if not storage.is_s3(uri) and not Path(uri).is_file():
+            raise ConfigError(f"{uri}: no such configuration file; give --config a YAML file")
+        content = _parsed(storage.read_bytes(uri), uri)
+    origin = uri or "configuration"
+    if content is None:  # no file, or one of comments alone
+        content = {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{origin}: holds no mapping; expected sections such as 'processing:'")
+    overrides = {
+        name: _parsed(text, name)
+        for name, text in sorted(environment.items())
+        if name.startswith(PREFIX) and "__" in name
+    }
+    return validated(_merged(content, overrides), origin, overrides)
+
+
+def validated(content: Mapping[str, Any], origin: str, overrides: Collection[str] = ()) -> Settings:
+    """Checks a mapping of sections; raises ``ConfigError`` naming ``origin`` and every wrong key.
+
+    ``overrides`` names the environment variables that were merged in, to be named as well.
+    """
+    try:
+        return Settings.model_validate(content)
+    except ValidationError as error:
+        faults = "; ".join(_describe(dict(fault), overrides) for fault in error.errors())
+        raise ConfigError(f"{origin}: {faults}") from None
+
+
+def _describe(fault: dict[str, Any], overrides: Collection[str]) -> str:
+    path = ".".join(str(part) for part in fault["loc"])
+    variable = PREFIX + path.replace(".", "__").upper()
+    source = "".join(
+        f" (from {name})"
+        for name in overrides
+        if name == variable or (fault["type"] in _UNKNOWN and name.startswith(f"{variable}__"))
+    )
+    section: Any = Settings
+    if fault["type"] in _UNKNOWN:
+        for part in fault["loc"][:-1]:
+            section = section.model_fields[part].annotation
+        return f"unknown key {path!r}{source}; allowed here: {', '.join(section.model_fields)}"
+    if fault["type"] in ("model_type", "dict_type"):
+        section = Settings.model_fields[fault["loc"][0]].annotation
+        allowed = f"expected a section with keys among {', '.join(section.model_fields)}"
+    else:
+        allowed = fault["msg"].removeprefix("Value error, ")
+        allowed = allowed[0].lower() + allowed[1:]
+    return f"{path}{source}: {allowed}, got {fault['input']!r}"
+
+
+def _parsed(text: str | bytes, origin: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: an impossible date, for one
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{origin}: not valid YAML ({reason}); see config.yaml's form") from error
+
+
+def _merged(content: dict[Any, Any], overrides: Mapping[str, Any]) -> dict[Any, Any]:
+    """The file's sections with ``SUPERRES_<SECTION>__<KEY>`` values put over them."""
+    merged = {
+        section: dict(keys) if isinstance(keys, dict) else keys for section, keys in content.items()
+    }
+    for name, value in overrides.items():
+        section, _, key = name.removeprefix(PREFIX).lower().partition("__")
+        keys = merged.setdefault(section, {})
+        if isinstance(keys, dict):
+            keys[key] = value
+    return merged

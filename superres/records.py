@@ -1,0 +1,146 @@
+"""The records that pass between the parts, each with a JSON form.
+
+Readers accept every version that was ever written (a file of each stays in the tests) and ignore
+fields they do not know, so that a writer may be newer than its reader. Identifiers, modes and the
+storage keys built from them are defined here once.
+"""
+
+import hashlib
+from datetime import UTC, date, datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, StringConstraints, ValidationError
+
+from superres.errors import RecordError
+
+Mode = Literal["evaluate", "upscale"]
+Scale = Literal[2, 3, 4]
+Stage = Literal["ingest", "split", "infer", "reconstruct", "evaluate"]
+ImageId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    version: Literal[1] = 1
+
+    def to_json(self) -> str:
+        """The record as one line of JSON."""
+        return self.model_dump_json()
+
+    @classmethod
+    def from_json(cls, text: str | bytes, origin: str = "") -> Self:
+        """Reads any version of the record from JSON.
+
+        Raises ``RecordError`` with one line that names ``origin`` (where the text came from), the
+        kind of record, and every field that is wrong.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            faults = "; ".join(_describe(dict(fault)) for fault in error.errors())
+            place = f"{origin}: " if origin else ""
+            raise RecordError(f"{place}not a readable {cls.__name__} record: {faults}") from None
+
+
+def _describe(fault: dict[str, Any]) -> str:
+    path = ".".join(map(str, fault["loc"]))
+    if fault["loc"][-1:] == ("version",):
+        return f"version {fault['input']!r} is unknown here (1 is known); upgrade superres"
+    reason = " ".join(fault["msg"].split())
+    return f"{path}: {reason}" if path else reason
+
+
+class Attribution(_Record):
+    """Who made the photograph, and where to find it."""
+
+    author: str
+    url: str | None = None
+
+
+class ImageReference(_Record):
+    """A photograph to fetch: the message on ``images-topic``."""
+
+    image_id: ImageId
+    url: str
+    source: str
+    mode: Mode
+    scale: Scale
+    requested_at: AwareDatetime
+    attribution: Attribution | None = None
+    content_type: str | None = None
+
+    @property
+    def ingest_date(self) -> date:
+        """UTC date of the request: never the consumer's clock."""
+        return ingest_date_of(self.requested_at)
+
+
+class RejectedImage(_Record):
+    """An image that could not or must not be processed, and why."""
+
+    image_id: ImageId
+    source: str
+    stage: Stage
+    reason: str
+    rejected_at: AwareDatetime
+    run_id: str | None = None
+
+
+class StoredImage(_Record):
+    """Where an image lies and how large it is, in pixels."""
+
+    uri: str
+    width: int
+    height: int
+
+
+class Metrics(_Record):
+    """PSNR in dB (None: equal to the original, so infinite) and SSIM of one image."""
+
+    psnr: float | None
+    ssim: float
+
+
+class Evaluation(_Record):
+    """An image that is finished; written last. Metrics are absent where there is no original."""
+
+    image_id: ImageId
+    run_id: str
+    mode: Mode
+    scale: Scale
+    ingest_date: date
+    source: str
+    attribution: Attribution | None = None
+    low_resolution: StoredImage
+    result: StoredImage
+    original: StoredImage | None = None
+    protocol: str | None = None
+    ours: Metrics | None = None
+    bicubic: Metrics | None = None
+    seconds: float
+    model_digest: str
+    finished_at: AwareDatetime
+
+
+class RunManifest(_Record):
+    """What a run did: counts of images, those rejected, and seconds by stage."""
+
+    run_id: str
+    scale: Scale
+    ingest_date: date
+    counts: dict[str, int]
+    rejected: list[str]
+    seconds: dict[str, float]
+    finished_at: AwareDatetime
+
+
+def image_id_of(mode: Mode, scale: int, canonical_reference: str) -> str:
+    """32 hex digits that name an image by what was asked for, so that a redelivery overwrites."""
+    text = f"{mode}\n{scale}\n{canonical_reference}"
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def ingest_date_of(moment: datetime) -> date:
+    """The UTC date of an aware moment."""
+    return moment.astimezone(UTC).date()

@@ -1,0 +1,212 @@
+"""Files that lie in a local folder or in S3, addressed by a path or an ``s3://bucket/key`` URI.
+
+Every write is atomic: a reader sees the whole object or none. The S3 client is made on first use,
+so that work on local folders never imports boto3; credentials, region and endpoint come from the
+environment, as for every AWS client.
+"""
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from superres.errors import StorageError
+
+S3 = "s3://"
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """One file: its URI and its size in bytes."""
+
+    uri: str
+    size: int
+
+    @property
+    def name(self) -> str:
+        """The last part of the URI."""
+        return self.uri.rsplit("/", 1)[-1]
+
+    @property
+    def stem(self) -> str:
+        """The name without its last suffix."""
+        return self.name.rsplit(".", 1)[0]
+
+
+def join(base: str, *parts: str) -> str:
+    """Appends path parts to a local path or an S3 URI."""
+    return "/".join([base.rstrip("/"), *parts])
+
+
+def is_s3(uri: str) -> bool:
+    """Whether the URI names an object or prefix in S3."""
+    return uri.startswith(S3)
+
+
+def absolute(uri: str) -> str:
+    """The same place for a process with another working directory, as Spark's executors are."""
+    return uri if is_s3(uri) else str(Path(uri).absolute())
+
+
+def read_bytes(uri: str) -> bytes:
+    """The whole content; raises ``StorageError`` when it cannot be read."""
+    with _named_errors(uri, "read"):
+        if is_s3(uri):
+            bucket, key = _bucket_and_key(uri)
+            return bytes(_s3().get_object(Bucket=bucket, Key=key)["Body"].read())
+        return Path(uri).read_bytes()
+
+
+def write_bytes(uri: str, content: bytes) -> None:
+    """Creates or replaces an object, atomically."""
+    with _named_errors(uri, "write"):
+        if is_s3(uri):
+            bucket, key = _bucket_and_key(uri)
+            _s3().put_object(Bucket=bucket, Key=key, Body=content)
+            return
+        with staged(uri) as path:
+            path.write_bytes(content)
+
+
+def exists(uri: str) -> bool:
+    """Whether there is an object of exactly this URI."""
+    with _named_errors(uri, "look up"):
+        if not is_s3(uri):
+            return Path(uri).is_file()
+        bucket, key = _bucket_and_key(uri)
+        # A listing tells absence from refusal, which HeadObject's bare 403 and 404 do not.
+        found = _s3().list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)
+        return any(entry["Key"] == key for entry in found.get("Contents", []))
+
+
+def list_files(prefix: str, *, hidden: bool = False) -> list[StoredFile]:
+    """All files below a folder or S3 prefix, by name; empty when there is none.
+
+    Hidden and half-written files (a name or folder beginning with ``.`` or ``_``) are left out, as
+    Spark does, unless ``hidden`` asks for them.
+    """
+    with _named_errors(prefix, "list"):
+        found = _list_s3(prefix) if is_s3(prefix) else _list_local(prefix)
+        base = (prefix if is_s3(prefix) else str(Path(prefix))).rstrip("/") + "/"
+        files = [file for file in found if hidden or not _is_hidden(file.uri.removeprefix(base))]
+    return sorted(files, key=lambda file: file.uri)
+
+
+def delete_tree(prefix: str) -> None:
+    """Deletes a folder or everything under an S3 prefix; nothing there is no error."""
+    with _named_errors(prefix, "delete"):
+        if not is_s3(prefix):
+            # Two that delete at once each find files gone that they had listed.
+            while Path(prefix).exists():
+                with suppress(FileNotFoundError):
+                    shutil.rmtree(prefix)
+            return
+        bucket, key = _bucket_and_folder(prefix)
+        for page in _s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key):
+            keys = [{"Key": entry["Key"]} for entry in page.get("Contents", [])]
+            if keys:
+                _s3().delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+
+
+@contextmanager
+def local_copy(uri: str) -> Iterator[Path]:
+    """A local path with the content: the file itself, or a temporary download from S3."""
+    if not is_s3(uri):
+        if not Path(uri).is_file():
+            raise StorageError(f"{uri}: no such file")
+        yield Path(uri)
+        return
+    with tempfile.TemporaryDirectory(prefix="superres-") as folder:
+        path = Path(folder) / "object"
+        with _named_errors(uri, "read"):
+            bucket, key = _bucket_and_key(uri)
+            _s3().download_file(bucket, key, str(path))
+        yield path
+
+
+@contextmanager
+def staged(uri: str) -> Iterator[Path]:
+    """A path to write to; what was written appears at ``uri`` only when the block ends well."""
+    if is_s3(uri):
+        with tempfile.TemporaryDirectory(prefix="superres-") as folder:
+            path = Path(folder) / "object"
+            yield path
+            with _named_errors(uri, "write"):
+                bucket, key = _bucket_and_key(uri)
+                _s3().upload_file(str(path), bucket, key)
+        return
+    target = Path(uri)
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    with _named_errors(uri, "write"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield temporary
+        with _named_errors(uri, "write"):
+            temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _list_local(prefix: str) -> Iterator[StoredFile]:
+    for folder, _, names in os.walk(prefix, onerror=_raise_unless_gone):
+        for name in names:
+            path = Path(folder) / name
+            with suppress(FileNotFoundError):  # another process may just have renamed it
+                yield StoredFile(str(path), path.stat().st_size)
+
+
+def _raise_unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
+def _list_s3(prefix: str) -> Iterator[StoredFile]:
+    bucket, key = _bucket_and_folder(prefix)
+    for page in _s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key):
+        for entry in page.get("Contents", []):
+            yield StoredFile(f"{S3}{bucket}/{entry['Key']}", entry["Size"])
+
+
+def _is_hidden(relative: str) -> bool:
+    return any(part.startswith((".", "_")) for part in relative.split("/"))
+
+
+def _bucket_and_key(uri: str) -> tuple[str, str]:
+    bucket, _, key = uri.removeprefix(S3).partition("/")
+    if not bucket:
+        raise StorageError(f"{uri}: names no bucket; write s3://bucket/key")
+    return bucket, key
+
+
+def _bucket_and_folder(prefix: str) -> tuple[str, str]:
+    bucket, key = _bucket_and_key(prefix)
+    key = key.rstrip("/")
+    return bucket, f"{key}/" if key else ""
+
+
+@cache
+def _s3() -> Any:
+    import boto3
+
+    return boto3.client("s3")
+
+
+@contextmanager
+def _named_errors(uri: str, action: str) -> Iterator[None]:
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        raise StorageError(f"{uri}: cannot {action}: {error.strerror or error}") from error
+    except Exception as error:
+        if type(error).__module__.split(".")[0] not in ("botocore", "boto3", "s3transfer"):
+            raise
+        reason = " ".join(str(error).split())
+        raise StorageError(f"{uri}: cannot {action}: {reason}") from error

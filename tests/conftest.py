@@ -1,0 +1,67 @@
+"""Fixtures that several test modules share."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from superres.config import Settings, validated
+from superres.layout import Layout, layout_of
+from tests.tools import require
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+pytest_plugins = ["tests.cloud"]
+
+INGEST_DATE = date(2026, 1, 31)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Settings and layout of a run in a folder of its own."""
+
+    settings: Settings
+    layout: Layout
+
+
+def make_place(base: str, scale: int = 2, **processing: object) -> Place:
+    """Everything under ``base``, small tiles, run ``2026-01-31-x{scale}``."""
+    dataset = {
+        "high_resolution_dir": f"{base}/high",
+        "low_resolution_dir": f"{base}/low",
+        "patches_dir": f"{base}/work",
+        "inference_result_dir": f"{base}/work",
+        "reconstructed_images_dir": f"{base}/results",
+    }
+    options = {"patch_size": 32, "upscale_factor": scale} | processing
+    settings = validated({"dataset": dataset, "processing": options}, "test")
+    return Place(settings, layout_of(settings.dataset, f"{INGEST_DATE.isoformat()}-x{scale}"))
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return make_place(str(tmp_path))
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[SparkSession]":
+    """One local session for all tests; a task that fails is not tried again, so it is seen."""
+    require("java", "make system-packages")
+    os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
+    from jobs.session import get_session
+
+    conf = {
+        "spark.master": "local[2, 1]",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+        "spark.local.dir": str(tmp_path_factory.mktemp("spark")),
+    }
+    session = get_session("tests", Settings(), conf)
+    yield session
+    session.stop()

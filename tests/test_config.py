@@ -1,0 +1,272 @@
+"""Configuration: defaults, the environment, and one line for every mistake."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from superres.config import Settings, load_settings, validated
+from superres.errors import ConfigError, StorageError
+from superres.images import Limits
+from superres.weights import SCALES
+
+STABLE = settings(derandomize=True, deadline=None, max_examples=40)
+ROOT = Path(__file__).parents[1]
+
+
+def load(tmp_path: Path, text: str | bytes, **environment: str) -> Settings:
+    path = tmp_path / "config.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return load_settings(str(path), environment)
+
+
+def reason(tmp_path: Path, text: str | bytes, **environment: str) -> str:
+    """The one line with which a configuration is refused."""
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text, **environment)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+# ---- what is right
+
+
+def test_the_file_at_the_root_tells_the_defaults():
+    path = ROOT / "config.yaml"
+    assert load_settings(str(path), {}) == Settings()
+    written = yaml.safe_load(path.read_text())
+    assert written == Settings().model_dump(), "every key, none forgotten, none changed"
+
+
+@pytest.mark.parametrize("text", ["", "# only a comment\n", "---\n", "{}", "processing: {}"])
+def test_what_is_not_said_is_as_by_default(text, tmp_path):
+    assert load(tmp_path, text) == Settings()
+    assert load_settings(None, {}) == Settings()
+
+
+def test_keys_of_the_file_count(tmp_path):
+    told = load(tmp_path, "processing: {upscale_factor: 4}\ndataset: {patches_dir: 's3://b/p'}")
+    assert told.processing.upscale_factor == 4
+    assert told.dataset.patches_dir == "s3://b/p"
+    assert told.dataset.low_resolution_dir == Settings().dataset.low_resolution_dir
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "value"),
+    [
+        ("PROCESSING__UPSCALE_FACTOR", "3", 3),
+        ("PROCESSING__PATCH_SIZE", "64", 64),
+        ("PROCESSING__GRAYSCALE", "true", True),
+        ("PROCESSING__MAX_MEGAPIXELS", "0.5", 0.5),
+        ("PROCESSING__DEVICE", "cuda", "cuda"),
+        ("PROCESSING__MODEL_PATH", "s3://models/fsrcnn.pth.tar", "s3://models/fsrcnn.pth.tar"),
+        ("PROCESSING__MODEL_PATH", "null", None),
+        ("DATASET__LOW_RESOLUTION_DIR", "/data/raw images", "/data/raw images"),
+    ],
+)
+def test_the_environment_goes_before_the_file(variable, text, value, tmp_path):
+    file = "processing: {upscale_factor: 2, patch_size: 128, model_path: x.pth}"
+    section, key = variable.lower().split("__")
+    told = load(tmp_path, file, **{f"SUPERRES_{variable}": text})
+    assert getattr(getattr(told, section), key) == value
+    assert getattr(getattr(load_settings(None, {f"SUPERRES_{variable}": text}), section), key) == (
+        value
+    )
+
+
+def test_other_variables_are_left_alone():
+    environment = {"SUPERRES_DATASETS": "x", "PATH": "/bin", "OTHER_PROCESSING__DEVICE": "cuda"}
+    assert load_settings(None, environment) == Settings()
+
+
+def test_the_process_environment_is_read(monkeypatch):
+    monkeypatch.setenv("SUPERRES_PROCESSING__UPSCALE_FACTOR", "4")
+    from os import environ
+
+    assert load_settings(None, environ).processing.upscale_factor == 4
+    assert load_settings(None).processing.upscale_factor == 4
+
+
+def test_limits_are_in_pixels_and_bytes(tmp_path):
+    told = load(tmp_path, "processing: {max_megapixels: 1.5, max_megabytes: 2}")
+    assert told.processing.limits == Limits(max_bytes=2 * 2**20, max_pixels=1_500_000)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_the_shipped_checkpoint_is_the_default(scale, tmp_path):
+    assert Path(Settings().processing.checkpoint(scale)).is_file()
+    told = load(tmp_path, "processing: {model_path: my.pth}")
+    assert told.processing.checkpoint(scale) == "my.pth"
+
+
+def test_settings_do_not_change():
+    with pytest.raises(ValidationError):
+        Settings().processing.patch_size = 3
+
+
+# ---- what is wrong: path, value, what is allowed
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("processing: {upscale_factor: 5}", ["processing.upscale_factor", "5", "2, 3 or 4"]),
+        ("processing: {upscale_factor: '2'}", ["processing.upscale_factor", "'2'", "2, 3 or 4"]),
+        ("processing: {patch_size: 8}", ["processing.patch_size", "8", "equal to 16"]),
+        ("processing: {patch_size: 5000}", ["processing.patch_size", "5000", "equal to 4096"]),
+        ("processing: {patch_size: 64.5}", ["processing.patch_size", "64.5", "integer"]),
+        ("processing: {patch_size: [64]}", ["processing.patch_size", "[64]", "integer"]),
+        ("processing: {patch_size:}", ["processing.patch_size", "None", "integer"]),
+        ("processing: {grayscale: perhaps}", ["processing.grayscale", "perhaps", "boolean"]),
+        ("processing: {device: gpu}", ["processing.device", "'gpu'", "'cpu' or 'cuda'"]),
+        ("processing: {device: {a: [1]}}", ["processing.device", "{'a': [1]}", "'cpu' or 'cuda'"]),
+        ("processing: {max_megapixels: 0}", ["processing.max_megapixels", "0", "greater than 0"]),
+        ("processing: {max_megapixels: .inf}", ["processing.max_megapixels", "inf", "finite"]),
+        ("processing: {max_megabytes: .nan}", ["processing.max_megabytes", "nan", "finite"]),
+        ("dataset: {patches_dir: 3}", ["dataset.patches_dir", "3", "string"]),
+        ("dataset: {patches_dir: ''}", ["dataset.patches_dir", "''", "local path or s3://"]),
+        ("dataset: {patches_dir: 's3://'}", ["dataset.patches_dir", "'s3://'", "s3://bucket"]),
+        ("dataset: {patches_dir: 's3a://b/p'}", ["dataset.patches_dir", "'s3a://b/p'", "or s3://"]),
+        ("dataset: {patches_dir: 'hdfs://n/p'}", ["dataset.patches_dir", "'hdfs://n/p'"]),
+        ("processing: {model_path: 'https://h/p'}", ["processing.model_path", "'https://h/p'"]),
+        ('processing: {device: "a\\nb"}', ["processing.device", "'a\\nb'"]),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(text, parts, tmp_path):
+    message = reason(tmp_path, text)
+    assert message.startswith(f"{tmp_path / 'config.yaml'}: ")
+    for part in parts:
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "allowed"),
+    [
+        ("proccessing: {}", "'proccessing'", "dataset, processing"),
+        ("processing: {scale: 2}", "'processing.scale'", "upscale_factor, patch_size"),
+        ("dataset: {input: x}", "'dataset.input'", "low_resolution_dir, patches_dir"),
+        ("7: x", "'7'", "dataset, processing"),
+        ("processing: {7: x}", "'processing.7'", "upscale_factor"),
+        ("a: &a [*a]", "'a'", "dataset, processing"),
+    ],
+)
+def test_an_unknown_key_is_named_with_those_there_are(text, key, allowed, tmp_path):
+    message = reason(tmp_path, text)
+    assert f"unknown key {key}" in message
+    assert allowed in message
+
+
+@pytest.mark.parametrize("value", ["3", "", "[1, 2]", "text", "true", "2026-01-31"])
+@pytest.mark.parametrize("section", ["processing", "dataset"])
+def test_a_section_that_is_no_mapping_is_named(section, value, tmp_path):
+    message = reason(tmp_path, f"{section}: {value}")
+    assert f"{section}: expected a section with keys among" in message
+    assert message.endswith(f"got {yaml.safe_load(value)!r}" if value else "got None")
+
+
+def test_every_mistake_is_told_at_once(tmp_path):
+    message = reason(tmp_path, "processing: {patch_size: 1, x: 2}\ndataset: 3")
+    for part in ("processing.patch_size", "'processing.x'", "dataset: expected"):
+        assert part in message
+
+
+@pytest.mark.parametrize("text", ["[]", "0", "false", "''", "words", "- processing"])
+def test_a_file_without_sections_is_refused(text, tmp_path):
+    assert "holds no mapping" in reason(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: b: c",
+        "processing: [",
+        "\tprocessing: 1",
+        "!!python/object/apply:os.mkdir [executed]",
+        "? [a]\n: b",
+        "x: 2026-13-45",
+        b"\x80\x00",
+        b"\xff\xfe\x00a\xd8",
+        "x: *nowhere",
+    ],
+    ids=repr,
+)
+def test_what_is_no_yaml_is_refused(text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    message = reason(tmp_path, text)
+    assert "not valid YAML" in message
+    assert message.startswith(str(tmp_path / "config.yaml"))
+    assert not (tmp_path / "executed").exists()
+
+
+def test_an_absent_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"no such configuration file; give --config"):
+        load_settings(str(tmp_path / "none.yaml"), {})
+    with pytest.raises(ConfigError, match="no such configuration file"):
+        load_settings(str(tmp_path), {})
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "told"),
+    [
+        ("SUPERRES_PROCESSING__UPSCALE_FACTOR", "four", "processing.upscale_factor"),
+        ("SUPERRES_PROCESSING__DEVICE", "", "processing.device"),
+        ("SUPERRES_PROCESSING__SCALE", "2", "unknown key 'processing.scale'"),
+        ("SUPERRES_KAFCA__TOPIC", "x", "unknown key 'kafca'"),
+        ("SUPERRES_DATASET__A__B", "x", "unknown key 'dataset.a__b'"),
+        ("SUPERRES_PROCESSING__DEVICE", "[", "not valid YAML"),
+    ],
+)
+def test_a_mistake_in_the_environment_names_the_variable(variable, text, told, tmp_path):
+    message = reason(tmp_path, "processing: {patch_size: 64}", **{variable: text})
+    assert variable in message
+    assert told in message
+
+
+def test_the_environment_is_not_blamed_for_the_file(tmp_path):
+    environment = {"SUPERRES_PROCESSING__PATCH_SIZE": "64"}
+    assert "SUPERRES_" not in reason(tmp_path, "processing: {device: x}", **environment)
+    assert "SUPERRES_" not in reason(tmp_path, "processing: 3", **environment)
+
+
+yaml_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["processing", "dataset", "device", "patch_size", "patches_dir", "x"])
+            | st.integers(),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@STABLE
+@given(content=st.dictionaries(st.sampled_from(["processing", "dataset", "x"]), yaml_values))
+def test_whatever_it_holds_it_is_taken_or_refused_in_one_line(content):
+    try:
+        validated(content, "origin")
+    except ConfigError as error:
+        told = str(error)
+    else:
+        told = "origin: taken"
+    assert re.fullmatch(r"origin: .+", told)  # "." matches no line end
+
+
+def test_what_cannot_be_read_is_a_storage_error(tmp_path, monkeypatch):
+    path = tmp_path / "config.yaml"
+    path.touch()
+
+    def refuse(_: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(StorageError, match=r"config\.yaml: cannot read: Permission denied"):
+        load_settings(str(path), {})

@@ -1,0 +1,242 @@
+"""The jobs in a local Spark session: same pixels as the command line, safe to run again."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jobs import batch_inference, mass_split
+from jobs.attempts import newest_attempt, write_attempt
+from jobs.batch_inference import run_inference
+from jobs.command import JobReport, Run
+from jobs.intake import take_in
+from jobs.mass_reconstruct import run_reconstruct
+from jobs.mass_split import run_split
+from jobs.progress import watching
+from jobs.runner import run_jobs
+from superres import storage
+from superres.colour import Planes
+from superres.config import Settings
+from superres.engine import fetch_weights, make_engine
+from superres.errors import IncompleteImageError, StorageError
+from superres.images import ImageInfo, Limits, decode_file
+from superres.png import encode_png
+from superres.records import Evaluation, RejectedImage, RunManifest
+from superres.upscaling import enlarge_image
+from tests.conftest import Place, make_place
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+pytestmark = pytest.mark.spark
+ANY_SIZE = Limits(1 << 40, 1 << 40)
+
+
+def photograph(height: int, width: int, channels: int = 3, bits: int = 8, seed: int = 0) -> Planes:
+    """Something with edges, slopes and texture."""
+    random = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:height, :width]
+    info = ImageInfo(width, height, channels, bits)
+    waves = [
+        0.5 + 0.4 * np.sin(rows / random.uniform(2, 9) + columns / random.uniform(2, 9))
+        for _ in range(channels)
+    ]
+    noisy = np.stack(waves) + random.normal(0, 0.02, (channels, height, width))
+    return (np.clip(noisy, 0, 1) * (2**bits - 1)).astype(info.dtype)
+
+
+def write_photograph(path: Path, planes: Planes) -> None:
+    channels, height, width = planes.shape
+    encode_png([planes], ImageInfo(width, height, channels, planes.itemsize * 8), path)
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Path:
+    """Photographs of every kind and of several sizes, in tiles of 32: from one to many."""
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    write_photograph(folder / "colour.png", photograph(150, 211, seed=1))
+    write_photograph(folder / "grey.png", photograph(90, 64, channels=1, seed=2))
+    write_photograph(folder / "alpha.png", photograph(70, 131, channels=4, seed=3))
+    write_photograph(folder / "deep.png", photograph(81, 77, bits=16, seed=4))
+    write_photograph(folder / "line.png", photograph(2, 120, seed=5))
+    return folder
+
+
+def take(inbox: Path, place: Place, mode: str = "evaluate") -> dict[str, str]:
+    """Stores the inbox in the layout; gives the image_id of each file name."""
+    files = sorted(inbox.iterdir())
+    taken = take_in(files, mode, place.settings.processing, place.layout)  # type: ignore[arg-type]
+    return {one.path.name: one.image_id for one in taken}
+
+
+def one_job(spark: "SparkSession", place: Place, job: object, **options: object) -> JobReport:
+    with watching(spark.sparkContext, lambda _: None) as progress:
+        run = Run(spark, place.settings, place.layout, progress, **options)  # type: ignore[arg-type]
+        report = job(run)  # type: ignore[operator]
+        assert isinstance(report, JobReport)
+        return report
+
+
+def planes_of(uri: str) -> Planes:
+    return decode_file(Path(uri), ANY_SIZE).planes()
+
+
+def upscaled(uri: str, settings: Settings) -> Planes:
+    """What the command line makes of a file."""
+    processing = settings.processing
+    scale = processing.upscale_factor
+    engine = make_engine(fetch_weights(processing.checkpoint(scale), scale))
+    image = decode_file(Path(uri), ANY_SIZE, grayscale=processing.grayscale)
+    return np.concatenate(list(enlarge_image(image, processing.patch_size, engine)), axis=1)
+
+
+@pytest.mark.parametrize(
+    ("scale", "fused", "grayscale"), [(2, False, False), (3, True, False), (4, False, True)]
+)
+def test_pixels_equal_the_command_line(
+    spark: "SparkSession", inbox: Path, tmp_path: Path, scale: int, fused: bool, grayscale: bool
+) -> None:
+    place = make_place(str(tmp_path / "data"), scale, grayscale=grayscale)
+    ids = take(inbox, place)
+    manifest = run_jobs(spark, place.settings, place.layout, fused=fused)
+    expected = {name for name in ids if not (name == "line.png" and scale > 2)}
+    assert manifest.counts["evaluate_images"] == len(expected)
+    for name in expected:
+        low = storage.join(place.layout.low_resolution, f"{ids[name]}.png")
+        result = planes_of(place.layout.result(ids[name]))
+        assert result.dtype == planes_of(low).dtype
+        assert np.array_equal(result, upscaled(low, place.settings)), name
+
+
+def test_records_tell_what_was_measured(
+    spark: "SparkSession", inbox: Path, place: Place
+) -> None:
+    ids = take(inbox, place)
+    run_jobs(spark, place.settings, place.layout)
+    content = storage.read_bytes(place.layout.evaluation(ids["colour.png"]))
+    record = Evaluation.model_validate_json(content)
+    assert (record.mode, record.scale, record.source) == ("evaluate", 2, "folder:colour.png")
+    assert (record.low_resolution.width, record.low_resolution.height) == (105, 75)
+    assert (record.result.width, record.result.height) == (210, 150)
+    assert record.original is not None
+    assert (record.original.width, record.original.height) == (211, 150)
+    assert record.ours is not None
+    assert record.bicubic is not None
+    truth = np.asarray(Image.open(inbox / "colour.png"), np.float64)[:150, :210]
+    ours = np.asarray(Image.open(record.result.uri), np.float64)
+    luma = np.array([65.481, 128.553, 24.966]) / 255
+    error = (ours @ luma - truth @ luma)[2:-2, 2:-2]
+    psnr = 10 * np.log10(255**2 / np.mean(error**2))
+    assert record.ours.psnr == pytest.approx(psnr, abs=1e-3)
+    assert 0 < record.ours.ssim <= 1
+    assert record.seconds > 0
+    manifest = RunManifest.model_validate_json(storage.read_bytes(place.layout.manifest))
+    assert manifest.counts["evaluate_images"] == len(ids)
+
+
+def test_without_an_original_there_are_no_metrics(
+    spark: "SparkSession", inbox: Path, place: Place
+) -> None:
+    ids = take(inbox, place, mode="upscale")
+    run_jobs(spark, place.settings, place.layout, fused=True)
+    content = json.loads(storage.read_bytes(place.layout.evaluation(ids["grey.png"])))
+    assert content["mode"] == "upscale"
+    assert content["ours"] is content["bicubic"] is content["original"] is None
+    assert content["result"]["width"] == 2 * 64
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_bad_images_are_rejected_and_the_rest_finishes(
+    spark: "SparkSession", inbox: Path, place: Place, fused: bool
+) -> None:
+    whole = (inbox / "colour.png").read_bytes()
+    (inbox / "truncated.png").write_bytes(whole[: len(whole) // 2])
+    (inbox / "page.jpg").write_bytes(b"<html>not found</html>")
+    (inbox / "empty.png").write_bytes(b"")
+    ids = take(inbox, place, mode="upscale")
+    manifest = run_jobs(spark, place.settings, place.layout, fused=fused)
+    bad = {ids[name] for name in ("truncated.png", "page.jpg", "empty.png")}
+    assert set(manifest.rejected) == bad
+    assert manifest.counts["evaluate_images"] == len(ids) - len(bad)
+    for image_id in bad:
+        content = storage.read_bytes(place.layout.rejection(image_id))
+        record = RejectedImage.model_validate_json(content)
+        assert record.stage == "split"
+        assert record.reason
+        assert "\n" not in record.reason
+        assert not storage.exists(place.layout.result(image_id))
+
+
+def test_running_again_does_nothing_twice(
+    spark: "SparkSession", inbox: Path, place: Place
+) -> None:
+    ids = take(inbox, place)
+    run_jobs(spark, place.settings, place.layout)
+    record = Path(place.layout.evaluation(ids["grey.png"]))
+    written = record.stat().st_mtime_ns
+    Path(place.layout.evaluation(ids["colour.png"])).unlink()  # as if a run had died before it
+    manifest = run_jobs(spark, place.settings, place.layout)
+    assert manifest.counts["split_images"] == 1
+    assert record.stat().st_mtime_ns == written
+    assert run_jobs(spark, place.settings, place.layout).counts["evaluate_images"] == 0
+    assert run_jobs(spark, place.settings, place.layout, redo=True).counts["split_images"] == 5
+
+
+def test_a_crashed_attempt_is_never_read(spark: "SparkSession", inbox: Path, place: Place) -> None:
+    take(inbox, place)
+    with pytest.raises(StorageError, match=r"run mass_split\.py"):
+        one_job(spark, place, run_inference)
+    table = one_job(spark, place, run_split).table
+    assert table is not None
+    later = Path(place.layout.patches) / "attempt=99990101T000000000000-crashed"
+    later.mkdir()
+    (later / "part-00000.parquet").write_bytes(b"half a file")
+    assert newest_attempt(place.layout.patches, "mass_split.py") == table
+    assert one_job(spark, place, run_inference).counts["patches"] > 0
+
+
+def test_an_incomplete_image_is_refused(spark: "SparkSession", inbox: Path, place: Place) -> None:
+    take(inbox, place)
+    one_job(spark, place, run_split)
+    table = one_job(spark, place, run_inference).table
+    assert table is not None
+    tiles = spark.read.parquet(table)
+    incomplete = write_attempt(tiles.where("not (`row` = 1 and `column` = 1)"), place.layout.inference)
+    with pytest.raises(Exception, match=IncompleteImageError.__name__):
+        one_job(spark, place, run_reconstruct)
+    storage.delete_tree(incomplete)
+    assert one_job(spark, place, run_reconstruct).counts["images"] == 5
+
+
+def test_an_image_inferred_by_several_tasks_is_brought_together(
+    spark: "SparkSession", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = make_place(str(tmp_path / "data"), patch_size=64)
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    write_photograph(inbox / "large.png", photograph(900, 700, seed=6))
+    write_photograph(inbox / "small.png", photograph(60, 50, seed=7))
+    ids = take(inbox, place, mode="upscale")
+    # Row groups of a few tiles stand for the 64 MiB of an image of a hundred megapixels.
+    monkeypatch.setitem(__import__("jobs.attempts").attempts._PARQUET, "parquet.block.size", "65536")
+    monkeypatch.setattr(batch_inference, "SPLIT_AT", 200_000)
+    monkeypatch.setattr(mass_split, "PART_BYTES", 1 << 30)
+    manifest = run_jobs(spark, place.settings, place.layout)
+    assert manifest.counts["reconstruct_scattered_images"] >= 1
+    for name, image_id in ids.items():
+        expected = upscaled(str(inbox / name), place.settings)
+        assert np.array_equal(planes_of(place.layout.result(image_id)), expected), name
+
+
+def test_a_grey_original_of_a_colour_input_is_rejected_not_fatal(
+    spark: "SparkSession", inbox: Path, place: Place
+) -> None:
+    ids = take(inbox, place)
+    original = Path(place.layout.high_resolution) / f"{ids['colour.png']}.png"
+    write_photograph(original, photograph(150, 211, channels=1))
+    manifest = run_jobs(spark, place.settings, place.layout)
+    assert manifest.rejected == [ids["colour.png"]]

@@ -1,0 +1,87 @@
+"""The local cloud starts, answers, and stops without touching what is not its own."""
+
+import os
+import re
+import socket
+
+import pytest
+
+from tests.cloud import LocalCloud, unstarted_cloud
+
+pytestmark = pytest.mark.localstack
+
+
+def pid_of(text: str) -> int:
+    match = re.search(r"pid (\d+)", text)
+    assert match, text
+    return int(match[1])
+
+
+def test_objects_come_back(aws_environment, bucket):
+    s3 = aws_environment.s3()
+    s3.put_object(Bucket=bucket, Key="raw/a b+c.png", Body=b"pixels")
+    assert [entry["Key"] for entry in s3.list_objects_v2(Bucket=bucket)["Contents"]] == [
+        "raw/a b+c.png"
+    ]
+    assert s3.get_object(Bucket=bucket, Key="raw/a b+c.png")["Body"].read() == b"pixels"
+
+
+def test_a_second_start_changes_nothing(local_cloud, bucket):
+    again = local_cloud.script("up")
+    status = local_cloud.script("status")
+    assert (again.returncode, status.returncode) == (0, 0)
+    assert pid_of(again.stdout) == pid_of(status.stdout)
+    for text in (again.stdout, status.stdout):
+        assert local_cloud.endpoint in text
+        assert str(local_cloud.folder / "localstack.log") in text
+        assert str(local_cloud.folder / "data") in text
+    local_cloud.s3().head_bucket(Bucket=bucket)
+
+
+def test_it_listens_on_one_loopback_address_only(local_cloud):
+    with socket.socket() as client:
+        client.settimeout(5)
+        # A server on all interfaces would answer on every 127.x.x.x.
+        with pytest.raises(OSError, match=r"refused|unreachable|assign"):
+            client.connect(("127.0.0.2", local_cloud.port))
+
+
+@pytest.mark.slow
+def test_two_instances_live_side_by_side(local_cloud, bucket, tmp_path):
+    other = unstarted_cloud(tmp_path)
+    started = other.script("up")
+    try:
+        assert started.returncode == 0, started.stderr
+        assert other.s3().list_buckets()["Buckets"] == []
+        local_cloud.s3().head_bucket(Bucket=bucket)
+    finally:
+        stopped = other.script("down")
+    assert pid_of(stopped.stdout) == pid_of(started.stdout)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", other.port), timeout=5)
+    assert other.script("down").returncode == 0
+    assert other.script("status").returncode == 3
+    local_cloud.s3().head_bucket(Bucket=bucket)
+
+
+def test_a_taken_port_is_named_with_the_remedy(tmp_path):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        unstarted_cloud(tmp_path)  # skips where LocalStack is not installed
+        refused = LocalCloud(port, tmp_path).script("up")
+    assert refused.returncode == 1
+    (line,) = refused.stderr.splitlines()
+    assert f"port {port}" in line
+    assert "LOCALSTACK_PORT=" in line
+
+
+def test_a_stale_pid_file_harms_no_other_process(tmp_path):
+    cloud = LocalCloud(1, tmp_path)
+    (tmp_path / "pid").write_text(f"{os.getpid()}\n")
+    assert cloud.script("status").returncode == 3
+    stopped = cloud.script("down")  # were it to signal, this test session would end here
+    assert stopped.returncode == 0
+    assert "does not run" in stopped.stdout
+    assert not (tmp_path / "pid").exists()

@@ -1,0 +1,224 @@
+"""The project's own tools: the Makefile, the doctor, the locks, the wheel."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.tools import require
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCKS = [*sorted(ROOT.glob("requirements/*.txt")), ROOT / "localstack" / "requirements.txt"]
+
+
+def run(*command: str | Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [str(part) for part in command],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def tracked_files() -> list[Path]:
+    require("git", "make system-packages")
+    listed = run("git", "ls-files", "--cached", "--others", "--exclude-standard")
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout")
+    return [path for name in listed.stdout.splitlines() if (path := ROOT / name).is_file()]
+
+
+def blocks(lock: Path) -> list[str]:
+    """Split a lock file into one text per requirement, its hashes included."""
+    return re.split(r"\n(?=\S)", lock.read_text().strip())
+
+
+def pins(lock: Path) -> set[str]:
+    return {block.split(" \\")[0].strip() for block in blocks(lock)}
+
+
+def names(lock: Path) -> set[str]:
+    return {re.split(r"==", pin)[0] for pin in pins(lock)}
+
+
+# ---- make
+
+
+def test_help_lists_every_target_with_one_line():
+    targets = re.findall(r"^\.PHONY: (\S+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    shown = dict(re.findall(r"^  (\S+) +(\S.*)$", run("make", "help").stdout, re.MULTILINE))
+    assert targets
+    assert set(shown) == set(targets)
+
+
+def test_make_alone_is_help():
+    assert run("make").stdout == run("make", "help").stdout
+
+
+@pytest.mark.parametrize("target", ["setup", "run", "test", "local-up", "benchmark", "lock"])
+def test_targets_can_be_planned(target):
+    planned = run("make", "--dry-run", target)
+    assert planned.returncode == 0, planned.stderr
+
+
+def test_run_passes_its_variables_on():
+    planned = run(
+        "make", "--dry-run", "run", "INPUT=my photos", "SCALE=4", "SPARK_MASTER=spark://h:1"
+    )
+    assert '--input "my photos"' in planned.stdout
+    assert "--scale 4" in planned.stdout
+    assert "--master spark://h:1" in planned.stdout
+
+
+# ---- the doctor
+
+
+PREREQUISITES = (
+    *("Python 3.11", "Java 17", "Maven", "make", "Python 3.13", "shellcheck"),
+    *("Disk", "Memory", "Port 7077", "Port 4566", "GPU", "AWS credentials"),
+)
+
+
+def doctor(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return run(sys.executable, ROOT / "scripts" / "doctor.py", *arguments, **environment)
+
+
+def test_doctor_names_every_prerequisite():
+    report = doctor().stdout
+    for name in PREREQUISITES:
+        assert re.search(rf"^(ok|missing|optional) +{name} ", report, re.MULTILINE), name
+
+
+def test_doctor_fails_on_a_bare_machine_and_gives_remedies(tmp_path):
+    bare = doctor(PATH=str(tmp_path), JAVA_HOME="", PYTHON="")
+    assert bare.returncode == 1
+    lines = bare.stdout.splitlines()
+    missing = [index for index, line in enumerate(lines) if line.startswith("missing")]
+    assert len(missing) >= 4
+    assert all("→" in lines[index + 1] for index in missing)
+    assert lines[-1] == "`make run` lacks: Python 3.11, Java 17, Maven, make"
+
+
+def test_doctor_asks_more_for_tests_than_for_run(tmp_path):
+    for purpose, status in (("run", "optional"), ("test", "missing")):
+        report = doctor("--for", purpose, PATH=str(tmp_path)).stdout
+        assert re.search(rf"^{status} +shellcheck", report, re.MULTILINE)
+
+
+def test_doctor_refuses_another_java(tmp_path):
+    java = tmp_path / "bin" / "java"
+    java.parent.mkdir()
+    java.write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\"' >&2\n")
+    java.chmod(0o755)
+    report = doctor(JAVA_HOME=str(tmp_path))
+    assert report.returncode == 1
+    assert f"Java 11 (JAVA_HOME={tmp_path})" in report.stdout
+
+
+def test_doctor_tells_a_port_in_use():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        report = doctor(LOCALSTACK_PORT=str(port)).stdout
+    assert re.search(rf"^optional +Port {port} +in use", report, re.MULTILINE)
+
+
+def test_doctor_never_prints_a_secret():
+    report = doctor(AWS_ACCESS_KEY_ID="AKIAEXAMPLE", AWS_SECRET_ACCESS_KEY="wordwordword")
+    assert "AKIAEXAMPLE" not in report.stdout
+    assert "wordwordword" not in report.stdout
+
+
+# ---- missing tools
+
+
+def test_a_missing_tool_skips_here_and_fails_in_ci(monkeypatch):
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="no-such-tool is missing; remedy: make it"):
+        require("no-such-tool", "make it")
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="no-such-tool is missing; remedy: make it"):
+        require("no-such-tool", "make it")
+    require("sh", "…")
+    require("anything", "…", found=True)
+
+
+def test_a_missing_python_is_named_with_its_remedy():
+    found = run(ROOT / "scripts" / "find_python.sh", "3.99")
+    assert found.returncode == 1
+    (line,) = found.stderr.splitlines()
+    assert "Python 3.99" in line
+    assert "install it" in line
+
+
+# ---- locks
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: str(lock.relative_to(ROOT)))
+def test_every_requirement_is_pinned_and_hashed(lock):
+    for block in blocks(lock):
+        assert re.match(r"[a-z0-9][a-z0-9._-]*(\[[a-z,]+\])?==\S+", block), block.splitlines()[0]
+        assert "--hash=sha256:" in block, block.splitlines()[0]
+        assert "://" not in block
+
+
+def test_roles_agree_on_versions():
+    dev = pins(ROOT / "requirements" / "dev.txt")
+    for role in ("run", "gpu", "train"):
+        assert pins(ROOT / "requirements" / f"{role}.txt") <= dev
+
+
+def test_only_those_who_need_torch_install_it():
+    for role, wanted in {"run": False, "gpu": True, "train": True, "dev": True}.items():
+        assert ("torch" in names(ROOT / "requirements" / f"{role}.txt")) == wanted
+
+
+def test_locks_hold_what_pyproject_asks_for():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    for role in ("run", "gpu", "train", "dev"):
+        wanted = project["dependencies"] + extras[role]
+        asked = {re.split(r"[^\w.-]", text)[0].lower() for text in wanted} - {"superres"}
+        assert asked <= names(ROOT / "requirements" / f"{role}.txt")
+
+
+def test_the_root_requirements_file_leads_to_the_lock():
+    assert (ROOT / "requirements.txt").read_text().split() == ["-r", "requirements/run.txt"]
+
+
+def test_no_file_names_a_registry_address():
+    address = re.compile(r"://[^\s\"'<>)]*(pypi|pythonhosted|maven|npmjs|registry|crates|deb\.)")
+    for path in tracked_files():
+        content = path.read_bytes()
+        if b"\0" not in content:
+            found = address.findall(content.decode("utf-8", "replace"))
+            assert not found, path.relative_to(ROOT)
+
+
+# ---- the wheel
+
+
+def test_the_wheel_holds_the_packages_and_the_weights(tmp_path):
+    built = run(sys.executable, "-m", "hatchling", "build", "--target", "wheel", "-d", tmp_path)
+    assert built.returncode == 0, built.stderr
+    (wheel,) = tmp_path.glob("superres-*.whl")
+    held = set(zipfile.ZipFile(wheel).namelist())
+    files = [path for package in ("superres", "jobs") for path in (ROOT / package).rglob("*")]
+    wanted = {
+        str(path.relative_to(ROOT))
+        for path in files
+        if path.suffix in {".py", ".safetensors", ".onnx"} and "__pycache__" not in path.parts
+    }
+    assert wanted <= held
+    top = {name.split("/")[0] for name in held if ".dist-info/" not in name}
+    assert top <= {"superres", "jobs"}

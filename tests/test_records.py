@@ -1,0 +1,228 @@
+"""Records: what was ever written stays readable, and what cannot be read says why in one line."""
+
+import json
+from datetime import UTC, date, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from superres import records
+from superres.errors import RecordError
+from superres.records import (
+    Attribution,
+    Evaluation,
+    ImageReference,
+    Metrics,
+    RejectedImage,
+    RunManifest,
+    StoredImage,
+    image_id_of,
+    ingest_date_of,
+)
+
+STABLE = settings(derandomize=True, deadline=None, max_examples=40)
+KEPT = sorted((Path(__file__).parent / "records").glob("v*/*.json"))
+KINDS = [ImageReference, RejectedImage, Evaluation, RunManifest]
+
+
+def kind_of(path: Path) -> type:
+    return getattr(records, path.stem)
+
+
+def text_of(kind: type) -> str:
+    return (Path(__file__).parent / "records" / "v1" / f"{kind.__name__}.json").read_text()
+
+
+def refusal(kind: type, text: str | bytes, origin: str = "") -> str:
+    """The one line with which a record is refused."""
+    with pytest.raises(RecordError) as caught:
+        kind.from_json(text, origin)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert kind.__name__ in message
+    return message
+
+
+# ---- every version stays readable
+
+
+def test_every_kind_has_a_file_of_version_1():
+    assert {path.stem for path in KEPT if path.parent.name == "v1"} == {
+        kind.__name__ for kind in KINDS
+    }
+
+
+@pytest.mark.parametrize("path", KEPT, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_a_kept_record_is_read_and_nothing_of_it_is_lost(path):
+    text = path.read_text()
+    record = kind_of(path).from_json(text)
+    assert kind_of(path).from_json(record.to_json()) == record
+    if path.parent.name == "v1":  # the version that is written today
+        assert json.loads(record.to_json()) == json.loads(text)
+
+
+def test_the_kept_evaluation_means_what_it_did():
+    record = Evaluation.from_json(text_of(Evaluation))
+    assert record.ingest_date == date(2026, 11, 22)
+    assert record.finished_at == datetime(2026, 11, 23, 0, 5, 0, 1, UTC)
+    assert record.ours == Metrics(psnr=34.125, ssim=0.9375)
+    assert record.bicubic is not None
+    assert record.bicubic.psnr is None
+    assert (record.result.width, record.low_resolution.height) == (1920, 540)
+    assert record.attribution == Attribution(author="André Spieker")
+
+
+def test_the_kept_reference_belongs_to_the_day_of_its_request():
+    assert ImageReference.from_json(text_of(ImageReference)).ingest_date == date(2026, 11, 22)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bytes_are_read_as_text_is(kind):
+    assert kind.from_json(text_of(kind).encode()) == kind.from_json(text_of(kind))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_record_is_one_line(kind):
+    assert "\n" not in kind.from_json(text_of(kind)).to_json()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_fields_of_a_newer_writer_are_ignored(kind):
+    content = json.loads(text_of(kind))
+    newer = {**content, "added_later": {"deep": [1]}}
+    for name, value in content.items():
+        if isinstance(value, dict) and "version" in value:
+            newer[name] = {**value, "added_later": True}
+    assert kind.from_json(json.dumps(newer)) == kind.from_json(text_of(kind))
+
+
+def test_optional_fields_may_be_absent():
+    content = json.loads(text_of(Evaluation))
+    for name in ("attribution", "original", "protocol", "ours", "bicubic", "version"):
+        del content[name]
+    content["mode"] = "upscale"
+    record = Evaluation.from_json(json.dumps(content))
+    assert (record.version, record.ours, record.original) == (1, None, None)
+
+
+# ---- round trips
+
+ids = st.text("0123456789abcdef", min_size=32, max_size=32)
+moments = st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=-8))]))
+texts = st.text(max_size=30)
+finite = st.floats(allow_nan=False, allow_infinity=False)
+attributions = st.none() | st.builds(Attribution, author=texts, url=st.none() | texts)
+stored = st.builds(StoredImage, uri=texts, width=st.integers(1), height=st.integers(1))
+metrics = st.none() | st.builds(Metrics, psnr=st.none() | finite, ssim=finite)
+modes = st.sampled_from(["evaluate", "upscale"])
+scales = st.sampled_from([2, 3, 4])
+every_record = st.one_of(
+    st.builds(
+        ImageReference, image_id=ids, url=texts, source=texts, mode=modes, scale=scales,
+        requested_at=moments, attribution=attributions, content_type=st.none() | texts,
+    ),
+    st.builds(
+        RejectedImage, image_id=ids, source=texts, reason=texts, rejected_at=moments,
+        stage=st.sampled_from(["ingest", "split", "infer", "reconstruct", "evaluate"]),
+    ),
+    st.builds(
+        Evaluation, image_id=ids, run_id=texts, mode=modes, scale=scales, ingest_date=st.dates(),
+        source=texts, attribution=attributions, low_resolution=stored, result=stored,
+        original=st.none() | stored, protocol=st.none() | texts, ours=metrics, bicubic=metrics,
+        seconds=finite, model_digest=texts, finished_at=moments,
+    ),
+    st.builds(
+        RunManifest, run_id=texts, scale=scales, ingest_date=st.dates(),
+        counts=st.dictionaries(texts, st.integers(0)), rejected=st.lists(texts),
+        seconds=st.dictionaries(texts, finite), finished_at=moments,
+    ),
+)  # fmt: skip
+
+
+@STABLE
+@given(record=every_record)
+def test_every_record_comes_back(record):
+    assert type(record).from_json(record.to_json()) == record
+
+
+@STABLE
+@given(moment=moments)
+def test_the_ingest_date_is_that_of_utc(moment):
+    assert ingest_date_of(moment) == ingest_date_of(moment.astimezone(UTC))
+    assert ingest_date_of(moment) == moment.astimezone(UTC).date()
+
+
+# ---- what must be refused
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("version", [2, 0, "1.0", None])
+def test_an_unknown_version_is_refused(kind, version):
+    content = json.loads(text_of(kind))
+    content["version"] = version
+    message = refusal(kind, json.dumps(content), "s3://bucket/key.json")
+    assert message.startswith("s3://bucket/key.json: ")
+    assert f"version {version!r} is unknown here (1 is known); upgrade superres" in message
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "words", b"\xff\xfe", "{}" * 2], ids=repr)
+def test_what_is_no_record_is_refused(kind, text):
+    refusal(kind, text)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("image_id", "3F2A9C1E5B7D40868C2E1F0A9B3D5C7E"),
+        ("image_id", "../../../../etc/passwd"),
+        ("image_id", "3f2a9c1e5b7d40868c2e1f0a9b3d5c7e\n"),
+        ("scale", 5),
+        ("mode", "download"),
+        ("requested_at", "2026-11-22T12:00:00"),
+        ("requested_at", "yesterday"),
+        ("attribution", {}),
+        ("url", None),
+    ],
+)
+def test_a_wrong_field_is_named(field, value):
+    content = json.loads(text_of(ImageReference))
+    assert f": {field}" in refusal(ImageReference, json.dumps({**content, field: value}))
+
+
+@pytest.mark.parametrize("field", ["image_id", "run_id", "low_resolution", "finished_at"])
+def test_a_missing_field_is_named(field):
+    content = json.loads(text_of(Evaluation))
+    del content[field]
+    assert f"{field}: Field required" in refusal(Evaluation, json.dumps(content))
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_figures_that_json_cannot_hold_are_refused_when_written(value):
+    """JSON would make null of them, which means something else: no difference at all."""
+    with pytest.raises(ValidationError, match="finite"):
+        Metrics(psnr=value, ssim=1)
+
+
+# ---- identifiers
+
+
+def test_an_image_id_is_the_same_everywhere_and_for_ever():
+    """Stored objects are named by it: another value would make every image anew."""
+    assert image_id_of("evaluate", 2, "picsum:237:1920x1080") == "9c75d4eb5df5b28290147585f21675b4"
+    assert image_id_of("upscale", 4, "file:ä.png:00ff") == "11d065351c435b8d4de28d95c3a85835"
+
+
+@STABLE
+@given(
+    references=st.lists(
+        st.tuples(modes, scales, st.text(max_size=5)), min_size=2, max_size=9, unique=True
+    )
+)
+def test_different_requests_have_different_ids(references):
+    identifiers = {image_id_of(*reference) for reference in references}
+    assert len(identifiers) == len(references)
+    assert all(len(identifier) == 32 for identifier in identifiers)

@@ -1,0 +1,59 @@
+"""Which images a run takes, and how they are dealt out."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobs.selection import SourceImage, deal, pending_images
+from superres import storage
+from tests.conftest import Place
+
+IDS = ["a" * 32, "b" * 32, "c" * 32]
+
+
+def _store_inputs(place: Place) -> None:
+    for image_id in IDS:
+        storage.write_bytes(storage.join(place.layout.low_resolution, f"{image_id}.png"), b"...")
+        storage.write_bytes(storage.join(place.layout.low_resolution, f"{image_id}.json"), b"{}")
+
+
+def test_finished_and_rejected_images_are_left_out(place: Place) -> None:
+    _store_inputs(place)
+    storage.write_bytes(place.layout.evaluation(IDS[0]), b"{}")
+    storage.write_bytes(place.layout.rejection(IDS[1]), b"{}")
+    assert [image.image_id for image in pending_images(place.layout)] == [IDS[2]]
+
+
+def test_redo_takes_all(place: Place) -> None:
+    _store_inputs(place)
+    storage.write_bytes(place.layout.evaluation(IDS[0]), b"{}")
+    assert [image.image_id for image in pending_images(place.layout, redo=True)] == IDS
+
+
+def test_a_result_without_its_record_is_not_finished(place: Place) -> None:
+    _store_inputs(place)
+    storage.write_bytes(place.layout.result(IDS[0]), b"PNG")
+    assert IDS[0] in [image.image_id for image in pending_images(place.layout)]
+
+
+def test_nothing_there_is_nothing_to_do(place: Place) -> None:
+    assert pending_images(place.layout) == []
+    assert deal([], 2, 1000) == []
+
+
+@given(
+    sizes=st.lists(st.integers(0, 10_000), min_size=1, max_size=60),
+    tasks=st.integers(1, 8),
+    bytes_per_task=st.integers(1, 100_000),
+)
+def test_dealing_loses_and_doubles_nothing_and_leaves_no_task_idle(
+    sizes: list[int], tasks: int, bytes_per_task: int
+) -> None:
+    images = [SourceImage(str(index), f"{index}.bmp", size) for index, size in enumerate(sizes)]
+    groups = deal(images, tasks, bytes_per_task)
+    assert sorted(image.image_id for group in groups for image in group) == sorted(
+        image.image_id for image in images
+    )
+    assert all(groups)
+    assert len(groups) % tasks == 0 or len(groups) == len(images)
+    loads = sorted(sum(image.size for image in group) for group in groups)
+    assert loads[-1] <= loads[0] + max(sizes)

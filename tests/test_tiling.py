@@ -1,0 +1,204 @@
+"""Tiles join to exactly what whole-image inference gives, whatever the image and the patch."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from superres import tiling
+from superres.engine import Engine
+from superres.errors import IncompleteImageError
+from superres.images import ImageInfo
+from superres.tiling import Grid, Tile, split, strips
+from superres.upscaling import enlarge_tiles
+from tests.networks import noise, random_engine
+
+STABLE = settings(derandomize=True, deadline=None, max_examples=40)
+
+sides = st.one_of(st.integers(1, 12), st.integers(1, 64))
+patches = st.one_of(st.integers(5, 12), st.integers(5, 80))
+scales = st.sampled_from([2, 3, 4])
+channels = st.sampled_from([1, 2, 3, 4])
+depths = st.sampled_from([8, 16])
+seeds = st.integers(0, 2**32 - 1)
+
+
+def random_luma(seed: int, height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(seed).random((height, width), np.float32)
+
+
+def stitched(luma: np.ndarray, patch: int, engine: Engine) -> np.ndarray:
+    """Tile by tile through the engine, halos cut off, in float."""
+    height, width = luma.shape
+    grid = Grid(height, width, patch)
+    scale = engine.scale
+    joined = np.full((height * scale, width * scale), np.nan, np.float32)
+    for row in range(grid.rows):
+        for column in range(grid.columns):
+            outer, inner = grid.outer(row, column), grid.inner(row, column)
+            low = np.ascontiguousarray(luma[outer.top : outer.bottom, outer.left : outer.right])
+            high = engine.enlarge(low[np.newaxis, np.newaxis])[0, 0]
+            top, left = (inner.top - outer.top) * scale, (inner.left - outer.left) * scale
+            joined[
+                inner.top * scale : inner.bottom * scale, inner.left * scale : inner.right * scale
+            ] = high[top : top + inner.height * scale, left : left + inner.width * scale]
+    return joined
+
+
+def seam_error(luma: np.ndarray, patch: int, engine: Engine) -> float:
+    whole = engine.enlarge(luma[np.newaxis, np.newaxis])[0, 0]
+    return float(np.abs(stitched(luma, patch, engine) - whole).max())
+
+
+@STABLE
+@given(height=sides, width=sides, patch=patches, scale=scales, seed=seeds)
+def test_stitched_luma_equals_whole_image_inference(height, width, patch, scale, seed):
+    luma = random_luma(seed, height, width)
+    assert seam_error(luma, patch, random_engine(scale)) <= 1e-5
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 50), (50, 1), (17, 16), (16, 33)])
+def test_the_smallest_and_narrowest_images_have_no_seams(height, width, scale):
+    assert seam_error(random_luma(1, height, width), 16, random_engine(scale)) <= 1e-5
+
+
+@pytest.mark.parametrize(
+    ("scale", "halo"), [(2, 4), (3, 4), (4, 4), (2, 7), (3, 7), (4, 6)], ids=str
+)
+def test_a_narrower_halo_shows(scale, halo, monkeypatch):
+    """The comparison can fail, and the halo is as wide as it must be (at scale 4 one to spare)."""
+    monkeypatch.setattr(tiling, "HALO", halo)
+    assert seam_error(random_luma(2, 64, 64), 16, random_engine(scale)) > 1e-5
+
+
+def joined(planes: np.ndarray, info: ImageInfo, patch: int, engine: Engine) -> np.ndarray:
+    tiles = enlarge_tiles(split("image", info, planes, patch), engine)
+    return np.concatenate(list(strips(tiles)), axis=1)
+
+
+@STABLE
+@given(
+    height=sides, width=sides, patch=patches, scale=scales, count=channels, depth=depths, seed=seeds
+)
+def test_stitched_samples_equal_the_whole_image(height, width, patch, scale, count, depth, seed):
+    info = ImageInfo(width, height, count, depth)
+    planes = noise(seed, count, height, width, dtype=info.dtype.type)
+    engine = random_engine(scale)
+    tiled = joined(planes, info, patch, engine)
+    whole = joined(planes, info, max(height, width), engine)
+    assert tiled.dtype == info.dtype
+    assert tiled.shape == whole.shape == (count, height * scale, width * scale)
+    difference = np.abs(tiled.astype(int) - whole)
+    # A rounding tie may fall either way: 1e-6 of float noise is 0.07 of a 16-bit level.
+    assert difference.max() <= 1
+    assert np.count_nonzero(difference) <= (1 if depth == 8 else 0.05 * difference.size + 1)
+
+
+def test_a_halo_of_four_shows_in_samples_too(monkeypatch):
+    info = ImageInfo(64, 64, 3, 8)
+    planes = noise(3, 3, 64, 64)
+    whole = joined(planes, info, 64, random_engine(2))
+    monkeypatch.setattr(tiling, "HALO", 4)
+    assert not np.array_equal(joined(planes, info, 16, random_engine(2)), whole)
+
+
+@STABLE
+@given(height=st.integers(1, 300), width=st.integers(1, 300), patch=st.integers(1, 300))
+def test_tiles_cover_every_pixel_once(height, width, patch):
+    grid = Grid(height, width, patch)
+    covered = np.zeros((height, width), int)
+    for row in {0, grid.rows // 2, grid.rows - 1}:
+        for column in range(grid.columns):
+            box = grid.inner(row, column)
+            covered[box.top : box.bottom, box.left : box.right] += 1
+    rows = {0, grid.rows // 2, grid.rows - 1}
+    wanted = [line // patch in rows for line in range(height)]
+    assert (covered[wanted] == 1).all()
+    assert not covered[np.logical_not(wanted)].any()
+
+
+@STABLE
+@given(height=sides, width=sides, patch=st.integers(1, 80), seed=seeds)
+def test_split_tiles_carry_the_pixels_of_their_box(height, width, patch, seed):
+    info = ImageInfo(width, height, 1, 8)
+    planes = noise(seed, 1, height, width)
+    without_halo = []
+    for tile in split("image", info, planes, patch):
+        inner = tile.grid.inner_in_outer(tile.row, tile.column)
+        part = tile.planes[:, inner.top : inner.bottom, inner.left : inner.right]
+        without_halo.append(dataclasses.replace(tile, planes=part))
+    np.testing.assert_array_equal(np.concatenate(list(strips(without_halo)), axis=1), planes)
+
+
+# ---- incomplete sets
+
+
+def enlarged_tiles(rows: int = 3, columns: int = 2) -> list[Tile]:
+    """Tiles of a 2-pixel patch at scale 1, each filled with its number."""
+    info = ImageInfo(2 * columns, 2 * rows, 1, 8)
+    return [
+        Tile("some-image", info, 2, n // columns, n % columns, np.full((1, 2, 2), n, np.uint8))
+        for n in range(rows * columns)
+    ]
+
+
+def test_strips_come_as_soon_as_a_row_is_complete():
+    produced = iter(enlarged_tiles())
+    first = next(strips(produced))
+    assert first.tolist() == [[[0, 0, 1, 1], [0, 0, 1, 1]]]
+    assert next(produced).row == 1
+
+
+@pytest.mark.parametrize("missing", range(6))
+def test_a_missing_tile_is_refused(missing):
+    tiles = enlarged_tiles()
+    del tiles[missing]
+    with pytest.raises(IncompleteImageError) as caught:
+        list(strips(tiles))
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"some-image: tile {missing + 1} of 6 is missing")
+
+
+def test_no_tiles_at_all_are_refused():
+    with pytest.raises(IncompleteImageError, match="no tile"):
+        list(strips([]))
+
+
+@STABLE
+@given(repeats=st.lists(st.integers(1, 3), min_size=6, max_size=6))
+def test_a_tile_that_comes_again_at_once_counts_once(repeats):
+    tiles = enlarged_tiles()
+    repeated = [tile for tile, count in zip(tiles, repeats, strict=True) for _ in range(count)]
+    np.testing.assert_array_equal(
+        np.concatenate(list(strips(repeated))), np.concatenate(list(strips(tiles)))
+    )
+
+
+@STABLE
+@given(order=st.permutations(range(6)))
+def test_tiles_out_of_order_are_refused(order):
+    tiles = enlarged_tiles()
+    shuffled = [tiles[n] for n in order]
+    if list(order) == sorted(order):
+        assert len(list(strips(shuffled))) == 3
+    else:
+        with pytest.raises(IncompleteImageError, match="missing or out of order"):
+            list(strips(shuffled))
+
+
+def test_a_stray_tile_after_the_last_is_refused():
+    tiles = enlarged_tiles()
+    with pytest.raises(IncompleteImageError, match="tile 1 comes again"):
+        list(strips([*tiles, tiles[0]]))
+
+
+def test_tiles_of_another_image_or_grid_are_refused():
+    tiles = enlarged_tiles()
+    other = dataclasses.replace(tiles[3], image_id="other")
+    regridded = dataclasses.replace(tiles[3], patch_size=3)
+    for stranger in (other, regridded):
+        with pytest.raises(IncompleteImageError, match="another"):
+            list(strips([*tiles[:3], stranger, *tiles[4:]]))
