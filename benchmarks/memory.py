@@ -50,7 +50,7 @@ class Peak:
     resident: float = 0.0
     jvm: float = 0.0
     python: float = 0.0
-    workers: int = 0
+    processes: int = 0
     shared_once: float = 0.0
     samples: int = 0
     seconds: float = 0.0
@@ -61,7 +61,7 @@ class Peak:
         self.shared_once = max(self.shared_once, shared_once)
         if jvm + sum(python) > self.resident:
             self.resident = jvm + sum(python)
-            self.jvm, self.python, self.workers = jvm, sum(python), len(python)
+            self.jvm, self.python, self.processes = jvm, sum(python), len(python)
 
 
 @dataclass
@@ -126,10 +126,10 @@ def make_photographs(folder: Path, count: int, size: tuple[int, int], factor: in
 def print_peaks(console: Console, peaks: dict[str, Peak], limit: float) -> None:
     """The table of peaks and whether the limit holds."""
     table = Table(title="Peak memory of the executor and its Python workers, MiB")
-    for heading in ("job", "seconds", "resident", "of it JVM", "of it Python", "workers", "PSS"):
+    for heading in ("job", "seconds", "resident", "of it JVM", "of it Python", "processes", "PSS"):
         table.add_column(heading, justify="left" if heading == "job" else "right")
     for job, peak in peaks.items():
-        figures = (peak.seconds, peak.resident, peak.jvm, peak.python, peak.workers)
+        figures = (peak.seconds, peak.resident, peak.jvm, peak.python, peak.processes)
         cells = [f"{figure:,.0f}" for figure in (*figures, peak.shared_once)]
         table.add_row(job, *cells)
     console.print(table)

@@ -55,4 +55,5 @@ def run_inference(run: Run) -> JobReport:
 
 
 if __name__ == "__main__":
-    job_main("batch_inference", run_inference)
+    # By its name, since workers cannot import what is defined in __main__.
+    job_main("batch_inference", "jobs.batch_inference:run_inference")

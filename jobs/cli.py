@@ -178,12 +178,13 @@ def _tell(
         uri = layout.evaluation(one.image_id)
         if storage.exists(uri):
             content = storage.read_bytes(uri)
-            evaluations.append((one, Evaluation.model_validate_json(content)))
+            evaluations.append((one, Evaluation.from_json(content, uri)))
     print_table(console, evaluations)
     for one in taken:
-        if storage.exists(layout.rejection(one.image_id)):
-            record = storage.read_bytes(layout.rejection(one.image_id))
-            console.print(f"[yellow]rejected[/] {one.path.name}: {RejectedImage.model_validate_json(record).reason}")
+        uri = layout.rejection(one.image_id)
+        if storage.exists(uri):
+            record = RejectedImage.from_json(storage.read_bytes(uri), uri)
+            console.print(f"[yellow]rejected[/] {one.path.name}: {record.reason}")
     steps = ", ".join(f"{stage} {spent:.1f} s" for stage, spent in manifest.seconds.items())
     console.print(f"Spark took {seconds:.0f} s: {steps}")
     new = manifest.counts["evaluate_images"]

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
+from pkgutil import resolve_name
 
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
@@ -44,8 +45,11 @@ class JobReport:
 Job = Callable[[Run], JobReport]
 
 
-def job_main(name: str, job: Job) -> None:
-    """Entry point of a spark-submit file: runs the job, prints one JSON line, exits 0, 1 or 2."""
+def job_main(name: str, job: str) -> None:
+    """Entry point of a spark-submit file: runs the job, prints one JSON line, exits 0, 1 or 2.
+
+    ``job`` is a ``Job`` named as ``package.module:function``.
+    """
     # py4j logs a Java traceback before the exception that we turn into one line.
     logging.getLogger("py4j").setLevel(logging.CRITICAL)
     arguments = _parser(name).parse_args()
@@ -57,7 +61,7 @@ def job_main(name: str, job: Job) -> None:
         )
         session = get_session(f"superres {name} {layout.run_id}", settings)
         with watching(session.sparkContext, _log_progress()) as progress:
-            report = job(Run(session, settings, layout, progress, arguments.redo))
+            report = resolve_name(job)(Run(session, settings, layout, progress, arguments.redo))
         session.stop()
     except SuperresError as error:
         sys.exit(f"{name}: {error}")

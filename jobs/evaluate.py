@@ -20,7 +20,7 @@ from jobs.tables import FinishedImage, batches_to_images
 from superres import storage
 from superres.colour import Planes
 from superres.config import Processing
-from superres.errors import ImageRejectedError
+from superres.errors import ImageRejectedError, RecordError
 from superres.evaluation import PIPELINE_PROTOCOL, measure_result
 from superres.images import Limits, decode, decode_file
 from superres.layout import Layout
@@ -76,14 +76,11 @@ def evaluate_image(
     """Measures one image and writes its record; False when its original had to be rejected."""
     started = time.perf_counter()
     low_uri = places.low_resolution[image.image_id]
-    reference = None
-    if image.image_id in places.references:
-        content = storage.read_bytes(places.references[image.image_id])
-        reference = ImageReference.model_validate_json(content)
     original_uri = places.originals.get(image.image_id)
-    if reference is not None and reference.mode == "upscale":
-        original_uri = None
     try:
+        reference = _reference(places.references.get(image.image_id))
+        if reference is not None and reference.mode == "upscale":
+            original_uri = None
         low = decode(
             storage.read_bytes(low_uri), processing.limits, grayscale=processing.grayscale
         )
@@ -92,7 +89,7 @@ def evaluate_image(
             if original_uri is not None
             else None
         )
-    except ImageRejectedError as error:
+    except (ImageRejectedError, RecordError) as error:
         reject(image.image_id, original_uri or low_uri, "evaluate", str(error), layout)
         return False
     record = Evaluation(
@@ -115,6 +112,10 @@ def evaluate_image(
     )
     storage.write_bytes(layout.evaluation(image.image_id), record.to_json().encode())
     return True
+
+
+def _reference(uri: str | None) -> ImageReference | None:
+    return None if uri is None else ImageReference.from_json(storage.read_bytes(uri), uri)
 
 
 @dataclass(frozen=True)
@@ -151,4 +152,5 @@ def _metrics(quality: Quality | None) -> Metrics | None:
 
 
 if __name__ == "__main__":
-    job_main("evaluate", run_evaluate)
+    # By its name, since workers cannot import what is defined in __main__.
+    job_main("evaluate", "jobs.evaluate:run_evaluate")

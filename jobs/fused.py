@@ -47,4 +47,5 @@ def run_fused(run: Run) -> JobReport:
 
 
 if __name__ == "__main__":
-    job_main("fused", run_fused)
+    # By its name, since workers cannot import what is defined in __main__.
+    job_main("fused", "jobs.fused:run_fused")

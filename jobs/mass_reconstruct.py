@@ -74,4 +74,5 @@ def _reconstruct(batches: Iterator[pa.RecordBatch], layout: Layout) -> Iterator[
 
 
 if __name__ == "__main__":
-    job_main("mass_reconstruct", run_reconstruct)
+    # By its name, since workers cannot import what is defined in __main__.
+    job_main("mass_reconstruct", "jobs.mass_reconstruct:run_reconstruct")

@@ -41,4 +41,5 @@ def run_split(run: Run) -> JobReport:
 
 
 if __name__ == "__main__":
-    job_main("mass_split", run_split)
+    # By its name, since workers cannot import what is defined in __main__.
+    job_main("mass_split", "jobs.mass_split:run_split")

@@ -39,10 +39,12 @@ def get_session(
     on S3 and Spark has no S3 connector.
     """
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    configured = SparkConf()  # holds what spark-submit was given
+    configured = SparkConf()
     for key, value in (_LARGE_ROWS | _s3_conf(settings) | dict(extra or {})).items():
         configured.set(key, value)
-    if not configured.contains("spark.master"):
+    # spark-submit has started the JVM, with a master of its own, before this file.
+    submitted = "PYSPARK_GATEWAY_PORT" in os.environ
+    if not submitted and not configured.contains("spark.master"):
         configured.setMaster(os.environ.get("SPARK_MASTER", "local[*]"))
     session = SparkSession.builder.appName(name).config(conf=configured).getOrCreate()
     session.sparkContext.setLogLevel("ERROR")

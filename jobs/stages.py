@@ -15,7 +15,7 @@ from jobs.tables import FinishedImage, Timed
 from superres import storage
 from superres.config import Processing
 from superres.engine import Engine
-from superres.errors import ImageRejectedError
+from superres.errors import ImageRejectedError, RecordError
 from superres.images import DecodedImage, decode
 from superres.layout import Layout
 from superres.png import encode_png
@@ -136,9 +136,12 @@ def reference_of(image_id: str, layout: Layout) -> ImageReference | None:
     uri = storage.join(layout.low_resolution, f"{image_id}.json")
     if not storage.exists(uri):
         return None
-    return ImageReference.model_validate_json(storage.read_bytes(uri))
+    return ImageReference.from_json(storage.read_bytes(uri), uri)
 
 
 def _source_of(image_id: str, layout: Layout) -> str | None:
-    reference = reference_of(image_id, layout)
+    try:
+        reference = reference_of(image_id, layout)
+    except RecordError:
+        return None  # the image is being rejected already
     return reference.source if reference else None

@@ -171,8 +171,9 @@ def evaluate(
 ) -> None:
     """Measure the network on folders of images, as the papers do.
 
-    The images are the high resolution. Their luma is reduced bicubically, enlarged by the network and bicubically, and compared with what it
-    was: PSNR and SSIM, a border of as many pixels as the scale left out.
+    The images are the high resolution. Their luma is reduced bicubically, enlarged by the network
+    and bicubically, and compared with what it was: PSNR and SSIM, a border of as many pixels as the
+    scale left out.
     """
     if model and not scale:
         raise click.UsageError("--model needs --scale: a checkpoint is made for one")
@@ -238,7 +239,8 @@ def compare(
 ) -> None:
     """Make a web page to compare ours with bicubic.
 
-    Both lie on each other with a divider to drag. The page is one file that loads nothing else: send it to someone, or open it offline.
+    They lie upon each other, with a divider to drag. The page is one file that loads nothing else:
+    send it to someone, or open it offline.
     """
     if original and as_original:
         raise click.UsageError("--original and --as-original exclude each other")

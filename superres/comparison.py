@@ -336,7 +336,8 @@ def _draw_row(comparison: Comparison) -> Image.Image:
 def _write_title(draw: ImageDraw.ImageDraw, comparison: Comparison, width: int) -> None:
     _, low_height, low_width = comparison.low.shape
     _, height, image_width = comparison.ours.shape
-    detail = f"{low_width} × {low_height} to {image_width} × {height} (×{comparison.scale})"
+    # Pillow's font has no multiplication sign.
+    detail = f"{low_width} x {low_height} to {image_width} x {height} (x{comparison.scale})"
     if comparison.ours_quality and comparison.bicubic_quality:
         detail += ", PSNR of the whole image"
     room = width - 2 * _MARGIN - draw.textlength(detail, _font(17)) - 24
@@ -357,7 +358,8 @@ def _whole(planes: Planes, box: Box) -> Image.Image:
     picture = picture.resize(size, Image.Resampling.LANCZOS)
     draw = ImageDraw.Draw(picture)
     left, top = box.left * ratio, box.top * ratio
-    right, bottom = box.right * ratio - 1, box.bottom * ratio - 1
+    right = max(left, box.right * ratio - 1)
+    bottom = max(top, box.bottom * ratio - 1)
     # White within dark: visible on every ground.
     draw.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=_INK)
     draw.rectangle((left, top, right, bottom), outline=_PAPER, width=2)

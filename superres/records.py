@@ -51,7 +51,13 @@ def _describe(fault: dict[str, Any]) -> str:
     return f"{path}: {reason}" if path else reason
 
 
-class Attribution(_Record):
+class _Part(BaseModel):
+    """What stands inside a record and shares its version."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class Attribution(_Part):
     """Who made the photograph, and where to find it."""
 
     author: str
@@ -87,7 +93,7 @@ class RejectedImage(_Record):
     run_id: str | None = None
 
 
-class StoredImage(_Record):
+class StoredImage(_Part):
     """Where an image lies and how large it is, in pixels."""
 
     uri: str
@@ -95,7 +101,7 @@ class StoredImage(_Record):
     height: int
 
 
-class Metrics(_Record):
+class Metrics(_Part):
     """PSNR in dB (None: equal to the original, so infinite) and SSIM of one image."""
 
     psnr: float | None

@@ -1,0 +1,416 @@
+"""The command line as a user meets it: what is written, said and returned."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from superres import __version__
+from superres.cli import execute
+from superres.engine import fetch_weights, make_engine
+from superres.images import Limits, decode_file
+from superres.png import encode_png_bytes
+from superres.upscaling import enlarge_image
+from superres.weights import default_model_path, save_weights
+from tests.corpus import photo, pillow
+from tests.networks import random_weights
+
+LIMITS = Limits(1 << 28, 100_000_000)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch) -> Path:
+    """An empty folder to work in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def make(name: str, height: int = 24, width: int = 31, channels: int = 3, seed: int = 0) -> Path:
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kind = {".jpg": "JPEG", ".gif": "GIF"}.get(path.suffix.lower(), "PNG")
+    path.write_bytes(pillow(photo(height, width, channels, seed=seed), kind))
+    return path
+
+
+def pixels(path: str | Path) -> np.ndarray:
+    return decode_file(Path(path), LIMITS).planes()
+
+
+def files(path: str = ".") -> list[str]:
+    return sorted(str(file.relative_to(path)) for file in Path(path).rglob("*") if file.is_file())
+
+
+def enlarged(path: Path, scale: int, patch_size: int = 512) -> np.ndarray:
+    engine = make_engine(fetch_weights(str(default_model_path(scale)), scale))
+    strips = enlarge_image(decode_file(path, LIMITS), patch_size, engine)
+    return np.concatenate(list(strips), axis=1)
+
+
+# ---- the command itself
+
+
+def test_help_lists_the_commands_and_each_has_an_example(capsys):
+    assert execute(["--help"]) == 0
+    listed = capsys.readouterr().out
+    for command in ("upscale", "evaluate", "compare", "train"):
+        assert f"  {command} " in listed
+        assert execute([command, "--help"]) == 0
+        assert f"Example: superres {command} " in capsys.readouterr().out
+
+
+def test_version(capsys):
+    assert execute(["--version"]) == 0
+    assert capsys.readouterr().out == f"superres {__version__}\n"
+
+
+def test_help_answers_without_loading_what_is_heavy():
+    heavy = ("numpy", "torch", "onnxruntime", "pyvips", "pydantic", "rich", "pyspark", "boto3")
+    program = (
+        "import sys; from superres.cli import execute; execute(['--help']);"
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[1],
+    )
+    assert done.stdout.endswith("[]\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["upscale"],
+        ["upscale", "a.png", "--scale", "5"],
+        ["upscale", "a.png", "--patch-size", "3"],
+        ["evaluate", "absent"],
+        ["evaluate", ".", "--model", "m.pth"],
+        ["compare", "absent.png"],
+        ["train"],
+    ],
+)
+def test_wrong_usage_returns_2_and_says_what_is_right(arguments, capsys):
+    assert execute(arguments) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "Usage: superres" in told.err
+    assert "Error: " in told.err
+
+
+def test_an_error_is_one_line(capsys):
+    make("a.png")
+    Path("bad.yaml").write_text("processing: {upscale_factor: 7}")
+    for arguments, reason in (
+        (["--config", "bad.yaml"], "upscale_factor"),
+        (["--config", "absent.yaml"], "absent.yaml: no such configuration file"),
+        (["--model", "absent.pth"], "absent.pth: no such checkpoint"),
+        (["--output", "a.png/large"], "a.png/large: Not a directory"),
+    ):
+        assert execute(["upscale", "a.png", *arguments]) == 1
+        told = capsys.readouterr().err
+        assert told.startswith("superres: ")
+        assert reason in told
+        assert told.count("\n") == 1
+
+
+def test_ctrl_c_returns_130_and_leaves_no_half_file(monkeypatch, capsys):
+    make("a.png")
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("superres.upscaling.enlarge_tiles", interrupted)
+    assert execute(["upscale", "a.png", "--output", "large"]) == 130
+    assert capsys.readouterr().err.strip() == "superres: stopped"
+    assert files() == ["a.png"]
+
+
+# ---- upscale
+
+
+def test_upscale_writes_what_the_network_makes_of_each_image(capsys):
+    one, two = make("in/one.png", 40, 33), make("in/two.jpg", 20, 50, 1)
+    Path("in/notes.txt").write_text("no image, and not meant")
+    make("in/deeper/three.png")
+    assert (
+        execute(["upscale", "in", "--scale", "3", "--output", "large", "--patch-size", "16"]) == 0
+    )
+    assert files("large") == ["one_x3.png", "two_x3.png"]
+    np.testing.assert_array_equal(pixels("large/one_x3.png"), enlarged(one, 3, 16))
+    np.testing.assert_array_equal(pixels("large/two_x3.png"), enlarged(two, 3, 16))
+    told = capsys.readouterr()
+    assert told.out.split() == ["large/one_x3.png", "large/two_x3.png"]
+    assert told.err.startswith("2 images enlarged in ")
+    assert "fsrcnn_x3.safetensors" in told.err
+
+
+def test_upscale_keeps_sixteen_bits_and_transparency():
+    planes = np.moveaxis(photo(20, 20, 4, 16), -1, 0)
+    Path("a.png").write_bytes(encode_png_bytes(np.ascontiguousarray(planes)))
+    assert execute(["upscale", "a.png"]) == 0
+    result = pixels("a_x2.png")
+    assert (result.dtype, result.shape) == (np.uint16, (4, 40, 40))
+    assert np.unique(result % 257).size > 100
+
+
+def test_upscale_can_give_grey_images():
+    make("a.png")
+    assert execute(["upscale", "a.png", "--grayscale"]) == 0
+    assert pixels("a_x2.png").shape == (1, 48, 62)
+
+
+def test_upscale_names_what_it_must_leave_out_and_does_the_rest(capsys):
+    make("in/a.png")
+    Path("in/broken.png").write_bytes(make("b.png").read_bytes()[:600])
+    Path("in/text.jpg").write_text("hello")
+    assert execute(["upscale", "in", "absent.png", "--output", "large"]) == 1
+    assert files("large") == ["a_x2.png"]
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("superres: in/broken.png: the PNG data is truncated")
+    assert lines[1].startswith("superres: in/text.jpg: not an image")
+    assert lines[2].startswith("superres: cannot read absent.png")
+    assert lines[3].startswith("1 image enlarged")
+    assert "3 left out" in lines[3]
+
+
+def test_images_of_one_name_get_names_of_their_own():
+    make("in/a.png", seed=1)
+    make("in/a.jpg", seed=2)
+    make("other/A.png", seed=3)
+    assert execute(["upscale", "in", "in/a.png", "other", "--output", "large"]) == 0
+    assert files("large") == ["A-3_x2.png", "a-2_x2.png", "a_x2.png"]
+    np.testing.assert_array_equal(pixels("large/a-2_x2.png"), enlarged(Path("in/a.png"), 2))
+
+
+def test_no_input_is_written_over():
+    make("a.png")
+    earlier = make("a_x2.png", 5, 5).read_bytes()
+    assert execute(["upscale", "a.png", "a_x2.png"]) == 0
+    assert Path("a_x2.png").read_bytes() == earlier
+    assert files() == ["a-2_x2.png", "a.png", "a_x2.png", "a_x2_x2.png"]
+
+
+def test_a_second_run_replaces_what_the_first_wrote():
+    make("a.png")
+    assert execute(["upscale", "a.png", "--output", "large"]) == 0
+    make("a.png", seed=9)
+    assert execute(["upscale", "a.png", "--output", "large"]) == 0
+    assert files("large") == ["a_x2.png"]
+    np.testing.assert_array_equal(pixels("large/a_x2.png"), enlarged(Path("a.png"), 2))
+
+
+def test_a_folder_without_images_is_an_error(capsys):
+    Path("empty").mkdir()
+    assert execute(["upscale", "empty"]) == 1
+    assert "empty: no images there" in capsys.readouterr().err
+
+
+def test_defaults_come_from_the_configuration_and_options_override_them(monkeypatch, capsys):
+    make("a.png")
+    save_weights(random_weights(3), Path("own.safetensors"))
+    Path("config.yaml").write_text(
+        "processing: {upscale_factor: 3, model_path: own.safetensors, grayscale: true}"
+    )
+    assert execute(["upscale", "a.png"]) == 0
+    assert "own.safetensors" in capsys.readouterr().err
+    assert pixels("a_x3.png").shape == (1, 72, 93)
+    # the configured checkpoint is for scale 3
+    assert execute(["upscale", "a.png", "--scale", "4"]) == 0
+    assert "fsrcnn_x4.safetensors" in capsys.readouterr().err
+    monkeypatch.setenv("SUPERRES_PROCESSING__GRAYSCALE", "false")
+    assert execute(["upscale", "a.png"]) == 0
+    assert pixels("a_x3.png").shape == (3, 72, 93)
+
+
+def test_a_checkpoint_of_another_scale_is_refused(capsys):
+    make("a.png")
+    save_weights(random_weights(3), Path("own.safetensors"))
+    assert execute(["upscale", "a.png", "--model", "own.safetensors"]) == 1
+    assert "trained for scale 3, not 2" in capsys.readouterr().err
+
+
+# ---- evaluate
+
+
+def test_evaluate_prints_means_for_every_folder_and_scale(capsys):
+    make("one/a.png", 60, 60)
+    make("one/b.png", 50, 70, seed=1)
+    make("two/c.png", 60, 60, 1)
+    assert execute(["evaluate", "one", "two"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if "×" in line]
+    assert [row[:3] for row in rows] == [
+        [name, f"×{scale}", count]
+        for scale in (2, 3, 4)
+        for name, count in (("one", "2"), ("two", "1"))
+    ]
+
+
+def test_evaluate_shows_each_image_on_demand(capsys):
+    make("one/a.png", 60, 60)
+    make("one/tiny.png", 5, 5)
+    assert execute(["evaluate", "one", "--details", "--scale", "2"]) == 0
+    told = capsys.readouterr()
+    assert "  a.png" in told.out
+    assert "one/tiny.png: skipped: 5 × 5 pixels are too few" in told.err
+
+
+def test_evaluate_gives_json(capsys):
+    make("one/a.png", 61, 60)
+    assert execute(["evaluate", "one", "--scale", "3", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["protocol"] == "bt601-y/luma-first"
+    assert told["models"]["3"].startswith("fsrcnn_x3.safetensors ")
+    (result,) = told["results"]
+    (image,) = result["images"]
+    assert (image["name"], image["width"], image["height"]) == ("a.png", 60, 60)
+    assert result["ours"] == image["ours"]
+    assert result["bicubic"]["psnr"] > 10
+    assert 0 < result["bicubic"]["ssim"] < 1
+
+
+def test_evaluate_fails_when_nothing_could_be_measured(capsys):
+    make("one/tiny.png", 5, 5)
+    assert execute(["evaluate", "one", "--json"]) == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.splitlines()[-1].startswith("superres: no image could be measured")
+
+
+# ---- compare
+
+
+def test_compare_writes_a_page(capsys):
+    make("a.png", 30, 40)
+    assert execute(["compare", "a.png", "--scale", "3"]) == 0
+    page = Path("a_x3.html").read_text("utf-8")
+    assert "<title>a.png ×3</title>" in page
+    assert "120 × 90 (×3)" in page
+    assert "PSNR" not in page
+    assert capsys.readouterr().out.startswith("a_x3.html (0.")
+
+
+def test_compare_measures_against_an_original_or_its_own_reduction(capsys):
+    make("low.png", 30, 40)
+    make("high.png", 61, 81)
+    assert execute(["compare", "low.png", "--original", "high.png", "--output", "out/1.html"]) == 0
+    assert execute(["compare", "high.png", "--as-original", "--output", "out/2.html"]) == 0
+    told = capsys.readouterr().out
+    assert told.count("PSNR") == 2
+    for page in ("out/1.html", "out/2.html"):
+        assert "PSNR" in Path(page).read_text("utf-8")
+
+
+def test_compare_refuses_an_original_that_does_not_fit(capsys):
+    make("low.png", 30, 40)
+    assert execute(["compare", "low.png", "--original", "low.png"]) == 1
+    assert "low.png enlarged ×2 has 80 × 60" in capsys.readouterr().err
+    assert execute(["compare", "low.png", "--original", "low.png", "--as-original"]) == 2
+    assert files() == ["low.png"]
+
+
+# ---- train
+
+
+@pytest.fixture
+def few_images():
+    for seed in range(3):
+        make(f"data/{seed}.png", 48, 48, seed=seed)
+
+
+TRAINING = ["train", "--data", "data", "--iterations", "4", "--batch", "2", "--patch", "8"]
+TRAINING += ["--check-every", "2", "--output", "out"]
+
+
+def test_train_writes_weights_that_upscale_takes(few_images, capsys):
+    assert execute(TRAINING) == 0
+    told = capsys.readouterr()
+    assert told.out == "out/fsrcnn_x2.safetensors\n"
+    assert [line.partition(":")[0] for line in told.err.splitlines()] == [
+        "iteration 2 of 4",
+        "iteration 4 of 4",
+    ]
+    assert "validation PSNR" in told.err
+    assert execute(["upscale", "data/0.png", "--model", "out/fsrcnn_x2.safetensors"]) == 0
+
+
+def test_train_tells_how_to_go_on_and_goes_on(few_images, monkeypatch, capsys):
+    from superres import terminal
+
+    report = terminal.TrainingBar.report
+
+    def interrupted(self, iteration, loss, progress):
+        report(self, iteration, loss, progress)
+        if iteration == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(terminal.TrainingBar, "report", interrupted)
+        assert execute(TRAINING) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "superres: stopped after the validation of iteration 2; the same command goes on from there"
+    )
+    assert execute(TRAINING) == 0
+    assert capsys.readouterr().err.startswith("iteration 4 of 4")
+    assert execute([*TRAINING, "--seed", "1"]) == 1
+    assert "give the same options, or another --output" in capsys.readouterr().err
+
+
+def test_train_without_torch_says_what_to_install(few_images, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert execute(TRAINING) == 1
+    told = capsys.readouterr().err
+    assert told == (
+        "superres: train needs torch, which is not installed; install superres[train]\n"
+    )
+
+
+# ---- commands of other packages
+
+
+@pytest.fixture
+def plugin(folder, monkeypatch):
+    """A package that is installed and adds the command ``greet``."""
+    metadata = folder / "site" / "greeting-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: greeting\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[superres.commands]\ngreet = greeting:greet\n")
+    module = metadata.parent / "greeting.py"
+    module.write_text(
+        '"""`superres greet`: says hello."""\n'
+        "import click\n"
+        "@click.command()\n"
+        "@click.argument('name')\n"
+        "def greet(name):\n"
+        "    click.echo(f'hello {name}')\n"
+    )
+    monkeypatch.syspath_prepend(str(metadata.parent))
+    yield module
+    sys.modules.pop("greeting", None)
+
+
+def test_an_installed_package_can_add_a_command(plugin, capsys):
+    assert execute(["--help"]) == 0
+    assert "greet     Says hello." in capsys.readouterr().out
+    assert "greeting" not in sys.modules  # listing it does not load it
+    assert execute(["greet", "you"]) == 0
+    assert capsys.readouterr().out == "hello you\n"
+    assert execute(["greet"]) == 2
+
+
+def test_a_command_whose_library_is_missing_says_what_to_install(plugin, capsys):
+    plugin.write_text("import a_library_that_nobody_has\n")
+    assert execute(["--help"]) == 0
+    assert "greet" in capsys.readouterr().out
+    for arguments in (["greet"], ["greet", "--help"], ["greet", "you", "--loudly"]):
+        assert execute(arguments) == 1
+        assert capsys.readouterr().err == (
+            "superres: greet needs a_library_that_nobody_has, which is not installed; "
+            "install superres[greet]\n"
+        )
