@@ -1,8 +1,8 @@
 """What Spark is measured against: plain loops over images in a pool of warm processes.
 
-``enlarge_plainly`` uses our own decoder, engine, colour code and encoder on whole images, so that the
-difference to the jobs is what Spark, tiles and tables cost. ``enlarge_with_opencv`` is what one would
-write with OpenCV alone, around the same network. Both leave a whole file or none.
+``enlarge_plainly`` uses our own decoder, engine, colour code and encoder on whole images, so that
+the difference to the jobs is what Spark, tiles and tables cost. ``enlarge_with_opencv`` is what one
+would write with OpenCV alone, around the same network. Both leave a whole file or none.
 """
 
 import time
@@ -74,7 +74,7 @@ def prepare_plainly(scale: int) -> None:
 
 
 def enlarge_plainly(source: Path, target: Path) -> Parts:
-    """Decode, whole-image FSRCNN, encode: the same functions as the jobs, one tile for the image."""
+    """Decode, whole-image FSRCNN, encode: the functions of the jobs, one tile an image."""
     global _network_seconds
     _network_seconds = 0.0
     started = time.perf_counter()
@@ -114,6 +114,8 @@ def enlarge_with_opencv(source: Path, target: Path) -> Parts:
 
     started = time.perf_counter()
     image = cv2.imread(str(source), cv2.IMREAD_COLOR)
+    if image is None:
+        raise OSError(f"OpenCV could not read {source}")
     decoded = time.perf_counter()
     luma, red, blue = cv2.split(cv2.cvtColor(image, cv2.COLOR_BGR2YCrCb))
     # The network takes luma in the studio range (superres.colour); OpenCV's is full range.

@@ -43,8 +43,8 @@ _MIB = 2.0**20
 class Peak:
     """The most that the executor held at once during a job, in MiB.
 
-    ``jvm`` and ``python`` are its parts at the moment of the highest resident sum; ``shared_once`` is
-    the highest proportional set size, which counts pages that processes share once.
+    ``jvm`` and ``python`` are its parts at the moment of the highest resident sum;
+    ``shared_once`` is the highest proportional set size, which counts shared pages once.
     """
 
     resident: float = 0.0

@@ -1,8 +1,8 @@
 """Input for the benchmarks: distinct images of real content, cut from scikit-image's photographs.
 
-An image is a mosaic of cells, each a random, perhaps mirrored and slightly brighter or darker crop of
-a random photograph at its own resolution. So the content is that of photographs (noise would be hard
-on every encoder, gradients easy), every image is another one, and all cost about the same.
+An image is a mosaic of cells, each a random, perhaps mirrored and slightly brighter or darker crop
+of a random photograph at its own resolution. So the content is that of photographs (noise would be
+hard on every encoder, gradients easy), every image is another one, and all cost about the same.
 """
 
 from pathlib import Path

@@ -42,7 +42,9 @@ def newest_attempt(folder: str, made_by: str) -> str:
         if file.name == "_SUCCESS"
     }
     if not attempts:
-        raise StorageError(f"{folder}: no complete table there; run {made_by} for this run_id first")
+        raise StorageError(
+            f"{folder}: no complete table there; run {made_by} for this run_id first"
+        )
     return max(attempts)
 
 

@@ -1,6 +1,6 @@
 """Second job: tiles to enlarged tiles, on CPU or GPU."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 from pyspark import Broadcast
@@ -25,14 +25,13 @@ def worker_engine(weights: Broadcast[Weights], processing: Processing) -> Engine
 
 
 def share_engine(run: Run) -> Broadcast[Weights]:
-    """Broadcasts the weights and, where a GPU is asked for, tries one task before all the others."""
+    """Broadcasts the weights and, where a GPU is asked for, tries one task before the others."""
     processing = run.settings.processing
     weights = fetch_weights(processing.checkpoint(run.layout.scale), run.layout.scale)
     context = run.session.sparkContext
     shared = context.broadcast(weights)
     if processing.device == "cuda":
-        tried = context.parallelize([0], 1)
-        tried.foreach(lambda _: worker_engine(shared, processing) and None)
+        context.parallelize([0], 1).map(lambda _: worker_engine(shared, processing).scale).collect()
     return shared
 
 
@@ -43,7 +42,7 @@ def run_inference(run: Run) -> JobReport:
     processing, count = run.settings.processing, run.progress.patch.add
     identity = (weights.value.scale, weights.value.digest)
 
-    def infer_task(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def infer_task(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         engine = worker_engine(weights, processing)
         return tiles_to_batches(infer_tiles(batches_to_tiles(batches), engine, count), identity)
 

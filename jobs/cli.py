@@ -1,4 +1,4 @@
-"""`superres run`: the whole job on one machine, from photographs to sharp photographs with figures."""
+"""The whole job on one machine: photographs in, sharp photographs and figures out."""
 
 import os
 import time
@@ -35,7 +35,9 @@ from superres.records import Evaluation, Mode, RejectedImage, RunManifest
 
 
 @click.command()
-@click.option("--input", "source", type=click.Path(path_type=Path), help="A photograph or a folder.")
+@click.option(
+    "--input", "source", type=click.Path(path_type=Path), help="A photograph or a folder."
+)
 @click.option("--scale", type=click.Choice(["2", "3", "4"]), help="Times as wide and high.")
 @click.option(
     "--mode",
@@ -139,11 +141,12 @@ def _master(console: Console, master: str | None, cores: int) -> Iterator[str]:
     if named:
         yield named
         return
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     folder = Path(os.environ.get("SUPERRES_LOCAL_DIR", ".local")).absolute() / "spark"
-    with console.status("Starting a Spark master and worker …") as status:
-        with standalone_cluster(Resources(cores, EXECUTOR_MEMORY_MIB + 512), folder) as url:
-            status.stop()
-            yield url
+    resources = Resources(cores, EXECUTOR_MEMORY_MIB + 512)
+    console.print("Starting a Spark master and worker …")
+    with standalone_cluster(resources, folder) as url:
+        yield url
 
 
 def _bar(console: Console) -> Progress:

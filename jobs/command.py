@@ -1,4 +1,4 @@
-"""What the five spark-submit files share: options, session, one JSON line at the end, exit codes."""
+"""What the five spark-submit files share: options, session, one JSON line, exit codes."""
 
 import argparse
 import json
@@ -76,9 +76,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
     parser.add_argument("--config", required=True, help="config.yaml: a path or an s3:// URI")
     parser.add_argument("--run-id", required=True, help="as in 2026-01-31-x2")
     parser.add_argument("--scale", type=int, choices=SCALES, help="if run_id does not name it")
-    parser.add_argument(
-        "--ingest-date", type=date.fromisoformat, help="if run_id does not name it"
-    )
+    parser.add_argument("--ingest-date", type=date.fromisoformat, help="if run_id does not name it")
     parser.add_argument("--redo", action="store_true", help="take finished images too")
     return parser
 

@@ -1,11 +1,11 @@
-"""Last job: measures every finished image and writes its evaluation record, the sign that it is done.
+"""Last job: measures every image and writes its evaluation record, the sign that it is done.
 
 Where the original is known (mode ``evaluate``), the record has PSNR and SSIM of the result and of
 bicubic enlargement; elsewhere these are absent.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import isfinite
@@ -32,7 +32,9 @@ _OUTCOME = "image_id string, rejected boolean"
 
 def run_evaluate(run: Run) -> JobReport:
     """Evaluates the images that the newest complete reconstruction of this run lists."""
-    source = run.table or newest_attempt(run.layout.reconstructed, "mass_reconstruct.py or fused.py")
+    source = run.table or newest_attempt(
+        run.layout.reconstructed, "mass_reconstruct.py or fused.py"
+    )
     images = run.session.read.parquet(spark_uri(source))
     total = images.count()
     run.progress.start("evaluate", total, "images")
@@ -41,7 +43,7 @@ def run_evaluate(run: Run) -> JobReport:
     layout, processing, count = run.layout, run.settings.processing, run.progress.image.add
     places = run.session.sparkContext.broadcast(_places(layout))
 
-    def evaluate_task(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def evaluate_task(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for image in batches_to_images(batches):
             rejected = not evaluate_image(image, places.value, processing, layout)
             count(1)
@@ -81,9 +83,7 @@ def evaluate_image(
         reference = _reference(places.references.get(image.image_id))
         if reference is not None and reference.mode == "upscale":
             original_uri = None
-        low = decode(
-            storage.read_bytes(low_uri), processing.limits, grayscale=processing.grayscale
-        )
+        low = decode(storage.read_bytes(low_uri), processing.limits, grayscale=processing.grayscale)
         measured = (
             _measure(image, low.planes(), original_uri, processing, layout)
             if original_uri is not None

@@ -4,7 +4,7 @@ The quickest way where nobody needs to look between the steps. Same functions, s
 records as the three jobs; an image stays in one task, so one huge image uses one core.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 
@@ -29,13 +29,15 @@ def run_fused(run: Run) -> JobReport:
     processing, layout = run.settings.processing, run.layout
     count_image, count_patch = run.progress.image.add, run.progress.patch.add
 
-    def fused_task(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def fused_task(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         engine = worker_engine(weights, processing)
 
         def finish() -> Iterator[FinishedImage]:
             for batch in batches:
                 for number in batch.column("id").to_pylist():
-                    tiles = split_images(iter(shared.value[number]), processing, layout, count_image)
+                    tiles = split_images(
+                        iter(shared.value[number]), processing, layout, count_image
+                    )
                     enlarged = infer_tiles(tiles, engine, count_patch)
                     yield from reconstruct_images(enlarged, engine.scale, engine.digest, layout)
 

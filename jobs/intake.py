@@ -23,9 +23,7 @@ from superres.png import encode_png
 from superres.records import ImageReference, Mode, image_id_of
 from superres.resample import reduce_planes
 
-SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"}
-)
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
 _SAMPLES = (
     "astronaut.png",
     "chelsea.png",

@@ -1,7 +1,7 @@
 """Third job: enlarged tiles to PNG images."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, functions
@@ -45,9 +45,9 @@ def run_reconstruct(run: Run) -> JobReport:
     run.progress.start("reconstruct", len(files_of), "images")
     count, layout = run.progress.image.add, run.layout
 
-    def reconstruct_task(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def reconstruct_task(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         def finish() -> Iterator[FinishedImage]:
-            for image in _reconstruct(batches, layout):
+            for image in _reconstruct(iter(batches), layout):
                 count(1)
                 yield image
 

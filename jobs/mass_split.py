@@ -1,6 +1,6 @@
 """First job: images to tiles. ``spark-submit mass_split.py --config config.yaml --run-id ID``."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
@@ -30,7 +30,7 @@ def run_split(run: Run) -> JobReport:
     shared = run.session.sparkContext.broadcast(groups)
     processing, layout, count = run.settings.processing, run.layout, run.progress.image.add
 
-    def split_task(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def split_task(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         numbered = (number for batch in batches for number in batch.column("id").to_pylist())
         mine = (image for number in numbered for image in shared.value[number])
         return tiles_to_batches(split_images(mine, processing, layout, count))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -23,12 +24,12 @@ Evaluated = tuple[TakenIn, Evaluation]
 
 def print_table(console: Console, evaluated: Sequence[Evaluated]) -> None:
     """PSNR and SSIM of ours and of bicubic for each image, and their means."""
-    table = Table(title=None, header_style="bold")
+    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("image", overflow="fold")
     for heading in ("result", "PSNR ours", "bicubic", "gain", "SSIM ours", "bicubic"):
         table.add_column(heading, justify="right", no_wrap=True)
     for one, record in evaluated[:_ROWS]:
-        size = f"{record.result.width} × {record.result.height}"
+        size = f"{record.result.width}×{record.result.height}"
         table.add_row(one.path.name, size, *_cells(record.ours, record.bicubic))
     if len(evaluated) > _ROWS:
         table.add_row(f"… and {len(evaluated) - _ROWS} more", "", "", "", "", "", "")

@@ -27,7 +27,7 @@ class SourceImage:
 
 
 def pending_images(layout: Layout, *, redo: bool = False) -> list[SourceImage]:
-    """The run's images that have neither an evaluation nor a rejection; with ``redo`` all of them."""
+    """The run's images with neither an evaluation nor a rejection; with ``redo`` all of them."""
     images = [
         SourceImage(file.stem, file.uri, file.size)
         for file in storage.list_files(layout.low_resolution)
@@ -63,4 +63,3 @@ def deal(
         groups[index].append(image)
         heapq.heappush(loads, (load + max(1, image.decoded_size), index))
     return groups
-

@@ -84,7 +84,9 @@ def _s3_conf(settings: Settings) -> dict[str, str]:
 
 def spark_uri(uri: str) -> str:
     """The URI as Spark reads it: S3A is the connector here and on EMR alike."""
-    return uri.replace("s3://", "s3a://", 1) if uri.startswith("s3://") else str(Path(uri).resolve())
+    return (
+        uri.replace("s3://", "s3a://", 1) if uri.startswith("s3://") else str(Path(uri).resolve())
+    )
 
 
 def one_line_reason(error: BaseException) -> str:

@@ -8,6 +8,7 @@ nothing written in between. Either way the same functions make the same pixels.
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from jobs.selection import SourceImage
@@ -71,19 +72,14 @@ def infer_tiles(
     tiles: Iterable[Timed], engine: Engine, count_tile: Count = ignore_count
 ) -> Iterator[Timed]:
     """Super-resolves tiles in order; adds the seconds that each took."""
-    seconds: dict[tuple[str, int, int], float] = {}
-
-    def plain() -> Iterator[Tile]:
-        for timed in tiles:
-            tile = timed.tile
-            seconds[tile.image_id, tile.row, tile.column] = timed.seconds
-            yield tile
-
+    tally = _Tally()
+    seconds_before = 0.0
     started = time.perf_counter()
-    for tile in enlarge_tiles(plain(), engine):
-        spent = time.perf_counter() - started
+    for tile in enlarge_tiles(tally.pull(tiles), engine):
+        spent = time.perf_counter() - started - tally.waited
         count_tile(1)
-        yield Timed(tile, seconds.pop((tile.image_id, tile.row, tile.column)) + spent)
+        yield Timed(tile, tally.seconds - seconds_before + spent)
+        seconds_before, tally.waited = tally.seconds, 0.0
         started = time.perf_counter()
 
 
@@ -99,23 +95,38 @@ def reconstruct_images(
         started = time.perf_counter()
         first = next(group)
         info = enlarged_info(first.tile.info, scale)
-        spent = 0.0
-        patches = 0
-
-        def counted(group: Iterator[Timed] = itertools.chain([first], group)) -> Iterator[Tile]:
-            nonlocal spent, patches
-            for timed in group:
-                spent += timed.seconds
-                patches += 1
-                yield timed.tile
-
+        tally = _Tally()
         uri = layout.result(image_id)
         with storage.staged(uri) as path:
-            encode_png(strips(counted()), info, path)
-        spent += time.perf_counter() - started
+            # Both uses of the group are in turn: what chain gives comes first, then the rest.
+            tiles_of_image = itertools.chain([first], group)  # noqa: B031
+            encode_png(strips(tally.pull(tiles_of_image)), info, path)
+        spent = tally.seconds + time.perf_counter() - started - tally.waited
         yield FinishedImage(
-            image_id, uri, info.width, info.height, patches, spent, model_digest
+            image_id, uri, info.width, info.height, tally.tiles, spent, model_digest
         )
+
+
+@dataclass
+class _Tally:
+    """Counts the tiles that a stage pulls from the one before it.
+
+    ``seconds`` is what earlier stages spent on them, ``waited`` how long the pulling took, which is
+    those stages' time and not this one's.
+    """
+
+    tiles: int = 0
+    seconds: float = 0.0
+    waited: float = 0.0
+
+    def pull(self, tiles: Iterable[Timed]) -> Iterator[Tile]:
+        started = time.perf_counter()
+        for timed in tiles:
+            self.waited += time.perf_counter() - started
+            self.tiles += 1
+            self.seconds += timed.seconds
+            yield timed.tile
+            started = time.perf_counter()
 
 
 def reject(image_id: str, source: str, stage: Stage, reason: str, layout: Layout) -> None:

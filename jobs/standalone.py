@@ -23,6 +23,8 @@ _HOST = "127.0.0.1"
 EXECUTOR_MEMORY_MIB = 1536  # the heap alone; Python workers come on top
 # Short jobs on one machine: the first compiler and the plain collector start quickest.
 _QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+# Errors only: what else Spark has to say would tear the progress bars.
+_QUIET_JAVA = f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties').as_uri()}"
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,9 @@ def local_conf(master: str, executor_memory_mib: int = EXECUTOR_MEMORY_MIB) -> d
         "spark.master": master,
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
-        "spark.driver.extraJavaOptions": _QUICK_JAVA,
+        "spark.driver.extraJavaOptions": f"{_QUICK_JAVA} {_QUIET_JAVA}",
         "spark.executor.extraJavaOptions": _QUICK_JAVA,
         "spark.executor.memory": f"{executor_memory_mib}m",
-        "spark.log.level": "ERROR",
     }
 
 
@@ -99,13 +100,13 @@ def _start(arguments: list[str], log: Path, environment: dict[str, str]) -> subp
 
 def _await_worker(page_port: int, processes: list[subprocess.Popen[bytes]], folder: Path) -> None:
     deadline = time.monotonic() + _READY_WITHIN
+    address = f"http://{_HOST}:{page_port}/json/"
     while time.monotonic() < deadline:
         if any(process.poll() is not None for process in processes):
             break
-        with suppress(OSError, ValueError):
-            with urllib.request.urlopen(f"http://{_HOST}:{page_port}/json/", timeout=2) as page:
-                if json.load(page)["aliveworkers"] >= 1:
-                    return
+        with suppress(OSError, ValueError), urllib.request.urlopen(address, timeout=2) as page:
+            if json.load(page)["aliveworkers"] >= 1:
+                return
         time.sleep(0.2)
     raise PrerequisiteError(
         f"Spark's master or worker did not come up; see {folder}/master.log and worker.log, "

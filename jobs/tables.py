@@ -7,6 +7,7 @@ planes as the bytes of a (C, h, w) array at the image's own depth, little-endian
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -72,7 +73,12 @@ class FinishedImage:
 
 def sql_schema(schema: pa.Schema) -> str:
     """The schema as Spark writes it in DDL."""
-    names = {pa.string(): "string", pa.int32(): "int", pa.float64(): "double", pa.binary(): "binary"}
+    names = {
+        pa.string(): "string",
+        pa.int32(): "int",
+        pa.float64(): "double",
+        pa.binary(): "binary",
+    }
     return ", ".join(f"`{field.name}` {names[field.type]} NOT NULL" for field in schema)
 
 
@@ -130,8 +136,8 @@ def batches_to_tiles(batches: Iterable[pa.RecordBatch]) -> Iterator[Timed]:
             row = dict(zip(names, values, strict=True))
             info = ImageInfo(row["width"], row["height"], row["channels"], row["bit_depth"])
             kind = info.dtype.newbyteorder("<")
-            flat = np.frombuffer(planes[index].as_buffer(), kind)
             shape = (info.channels, row["plane_height"], row["plane_width"])
+            flat: Any = np.frombuffer(planes[index].as_buffer(), kind)
             tile = Tile(
                 row["image_id"],
                 info,

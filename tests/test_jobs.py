@@ -112,9 +112,7 @@ def test_pixels_equal_the_command_line(
         assert np.array_equal(result, upscaled(low, place.settings)), name
 
 
-def test_records_tell_what_was_measured(
-    spark: "SparkSession", inbox: Path, place: Place
-) -> None:
+def test_records_tell_what_was_measured(spark: "SparkSession", inbox: Path, place: Place) -> None:
     ids = take(inbox, place)
     run_jobs(spark, place.settings, place.layout)
     content = storage.read_bytes(place.layout.evaluation(ids["colour.png"]))
@@ -171,9 +169,7 @@ def test_bad_images_are_rejected_and_the_rest_finishes(
         assert not storage.exists(place.layout.result(image_id))
 
 
-def test_running_again_does_nothing_twice(
-    spark: "SparkSession", inbox: Path, place: Place
-) -> None:
+def test_running_again_does_nothing_twice(spark: "SparkSession", inbox: Path, place: Place) -> None:
     ids = take(inbox, place)
     run_jobs(spark, place.settings, place.layout)
     record = Path(place.layout.evaluation(ids["grey.png"]))
@@ -205,7 +201,9 @@ def test_an_incomplete_image_is_refused(spark: "SparkSession", inbox: Path, plac
     table = one_job(spark, place, run_inference).table
     assert table is not None
     tiles = spark.read.parquet(table)
-    incomplete = write_attempt(tiles.where("not (`row` = 1 and `column` = 1)"), place.layout.inference)
+    incomplete = write_attempt(
+        tiles.where("not (`row` = 1 and `column` = 1)"), place.layout.inference
+    )
     with pytest.raises(Exception, match=IncompleteImageError.__name__):
         one_job(spark, place, run_reconstruct)
     storage.delete_tree(incomplete)
@@ -222,7 +220,9 @@ def test_an_image_inferred_by_several_tasks_is_brought_together(
     write_photograph(inbox / "small.png", photograph(60, 50, seed=7))
     ids = take(inbox, place, mode="upscale")
     # Row groups of a few tiles stand for the 64 MiB of an image of a hundred megapixels.
-    monkeypatch.setitem(__import__("jobs.attempts").attempts._PARQUET, "parquet.block.size", "65536")
+    monkeypatch.setitem(
+        __import__("jobs.attempts").attempts._PARQUET, "parquet.block.size", "65536"
+    )
     monkeypatch.setattr(batch_inference, "SPLIT_AT", 200_000)
     monkeypatch.setattr(mass_split, "PART_BYTES", 1 << 30)
     manifest = run_jobs(spark, place.settings, place.layout)

@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -28,15 +29,15 @@ KEPT = sorted((Path(__file__).parent / "records").glob("v*/*.json"))
 KINDS = [ImageReference, RejectedImage, Evaluation, RunManifest]
 
 
-def kind_of(path: Path) -> type:
+def kind_of(path: Path) -> Any:
     return getattr(records, path.stem)
 
 
-def text_of(kind: type) -> str:
+def text_of(kind: Any) -> str:
     return (Path(__file__).parent / "records" / "v1" / f"{kind.__name__}.json").read_text()
 
 
-def refusal(kind: type, text: str | bytes, origin: str = "") -> str:
+def refusal(kind: Any, text: str | bytes, origin: str = "") -> str:
     """The one line with which a record is refused."""
     with pytest.raises(RecordError) as caught:
         kind.from_json(text, origin)

@@ -148,7 +148,7 @@ def test_bicubic_on_set5_measures_what_the_literature_says(scale, psnr, ssim):
     for file in sorted(folder.glob("*.png")):
         # MATLAB's rgb2ycbcr rounds luma to whole levels.
         luma = np.rint(protocol_luma(decode_file(file, Limits(1 << 24, 1 << 24)).planes()))
-        truth = crop_to_multiple(luma, scale)
+        truth = crop_to_multiple(luma, scale).astype(np.float32)
         low = resize_plane(truth, truth.shape[0] // scale, truth.shape[1] // scale)
         enlarged = np.clip(np.rint(enlarge_plane(low, scale)), 0, 255)
         (quality,) = compare(truth, enlarged, shave=scale)

@@ -1,4 +1,4 @@
-"""The jobs as spark-submit files on a real standalone master and worker, each a process of its own."""
+"""The jobs as spark-submit files on a real standalone master and worker."""
 
 import json
 import os
@@ -96,9 +96,7 @@ def test_a_wrong_configuration_is_one_line(master: str, tmp_path: Path) -> None:
     assert "5" in told[0]
 
 
-def test_a_gpu_that_is_not_there_stops_at_once(
-    master: str, place: Place, tmp_path: Path
-) -> None:
+def test_a_gpu_that_is_not_there_stops_at_once(master: str, place: Place, tmp_path: Path) -> None:
     inbox = tmp_path / "inbox"
     inbox.mkdir()
     write_photograph(inbox / "one.png", photograph(50, 50))

@@ -142,7 +142,7 @@ def test_digest_ignores_order_layout_and_precision_of_the_source():
     weights = counting_weights(2)
     other = {
         name: np.asfortranarray(array.astype(np.float64))
-        for name, array in reversed(weights.tensors.items())
+        for name, array in reversed(list(weights.tensors.items()))
     }
     assert make_weights(2, other, "other").digest == weights.digest
 
