@@ -7,10 +7,17 @@ wrong key or value stops with its path, the value and what is allowed. Secrets h
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from superres import storage
 from superres.errors import ConfigError
@@ -61,6 +68,12 @@ class Processing(_Section):
     half_precision: bool = False
     max_megapixels: float = Field(default=200.0, gt=0)
     max_megabytes: float = Field(default=512.0, gt=0)
+
+    @model_validator(mode="after")
+    def _half_precision_needs_a_gpu(self) -> Self:
+        if self.half_precision and self.device == "cpu":
+            raise ValueError("half_precision needs device: cuda")
+        return self
 
     @property
     def limits(self) -> Limits:

@@ -270,3 +270,9 @@ def test_what_cannot_be_read_is_a_storage_error(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(StorageError, match=r"config\.yaml: cannot read: Permission denied"):
         load_settings(str(path), {})
+
+
+def test_half_precision_without_a_gpu_is_refused(tmp_path):
+    assert "needs device: cuda" in reason(tmp_path, "processing: {half_precision: true}")
+    gpu = load(tmp_path, "processing: {half_precision: true, device: cuda}")
+    assert gpu.processing.half_precision
