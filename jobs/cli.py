@@ -1,5 +1,6 @@
 """The whole job on one machine: photographs in, sharp photographs and figures out."""
 
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -69,6 +70,8 @@ def run(
 
     Example: superres run --input holiday/ --scale 4
     """
+    # py4j logs tracebacks of what is told in one line below, or was stopped with Ctrl-C.
+    logging.disable(logging.CRITICAL)
     console = Console()
     settings = _settings(config, output)
     chosen = int(scale) if scale else settings.processing.upscale_factor

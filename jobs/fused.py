@@ -17,7 +17,7 @@ from jobs.stages import infer_tiles, reconstruct_images, split_images
 from jobs.tables import IMAGES, FinishedImage, images_to_batches, sql_schema
 
 # Nothing is written between, so tasks can be small and the last wave short.
-TASK_BYTES = 32 << 20
+TASK_BYTES = 8 << 20
 
 
 def run_fused(run: Run) -> JobReport:

@@ -9,6 +9,8 @@ from superres.layout import Layout
 # Decoded bytes per encoded byte, roughly: what a folder listing can tell before any header is read.
 _EXPANSION = {"png": 2, "bmp": 1, "tif": 2, "tiff": 2, "gif": 8}
 _EXPANSION_OF_PHOTOGRAPHS = 10  # JPEG and WebP
+# Sizes are guesses, so the work is cut finer than the cores need: who is early takes more.
+_LEAST_WAVES = 3
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,8 @@ def deal(
     if not images:
         return []
     total = sum(image.decoded_size for image in images)
-    waves = -(-total // (bytes_per_task * tasks_at_once))
-    count = min(len(images), max(1, waves) * tasks_at_once)
+    waves = max(_LEAST_WAVES, -(-total // (bytes_per_task * tasks_at_once)))
+    count = min(len(images), waves * tasks_at_once)
     groups: list[list[SourceImage]] = [[] for _ in range(count)]
     loads = [(0, index) for index in range(count)]
     for image in sorted(images, key=lambda image: image.decoded_size, reverse=True):

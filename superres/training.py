@@ -230,7 +230,7 @@ def _finish(state: _State, output: Path, schedule: Schedule) -> Path:
     save_weights(weights, target)
     export_onnx(weights, target.with_suffix(".onnx"))
     with (output / f"history_x{schedule.scale}.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
+        writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["iteration", "loss", "validation_psnr"])
         writer.writerows(
             [line.iteration, f"{line.loss:.6g}", f"{line.validation_psnr:.4f}"]
