@@ -1,5 +1,7 @@
 """A warm Spark session for the benchmarks, on the cluster that `make run` starts or another."""
 
+import signal
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +32,11 @@ def settings_in(folder: Path, processing: Processing) -> Settings:
 def layout_in(settings: Settings, scale: int) -> Layout:
     """The layout of the benchmark's only run."""
     return layout_of(settings.dataset, f"{RUN_DATE}-x{scale}")
+
+
+def end_in_order() -> None:
+    """Lets SIGTERM, as of `timeout`, end this process through its clean-up: cluster, files, pools."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 @contextmanager

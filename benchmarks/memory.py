@@ -23,7 +23,7 @@ from pyspark.sql import SparkSession
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.cluster import layout_in, settings_in, spark_session
+from benchmarks.cluster import end_in_order, layout_in, settings_in, spark_session
 from benchmarks.photographs import load_photographs, mosaic, write_jpeg
 from jobs.command import Run
 from jobs.intake import take_in
@@ -168,6 +168,7 @@ def main(
 
     In mode evaluate the original is as large as the result, and quality is measured in strips.
     """
+    end_in_order()
     console = Console()
     width, height = SMALL if small else LARGE
     folder = Path(tempfile.mkdtemp(prefix="superres-memory-"))

@@ -27,7 +27,7 @@ from pyspark.sql import SparkSession
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.cluster import layout_in, settings_in, spark_session
+from benchmarks.cluster import end_in_order, layout_in, settings_in, spark_session
 from benchmarks.loops import (
     Parts,
     WarmPool,
@@ -149,13 +149,19 @@ def pool_way(pool: WarmPool, enlarge: Callable[[Path, Path], Parts]) -> Work:
 
 
 def all_ways(
-    stack: ExitStack, session: SparkSession, scale: int, patch_sizes: Sequence[int], opencv: bool
+    stack: ExitStack,
+    session: SparkSession,
+    scale: int,
+    patch_sizes: Sequence[int],
+    *,
+    fused: bool,
+    opencv: bool,
 ) -> list[Way]:
     """The ways in the order in which they take turns: jobs, loop, fused, OpenCV."""
     progress = stack.enter_context(watching(session.sparkContext, lambda _: None))
     cores = session.sparkContext.defaultParallelism
     ways = []
-    for kind, jobs in ((THREE, THREE_STEPS), (FUSED_PATH, FUSED)):
+    for kind, jobs in {THREE: THREE_STEPS, **({FUSED_PATH: FUSED} if fused else {})}.items():
         for size in patch_sizes:
             name = f"{kind}, {size}" if len(patch_sizes) > 1 else kind
             ways.append(Way(name, kind, spark_way(jobs, session, progress, size)))
@@ -329,6 +335,7 @@ def _sizes(_: click.Context, __: click.Parameter, value: str) -> list[int]:
 )
 @click.option("--master", help="As in local[2].  [default: a standalone cluster of our own]")
 @click.option("--cores", default=os.cpu_count() or 1, show_default=True, help="Of that cluster.")
+@click.option("--fused/--no-fused", default=True, show_default=True)
 @click.option("--opencv/--no-opencv", default=True, show_default=True)
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path), help="Write all figures here."
@@ -342,10 +349,12 @@ def main(
     patch_sizes: list[int],
     master: str | None,
     cores: int,
+    fused: bool,
     opencv: bool,
     json_file: Path | None,
 ) -> None:
     """Measures throughput of the Spark jobs against a plain loop and OpenCV."""
+    end_in_order()
     console = Console()
     folder = Path(tempfile.mkdtemp(prefix="superres-throughput-"))
     try:
@@ -358,7 +367,7 @@ def main(
             context = session.sparkContext
             about = machine(context.defaultParallelism, master or "standalone")
             console.print(", ".join(f"{key} {value}" for key, value in about.items()))
-            ways = all_ways(stack, session, scale, patch_sizes, opencv)
+            ways = all_ways(stack, session, scale, patch_sizes, fused=fused, opencv=opencv)
             measure(ways, small, large, rounds, console)
         print_results(console, ways)
         if json_file is not None:
