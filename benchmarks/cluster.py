@@ -35,7 +35,7 @@ def layout_in(settings: Settings, scale: int) -> Layout:
 
 
 def end_in_order() -> None:
-    """Lets SIGTERM, as of `timeout`, end this process through its clean-up: cluster, files, pools."""
+    """Lets SIGTERM, as `timeout` sends it, end this process through its clean-up."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 

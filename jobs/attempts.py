@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from pyspark.sql import DataFrame, SparkSession
 
-from jobs.session import spark_uri
+from jobs.session import spark_pattern, spark_uri
 from superres import storage
 from superres.errors import StorageError
 
@@ -53,4 +53,4 @@ def read_whole_files(session: SparkSession, uri: str, *, split_at: int) -> DataF
     # Spark packs files into a task until it is full; an opening cost as high as that leaves one.
     session.conf.set("spark.sql.files.maxPartitionBytes", split_at)
     session.conf.set("spark.sql.files.openCostInBytes", split_at)
-    return session.read.parquet(spark_uri(uri))
+    return session.read.parquet(spark_pattern(uri))

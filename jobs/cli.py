@@ -2,6 +2,8 @@
 
 import logging
 import os
+import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +14,7 @@ import click
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -72,6 +75,9 @@ def run(
     """
     # py4j logs tracebacks of what is told in one line below, or was stopped with Ctrl-C.
     logging.disable(logging.CRITICAL)
+    # As Ctrl-C does, the end of a session or a job must not leave a master and worker behind.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda received, _: sys.exit(128 + received))
     console = Console()
     settings = _settings(config, output)
     chosen = int(scale) if scale else settings.processing.upscale_factor
@@ -190,7 +196,7 @@ def _tell(
         uri = layout.rejection(one.image_id)
         if storage.exists(uri):
             record = RejectedImage.from_json(storage.read_bytes(uri), uri)
-            console.print(f"[yellow]rejected[/] {one.path.name}: {record.reason}")
+            console.print(f"[yellow]rejected[/] {escape(one.path.name)}: {escape(record.reason)}")
     steps = ", ".join(f"{stage} {spent:.1f} s" for stage, spent in manifest.seconds.items())
     console.print(f"Spark took {seconds:.0f} s: {steps}")
     new = manifest.counts["evaluate_images"]

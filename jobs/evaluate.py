@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from jobs.attempts import newest_attempt
 from jobs.command import JobReport, Run, job_main
-from jobs.session import spark_uri
+from jobs.session import spark_pattern
 from jobs.stages import reject
 from jobs.tables import FinishedImage, batches_to_images
 from superres import storage
@@ -35,7 +35,7 @@ def run_evaluate(run: Run) -> JobReport:
     source = run.table or newest_attempt(
         run.layout.reconstructed, "mass_reconstruct.py or fused.py"
     )
-    images = run.session.read.parquet(spark_uri(source))
+    images = run.session.read.parquet(spark_pattern(source))
     total = images.count()
     run.progress.start("evaluate", total, "images")
     # A row is a few hundred bytes, so dealing the images out anew costs nothing.
@@ -111,6 +111,9 @@ def evaluate_image(
         finished_at=datetime.now(UTC),
     )
     storage.write_bytes(layout.evaluation(image.image_id), record.to_json().encode())
+    storage.delete(
+        layout.rejection(image.image_id)
+    )  # of an earlier run; this one was asked to redo
     return True
 
 

@@ -59,7 +59,11 @@ def photographs_in(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise ConfigError(f"{path}: no such file or folder; give INPUT a folder of photographs")
-    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+    files = sorted(
+        file
+        for file in path.rglob("*")
+        if file.suffix.lower() in SUFFIXES and file.is_file() and not file.name.startswith(".")
+    )
     if not files:
         raise ConfigError(f"{path}: no image file in it; looked for {', '.join(sorted(SUFFIXES))}")
     return files
@@ -74,7 +78,13 @@ def take_in(
 
 
 def _take_in_one(file: Path, mode: Mode, processing: Processing, layout: Layout) -> TakenIn:
-    content = file.read_bytes()
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        image_id = image_id_of(mode, layout.scale, f"folder:{file.absolute()}")
+        reason = f"cannot be read: {error.strerror or error}"
+        reject(image_id, f"folder:{file.name}", "ingest", reason, layout)
+        return TakenIn(file, image_id, reason)
     digest = hashlib.sha256(content).hexdigest()
     canonical = f"folder:{file.absolute()}:{digest}"
     image_id = image_id_of(mode, layout.scale, canonical)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from jobs.intake import TakenIn
@@ -30,7 +31,7 @@ def print_table(console: Console, evaluated: Sequence[Evaluated]) -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     for one, record in evaluated[:_ROWS]:
         size = f"{record.result.width}×{record.result.height}"
-        table.add_row(one.path.name, size, *_cells(record.ours, record.bicubic))
+        table.add_row(escape(one.path.name), size, *_cells(record.ours, record.bicubic))
     if len(evaluated) > _ROWS:
         table.add_row(f"… and {len(evaluated) - _ROWS} more", "", "", "", "", "", "")
     table.add_section()
@@ -63,7 +64,11 @@ def result_picture(evaluated: Sequence[Evaluated], layout: Layout) -> Path | Non
         (one, record)
         for one, record in evaluated
         if record.result.width * record.result.height <= _PICTURE_PIXELS
-        and not storage.is_s3(record.result.uri)
+        and not any(
+            storage.is_s3(stored.uri)
+            for stored in (record.result, record.low_resolution, record.original)
+            if stored is not None
+        )
     ]
     if not small:
         return None

@@ -1,10 +1,14 @@
 """Which images a run takes, and how they are dealt out to Spark's tasks."""
 
 import heapq
+import re
 from dataclasses import dataclass
 
 from superres import storage
+from superres.errors import StorageError
 from superres.layout import Layout
+from superres.records import IMAGE_ID
+from superres.storage import StoredFile
 
 # Decoded bytes per encoded byte, roughly: what a folder listing can tell before any header is read.
 _EXPANSION = {"png": 2, "bmp": 1, "tif": 2, "tiff": 2, "gif": 8}
@@ -29,12 +33,16 @@ class SourceImage:
 
 
 def pending_images(layout: Layout, *, redo: bool = False) -> list[SourceImage]:
-    """The run's images with neither an evaluation nor a rejection; with ``redo`` all of them."""
+    """The run's images with neither an evaluation nor a rejection; with ``redo`` all of them.
+
+    Raises ``StorageError`` for a file that is not named by an image_id, and for two of one name.
+    """
     images = [
-        SourceImage(file.stem, file.uri, file.size)
+        SourceImage(_image_id(file), file.uri, file.size)
         for file in storage.list_files(layout.low_resolution)
         if not file.name.endswith(".json")
     ]
+    _refuse_doubles(images)
     if redo:
         return images
     finished = {
@@ -43,6 +51,23 @@ def pending_images(layout: Layout, *, redo: bool = False) -> list[SourceImage]:
         for file in storage.list_files(folder)
     }
     return [image for image in images if image.image_id not in finished]
+
+
+def _image_id(file: StoredFile) -> str:
+    if not re.fullmatch(IMAGE_ID, file.stem):
+        raise StorageError(
+            f"{file.uri}: not named by an image_id (32 hex digits); bring photographs in with "
+            "`superres run --input` or ingestion"
+        )
+    return file.stem
+
+
+def _refuse_doubles(images: list[SourceImage]) -> None:
+    by_id: dict[str, str] = {}
+    for image in images:
+        if image.image_id in by_id:
+            raise StorageError(f"{image.uri} and {by_id[image.image_id]}: one image_id; remove one")
+        by_id[image.image_id] = image.uri
 
 
 def deal(

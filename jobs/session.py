@@ -14,6 +14,7 @@ from typing import Any
 from pyspark import SparkConf
 from pyspark.sql import SparkSession
 
+from superres import storage
 from superres.config import Settings
 from superres.errors import PrerequisiteError
 
@@ -42,9 +43,7 @@ def get_session(
     configured = SparkConf()
     for key, value in (_LARGE_ROWS | _s3_conf(settings) | dict(extra or {})).items():
         configured.set(key, value)
-    # spark-submit has started the JVM, with a master of its own, before this file.
-    submitted = "PYSPARK_GATEWAY_PORT" in os.environ
-    if not submitted and not configured.contains("spark.master"):
+    if not _submitted() and not configured.contains("spark.master"):
         configured.setMaster(os.environ.get("SPARK_MASTER", "local[*]"))
     session = SparkSession.builder.appName(name).config(conf=configured).getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
@@ -56,37 +55,53 @@ def jars_folder() -> Path:
     return Path(os.environ.get("SUPERRES_S3A_JARS", "jars/lib")).resolve()
 
 
-def uses_s3(settings: Settings) -> bool:
-    """Whether any configured directory is on S3."""
-    return any(value.startswith("s3://") for value in settings.dataset.model_dump().values())
-
-
 def _s3_conf(settings: Settings) -> dict[str, str]:
-    if not uses_s3(settings) or "EMR_STEP_ID" in os.environ:
+    places = settings.dataset.model_dump().values()
+    buckets = {uri.removeprefix("s3://").split("/")[0] for uri in places if storage.is_s3(uri)}
+    if not buckets:
         return {}
-    jars = jars_folder()
-    if not any(jars.glob("hadoop-aws-*.jar")):
-        raise PrerequisiteError(f"{jars}: no S3 connector for Spark there; run `make jars`")
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION", "us-east-1")
+    # The magic committer: without it Spark commits by renaming, which on S3 is copying.
     conf = {
-        "spark.driver.extraClassPath": f"{jars}/*",
-        "spark.executor.extraClassPath": f"{jars}/*",
-        "spark.hadoop.fs.s3a.endpoint.region": region,
+        f"spark.hadoop.fs.s3a.bucket.{name}.committer.magic.enabled": "true" for name in buckets
     }
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if endpoint:
         conf |= {
             "spark.hadoop.fs.s3a.endpoint": endpoint,
             "spark.hadoop.fs.s3a.path.style.access": "true",
         }
-    return conf
+    # Class paths are settled once the JVM runs: on EMR it has a connector, and whoever submits to
+    # another cluster names one.
+    return conf if _submitted() else conf | _s3_jars()
+
+
+def _submitted() -> bool:
+    """Whether spark-submit started the JVM, with a master of its own, before this process."""
+    return "PYSPARK_GATEWAY_PORT" in os.environ
+
+
+def _s3_jars() -> dict[str, str]:
+    jars = jars_folder()
+    if not any(jars.glob("hadoop-aws-*.jar")):
+        raise PrerequisiteError(f"{jars}: no S3 connector for Spark there; run `make jars`")
+    return {
+        "spark.driver.extraClassPath": f"{jars}/*",
+        "spark.executor.extraClassPath": f"{jars}/*",
+        "spark.hadoop.fs.s3a.endpoint.region": os.environ.get("AWS_REGION")
+        or os.environ.get("AWS_DEFAULT_REGION", "us-east-1"),
+    }
 
 
 def spark_uri(uri: str) -> str:
-    """The URI as Spark reads it: S3A is the connector here and on EMR alike."""
-    return (
-        uri.replace("s3://", "s3a://", 1) if uri.startswith("s3://") else str(Path(uri).resolve())
-    )
+    """The URI as Spark writes to it: S3A is the connector here and on EMR alike."""
+    if storage.is_s3(uri):
+        return uri.replace("s3://", "s3a://", 1)
+    return f"file://{Path(uri).absolute()}"
+
+
+def spark_pattern(uri: str) -> str:
+    """The URI as Spark reads it, where brackets, braces and stars would be patterns."""
+    return re.sub(r"([\[\]{}*?\\])", r"\\\1", spark_uri(uri))
 
 
 def one_line_reason(error: BaseException) -> str:

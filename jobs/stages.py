@@ -140,6 +140,7 @@ def reject(image_id: str, source: str, stage: Stage, reason: str, layout: Layout
         run_id=layout.run_id,
     )
     storage.write_bytes(layout.rejection(image_id), record.to_json().encode())
+    storage.delete(layout.evaluation(image_id))  # of an earlier run; this one was asked to redo
 
 
 def reference_of(image_id: str, layout: Layout) -> ImageReference | None:

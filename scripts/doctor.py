@@ -184,7 +184,6 @@ CHECKS: list[Callable[[], Finding]] = [
     memory,
     lambda: python("3.13", "test", "LocalStack runs on it"),
     lambda: tool("shellcheck", "shellcheck", "test", r"version: (\S+)", "make system-packages"),
-    lambda: port(7077, "Spark's master", "stop it, or use its cluster: make run SPARK_MASTER=url"),
     lambda: port(
         localstack_port(), "LocalStack", "make local-down, or another: LOCALSTACK_PORT=4567"
     ),

@@ -81,8 +81,14 @@ class Processing(_Section):
         return Limits(int(self.max_megabytes * 2**20), int(self.max_megapixels * 1e6))
 
     def checkpoint(self, scale: int) -> str:
-        """The checkpoint to use for a scale: a local path or an ``s3://`` URI."""
-        return self.model_path or str(default_model_path(scale))
+        """The checkpoint to use for a scale: a local path or an ``s3://`` URI.
+
+        ``model_path`` is for ``upscale_factor`` alone, since a pickled checkpoint does not tell its
+        scale; any other scale takes the weights that come with the package.
+        """
+        if self.model_path is not None and scale == self.upscale_factor:
+            return self.model_path
+        return str(default_model_path(scale))
 
 
 class Settings(_Section):

@@ -103,9 +103,14 @@ def layout_of(
     named = _RUN_ID.fullmatch(run_id)
     if not re.fullmatch(r"[A-Za-z0-9._-]+", run_id):
         raise ConfigError(f"--run-id {run_id!r}: use letters, digits, '.', '_' and '-' only")
+    if named and scale not in (None, int(named["scale"])):
+        raise ConfigError(f"--run-id {run_id!r} and --scale {scale} contradict; give one of them")
     if named:
         scale = scale or int(named["scale"])
-        ingest_date = ingest_date or _date(named["date"], run_id)
+        told = _date(named["date"], run_id)
+        if ingest_date not in (None, told):
+            raise ConfigError(f"--run-id {run_id!r} and --ingest-date {ingest_date} contradict")
+        ingest_date = told
     if scale is None or ingest_date is None:
         raise ConfigError(
             f"--run-id {run_id!r} names no date and scale; write it as 2026-01-31-x2, "

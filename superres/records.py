@@ -16,7 +16,8 @@ from superres.errors import RecordError
 Mode = Literal["evaluate", "upscale"]
 Scale = Literal[2, 3, 4]
 Stage = Literal["ingest", "split", "infer", "reconstruct", "evaluate"]
-ImageId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+IMAGE_ID = r"^[0-9a-f]{32}$"
+ImageId = Annotated[str, StringConstraints(pattern=IMAGE_ID)]
 
 
 class _Record(BaseModel):

@@ -98,6 +98,16 @@ def list_files(prefix: str, *, hidden: bool = False) -> list[StoredFile]:
     return sorted(files, key=lambda file: file.uri)
 
 
+def delete(uri: str) -> None:
+    """Deletes one object; nothing there is no error."""
+    with _named_errors(uri, "delete"):
+        if is_s3(uri):
+            bucket, key = _bucket_and_key(uri)
+            _s3().delete_object(Bucket=bucket, Key=key)
+        else:
+            Path(uri).unlink(missing_ok=True)
+
+
 def delete_tree(prefix: str) -> None:
     """Deletes a folder or everything under an S3 prefix; nothing there is no error."""
     with _named_errors(prefix, "delete"):

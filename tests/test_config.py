@@ -100,8 +100,10 @@ def test_limits_are_in_pixels_and_bytes(tmp_path):
 @pytest.mark.parametrize("scale", SCALES)
 def test_the_shipped_checkpoint_is_the_default(scale, tmp_path):
     assert Path(Settings().processing.checkpoint(scale)).is_file()
-    told = load(tmp_path, "processing: {model_path: my.pth}")
+    told = load(tmp_path, f"processing: {{model_path: my.pth, upscale_factor: {scale}}}")
     assert told.processing.checkpoint(scale) == "my.pth"
+    others = {told.processing.checkpoint(other) for other in SCALES if other != scale}
+    assert "my.pth" not in others, "it was not trained for them"
 
 
 def test_settings_do_not_change():

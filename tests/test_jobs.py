@@ -182,6 +182,29 @@ def test_running_again_does_nothing_twice(spark: "SparkSession", inbox: Path, pl
     assert run_jobs(spark, place.settings, place.layout, redo=True).counts["split_images"] == 5
 
 
+def test_a_rejected_image_that_was_put_right_is_redone(
+    spark: "SparkSession", inbox: Path, place: Place
+) -> None:
+    ids = take(inbox, place, mode="upscale")
+    low = Path(place.layout.low_resolution) / f"{ids['grey.png']}.png"
+    good = low.read_bytes()
+    low.write_bytes(good[:50])
+    first = run_jobs(spark, place.settings, place.layout, fused=True)
+    assert first.rejected == [ids["grey.png"]]
+    low.write_bytes(good)
+    second = run_jobs(spark, place.settings, place.layout, fused=True, redo=True)
+    assert second.rejected == []
+    assert storage.exists(place.layout.evaluation(ids["grey.png"]))
+
+
+def test_a_folder_with_brackets_in_its_name(
+    spark: "SparkSession", inbox: Path, tmp_path: Path
+) -> None:
+    place = make_place(str(tmp_path / "holiday [1] {a}*"))
+    take(inbox, place, mode="upscale")
+    assert run_jobs(spark, place.settings, place.layout).counts["evaluate_images"] == 5
+
+
 def test_a_crashed_attempt_is_never_read(spark: "SparkSession", inbox: Path, place: Place) -> None:
     take(inbox, place)
     with pytest.raises(StorageError, match=r"run mass_split\.py"):

@@ -84,7 +84,7 @@ def test_run_passes_its_variables_on():
 
 PREREQUISITES = (
     *("Python 3.11", "Java 17", "Maven", "make", "Python 3.13", "shellcheck"),
-    *("Disk", "Memory", "Port 7077", "Port 4566", "GPU", "AWS credentials"),
+    *("Disk", "Memory", "Port 4566", "GPU", "AWS credentials"),
 )
 
 

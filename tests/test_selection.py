@@ -1,10 +1,15 @@
 """Which images a run takes, and how they are dealt out."""
 
+from datetime import date
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.selection import SourceImage, deal, pending_images
 from superres import storage
+from superres.errors import ConfigError, StorageError
+from superres.layout import layout_of
 from tests.conftest import Place
 
 IDS = ["a" * 32, "b" * 32, "c" * 32]
@@ -57,3 +62,19 @@ def test_dealing_loses_and_doubles_nothing_and_leaves_no_task_idle(
     assert len(groups) % tasks == 0 or len(groups) == len(images)
     loads = sorted(sum(image.size for image in group) for group in groups)
     assert loads[-1] <= loads[0] + max(sizes)
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", f"{IDS[0]}.jpeg"])
+def test_a_foreign_name_or_a_second_file_of_one_id_is_told(place: Place, name: str) -> None:
+    _store_inputs(place)
+    storage.write_bytes(storage.join(place.layout.low_resolution, name), b"...")
+    with pytest.raises(StorageError, match=name.split(".")[0]):
+        pending_images(place.layout)
+
+
+@pytest.mark.parametrize(("scale", "day"), [(3, None), (None, date(2026, 2, 1))])
+def test_a_run_id_that_contradicts_its_options_is_refused(
+    place: Place, scale: int | None, day: date | None
+) -> None:
+    with pytest.raises(ConfigError, match="contradict"):
+        layout_of(place.settings.dataset, "2026-01-31-x2", scale, day)
