@@ -54,8 +54,8 @@ def write_jpeg(pixels: Pixels, path: Path) -> None:
 
 
 def write_photographs(folder: Path, count: int, width: int, height: int) -> None:
-    """Writes ``photo-0000.jpg`` … into a folder; the first ones are the same for any count."""
+    """Writes JPEG files named like image_ids; the first ones are the same for any count."""
     photographs = load_photographs()
     for index in range(count):
         pixels = mosaic(photographs, width, height, seed=index)
-        write_jpeg(pixels, folder / f"photo-{index:04d}.jpg")
+        write_jpeg(pixels, folder / f"{index:032x}.jpg")

@@ -1,7 +1,7 @@
 """Training of FSRCNN: `superres train`.
 
 Mean squared error on luma (PSNR is what is reported), SOAP as the optimizer (Vyas et al., 2024,
-arXiv 2409.11321: Adam in Shampoo's eigenbasis; on this network 500 of its steps do what 4,000 of
+arXiv 2409.11321: Adam in Shampoo's eigenbasis; on this network 500 of its steps do what 3,000 of
 Adam's do), warm-up and cosine decay, an exponential moving average of the weights as the result.
 Everything that decides the result lies in the checkpoint, so a run that was stopped goes on as if
 it had not been.
