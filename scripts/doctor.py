@@ -169,10 +169,10 @@ def aws_credentials() -> Finding:
     return Finding("AWS credentials", "", True, detail)
 
 
-def localstack_port() -> int:
-    """Return the port that `make local-up` would take."""
-    text = os.environ.get("LOCALSTACK_PORT", "4566")
-    return int(text) if text.isdigit() else 4566
+def port_setting(variable: str, default: int) -> int:
+    """Return the port that `make local-up` or `make kafka-up` would take."""
+    text = os.environ.get(variable, "")
+    return int(text) if text.isdigit() else default
 
 
 CHECKS: list[Callable[[], Finding]] = [
@@ -185,7 +185,14 @@ CHECKS: list[Callable[[], Finding]] = [
     lambda: python("3.13", "test", "LocalStack runs on it"),
     lambda: tool("shellcheck", "shellcheck", "test", r"version: (\S+)", "make system-packages"),
     lambda: port(
-        localstack_port(), "LocalStack", "make local-down, or another: LOCALSTACK_PORT=4567"
+        port_setting("LOCALSTACK_PORT", 4566),
+        "LocalStack",
+        "make local-down, or another: LOCALSTACK_PORT=4567",
+    ),
+    lambda: port(
+        port_setting("KAFKA_PORT", 9092),
+        "Kafka",
+        "make kafka-down, or another: KAFKA_PORT=9192",
     ),
     gpu,
     aws_credentials,

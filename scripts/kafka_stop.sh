@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Stops the broker that kafka_start.sh started; topics and messages stay. Does nothing when none runs.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=kafka_common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/kafka_common.sh"
+
+if ! pid=$(running_pid); then
+  rm -f "$pid_file"
+  echo "Kafka is not running"
+  exit 0
+fi
+wait_gone() { # SECONDS
+  for _ in $(seq "$(($1 * 10))"); do
+    running_pid >/dev/null || return 0
+    sleep 0.1
+  done
+  return 1
+}
+kill -TERM "$pid"
+if ! wait_gone 30; then
+  # Nothing acknowledged is lost: the next start reads its log files back.
+  kill -KILL "$pid"
+  wait_gone 10 || { echo "kafka-down: process $pid does not end" >&2; exit 1; }
+fi
+rm -f "$pid_file"
+echo "Kafka stopped (pid $pid)"
