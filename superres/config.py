@@ -91,11 +91,48 @@ class Processing(_Section):
         return str(default_model_path(scale))
 
 
+class Ingestion(_Section):
+    """How images come in.
+
+    ``threads`` fetch at once in a producer or a consumer. ``allowed_hosts`` (``name`` or
+    ``name:port``) may have private addresses, for tests; ``file_roots`` and ``s3_buckets`` are
+    what references of the kinds ``file:`` and ``s3:`` may point into, beside ``uploads_dir``.
+    """
+
+    mode: Literal["evaluate", "upscale"] = "evaluate"
+    threads: int = Field(default=8, ge=1, le=256)
+    uploads_dir: Location = "data/uploads"
+    file_roots: tuple[str, ...] = ()
+    s3_buckets: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    picsum_url: str = "https://picsum.photos"
+    fetch_seconds: float = Field(default=60.0, gt=0)
+    attempts: int = Field(default=5, ge=1)
+    drain_seconds: float = Field(default=20.0, gt=0, le=200)
+    consumer_port: int = Field(default=9101, ge=0, le=65535)
+    upload_port: int = Field(default=8081, ge=0, le=65535)
+
+
+class Kafka(_Section):
+    """The broker and its topics; passwords come from the environment only."""
+
+    bootstrap_servers: str = "127.0.0.1:9092"
+    topic: str = "images-topic"
+    dead_letter_topic: str = "images-topic-dead-letter"
+    group: str = "superres-consumer"
+    security: Literal["plaintext", "sasl_ssl", "iam"] = "plaintext"
+    ca_file: str | None = None
+    region: str | None = None
+    session_seconds: float = Field(default=45.0, ge=6)
+
+
 class Settings(_Section):
     """The whole configuration."""
 
     dataset: Dataset = Dataset()
     processing: Processing = Processing()
+    ingestion: Ingestion = Ingestion()
+    kafka: Kafka = Kafka()
 
 
 def load_settings(uri: str | None, environment: Mapping[str, str] = os.environ) -> Settings:

@@ -9,6 +9,8 @@ do about it; the command line prints exactly that line. Anything else that escap
 - ``ImageRejectedError``: one image is at fault; the run records it as rejected and goes on.
 - ``IncompleteImageError``: tiles of an image are missing, so it must not be put together.
 - ``RecordError``: a record (JSON that passes between the parts) that cannot be understood.
+- ``ForbiddenUrlError``: a URL that must not be followed: not public, or of no allowed kind.
+- ``TransferError``: the network failed, or the other side did; trying later may help.
 - ``PrerequisiteError``: a tool, a library or a GPU that was asked for is not there.
 """
 
@@ -43,3 +45,11 @@ class IncompleteImageError(SuperresError):
 
 class ImageRejectedError(SuperresError):
     """An image that cannot or must not be processed; the message is the reason."""
+
+
+class ForbiddenUrlError(SuperresError):
+    """A URL that leads where strangers must not send us."""
+
+
+class TransferError(SuperresError):
+    """A connection that failed, was too slow or was cut off."""

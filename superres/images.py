@@ -16,9 +16,22 @@ import numpy as np
 
 from superres import _loaders
 from superres.colour import Planes
-from superres.errors import ImageRejectedError, StorageError
+from superres.errors import ConfigError, ImageRejectedError, StorageError
 
 ACCEPTED = "JPEG, PNG, WebP, TIFF, BMP, GIF"
+
+_SUFFIX_OF = {
+    "JPEG": "jpg",
+    "PNG": "png",
+    "WebP": "webp",
+    "TIFF": "tif",
+    "BMP": "bmp",
+    "GIF": "gif",
+}
+STORED_SUFFIXES = tuple(_SUFFIX_OF.values())
+"""What ``DecodedImage.suffix`` may be."""
+SUFFIXES = frozenset({".jpeg", ".tiff", *(f".{suffix}" for suffix in _SUFFIX_OF.values())})
+"""What counts as an image in a folder; a file that is named itself may be called anything."""
 
 # Rows that planes() unpacks at a time, in bytes: a block that stays in the processor's cache.
 _BLOCK_BYTES = 1 << 20
@@ -91,6 +104,11 @@ class DecodedImage:
             bit_depth=_loaders.bit_depth(self._opened),
         )
 
+    @property
+    def suffix(self) -> str:
+        """What a file of this format is called, without the dot; by content, never by name."""
+        return _SUFFIX_OF[self._format]
+
     def strips(self, rows: int) -> Iterator[Planes]:
         """Decode top to bottom, ``rows`` rows at a time.
 
@@ -159,6 +177,22 @@ class DecodedImage:
             plane[...] = samples
 
 
+def image_files(folder: Path) -> list[Path]:
+    """The image files directly in a folder, by name, without hidden ones.
+
+    Raises ``ConfigError`` when there are none.
+    """
+    files = sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
+    )
+    if not files:
+        kinds = ", ".join(sorted(SUFFIXES))
+        raise ConfigError(f"{folder}: no images there; give a folder of {kinds} files")
+    return files
+
+
 def decode(data: bytes, limits: Limits, *, grayscale: bool = False) -> DecodedImage:
     """Read the header of an encoded image and accept or reject it.
 
@@ -171,7 +205,9 @@ def decode(data: bytes, limits: Limits, *, grayscale: bool = False) -> DecodedIm
     Raises:
         ImageRejectedError: too large, damaged, or not an accepted image.
     """
-    return _decode(data, data[: _loaders.SIGNATURE_BYTES], len(data), limits, grayscale)
+    head = data[: _loaders.SIGNATURE_BYTES]
+    format_name = _accepted(data, head, len(data), limits)
+    return DecodedImage(data, format_name, grayscale=grayscale)
 
 
 def decode_file(path: Path, limits: Limits, *, grayscale: bool = False) -> DecodedImage:
@@ -183,20 +219,39 @@ def decode_file(path: Path, limits: Limits, *, grayscale: bool = False) -> Decod
         ImageRejectedError: too large, damaged, or not an accepted image.
         StorageError: the file cannot be read.
     """
+    head, size = _head_and_size(path)
+    format_name = _accepted(path, head, size, limits)
+    return DecodedImage(path, format_name, grayscale=grayscale)
+
+
+def check(content: bytes | Path, limits: Limits) -> str:
+    """Accept or reject an image by its header alone, and tell what a file of its format is called.
+
+    Raises:
+        ImageRejectedError: too large, or not an accepted image; damage further on is not seen.
+        StorageError: the file cannot be read.
+    """
+    head, size = (
+        _head_and_size(content)
+        if isinstance(content, Path)
+        else (content[: _loaders.SIGNATURE_BYTES], len(content))
+    )
+    return _SUFFIX_OF[_accepted(content, head, size, limits)]
+
+
+def _head_and_size(path: Path) -> tuple[bytes, int]:
     try:
         size = path.stat().st_size
         with path.open("rb") as stream:
-            head = stream.read(_loaders.SIGNATURE_BYTES)
+            return stream.read(_loaders.SIGNATURE_BYTES), size
     except OSError as error:
         raise StorageError(
             f"cannot read {path}: {error.strerror}; check the path and its permissions"
         ) from None
-    return _decode(path, head, size, limits, grayscale)
 
 
-def _decode(
-    origin: _loaders.Origin, head: bytes, size: int, limits: Limits, grayscale: bool
-) -> DecodedImage:
+def _accepted(origin: _loaders.Origin, head: bytes, size: int, limits: Limits) -> str:
+    """The format of an image that keeps the limits."""
     if size == 0:
         raise ImageRejectedError("the file is empty; fetch or save the image again")
     if size > limits.max_bytes:
@@ -216,7 +271,7 @@ def _decode(
             f"the {format_name} has {width:,} × {height:,} pixels, over the limit of"
             f" {limits.max_pixels:,}; send a smaller one or raise the limit"
         )
-    return DecodedImage(origin, format_name, grayscale=grayscale)
+    return format_name
 
 
 def _described(head: bytes) -> str:

@@ -148,6 +148,14 @@ def image_id_of(mode: Mode, scale: int, canonical_reference: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+def name_of(source: str) -> str:
+    """What people call an image, from a record's source: a file's name where there is one."""
+    kind, separator, rest = source.partition(":")
+    if separator and kind in ("folder", "samples", "upload"):
+        source = rest
+    return source.rstrip("/").rsplit("/", 1)[-1] or source
+
+
 def ingest_date_of(moment: datetime) -> date:
     """The UTC date of an aware moment."""
     return moment.astimezone(UTC).date()

@@ -14,19 +14,22 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from superres.errors import StorageError
 
 S3 = "s3://"
+_making_client = Lock()
 
 
 @dataclass(frozen=True)
 class StoredFile:
-    """One file: its URI and its size in bytes."""
+    """One file: its URI, its size in bytes and, on S3, the ETag of its content."""
 
     uri: str
     size: int
+    etag: str = ""
 
     @property
     def name(self) -> str:
@@ -51,7 +54,12 @@ def is_s3(uri: str) -> bool:
 
 def absolute(uri: str) -> str:
     """The same place for a process with another working directory, as Spark's executors are."""
-    return uri if is_s3(uri) else str(Path(uri).absolute())
+    return uri if is_s3(uri) else str(Path(uri).expanduser().absolute())
+
+
+def bucket_of(uri: str) -> str:
+    """The bucket of an S3 URI; raises ``StorageError`` when it names none."""
+    return _bucket_and_key(uri)[0]
 
 
 def read_bytes(uri: str) -> bytes:
@@ -74,15 +82,33 @@ def write_bytes(uri: str, content: bytes) -> None:
             path.write_bytes(content)
 
 
+def write_file(uri: str, file: Path) -> None:
+    """Creates or replaces an object with the content of a local file, atomically."""
+    with _named_errors(uri, "write"):
+        if is_s3(uri):
+            bucket, key = _bucket_and_key(uri)
+            _s3().upload_file(str(file), bucket, key)
+            return
+        with staged(uri) as path:
+            shutil.copyfile(file, path)
+
+
 def exists(uri: str) -> bool:
     """Whether there is an object of exactly this URI."""
+    return size_of(uri) is not None
+
+
+def size_of(uri: str) -> int | None:
+    """The size in bytes of the object of exactly this URI; None when there is none."""
     with _named_errors(uri, "look up"):
         if not is_s3(uri):
-            return Path(uri).is_file()
+            path = Path(uri)
+            return path.stat().st_size if path.is_file() else None
         bucket, key = _bucket_and_key(uri)
         # A listing tells absence from refusal, which HeadObject's bare 403 and 404 do not.
         found = _s3().list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)
-        return any(entry["Key"] == key for entry in found.get("Contents", []))
+        sizes = (entry["Size"] for entry in found.get("Contents", []) if entry["Key"] == key)
+        return next(sizes, None)
 
 
 def list_files(prefix: str, *, hidden: bool = False) -> list[StoredFile]:
@@ -180,7 +206,8 @@ def _list_s3(prefix: str) -> Iterator[StoredFile]:
     bucket, key = _bucket_and_folder(prefix)
     for page in _s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key):
         for entry in page.get("Contents", []):
-            yield StoredFile(f"{S3}{bucket}/{entry['Key']}", entry["Size"])
+            uri = f"{S3}{bucket}/{entry['Key']}"
+            yield StoredFile(uri, entry["Size"], entry["ETag"].strip('"'))
 
 
 def _is_hidden(relative: str) -> bool:
@@ -200,11 +227,18 @@ def _bucket_and_folder(prefix: str) -> tuple[str, str]:
     return bucket, f"{key}/" if key else ""
 
 
-@cache
 def _s3() -> Any:
-    import boto3
+    with _making_client:  # boto3's default session must not be made twice at once
+        return _s3_client()
 
-    return boto3.client("s3")
+
+@cache
+def _s3_client() -> Any:
+    import boto3
+    from botocore.config import Config
+
+    # As many connections as an ingestion has threads; the default of 10 would make them wait.
+    return boto3.client("s3", config=Config(max_pool_connections=64))
 
 
 @contextmanager

@@ -1,0 +1,294 @@
+"""The one way out to addresses that strangers named: HTTP that reaches public addresses only.
+
+A URL in a message or a subscription may point at this machine, its network or a cloud's metadata
+service (server-side request forgery). So a name is resolved once, every address is checked, and the
+connection goes to a checked address: a second resolution could give another one. As connections
+are made nowhere else, every hop of a redirect is checked too. Needs httpcore (superres[ingestion]).
+"""
+
+import ipaddress
+import re
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urljoin, urlsplit
+
+import httpcore
+
+from superres.errors import ForbiddenUrlError, TransferError
+
+_CHUNK_SECONDS = 15.0  # the longest silence within a transfer
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_REDIRECT_BYTES = 1 << 14  # of a redirect's body, read so that its connection can be used again
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
+# All that IANA has given out as global unicast: not site-local fec0::/10, which is_global passes.
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+_PROTOCOL_ASSIGNMENTS = ipaddress.ip_network("192.0.0.0/24")  # RFC 6890, in part in is_global
+_NO_HOST = re.compile(r"[\x00-\x20\x7f]")
+_IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A response whose body is still to be read: ``chunks`` gives it as it comes."""
+
+    url: str
+    status: int
+    headers: Mapping[str, str]
+    chunks: Iterator[bytes]
+
+
+class Client:
+    """Connections to public addresses, kept open for reuse; for any number of threads.
+
+    Args:
+        allowed_hosts: ``name`` or ``name:port``, which may have any address: for tests and for
+            services of one's own.
+        connections: open at once at most.
+    """
+
+    def __init__(self, allowed_hosts: Collection[str] = (), connections: int = 8) -> None:
+        self._pool = httpcore.ConnectionPool(
+            max_connections=connections,
+            max_keepalive_connections=connections,
+            keepalive_expiry=15.0,
+            network_backend=_CheckedBackend(frozenset(host.lower() for host in allowed_hosts)),
+        )
+
+    def close(self) -> None:
+        """Closes every connection."""
+        self._pool.close()
+
+    @contextmanager
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        seconds: float,
+        redirects: int = 0,
+        headers: Sequence[tuple[str, str]] = (),
+        content: bytes | None = None,
+    ) -> Iterator[Answer]:
+        """Sends a request and gives the response, after at most so many redirects.
+
+        ``seconds`` bounds all of it, the reading of the body included. Bodies come as sent: no
+        compression is offered.
+
+        Raises:
+            ForbiddenUrlError: no http(s) URL, or it leads to an address that is not public.
+            TransferError: no connection, no answer in time, or cut off in the middle.
+        """
+        _clock.deadline = time.monotonic() + seconds
+        sent = [("User-Agent", "superres"), ("Accept-Encoding", "identity"), *headers]
+        for _ in range(redirects + 1):
+            with _naming(url), self._opened(method, url, sent, content) as response:
+                location = _header(response, b"location")
+                if redirects and response.status in _REDIRECTS and location:
+                    url = _joined(url, location)
+                    _drain(response)
+                    continue
+                fields = {
+                    name.decode("latin-1").lower(): value.decode("latin-1")
+                    for name, value in response.headers
+                }
+                yield Answer(url, response.status, fields, response.iter_stream())
+                return
+        raise TransferError(f"{url}: more than {redirects} redirects")
+
+    @contextmanager
+    def _opened(
+        self, method: str, url: str, headers: list[tuple[str, str]], content: bytes | None
+    ) -> Iterator[httpcore.Response]:
+        target = _parsed(url)
+        waits = {"connect": _CHUNK_SECONDS, "read": _CHUNK_SECONDS, "write": _CHUNK_SECONDS}
+        host = _host(target) if target.port is None else f"{_host(target)}:{target.port}"
+        with self._pool.stream(
+            method,
+            target,
+            headers=[("Host", host), *headers],
+            content=content,
+            # The backend bounds the other three by the deadline; a wait in the queue it never sees.
+            extensions={"timeout": waits | {"pool": _clock.left(_CHUNK_SECONDS)}},
+        ) as response:
+            yield response
+
+
+def public_addresses(host: str, port: int, allowed_hosts: Collection[str] = ()) -> list[str]:
+    """The addresses of a host, all of them public (or the host one of those allowed).
+
+    Raises ``ForbiddenUrlError`` when any is not, ``TransferError`` when the name has none.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise TransferError(f"{host}: cannot be resolved: {error}") from None
+    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    if not {host.lower(), f"{host.lower()}:{port}"} & set(allowed_hosts):
+        for address in addresses:
+            if not is_public(address):
+                raise ForbiddenUrlError(
+                    f"{host} has the address {address}, which is not public; name the host in "
+                    "allowed_hosts if it is yours"
+                )
+    return addresses
+
+
+def is_public(address: str) -> bool:
+    """Whether an address is one of the public internet, whatever IPv4 address it may embed."""
+    ip: _IPAddress = ipaddress.ip_address(address.split("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        embedded = ip.ipv4_mapped or ip.sixtofour or (ip.teredo or (None, None))[1]
+        if ip in _NAT64:
+            embedded = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        if embedded is not None:
+            return is_public(str(embedded))
+    if ip not in _GLOBAL_UNICAST if ip.version == 6 else ip in _PROTOCOL_ASSIGNMENTS:
+        return False
+    return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified)
+
+
+def _parsed(url: str) -> httpcore.URL:
+    try:
+        parts = urlsplit(url)
+        port, host = parts.port, parts.hostname
+    except ValueError as error:
+        raise ForbiddenUrlError(f"{url!r}: no valid URL: {error}") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise ForbiddenUrlError(f"{url!r}: not an http or https URL")
+    if parts.username is not None or parts.password is not None:
+        raise ForbiddenUrlError(f"{parts.scheme}://…@{host}: a URL must hold no user or password")
+    try:
+        name = host.encode("ascii") if host.isascii() else host.encode("idna")
+    except UnicodeError:
+        name = b""
+    if not name or _NO_HOST.search(host):
+        raise ForbiddenUrlError(f"{host!r}: no valid host name")
+    path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._", errors="replace")
+    query = quote(parts.query, safe="/?%:@!$&'()*+,;=~-._[]", errors="replace")
+    target = f"{path}?{query}" if query else path
+    return httpcore.URL(scheme=parts.scheme, host=name, port=port, target=target.encode())
+
+
+def _host(url: httpcore.URL) -> str:
+    host = url.host.decode()
+    return f"[{host}]" if ":" in host else host
+
+
+def _joined(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError as error:
+        raise ForbiddenUrlError(f"{url}: redirects to {location!r}: {error}") from None
+
+
+def _drain(response: httpcore.Response) -> None:
+    """Reads the rest of a small body; what stays unread costs the connection."""
+    size = 0
+    for chunk in response.iter_stream():
+        size += len(chunk)
+        if size > _REDIRECT_BYTES:
+            return
+
+
+def _header(response: httpcore.Response, wanted: bytes) -> str | None:
+    for name, value in response.headers:
+        if name.lower() == wanted:
+            return value.decode("utf-8", "replace")  # a Location with raw letters, as browsers do
+    return None
+
+
+@contextmanager
+def _naming(url: str) -> Iterator[None]:
+    """Turns what httpcore raises, while connecting or reading, into our errors."""
+    try:
+        yield
+    except httpcore.TimeoutException:
+        raise TransferError(f"{url}: no answer in time") from None
+    except (
+        httpcore.NetworkError,
+        httpcore.ProtocolError,
+        httpcore.UnsupportedProtocol,
+        ssl.SSLError,
+    ) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise TransferError(f"{url}: {reason}") from None
+
+
+class _Clock(threading.local):
+    """When the request of this thread has to be over; a connection serves many in turn."""
+
+    deadline = 0.0
+
+    def left(self, timeout: float | None) -> float:
+        """Seconds that a single operation may take."""
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise httpcore.ReadTimeout
+        return left if timeout is None else min(left, timeout)
+
+
+_clock = _Clock()
+
+
+class _CheckedBackend(httpcore.NetworkBackend):
+    """Connects to addresses that were checked, and to no name."""
+
+    def __init__(self, allowed_hosts: frozenset[str]) -> None:
+        self._allowed_hosts = allowed_hosts
+        self._sockets = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        """Tries the host's checked addresses in turn."""
+        failure: Exception = httpcore.ConnectError(f"{host}: no address")
+        for address in public_addresses(host, port, self._allowed_hosts):
+            try:
+                left = _clock.left(timeout)
+                stream = self._sockets.connect_tcp(
+                    address, port, left, local_address, socket_options
+                )
+                return _TimedStream(stream)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+        raise failure
+
+
+class _TimedStream(httpcore.NetworkStream):
+    """A connection on which no single read outlives its request, however slowly bytes drip."""
+
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, _clock.left(timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, _clock.left(timeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.NetworkStream:
+        return _TimedStream(
+            self._stream.start_tls(ssl_context, server_hostname, _clock.left(timeout))
+        )
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)

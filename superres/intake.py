@@ -1,0 +1,98 @@
+"""Putting an image that has arrived where the jobs find it: what ingestion and local runs share."""
+
+import hashlib
+from datetime import UTC, datetime
+from pathlib import Path
+
+from superres import storage
+from superres.colour import Planes
+from superres.config import Processing
+from superres.errors import ImageRejectedError, StorageError
+from superres.images import ImageInfo, Limits, check, decode, decode_file
+from superres.layout import Layout
+from superres.png import encode_png
+from superres.records import ImageReference, Mode, RejectedImage, image_id_of
+from superres.resample import reduce_planes
+
+
+def store_image(
+    content: bytes | Path, reference: ImageReference, layout: Layout, given: Processing
+) -> None:
+    """Stores an image (its bytes, or a file that holds them) under its reference, by its mode.
+
+    Mode ``upscale``: it is what is enlarged. Mode ``evaluate``: it is the truth, kept beside its
+    bicubic reduction, and may be larger than an input by the scale. The low-resolution image comes
+    last: where it lies, all is there. Storing again changes nothing.
+
+    Raises ``ImageRejectedError`` with the reason when it is no image within the limits, and
+    ``StorageError`` when it cannot be stored.
+    """
+    low = storage.join(layout.low_resolution, reference.image_id)
+    record = reference.to_json().encode()
+    if reference.mode == "upscale":
+        suffix = check(content, given.limits)
+        storage.write_bytes(f"{low}.json", record)
+        _write(f"{low}.{suffix}", content)
+        return
+    suffix, reduced, info = _reduced(content, given, layout.scale)
+    _write(storage.join(layout.high_resolution, f"{reference.image_id}.{suffix}"), content)
+    storage.write_bytes(f"{low}.json", record)
+    with storage.staged(f"{low}.png") as path:
+        encode_png([reduced], info, path)
+
+
+def _write(uri: str, content: bytes | Path) -> None:
+    if isinstance(content, Path):
+        storage.write_file(uri, content)
+    else:
+        storage.write_bytes(uri, content)
+
+
+def reference_to_file(file: Path, mode: Mode, scale: int, requested_at: datetime) -> ImageReference:
+    """A reference to a file of this machine, told apart by its path and its content.
+
+    Raises ``StorageError`` when it cannot be read.
+    """
+    path = file.absolute()
+    try:
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read: {error.strerror or error}") from None
+    return ImageReference(
+        image_id=image_id_of(mode, scale, f"folder:{path}:{digest}"),
+        url=path.as_uri(),
+        source=f"folder:{path.name}",
+        mode=mode,
+        scale=scale,
+        requested_at=requested_at,
+    )
+
+
+def reject_arrival(image_id: str, source: str, reason: str, layout: Layout) -> None:
+    """Writes the record that an image could not be fetched, read or allowed."""
+    record = RejectedImage(
+        image_id=image_id,
+        source=source,
+        stage="ingest",
+        reason=reason,
+        rejected_at=datetime.now(UTC),
+    )
+    storage.write_bytes(layout.rejection(image_id), record.to_json().encode())
+
+
+def _reduced(content: bytes | Path, given: Processing, scale: int) -> tuple[str, Planes, ImageInfo]:
+    """The original's suffix, its bicubic reduction and what that is."""
+    limits = Limits(given.limits.max_bytes, given.limits.max_pixels * scale**2)
+    if isinstance(content, Path):
+        original = decode_file(content, limits)
+    else:
+        original = decode(content, limits)
+    info = original.info
+    if min(info.width, info.height) < scale:
+        raise ImageRejectedError(
+            f"{info.width} x {info.height} pixels cannot be reduced by {scale}; send a larger one"
+        )
+    reduced = reduce_planes(original.planes(), scale)
+    height, width = reduced.shape[1:]
+    return original.suffix, reduced, ImageInfo(width, height, info.channels, info.bit_depth)
