@@ -1,0 +1,40 @@
+"""Making references: what every source does in the same way."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from superres.records import Attribution, ImageReference, Mode, Scale, image_id_of
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is wanted of every image of a source."""
+
+    mode: Mode
+    scale: Scale
+    now: Callable[[], datetime] = _now
+
+    def reference(
+        self,
+        canonical: str,
+        url: str,
+        source: str,
+        attribution: Attribution | None = None,
+        content_type: str | None = None,
+    ) -> ImageReference:
+        """A reference; ``canonical`` says which image it is, however its URL may be written."""
+        return ImageReference(
+            image_id=image_id_of(self.mode, self.scale, canonical),
+            url=url,
+            source=source,
+            mode=self.mode,
+            scale=self.scale,
+            requested_at=self.now(),
+            attribution=attribution,
+            content_type=content_type,
+        )

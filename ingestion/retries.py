@@ -1,0 +1,57 @@
+"""When to try again: failures by kind, and how long to wait."""
+
+import random
+from email.utils import parsedate_to_datetime
+from time import time
+
+from superres.errors import SuperresError
+
+_FIRST_SECONDS, _MOST_SECONDS = 1.0, 60.0
+_LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class FetchError(SuperresError):
+    """Something that could not be had from its source.
+
+    Attributes:
+        again: whether trying again may help.
+        after: seconds that the source asked to wait, if it did.
+    """
+
+    def __init__(self, message: str, *, again: bool, after: float | None = None) -> None:
+        super().__init__(message)
+        self.again = again
+        self.after = after
+
+
+def error_of_status(url: str, status: int, retry_after: str | None) -> FetchError:
+    """The failure that an HTTP status other than 200 stands for."""
+    again = status in _LATER
+    return FetchError(
+        f"{url}: the source answered {status}", again=again, after=_seconds(retry_after)
+    )
+
+
+def wait_before(attempt: int, after: float | None, spread: float | None = None) -> float:
+    """Seconds to wait before attempt 2, 3, …: doubling, with jitter, at least what was asked for.
+
+    ``spread`` on [0, 1) replaces the random number. Never more than a minute: whoever asks for more
+    is tried again, and refused again, until the attempts are used up.
+    """
+    chance = random.random() if spread is None else spread
+    backoff = _FIRST_SECONDS * 2.0 ** (attempt - 2) * (0.5 + chance)
+    return min(_MOST_SECONDS, max(backoff, after or 0.0))
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """Retry-After (RFC 9110, 10.2.3): seconds, or a date."""
+    if retry_after is None:
+        return None
+    try:
+        return max(0.0, float(retry_after))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time())
+    except ValueError:
+        return None

@@ -1,0 +1,107 @@
+"""From what a user names to the source that it means."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from ingestion.references import Wanted
+from ingestion.sources.base import Source
+from ingestion.sources.folder import FolderSource
+from ingestion.sources.picsum import PicsumSource, size_in
+from ingestion.sources.s3_prefix import S3PrefixSource
+from ingestion.sources.samples import SamplePhotographs
+from ingestion.sources.single import SingleSource
+from ingestion.sources.url_list import LIST_SUFFIXES, STDIN, UrlListSource, url_reference
+from ingestion.sources.walking import SUFFIXES
+from superres import storage
+from superres.config import Settings
+from superres.errors import ConfigError
+from superres.guard import Client
+from superres.intake import reference_to_file
+from superres.records import ImageReference
+
+_TAIL_SECONDS = 0.5
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//)?")
+ALLOWED = (
+    "picsum:, picsum:WIDTHxHEIGHT, samples:, s3://bucket/prefix, a folder, an image file, "
+    "a list (.txt, .jsonl or .ndjson, local or s3://; - for standard input), or an http(s) URL"
+)
+
+
+def open_source(
+    uri: str,
+    wanted: Wanted,
+    settings: Settings,
+    client: Client,
+    *,
+    follow: bool = False,
+    follow_seconds: float = 30.0,
+    stop: Event,
+) -> Source[Any]:
+    """The source that ``uri`` names; ``ALLOWED`` says what there is.
+
+    The one of ``samples:`` serves until it is closed or the process ends.
+
+    Raises ``ConfigError`` with one line when there is no such source, or it cannot be followed.
+    """
+    again = follow_seconds if follow else None
+    if uri == STDIN:
+        return UrlListSource(uri, wanted)
+    if uri.startswith("picsum:"):
+        given = settings.ingestion
+        return PicsumSource(
+            given.picsum_url,
+            size_in(uri),
+            wanted,
+            client,
+            stop,
+            fetch_seconds=given.fetch_seconds,
+            attempts=given.attempts,
+            follow_seconds=again,
+        )
+    if uri == "samples:":
+        return SamplePhotographs(wanted, follow=follow)
+    if storage.is_s3(uri):
+        return _in_s3(uri, wanted, again)
+    if uri.lower().startswith(("http://", "https://")):
+        return _single(uri, follow, lambda: url_reference(uri, wanted))
+    return _local(uri, wanted, again)
+
+
+def _in_s3(uri: str, wanted: Wanted, again: float | None) -> Source[Any]:
+    suffix = Path(uri).suffix.lower()
+    if suffix in SUFFIXES:
+        raise ConfigError(f"{uri}: one object is no source; name the prefix that it is under")
+    if suffix not in LIST_SUFFIXES:
+        return S3PrefixSource(uri, wanted, follow_seconds=again)
+    if again is not None:
+        raise ConfigError(f"{uri}: a list in S3 cannot be followed; objects do not grow")
+    return UrlListSource(uri, wanted)
+
+
+def _local(uri: str, wanted: Wanted, again: float | None) -> Source[Any]:
+    path = Path(uri).expanduser()
+    suffix = path.suffix.lower()
+    if uri and path.is_dir():
+        return FolderSource(path, wanted, follow_seconds=again)
+    if path.is_file() and suffix in LIST_SUFFIXES:
+        tail = None if again is None else _TAIL_SECONDS
+        return UrlListSource(str(path), wanted, follow_seconds=tail)
+    if path.is_file() and suffix in SUFFIXES:
+        return _single(
+            uri,
+            again is not None,
+            lambda: reference_to_file(path, wanted.mode, wanted.scale, wanted.now()),
+        )
+    if uri and path.exists():
+        raise ConfigError(f"{uri}: neither an image nor a list by its name; a source is {ALLOWED}")
+    what = "no source of this kind" if _SCHEME.match(uri) else "no such file or folder"
+    raise ConfigError(f"{uri or repr(uri)}: {what}; a source is {ALLOWED}")
+
+
+def _single(uri: str, follow: bool, make: Callable[[], ImageReference]) -> Source[Any]:
+    if follow:
+        raise ConfigError(f"{uri}: a single image cannot be followed; leave out --follow")
+    return SingleSource(make)

@@ -1,0 +1,85 @@
+"""One spelling for URLs that mean the same."""
+
+import re
+from urllib.parse import urlsplit
+
+from superres.errors import ForbiddenUrlError
+
+_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+# Escapes, and characters that need one: what RFC 3986 allows in a path and in a query (3.3, 3.4).
+_IN_PATH = re.compile(rb"%([0-9A-Fa-f]{2})|[^A-Za-z0-9._~!$&'()*+,;=:@/-]")
+_IN_QUERY = re.compile(rb"%([0-9A-Fa-f]{2})|[^A-Za-z0-9._~!$&'()*+,;=:@/?-]")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_HOST = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")
+_SHOWN = 200
+
+
+def normalised_url(url: str) -> str:
+    """The URL in the normal form of RFC 3986, 6.2.2 and 6.2.3, for telling images apart.
+
+    - Case: scheme, host and hexadecimal digits of escapes (6.2.2.1); a host with letters beyond
+      ASCII is written in its ASCII form (IDNA).
+    - Escapes: those of unreserved characters are undone (``%7E`` is ``~``), and characters that a
+      path or query must not hold are escaped, as UTF-8 (6.2.2.2). A ``%`` that begins no escape
+      becomes ``%25``. Others stay: ``%2F`` is not ``/``.
+    - Dot segments are resolved (6.2.2.3); empty segments stay.
+    - An empty path becomes ``/``; a port that is empty or the scheme's own is dropped (6.2.3), as
+      are the fragment, which is never sent, and a ``?`` without a query.
+
+    The query keeps its order. Normalising again changes nothing.
+
+    Raises:
+        ForbiddenUrlError: not an http or https URL, or one with a user or password.
+    """
+    shown = repr(url if len(url) <= _SHOWN else f"{url[:_SHOWN]}…")
+    try:
+        parts = urlsplit(url.strip())
+        port = parts.port
+        host = _normal_host(parts.hostname or "")
+        path, query = parts.path.encode(), parts.query.encode()
+    except ValueError as error:
+        reason = " ".join(str(error).split())
+        raise ForbiddenUrlError(f"{shown}: no valid URL: {reason}") from None
+    if parts.scheme not in _DEFAULT_PORTS or not host:
+        raise ForbiddenUrlError(f"{shown}: not an http or https URL")
+    if "@" in parts.netloc:
+        raise ForbiddenUrlError(f"{parts.scheme}://…@{host}: a URL must hold no user or password")
+    authority = host if port in (None, _DEFAULT_PORTS[parts.scheme]) else f"{host}:{port}"
+    normal = f"{parts.scheme}://{authority}{_without_dots(_escaped(path, _IN_PATH))}"
+    return f"{normal}?{_escaped(query, _IN_QUERY)}" if query else normal
+
+
+def _normal_host(host: str) -> str:
+    if not host:
+        return ""
+    if ":" in host:
+        host = f"[{host}]"
+    if not host.isascii():
+        host = host.encode("idna").decode()
+    host = host.lower()
+    if not _HOST.fullmatch(host):
+        raise ValueError(f"no valid host name: {host[:_SHOWN]!r}")
+    return host
+
+
+def _escaped(text: bytes, special: re.Pattern[bytes]) -> str:
+    def normal(found: re.Match[bytes]) -> bytes:
+        value = int(found[1], 16) if found[1] else found[0][0]
+        return bytes([value]) if value in _UNRESERVED else b"%%%02X" % value
+
+    return special.sub(normal, text).decode("ascii")
+
+
+def _without_dots(path: str) -> str:
+    """RFC 3986, 5.2.4, for an absolute path."""
+    if "/." not in path:
+        return path or "/"
+    kept: list[str] = []
+    segments = path.split("/")[1:]
+    for segment in segments:
+        if segment == "..":
+            del kept[-1:]
+        elif segment != ".":
+            kept.append(segment)
+    end = "/" if segments[-1] in (".", "..") and kept else ""
+    return f"/{'/'.join(kept)}{end}"

@@ -1,0 +1,171 @@
+"""Photographs in a folder, there already or arriving."""
+
+import os
+import shutil
+from pathlib import Path
+
+from ingestion.sources.folder import FolderSource
+from ingestion.sources.seen import Seen
+from ingestion.sources.settling import Settling
+from superres.records import ImageReference
+from tests.taking import WANTED, following, taken, write
+
+
+def names(references: list[ImageReference]) -> list[str]:
+    return [Path(reference.url).name for reference in references]
+
+
+def test_folder_is_walked_by_name(tmp_path):
+    for name in ("b.JPG", "a/z.png", "a/y.webp", "c.tiff", "_DSC1.jpeg"):
+        write(tmp_path / name)
+    for name in ("note.txt", ".hidden.png", ".cache/x.png", "a/.y.png.part"):
+        write(tmp_path / name)
+    found, faults = taken(FolderSource(tmp_path, WANTED))
+    assert not faults
+    assert names(found) == ["_DSC1.jpeg", "y.webp", "z.png", "b.JPG", "c.tiff"]
+    assert found[0].url == (tmp_path / "_DSC1.jpeg").as_uri()
+
+
+def test_folder_tells_an_image_by_path_and_content(tmp_path):
+    file = write(tmp_path / "a.png", b"one")
+    (first,), _ = taken(FolderSource(tmp_path, WANTED))
+    (again,), _ = taken(FolderSource(tmp_path, WANTED))
+    file.write_bytes(b"two")
+    (changed,), _ = taken(FolderSource(tmp_path, WANTED))
+    assert first.image_id == again.image_id != changed.image_id
+
+
+def test_folder_with_links_in_a_circle_ends(tmp_path):
+    write(tmp_path / "a" / "one.png")
+    (tmp_path / "a" / "back").symlink_to(tmp_path)
+    (tmp_path / "a" / "self").symlink_to(tmp_path / "a")
+    elsewhere = write(tmp_path.parent / f"{tmp_path.name}-beside" / "two.png")
+    (tmp_path / "linked").symlink_to(elsewhere.parent)
+    (tmp_path / "dangling.png").symlink_to(tmp_path / "nowhere.png")
+    found, faults = taken(FolderSource(tmp_path, WANTED))
+    assert (names(found), faults) == (["one.png", "two.png"], [])
+
+
+def test_folder_without_images_is_told(tmp_path):
+    found, (fault,) = taken(FolderSource(tmp_path, WANTED))
+    assert not found
+    assert "no image file in it" in fault
+
+
+def test_folder_that_cannot_be_read_is_told_and_the_others_come(tmp_path, monkeypatch):
+    write(tmp_path / "closed" / "a.png")
+    write(tmp_path / "open" / "b.png")
+    scan = os.scandir
+
+    def refuse(path):
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied")
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    found, (fault,) = taken(FolderSource(tmp_path, WANTED))
+    assert names(found) == ["b.png"]
+    assert "closed: cannot be listed: Permission denied" in fault
+
+
+def test_followed_folder_gives_what_is_there_and_what_comes(tmp_path):
+    folder, outside = tmp_path / "in", tmp_path / "out"
+    there = write(folder / "there.png")
+    os.utime(there, (1, 1))
+    fresh = write(folder / "fresh.png")
+    origin = FolderSource(folder, WANTED, follow_seconds=60, settle_seconds=0.1)
+    with following(origin) as followed:
+        assert {followed.next(), followed.next()} == {there.as_uri(), fresh.as_uri()}
+        moved = folder / "moved.png"
+        write(outside / "moved.png").rename(moved)
+        assert followed.next() == moved.as_uri()
+        write(outside / "album" / "sub" / "one.png")
+        write(outside / "album" / "two.png")
+        (outside / "album").rename(folder / "album")
+        assert {followed.next(), followed.next()} == {
+            (folder / "album/sub/one.png").as_uri(),
+            (folder / "album/two.png").as_uri(),
+        }
+        shutil.copytree(folder / "album", folder / "copied")
+        assert {followed.next(), followed.next()} == {
+            (folder / "copied/sub/one.png").as_uri(),
+            (folder / "copied/two.png").as_uri(),
+        }
+        write(folder / "copied" / "sub" / "new.png")
+        assert followed.next() == (folder / "copied/sub/new.png").as_uri()
+        write(there, b"changed")
+        assert followed.next() == there.as_uri()
+        write(folder / ".album" / "three.png")
+        write(folder / "note.txt")
+        write(folder / "empty.png", b"")
+        assert followed.nothing(0.5)
+
+
+def test_followed_folder_finds_what_no_event_told_of(tmp_path, monkeypatch):
+    monkeypatch.setattr(FolderSource, "_arrived", lambda *_: iter(()))
+    origin = FolderSource(tmp_path, WANTED, follow_seconds=0.1, settle_seconds=0.05)
+    with following(origin) as followed:
+        assert followed.nothing(0.3)
+        file = write(tmp_path / "a.png")
+        assert followed.next() == file.as_uri()
+        assert followed.nothing(0.3)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_file_is_ready_once_it_has_stopped_growing(tmp_path):
+    clock = Clock()
+    settling = Settling(0.5, clock, clock)
+    file = write(tmp_path / "a.png", b"")
+    settling.note(file)
+    clock.now += 1
+    assert not list(settling.ready())  # empty
+    with file.open("ab") as stream:
+        for _ in range(3):
+            stream.write(b"more")
+            stream.flush()
+            settling.note(file)
+            clock.now += 0.4
+            assert not list(settling.ready())
+        stream.write(b"unannounced")
+    clock.now += 0.4
+    assert not list(settling.ready())
+    clock.now += 0.6
+    assert list(settling.ready()) == [file]
+    settling.note(file)
+    clock.now += 1
+    assert not list(settling.ready())  # given already
+    gone = write(tmp_path / "gone.png")
+    settling.note(gone)
+    gone.unlink()
+    clock.now += 1
+    assert not list(settling.ready())
+
+
+def test_a_walk_takes_old_files_at_once_and_waits_for_fresh_ones(tmp_path):
+    clock = Clock()
+    settling = Settling(0.5, clock, clock)
+    old, fresh = write(tmp_path / "old.png"), write(tmp_path / "fresh.png")
+    os.utime(old, (clock.now - 3, clock.now - 3))
+    os.utime(fresh, (clock.now - 1, clock.now - 1))
+    assert [settling.take(file) for file in (old, fresh)] == [True, False]
+    clock.now += 0.6
+    assert list(settling.ready()) == [fresh]
+    clock.now += 5
+    assert [settling.take(file) for file in (old, fresh)] == [False, False]
+
+
+def test_seen_forgets_in_bounds():
+    seen = Seen(most=1000)
+    assert all(seen.add(str(number)) for number in range(500))
+    assert not any(seen.add(str(number)) for number in range(500))
+    assert all(seen.add(str(number)) for number in range(500, 5000))
+    assert len(seen._young) + len(seen._old) <= 1000
+    assert seen.add("0")
+    assert not seen.add("4999")

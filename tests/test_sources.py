@@ -1,0 +1,242 @@
+"""Where references come from: lists, samples, S3, and which source a URI means."""
+
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from threading import Event
+from typing import Any
+
+import pytest
+
+from ingestion.sources.base import Source
+from ingestion.sources.faults import Fault
+from ingestion.sources.folder import FolderSource
+from ingestion.sources.lines import LINE_BYTES
+from ingestion.sources.opening import open_source
+from ingestion.sources.picsum import PicsumSource
+from ingestion.sources.s3_prefix import S3PrefixSource
+from ingestion.sources.samples import SamplePhotographs
+from ingestion.sources.url_list import UrlListSource
+from superres import storage
+from superres.config import Settings, validated
+from superres.errors import ConfigError
+from superres.guard import Client
+from superres.records import Attribution, image_id_of
+from tests.taking import WAIT_SECONDS, WANTED, following, taken, urls_of, write
+
+
+@pytest.fixture
+def client() -> Iterator[Client]:
+    with closing(Client()) as made:
+        yield made
+
+
+def test_list_of_urls(tmp_path):
+    listed = tmp_path / "urls.txt"
+    listed.write_text(
+        "\ufeff# photographs\r\nhttp://Example.org:80/a.jpg#top\r\n\n"
+        '  {"url": "http://example.org/b.jpg?key=1", "author": "Ada", "author_url": '
+        '"https://ada.example", "source": "archive", "content_type": "image/jpeg", "mode": '
+        '"evaluate", "scale": 4, "width": 3}\nhttp://example.org/c.jpg?key=1'
+    )
+    (first, second, third), faults = taken(UrlListSource(str(listed), WANTED))
+    assert not faults
+    assert first.image_id == image_id_of("upscale", 2, "http://example.org/a.jpg")
+    assert (first.url, first.source) == (
+        "http://Example.org:80/a.jpg#top",
+        "http://example.org/a.jpg",
+    )
+    assert second.image_id == image_id_of("evaluate", 4, "http://example.org/b.jpg?key=1")
+    assert (second.mode, second.scale, second.source) == ("evaluate", 4, "archive")
+    assert second.attribution == Attribution(author="Ada", url="https://ada.example")
+    assert second.content_type == "image/jpeg"
+    assert third.source == "http://example.org/c.jpg"  # a query may hold a signature
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"ftp://example.org/a", "not an http or https URL"),
+        (b"nonsense", "not an http or https URL"),
+        (b"{", "JSON"),
+        (b"{}", "url: Field required"),
+        (b'{"url": 3}', "url"),
+        (b'{"url": "http://a.example/", "scale": 5}', "scale"),
+        (b'{"url": "http://a.example/", "author_url": "javascript:x"}', "author_url"),
+        (b"http://example.org/\xff", "not UTF-8"),
+        (b"http://example.org/" + b"a" * LINE_BYTES, "longer than 65,536 bytes"),
+        (b"x" * (3 * LINE_BYTES + 7), "longer than 65,536 bytes"),
+    ],
+)
+def test_bad_line_is_told_and_the_others_come(tmp_path, line, reason):
+    listed = tmp_path / "urls.txt"
+    listed.write_bytes(b"http://a.example/1\n" + line + b"\nhttp://a.example/3\n")
+    found, faults = taken(UrlListSource(str(listed), WANTED))
+    assert [reference.url for reference in found] == ["http://a.example/1", "http://a.example/3"]
+    (fault,) = faults
+    assert fault.startswith(f"{listed}, line 2: ")
+    assert reason in fault
+    assert "\n" not in fault
+
+
+def test_json_lines_hold_json_only(tmp_path):
+    listed = tmp_path / "urls.jsonl"
+    listed.write_text('{"url": "http://a.example/1"}\nhttp://a.example/2\n')
+    found, faults = taken(UrlListSource(str(listed), WANTED))
+    assert len(found) == len(faults) == 1
+
+
+def test_long_list_is_read_in_batches_as_it_goes(tmp_path):
+    listed = tmp_path / "urls.txt"
+    count = 20_000
+    listed.write_text("".join(f"http://a.example/{number}\n" for number in range(count)))
+    origin = UrlListSource(str(listed), WANTED)
+    seen = 0
+    for unit in origin.units(Event()):
+        assert not isinstance(unit, Fault)
+        assert len(unit) <= 128
+        first, last = unit[0], unit[-1]
+        assert first.normal == f"http://a.example/{seen}"
+        seen += len(unit)
+        assert last.normal == f"http://a.example/{seen - 1}"
+    assert seen == count
+
+
+def test_list_that_is_not_there(tmp_path):
+    found, faults = taken(UrlListSource(str(tmp_path / "none.txt"), WANTED))
+    assert not found
+    assert "No such file" in faults[0]
+
+
+def test_list_on_standard_input_is_read_as_it_comes():
+    reading, writing = os.pipe()
+    try:
+        with following(UrlListSource("-", WANTED, stdin=reading)) as followed:
+            os.write(writing, b"http://a.example/1\nhttp://a.ex")
+            assert followed.next() == "http://a.example/1"
+            os.write(writing, b"ample/2\nhttp://a.example/3")
+            assert followed.next() == "http://a.example/2"
+            os.close(writing)
+            assert followed.next() == "http://a.example/3"
+            followed.thread.join(WAIT_SECONDS)
+            assert not followed.thread.is_alive()
+    finally:
+        os.close(reading)
+
+
+def test_followed_list_goes_on_as_lines_are_appended(tmp_path):
+    listed = tmp_path / "urls.txt"
+    listed.write_text("http://a.example/1\nhttp://a.ex")
+    with following(UrlListSource(str(listed), WANTED, follow_seconds=0.02)) as followed:
+        assert followed.next() == "http://a.example/1"
+        with listed.open("a") as stream:
+            stream.write("ample/2\nhttp://a.example/3\n")
+        assert followed.next() == "http://a.example/2"
+        assert followed.next() == "http://a.example/3"
+        # Cut back and written anew, then replaced by another, as editors do.
+        listed.write_text("http://a.example/4\n")
+        assert followed.next() == "http://a.example/4"
+        (tmp_path / "new").write_text("http://a.example/5\nnonsense\n")
+        (tmp_path / "new").replace(listed)
+        assert {followed.next(), followed.next()} == {
+            "http://a.example/5",
+            f"{listed}, line 2: 'nonsense': not an http or https URL",
+        }
+
+
+# ---- samples and single images
+
+
+def test_samples_are_served_and_named_without_the_port():
+    with SamplePhotographs(WANTED) as first, SamplePhotographs(WANTED) as second:
+        ours, theirs = taken(first)[0], taken(second)[0]
+        assert [one.image_id for one in ours] == [one.image_id for one in theirs]
+        assert ours[0].url != theirs[0].url
+        assert ours[0].image_id == image_id_of("upscale", 2, "samples:astronaut.png")
+        with closing(Client({first.allowed_host})) as client:
+            for reference in ours:
+                with client.request("GET", reference.url, seconds=10) as answer:
+                    assert answer.status == 200
+                    assert len(b"".join(answer.chunks)) == int(answer.headers["content-length"])
+            with client.request("GET", f"{ours[0].url}/../setup.py", seconds=10) as answer:
+                assert answer.status == 404
+
+
+def test_followed_samples_are_served_until_stopped():
+    with SamplePhotographs(WANTED, follow=True) as origin, following(origin) as followed:
+        assert followed.next().endswith("/astronaut.png")
+
+
+def opened(uri: str, client: Client, **how) -> Source[Any]:
+    settings: Settings = validated({"ingestion": {"picsum_url": "http://127.0.0.1:1"}}, "test")
+    return open_source(uri, WANTED, settings, client, stop=Event(), **how)
+
+
+def test_sources_are_chosen_by_uri(tmp_path, client):
+    listed, image = tmp_path / "urls.txt", write(tmp_path / "images" / "a.png")
+    listed.write_text("http://a.example/1\n")
+    expected = [
+        ("picsum:", PicsumSource),
+        ("picsum:1024x768", PicsumSource),
+        ("s3://bucket/prefix", S3PrefixSource),
+        ("s3://bucket/urls.jsonl", UrlListSource),
+        (str(image.parent), FolderSource),
+        (str(listed), UrlListSource),
+        ("-", UrlListSource),
+    ]
+    for uri, kind in expected:
+        assert type(opened(uri, client)) is kind
+    with opened("samples:", client) as samples:  # type: ignore[attr-defined]
+        assert isinstance(samples, SamplePhotographs)
+    assert urls_of(opened(str(image), client)) == [image.as_uri()]
+    assert urls_of(opened("HTTP://a.example/1", client)) == ["HTTP://a.example/1"]
+    assert urls_of(opened(str(listed), client)) == ["http://a.example/1"]
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["", "nowhere", "ftp://a.example/", "picsum:big", "picsum:0x5", "samples:astronaut", "s3:/x"],
+)
+def test_other_uris_are_refused_with_what_is_allowed(client, uri):
+    with pytest.raises(ConfigError, match="picsum:") as refused:
+        opened(uri, client)
+    assert "\n" not in str(refused.value)
+
+
+def test_what_cannot_be_followed_is_refused(tmp_path, client):
+    image = write(tmp_path / "a.png")
+    for uri in (str(image), "http://a.example/1", "s3://bucket/urls.txt"):
+        with pytest.raises(ConfigError, match="followed"):
+            opened(uri, client, follow=True)
+
+
+# ---- S3
+
+
+@pytest.mark.localstack
+@pytest.mark.slow
+def test_s3_prefix_and_list(bucket):
+    storage._s3_client.cache_clear()  # it may have been made for another endpoint
+    base = f"s3://{bucket}/photos"
+    for name in ("b.png", "a/c.JPG", "note.txt", "_temporary/x.png"):
+        storage.write_bytes(f"{base}/{name}", name.encode())
+    storage.write_bytes(f"s3://{bucket}/photos-beside/d.png", b"")
+    (first, second), faults = taken(S3PrefixSource(base, WANTED))
+    assert not faults
+    assert (first.url, second.url) == (f"{base}/a/c.JPG", f"{base}/b.png")
+    etag = storage.list_files(f"{base}/a")[0].etag
+    assert len(etag) == 32
+    canonical = f"s3:{bucket}/photos/a/c.JPG:{etag}"
+    assert first.image_id == image_id_of("upscale", 2, canonical)
+    with following(S3PrefixSource(base, WANTED, follow_seconds=0.1)) as followed:
+        assert [followed.next(), followed.next()] == [first.url, second.url]
+        storage.write_bytes(f"{base}/b.png", b"changed")
+        assert followed.next() == f"{base}/b.png"
+        assert followed.nothing(0.3)
+    listed = f"s3://{bucket}/urls.txt"
+    storage.write_bytes(listed, b"http://a.example/1\nbad\n")
+    found, (fault,) = taken(UrlListSource(listed, WANTED))
+    assert found[0].url == "http://a.example/1"
+    assert fault.startswith(f"{listed}, line 2")
+    assert "no image under it" in taken(S3PrefixSource(f"s3://{bucket}/none", WANTED))[1][0]
+    assert "cannot list" in taken(S3PrefixSource(f"s3://{bucket}-none/x", WANTED))[1][0]
