@@ -8,6 +8,7 @@ need() { # PACKAGE COMMAND…: the package is missing when the command fails
   shift
   "$@" >/dev/null 2>&1 || missing+=("$package")
 }
+need chromium chromium --version
 need make make --version
 need maven mvn --version
 need openjdk-17-jdk-headless java -version

@@ -1,0 +1,167 @@
+"""``superres uploads``: the upload application under Gunicorn, with one Kafka producer."""
+
+import logging
+import os
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, wait
+from threading import Thread
+from typing import Any
+
+import click
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
+
+from ingestion.telemetry import log_as_json
+from ingestion.topics import client_conf
+from ingestion.uploads import create_app
+from superres.config import Kafka, Settings, load_settings
+from superres.errors import ConfigError, TransferError
+from superres.options import config_option, config_or_default
+from superres.records import ImageReference
+
+TOKEN = "SUPERRES_UPLOAD_TOKEN"
+"""The environment variable that holds the token."""
+_THREADS = 32  # a slow sender holds one
+_ACKNOWLEDGED_SECONDS = 10.0
+_ANSWER_SECONDS = 2.0
+_STOP_SECONDS = 110  # what is being sent may finish; container services kill after 120
+_POLL_SECONDS = 0.2
+_log = structlog.get_logger()
+
+
+@click.command(epilog=f"Example: {TOKEN}=$(openssl rand -hex 16) superres uploads")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), help="0: any free.  [default: configured]")
+@config_option
+def uploads(host: str, port: int | None, config: str | None) -> None:
+    """Take uploads over HTTP, with a page to drop files on, until stopped.
+
+    The page is /uploads. Logs are JSON lines on standard error.
+    """
+    settings = load_settings(config_or_default(config))
+    token = token_from(os.environ)
+    log_as_json()
+    chosen = settings.ingestion.upload_port if port is None else port
+    _Server(settings, token, f"[{host}]:{chosen}" if ":" in host else f"{host}:{chosen}").run()
+
+
+def token_from(environment: Mapping[str, str]) -> str:
+    """The token; raises ``ConfigError`` when there is none, or one that no header can carry."""
+    token = environment.get(TOKEN, "").strip()
+    if not token:
+        raise ConfigError(
+            f"uploads need a token: set {TOKEN} in the environment, to `openssl rand -hex 16` say"
+        )
+    if not all("!" <= letter <= "~" for letter in token):
+        raise ConfigError(f"{TOKEN} may hold ASCII letters, digits and signs only, and no space")
+    return token
+
+
+class Publisher:
+    """Puts references on Kafka and waits for the acknowledgement; for many threads.
+
+    To be made in the process that uses it: librdkafka's threads do not survive a fork.
+    """
+
+    def __init__(self, kafka: Kafka) -> None:
+        self._topic = kafka.topic
+        self._producer = Producer(
+            client_conf(kafka)
+            | {
+                "enable.idempotence": True,
+                "acks": "all",
+                # What was not acknowledged in time is told so, and must not pile up.
+                "delivery.timeout.ms": int(_ACKNOWLEDGED_SECONDS * 1000),
+            }
+        )
+        Thread(target=self._poll, name="kafka", daemon=True).start()
+
+    def publish(self, references: Sequence[ImageReference]) -> None:
+        """Returns once all are acknowledged.
+
+        Raises ``TransferError`` when one is not in time; to publish all of them again is safe.
+        """
+        deadline = time.monotonic() + _ACKNOWLEDGED_SECONDS
+        waiting = [self._send(reference) for reference in references]
+        done, late = wait(waiting, deadline - time.monotonic())
+        for delivery in done:
+            delivery.result()
+        if late:
+            raise TransferError(f"Kafka has not acknowledged {len(late)} references in time")
+
+    def ready(self) -> str:
+        """Asks the broker for the topic."""
+        try:
+            topic = self._producer.list_topics(self._topic, _ANSWER_SECONDS).topics[self._topic]
+        except KafkaException as error:
+            return f"Kafka does not answer: {error.args[0].str()}"
+        return "" if topic.error is None else f"Kafka's topic: {topic.error.str()}"
+
+    def _send(self, reference: ImageReference) -> "Future[None]":
+        delivery: Future[None] = Future()
+
+        def delivered(error: KafkaError | None, _: Message) -> None:
+            if error is None:
+                delivery.set_result(None)
+            else:
+                delivery.set_exception(TransferError(f"Kafka did not take it: {error.str()}"))
+
+        content, key = reference.to_json().encode(), reference.image_id.encode()
+        try:
+            self._producer.produce(self._topic, content, key, on_delivery=delivered)
+        except (KafkaException, BufferError) as error:
+            raise TransferError(f"Kafka cannot be sent to: {error}") from None
+        return delivery
+
+    def _poll(self) -> None:
+        while True:
+            self._producer.poll(_POLL_SECONDS)
+
+
+class _Server(BaseApplication):  # type: ignore[misc]  # Gunicorn ships no types
+    def __init__(self, settings: Settings, token: str, bind: str) -> None:
+        self._settings = settings
+        self._token = token
+        self._bind = bind
+        super().__init__()
+
+    def load_config(self) -> None:
+        chosen = {
+            "bind": self._bind,
+            "workers": 1,
+            "worker_class": "gthread",
+            "threads": _THREADS,
+            "graceful_timeout": _STOP_SECONDS,
+            "logger_class": _JsonLog,
+            "when_ready": _tell_addresses,
+            "proc_name": "superres uploads",
+        }
+        if "control_socket_disable" in self.cfg.settings:  # of Gunicorn 25 and later
+            chosen["control_socket_disable"] = True
+        for name, value in chosen.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        # Called in the worker, after the fork.
+        publisher = Publisher(self._settings.kafka)
+        return create_app(self._settings, self._token, publisher.publish, publisher.ready)
+
+
+def _tell_addresses(server: Any) -> None:
+    _log.info("serving", pages=[f"{listener}/uploads" for listener in server.LISTENERS])
+
+
+class _JsonLog(Logger):  # type: ignore[misc]
+    """Gunicorn's own messages as events like ours."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        self.error_log.handlers = [_Events()]
+
+
+class _Events(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        _log.log(record.levelno, "gunicorn", message=record.getMessage(), exc_info=record.exc_info)
