@@ -4,7 +4,10 @@ SHELL := bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
+SOURCE ?=
 INPUT ?=
+MODE ?=
+FOLLOW ?=
 SCALE ?=
 SPARK_MASTER ?=
 ARGS ?=
@@ -17,8 +20,8 @@ help: ## List the targets
 # ---- use
 
 .PHONY: run
-run: setup ## Upscale photographs on a Spark cluster (INPUT=dir SCALE=2|3|4 SPARK_MASTER=url)
-	@.venv/bin/superres run $(if $(INPUT),--input "$(INPUT)") $(if $(SCALE),--scale $(SCALE)) $(if $(SPARK_MASTER),--master $(SPARK_MASTER)) $(ARGS)
+run: setup ## Photographs → Kafka → Spark (SOURCE=dir|picsum:|url MODE=upscale SCALE=2|3|4 FOLLOW=1)
+	@SOURCE="$(or $(SOURCE),$(INPUT))" SCALE="$(SCALE)" MODE="$(MODE)" FOLLOW="$(FOLLOW)" SPARK_MASTER="$(SPARK_MASTER)" scripts/run.sh $(ARGS)
 
 .PHONY: train
 train: setup-dev ## Train the network (ARGS="--scale 2 --data DIR")
@@ -78,6 +81,14 @@ local-down: ## Stop LocalStack
 local-status: ## Tell whether LocalStack runs, and where its log and data are
 	@localstack/status.sh || test $$? -eq 3
 
+.PHONY: kafka-up
+kafka-up: ## Start a Kafka broker on 127.0.0.1 (KAFKA_PORT, default 9092) with its topics
+	@scripts/kafka_start.sh
+
+.PHONY: kafka-down
+kafka-down: ## Stop the Kafka broker; topics and messages stay
+	@scripts/kafka_stop.sh
+
 # ---- check
 
 .PHONY: lint
@@ -91,5 +102,5 @@ test: lint ## Lint, then run all tests (ARGS="-k tiling")
 	@.venv/bin/python -m pytest $(ARGS)
 
 .PHONY: clean
-clean: local-down ## Remove everything that make built
-	@rm -rf .venv .local localstack/.venv jars/lib build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis spark-warehouse
+clean: local-down kafka-down ## Remove everything that make built
+	@rm -rf .venv .local localstack/.venv jars/lib kafka/lib build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis spark-warehouse

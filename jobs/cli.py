@@ -1,4 +1,4 @@
-"""The whole job on one machine: photographs in, sharp photographs and figures out."""
+"""`superres run`: the whole job on one machine, photographs to sharp photographs and figures."""
 
 import logging
 import os
@@ -7,138 +7,144 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import click
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress, TaskID, TextColumn
 
-from jobs.intake import TakenIn, photographs_in, sample_photographs, take_in
+from jobs.follow import follow_images
+from jobs.intake import photographs_in, take_in
 from jobs.progress import Show, Shown
 from jobs.report import print_table, result_picture
 from jobs.runner import run_jobs
+from jobs.selection import stored_images
 from jobs.session import get_session, one_line_reason
 from jobs.standalone import EXECUTOR_MEMORY_MIB, Resources, local_conf, standalone_cluster
 from superres import storage
-from superres.config import Dataset, Settings, load_settings
-from superres.errors import SuperresError
-from superres.layout import Layout, default_run_id, layout_of
-from superres.records import Evaluation, Mode, RejectedImage, RunManifest
+from superres.config import Settings, load_settings
+from superres.errors import ConfigError, SuperresError
+from superres.layout import Layout, dataset_in, default_run_id, layout_of
+from superres.options import config_option, config_or_default, scale_option
+from superres.records import Evaluation, Mode, RejectedImage, RunManifest, Scale, name_of
+from superres.terminal import progress_bar
+
+_MOST_TOLD = 1000  # images whose records are read for the table at the end
 
 
-@click.command()
+@click.command(epilog="Example: superres run --input holiday/ --scale 4")
 @click.option(
-    "--input", "source", type=click.Path(path_type=Path), help="A photograph or a folder."
+    "--input",
+    "source",
+    type=click.Path(path_type=Path),
+    help="A photograph or a folder to take in first.  [default: what ingestion has stored]",
 )
-@click.option("--scale", type=click.Choice(["2", "3", "4"]), help="Times as wide and high.")
+@scale_option("Times as wide and high.  [default: configured]")
 @click.option(
     "--mode",
     type=click.Choice(["evaluate", "upscale"]),
-    default="evaluate",
-    show_default=True,
-    help="evaluate: the photographs are the truth, reduced first and measured after. "
-    "upscale: they are what is enlarged.",
+    help="Of --input. evaluate: the photographs are the truth, reduced first and measured after. "
+    "upscale: they are what is enlarged.  [default: configured]",
+)
+@click.option(
+    "--ingest-date",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="Day (UTC) for which the images were requested.  [default: today]",
 )
 @click.option("--fused", is_flag=True, help="One Spark stage instead of three jobs.")
-@click.option("--redo", is_flag=True, help="Process images that are finished, too.")
+@click.option("--redo", is_flag=True, help="Process finished and rejected images, too.")
+@click.option("--follow", is_flag=True, help="Stay and take new images as they come, until Ctrl-C.")
 @click.option("--master", help="A Spark master to use, as in spark://host:7077 or local[2].")
 @click.option("--output", type=click.Path(path_type=Path), help="Folder for everything written.")
-@click.option("--config", help="config.yaml: a path or an s3:// URI.  [default: ./config.yaml]")
+@config_option
 def run(
     source: Path | None,
-    scale: str | None,
-    mode: Mode,
+    scale: Scale | None,
+    mode: Mode | None,
+    ingest_date: datetime | None,
     fused: bool,
     redo: bool,
+    follow: bool,
     master: str | None,
     output: Path | None,
     config: str | None,
 ) -> None:
-    """Super-resolves photographs on Spark: split, infer, reconstruct, evaluate.
+    """Super-resolve photographs on Spark: split, infer, reconstruct, evaluate.
 
-    Without --input it takes the photographs that come with scikit-image. A Spark master and worker
-    are started for the run and stopped after it, unless --master names one.
-
-    Example: superres run --input holiday/ --scale 4
+    It takes what ingestion has stored (`superres ingest`), or photographs named with --input. A
+    Spark master and worker are started for the run and stopped after it, unless --master names one.
+    A photograph that must be rejected is named, and the others are done.
     """
     # py4j logs tracebacks of what is told in one line below, or was stopped with Ctrl-C.
     logging.disable(logging.CRITICAL)
     # As Ctrl-C does, the end of a session or a job must not leave a master and worker behind.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda received, _: sys.exit(128 + received))
-    console = Console()
-    settings = _settings(config, output)
-    chosen = int(scale) if scale else settings.processing.upscale_factor
-    today = datetime.now(UTC).date()
-    layout = layout_of(settings.dataset, default_run_id(today, chosen), chosen, today)
-    files = photographs_in(source) if source else sample_photographs()
-    taken = _take_in(console, files, mode, settings, layout)
+    console = Console(stderr=True)
+    settings = load_settings(config_or_default(config))
+    if output is not None:
+        settings = settings.model_copy(update={"dataset": dataset_in(output)})
+    if follow and (source or ingest_date or redo):
+        raise click.UsageError("--follow takes what comes: no --input, --ingest-date or --redo")
+    day = ingest_date.date() if ingest_date else datetime.now(UTC).date()
+    layout = _layout(settings, day, scale or settings.processing.upscale_factor)
+    ids = [] if follow else _image_ids(source, mode, settings, layout)
     started = time.monotonic()
     try:
-        manifest = _process(console, settings, layout, master, fused=fused, redo=redo)
+        with _session(console, settings, layout, master) as session:
+            if follow:
+                follow_images(session, settings, [scale] if scale else [2, 3, 4])
+                return
+            with _bar() as bar:
+                manifest = run_jobs(
+                    session, settings, layout, fused=fused, redo=redo, show=_show_in(bar)
+                )
     except (PySparkException, Py4JError) as error:
         raise SuperresError(f"the Spark run failed: {one_line_reason(error)}") from None
-    _tell(console, taken, manifest, layout, time.monotonic() - started)
+    if _tell(console, ids, manifest, layout, time.monotonic() - started):
+        click.get_current_context().exit(1)
 
 
-def _settings(config: str | None, output: Path | None) -> Settings:
-    if config is None and Path("config.yaml").is_file():
-        config = "config.yaml"
-    settings = load_settings(config)
-    if output is None:
-        return settings
-    folders = {
-        "high_resolution_dir": "high_resolution",
-        "low_resolution_dir": "low_resolution",
-        "patches_dir": "work",
-        "inference_result_dir": "work",
-        "reconstructed_images_dir": "results",
-    }
-    dataset = Dataset(**{key: str(output / name) for key, name in folders.items()})
-    return settings.model_copy(update={"dataset": dataset})
+def _layout(settings: Settings, day: date, scale: int) -> Layout:
+    return layout_of(settings.dataset, default_run_id(day, scale), scale, day)
 
 
-def _take_in(
-    console: Console, files: list[Path], mode: Mode, settings: Settings, layout: Layout
-) -> list[TakenIn]:
-    taken = []
-    with _bar(console) as bar:
-        task = bar.add_task("take in", total=len(files), unit="images")
-        for one in take_in(files, mode, settings.processing, layout):
-            taken.append(one)
-            bar.advance(task)
-    return taken
+def _image_ids(
+    source: Path | None, mode: Mode | None, settings: Settings, layout: Layout
+) -> list[str]:
+    """The images that this run is about: those named, once they are stored, or all of the day."""
+    if source is not None:
+        files = photographs_in(source)
+        with _bar() as bar:
+            task = bar.add_task("take in", total=len(files), unit="images")
+            ids = []
+            for one in take_in(files, mode or settings.ingestion.mode, settings.processing, layout):
+                ids.append(one.image_id)
+                bar.advance(task)
+        return ids
+    ids = [image.image_id for image in stored_images(layout)]
+    if not ids:
+        raise ConfigError(
+            f"{layout.low_resolution}: no images there; bring some in with `superres ingest` "
+            "or name some with --input"
+        )
+    return ids
 
 
-def _process(
-    console: Console,
-    settings: Settings,
-    layout: Layout,
-    master: str | None,
-    *,
-    fused: bool,
-    redo: bool,
-) -> RunManifest:
-    cores = os.cpu_count() or 1
-    with _master(console, master, cores) as url:
+@contextmanager
+def _session(
+    console: Console, settings: Settings, layout: Layout, master: str | None
+) -> Iterator[SparkSession]:
+    with _master(console, master, os.cpu_count() or 1) as url:
         with console.status("Starting the Spark session …"):
             session = get_session(f"superres {layout.run_id}", settings, local_conf(url))
         try:
-            with _bar(console) as bar:
-                show = _show_in(bar)
-                return run_jobs(session, settings, layout, fused=fused, redo=redo, show=show)
+            yield session
         finally:
             session.stop()
 
@@ -158,17 +164,8 @@ def _master(console: Console, master: str | None, cores: int) -> Iterator[str]:
         yield url
 
 
-def _bar(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description:<28}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[unit]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-    )
+def _bar() -> Progress:
+    return progress_bar(TextColumn("{task.completed:.0f} of {task.total:.0f} {task.fields[unit]}"))
 
 
 def _show_in(bar: Progress) -> Show:
@@ -183,27 +180,31 @@ def _show_in(bar: Progress) -> Show:
 
 
 def _tell(
-    console: Console, taken: list[TakenIn], manifest: RunManifest, layout: Layout, seconds: float
-) -> None:
-    evaluations: list[tuple[TakenIn, Evaluation]] = []
-    for one in taken:
-        uri = layout.evaluation(one.image_id)
-        if storage.exists(uri):
-            content = storage.read_bytes(uri)
-            evaluations.append((one, Evaluation.from_json(content, uri)))
-    print_table(console, evaluations)
-    for one in taken:
-        uri = layout.rejection(one.image_id)
-        if storage.exists(uri):
-            record = RejectedImage.from_json(storage.read_bytes(uri), uri)
-            console.print(f"[yellow]rejected[/] {escape(one.path.name)}: {escape(record.reason)}")
+    console: Console, ids: list[str], manifest: RunManifest, layout: Layout, seconds: float
+) -> bool:
+    """Prints results to standard output and remarks to ``console``; whether any was rejected."""
+    results = Console()
+    evaluations: list[Evaluation] = []
+    rejected: list[RejectedImage] = []
+    for image_id in ids[:_MOST_TOLD]:
+        if storage.exists(uri := layout.evaluation(image_id)):
+            evaluations.append(Evaluation.from_json(storage.read_bytes(uri), uri))
+        elif storage.exists(uri := layout.rejection(image_id)):
+            rejected.append(RejectedImage.from_json(storage.read_bytes(uri), uri))
+    print_table(results, sorted(evaluations, key=lambda record: name_of(record.source)))
+    if len(ids) > _MOST_TOLD:
+        console.print(f"(of {_MOST_TOLD:,} of {len(ids):,} images)")
+    for record in rejected:
+        console.print(
+            f"[yellow]rejected[/] {escape(name_of(record.source))}: {escape(record.reason)}"
+        )
     steps = ", ".join(f"{stage} {spent:.1f} s" for stage, spent in manifest.seconds.items())
     console.print(f"Spark took {seconds:.0f} s: {steps}")
-    new = manifest.counts["evaluate_images"]
-    if new < len(evaluations):
-        done = len(evaluations) - new
+    done = len(evaluations) - manifest.counts["evaluate_images"]
+    if done > 0 and len(ids) <= _MOST_TOLD:
         console.print(f"{done} of them had been finished before; --redo does them again")
-    console.print(f"Results  {layout.dataset.reconstructed_images_dir}", soft_wrap=True)
+    results.print(f"Results  {layout.dataset.reconstructed_images_dir}", soft_wrap=True)
     picture = result_picture(evaluations, layout)
     if picture:
-        console.print(f"Picture  {picture}", soft_wrap=True)
+        results.print(f"Picture  {picture}", soft_wrap=True)
+    return bool(rejected)

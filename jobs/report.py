@@ -8,35 +8,42 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from jobs.intake import TakenIn
 from superres import storage
 from superres.comparison import Comparison, compare_planes, side_by_side
 from superres.images import Limits, decode_file
 from superres.layout import Layout
-from superres.records import Evaluation, Metrics
+from superres.metrics import decibels
+from superres.records import Evaluation, Metrics, name_of
 
 _ROWS = 40
 _PICTURES = 4
 _PICTURE_PIXELS = 16_000_000  # larger results are left out of the picture
 _ANY_SIZE = Limits(1 << 62, 1 << 62)  # these files are our own
 
-Evaluated = tuple[TakenIn, Evaluation]
 
+def print_table(console: Console, evaluated: Sequence[Evaluation]) -> None:
+    """PSNR and SSIM of ours and of bicubic for each image, and their means.
 
-def print_table(console: Console, evaluated: Sequence[Evaluated]) -> None:
-    """PSNR and SSIM of ours and of bicubic for each image, and their means."""
+    Only images that are measured and where neither equals the original have a part in the means;
+    where these are not all, the table says how many.
+    """
     table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("image", overflow="fold")
     for heading in ("result", "PSNR ours", "bicubic", "gain", "SSIM ours", "bicubic"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for one, record in evaluated[:_ROWS]:
+    for record in evaluated[:_ROWS]:
         size = f"{record.result.width}×{record.result.height}"
-        table.add_row(escape(one.path.name), size, *_cells(record.ours, record.bicubic))
+        table.add_row(escape(name_of(record.source)), size, *_cells(record.ours, record.bicubic))
     if len(evaluated) > _ROWS:
         table.add_row(f"… and {len(evaluated) - _ROWS} more", "", "", "", "", "", "")
     table.add_section()
-    ours = _mean([record.ours for _, record in evaluated])
-    table.add_row("mean", "", *_cells(ours, _mean([record.bicubic for _, record in evaluated])))
+    figures = [
+        (ours.psnr, bicubic.psnr, ours.ssim, bicubic.ssim)
+        for ours, bicubic in ((record.ours, record.bicubic) for record in evaluated)
+        if ours and bicubic and ours.psnr is not None and bicubic.psnr is not None
+    ]
+    label = "mean" if len(figures) in (0, len(evaluated)) else f"mean of {len(figures)}"
+    table.add_row(label, "", *_cells(*_means(figures)))
     console.print(table)
 
 
@@ -46,23 +53,30 @@ def _cells(ours: Metrics | None, bicubic: Metrics | None) -> list[str]:
     gain = "–"
     if ours.psnr is not None and bicubic.psnr is not None:
         gain = f"{ours.psnr - bicubic.psnr:+.2f}"
-    decibels = ["equal" if m.psnr is None else f"{m.psnr:.2f}" for m in (ours, bicubic)]
-    return [*decibels, gain, f"{ours.ssim:.4f}", f"{bicubic.ssim:.4f}"]
+    psnrs = [decibels(ours.psnr), decibels(bicubic.psnr)]
+    return [*psnrs, gain, f"{ours.ssim:.4f}", f"{bicubic.ssim:.4f}"]
 
 
-def _mean(metrics: Sequence[Metrics | None]) -> Metrics | None:
-    measured = [(m.psnr, m.ssim) for m in metrics if m is not None and m.psnr is not None]
-    if not measured:
-        return None
-    psnr, ssim = (sum(values) / len(measured) for values in zip(*measured, strict=True))
-    return Metrics(psnr=psnr, ssim=ssim)
+def _means(
+    figures: Sequence[tuple[float, float, float, float]],
+) -> tuple[Metrics | None, Metrics | None]:
+    if not figures:
+        return None, None
+    means = [sum(values) / len(figures) for values in zip(*figures, strict=True)]
+    return Metrics(psnr=means[0], ssim=means[2]), Metrics(psnr=means[1], ssim=means[3])
 
 
-def result_picture(evaluated: Sequence[Evaluated], layout: Layout) -> Path | None:
+def figures_of(record: Evaluation) -> str:
+    """PSNR of ours and the gain over bicubic, to stand in a line; empty without an original."""
+    psnr, _, gain, *_ = _cells(record.ours, record.bicubic)
+    return "" if record.ours is None else f"  {psnr} dB ({gain})"
+
+
+def result_picture(evaluated: Sequence[Evaluation], layout: Layout) -> Path | None:
     """Draws bicubic, ours and the original side by side; None when there is nothing to draw."""
     small = [
-        (one, record)
-        for one, record in evaluated
+        record
+        for record in evaluated
         if record.result.width * record.result.height <= _PICTURE_PIXELS
         and not any(
             storage.is_s3(stored.uri)
@@ -72,14 +86,14 @@ def result_picture(evaluated: Sequence[Evaluated], layout: Layout) -> Path | Non
     ]
     if not small:
         return None
-    shown = [_comparison(one.path.name, record) for one, record in small[:_PICTURES]]
+    shown = [_comparison(record) for record in small[:_PICTURES]]
     folder = Path(layout.dataset.reconstructed_images_dir)
     path = folder / f"comparison-{layout.run_id}.png"
     side_by_side(shown, path)
     return path
 
 
-def _comparison(name: str, record: Evaluation) -> Comparison:
+def _comparison(record: Evaluation) -> Comparison:
     low = decode_file(Path(record.low_resolution.uri), _ANY_SIZE)
     ours = decode_file(Path(record.result.uri), _ANY_SIZE).planes()
     original = None
@@ -90,4 +104,4 @@ def _comparison(name: str, record: Evaluation) -> Comparison:
         low_planes = decode_file(
             Path(record.low_resolution.uri), _ANY_SIZE, grayscale=True
         ).planes()
-    return compare_planes(name, low_planes, ours, record.scale, original)
+    return compare_planes(name_of(record.source), low_planes, ours, record.scale, original)

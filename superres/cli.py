@@ -79,15 +79,16 @@ def _plugins() -> dict[str, EntryPoint]:
 
 
 def _summary(plugin: EntryPoint) -> str:
-    """The first line of the docstring of the plug-in's module, which is not run for it."""
+    """The first line of the docstring of the plug-in's function, whose module is not run for it."""
     try:
         spec = find_spec(plugin.module)
         source = Path(spec.origin).read_text("utf-8") if spec and spec.origin else ""
     except (ImportError, OSError):
         return ""
-    line = (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
-    line = line.removeprefix(f"`superres {plugin.name}`: ")
-    return line[:1].upper() + line[1:]
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef) and node.name == plugin.attr:
+            return (ast.get_docstring(node) or "").partition("\n")[0]
+    return ""
 
 
 def _load(plugin: EntryPoint) -> click.Command:

@@ -46,6 +46,13 @@ config_option = click.option(
 )
 
 
+def config_or_default(config: str | None) -> str | None:
+    """The configuration that was named, or ./config.yaml if there is one."""
+    if config is None and Path("config.yaml").is_file():
+        return "config.yaml"
+    return config
+
+
 def processing_of(config: str | None, **given: Any) -> "Processing":
     """The ``processing`` section of the configuration, overridden by the options given.
 
@@ -55,9 +62,7 @@ def processing_of(config: str | None, **given: Any) -> "Processing":
 
     names = {"scale": "upscale_factor", "model": "model_path"}
     given = {names.get(key, key): value for key, value in given.items()}
-    if config is None and Path("config.yaml").is_file():
-        config = "config.yaml"
-    settings = load_settings(config)
+    settings = load_settings(config_or_default(config))
     section = settings.processing.model_dump()
     scale = given.get("upscale_factor") or section["upscale_factor"]
     if scale != section["upscale_factor"]:

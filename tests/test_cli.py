@@ -255,7 +255,7 @@ def test_evaluate_prints_means_for_every_folder_and_scale(capsys):
 def test_evaluate_shows_each_image_on_demand(capsys):
     make("one/a.png", 60, 60)
     make("one/tiny.png", 5, 5)
-    assert execute(["evaluate", "one", "--details", "--scale", "2"]) == 0
+    assert execute(["evaluate", "one", "--details", "--scale", "2"]) == 1  # one is left out
     told = capsys.readouterr()
     assert "  a.png" in told.out
     assert "one/tiny.png: skipped: 5 × 5 pixels are too few" in told.err
@@ -273,6 +273,14 @@ def test_evaluate_gives_json(capsys):
     assert result["ours"] == image["ours"]
     assert result["bicubic"]["psnr"] > 10
     assert 0 < result["bicubic"]["ssim"] < 1
+
+
+def test_evaluate_passes_over_what_only_looks_like_an_image(capsys):
+    make("one/a.png", 60, 60)
+    make("one/.hidden.png", 5, 5)
+    Path("one/folder.png").mkdir()
+    assert execute(["evaluate", "one", "--scale", "2"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_evaluate_fails_when_nothing_could_be_measured(capsys):
@@ -383,11 +391,11 @@ def plugin(folder, monkeypatch):
     (metadata / "entry_points.txt").write_text("[superres.commands]\ngreet = greeting:greet\n")
     module = metadata.parent / "greeting.py"
     module.write_text(
-        '"""`superres greet`: says hello."""\n'
         "import click\n"
         "@click.command()\n"
         "@click.argument('name')\n"
         "def greet(name):\n"
+        "    '''Says hello.'''\n"
         "    click.echo(f'hello {name}')\n"
     )
     monkeypatch.syspath_prepend(str(metadata.parent))

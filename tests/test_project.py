@@ -64,7 +64,9 @@ def test_make_alone_is_help():
     assert run("make").stdout == run("make", "help").stdout
 
 
-@pytest.mark.parametrize("target", ["setup", "run", "test", "local-up", "benchmark", "lock"])
+@pytest.mark.parametrize(
+    "target", ["setup", "run", "test", "local-up", "kafka-up", "benchmark", "lock"]
+)
 def test_targets_can_be_planned(target):
     planned = run("make", "--dry-run", target)
     assert planned.returncode == 0, planned.stderr
@@ -72,11 +74,11 @@ def test_targets_can_be_planned(target):
 
 def test_run_passes_its_variables_on():
     planned = run(
-        "make", "--dry-run", "run", "INPUT=my photos", "SCALE=4", "SPARK_MASTER=spark://h:1"
+        "make", "--dry-run", "run", "SOURCE=my photos", "SCALE=4", "SPARK_MASTER=spark://h:1"
     )
-    assert '--input "my photos"' in planned.stdout
-    assert "--scale 4" in planned.stdout
-    assert "--master spark://h:1" in planned.stdout
+    assert 'SOURCE="my photos"' in planned.stdout
+    assert 'SCALE="4"' in planned.stdout
+    assert 'SPARK_MASTER="spark://h:1"' in planned.stdout
 
 
 # ---- the doctor
@@ -84,7 +86,7 @@ def test_run_passes_its_variables_on():
 
 PREREQUISITES = (
     *("Python 3.11", "Java 17", "Maven", "make", "Python 3.13", "shellcheck"),
-    *("Disk", "Memory", "Port 4566", "GPU", "AWS credentials"),
+    *("Disk", "Memory", "Port 4566", "Port 9092", "GPU", "AWS credentials"),
 )
 
 
@@ -174,19 +176,25 @@ def test_every_requirement_is_pinned_and_hashed(lock):
 
 def test_roles_agree_on_versions():
     dev = pins(ROOT / "requirements" / "dev.txt")
-    for role in ("run", "gpu", "train"):
+    for role in ("run", "gpu", "train", "ingestion"):
         assert pins(ROOT / "requirements" / f"{role}.txt") <= dev
 
 
 def test_only_those_who_need_torch_install_it():
-    for role, wanted in {"run": False, "gpu": True, "train": True, "dev": True}.items():
+    for role, wanted in {
+        "run": False,
+        "ingestion": False,
+        "gpu": True,
+        "train": True,
+        "dev": True,
+    }.items():
         assert ("torch" in names(ROOT / "requirements" / f"{role}.txt")) == wanted
 
 
 def test_locks_hold_what_pyproject_asks_for():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    for role in ("run", "gpu", "train", "dev"):
+    for role in ("run", "ingestion", "gpu", "train", "dev"):
         wanted = project["dependencies"] + extras[role]
         asked = {re.split(r"[^\w.-]", text)[0].lower() for text in wanted} - {"superres"}
         assert asked <= names(ROOT / "requirements" / f"{role}.txt")
@@ -221,4 +229,4 @@ def test_the_wheel_holds_the_packages_and_the_weights(tmp_path):
     }
     assert wanted <= held
     top = {name.split("/")[0] for name in held if ".dist-info/" not in name}
-    assert top <= {"superres", "jobs"}
+    assert top <= {"superres", "jobs", "ingestion"}

@@ -1,0 +1,1 @@
+"""How photographs come in: sources, a threaded producer, Kafka, a threaded consumer, uploads."""

@@ -1,0 +1,242 @@
+"""What happens to one message: fetched and stored, or rejected with its reason, or tried later.
+
+Runs in the consumer's threads and knows nothing of partitions and offsets.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from functools import lru_cache
+from itertools import count
+from pathlib import Path
+from threading import Event, Lock
+from time import monotonic
+
+import structlog
+
+from ingestion.dead_letters import DeadLetters
+from ingestion.fetching import Fetcher
+from ingestion.metrics import Metrics
+from ingestion.retries import FetchError, wait_before
+from superres import storage
+from superres.config import Dataset, Settings
+from superres.errors import ForbiddenUrlError, ImageRejectedError, RecordError, StorageError
+from superres.images import STORED_SUFFIXES
+from superres.intake import reject_arrival, store_image
+from superres.layout import Layout, default_run_id, layout_of
+from superres.records import ImageReference, RejectedImage, image_id_of
+
+_log = structlog.get_logger()
+_STORAGE_RETRY_SECONDS = 5.0  # the most between two tries of a storage that fails
+_REMEMBERED = 10_000
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """The time for which a partition is this consumer's, as its threads see it.
+
+    ``ending``: nothing new is begun; what is begun may finish. ``over``: results count no more.
+    """
+
+    ending: Event = field(default_factory=Event)
+    over: Event = field(default_factory=Event)
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A message as it came, with the number of this attempt at it."""
+
+    assignment: Assignment
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes
+    sent_at: datetime
+    attempt: int = 1
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Stored or rejected; its offset may be committed."""
+
+
+@dataclass(frozen=True)
+class Later:
+    """To be tried again after so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """Given up without a result: the partition has gone, or the consumer stops."""
+
+
+Outcome = Finished | Later | Dropped
+
+
+class StorageHealth:
+    """Whether storage works; while it does not, the consumer takes no more messages."""
+
+    def __init__(self) -> None:
+        self.failing = ""
+
+    def failed(self, reason: str) -> None:
+        """A write failed."""
+        self.failing = reason
+
+    def worked(self) -> None:
+        """A write worked."""
+        self.failing = ""
+
+
+class Remembered:
+    """The images stored last, so that a message that comes again at once costs nothing."""
+
+    def __init__(self, most: int = _REMEMBERED) -> None:
+        self._most = most
+        self._ids: OrderedDict[str, None] = OrderedDict()
+        self._lock = Lock()
+
+    def add(self, image_id: str) -> None:
+        """Remembers an image and forgets the oldest."""
+        with self._lock:
+            self._ids[image_id] = None
+            if len(self._ids) > self._most:
+                self._ids.popitem(last=False)
+
+    def __contains__(self, image_id: str) -> bool:
+        with self._lock:
+            return image_id in self._ids
+
+
+@dataclass(frozen=True)
+class Handler:
+    """Handles messages; one for all threads of a consumer."""
+
+    settings: Settings
+    fetcher: Fetcher
+    dead_letters: DeadLetters
+    metrics: Metrics
+    stop: Event
+    storage_health: StorageHealth = field(default_factory=StorageHealth)
+    stored: Remembered = field(default_factory=Remembered)
+
+    def handle(self, delivery: Delivery) -> Outcome:
+        """Does what there is to do about a message; never raises."""
+        if delivery.assignment.ending.is_set():
+            return Dropped()
+        try:
+            reference = ImageReference.from_json(delivery.value)
+        except RecordError as error:
+            return self._reject_unreadable(delivery, str(error))
+        if reference.image_id in self.stored:
+            self.metrics.repeated.inc()
+            return Finished()
+        try:
+            return self._take(delivery, reference)
+        except (ForbiddenUrlError, ImageRejectedError) as error:
+            return self._reject(delivery, reference, str(error))
+        except FetchError as error:
+            if error.again and delivery.attempt < self.settings.ingestion.attempts:
+                self.metrics.retries.inc()
+                return Later(wait_before(delivery.attempt + 1, error.after))
+            tried = f" (tried {delivery.attempt} times)" if delivery.attempt > 1 else ""
+            return self._reject(delivery, reference, f"{error}{tried}")
+
+    def _take(self, delivery: Delivery, reference: ImageReference) -> Outcome:
+        began = monotonic()
+        layout = self._layout(reference)
+
+        size, done = 0, False
+
+        def fetch_and_store() -> None:
+            nonlocal size, done
+            with self.fetcher.fetched(reference.url) as content:
+                size = content.stat().st_size if isinstance(content, Path) else len(content)
+                # Insists in here too: a storage that fails is no reason to ask the source again.
+                done = self._insist(
+                    delivery,
+                    lambda: store_image(content, reference, layout, self.settings.processing),
+                )
+
+        if not (self._insist(delivery, fetch_and_store) and done):
+            return Dropped()
+        self.stored.add(reference.image_id)
+        self.metrics.bytes.inc(size)
+        self.metrics.seconds.observe(monotonic() - began)
+        self.metrics.stored.inc()
+        _log.info("stored", image_id=reference.image_id, source=reference.source, bytes=size)
+        return Finished()
+
+    def _reject(self, delivery: Delivery, reference: ImageReference, reason: str) -> Outcome:
+        layout = self._layout(reference)
+        found: list[bool] = []
+        if not self._insist(delivery, lambda: found.append(_is_stored(reference, layout))):
+            return Dropped()
+        if found[-1]:
+            # An earlier delivery of the same image went well, and that is what counts.
+            _log.info("stored_before", image_id=reference.image_id, reason=reason)
+            return Finished()
+        return self._write_off(delivery, reference.image_id, reference.source, reason, layout)
+
+    def _reject_unreadable(self, delivery: Delivery, reason: str) -> Outcome:
+        """A message that is no reference still gets a name of its own, by its content."""
+        scale = self.settings.processing.upscale_factor
+        mode = self.settings.ingestion.mode
+        image_id = image_id_of(mode, scale, f"message:{delivery.value.hex()}")
+        layout = _layout_on(self.settings.dataset, delivery.sent_at.date(), scale)
+        origin = f"{self.settings.kafka.topic}/{delivery.partition}/{delivery.offset}"
+        return self._write_off(delivery, image_id, origin, reason, layout)
+
+    def _write_off(
+        self, delivery: Delivery, image_id: str, source: str, reason: str, layout: Layout
+    ) -> Outcome:
+        if not self._insist(delivery, lambda: reject_arrival(image_id, source, reason, layout)):
+            return Dropped()
+        record = RejectedImage(
+            image_id=image_id,
+            source=source,
+            stage="ingest",
+            reason=reason,
+            rejected_at=datetime.now(UTC),
+        )
+        origin = f"{self.settings.kafka.topic}/{delivery.partition}/{delivery.offset}"
+        if not self.dead_letters.send(delivery.key, delivery.value, record, origin):
+            return Dropped()
+        self.metrics.rejected.inc()
+        _log.warning("rejected", image_id=image_id, source=source, reason=reason)
+        return Finished()
+
+    def _layout(self, reference: ImageReference) -> Layout:
+        return _layout_on(self.settings.dataset, reference.ingest_date, reference.scale)
+
+    def _insist(self, delivery: Delivery, action: Callable[[], None]) -> bool:
+        """Tries until storage works; False when given up before."""
+        for attempt in count(2):
+            if self._given_up(delivery):
+                return False
+            try:
+                action()
+            except StorageError as error:
+                self.storage_health.failed(str(error))
+                _log.error("storage_failed", reason=str(error), attempt=attempt - 1)
+                self.stop.wait(min(_STORAGE_RETRY_SECONDS, wait_before(min(attempt, 8), None)))
+                continue
+            self.storage_health.worked()
+            return True
+        return False
+
+    def _given_up(self, delivery: Delivery) -> bool:
+        return delivery.assignment.over.is_set() or self.stop.is_set()
+
+
+@lru_cache(64)
+def _layout_on(dataset: Dataset, day: date, scale: int) -> Layout:
+    return layout_of(dataset, default_run_id(day, scale), scale, day)
+
+
+def _is_stored(reference: ImageReference, layout: Layout) -> bool:
+    low = storage.join(layout.low_resolution, reference.image_id)
+    return any(storage.exists(f"{low}.{suffix}") for suffix in STORED_SUFFIXES)

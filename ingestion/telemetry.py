@@ -1,0 +1,81 @@
+"""What a service shows of itself: log events as JSON lines, metrics, and whether it is well.
+
+A small HTTP server gives ``/metrics`` (Prometheus), ``/healthz`` (the process lives: its main loop
+turned lately) and ``/readyz`` (it can do its work).
+"""
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import structlog
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+Check = Callable[[], str]
+"""Empty when all is well, else what is wrong."""
+
+
+def log_for_people() -> None:
+    """Only warnings, as lines on standard error: for commands that someone watches."""
+    structlog.configure(
+        processors=[structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def log_as_json() -> None:
+    """Log events of this process become one JSON object a line, on standard error."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+@contextmanager
+def health_server(
+    port: int, registry: CollectorRegistry, alive: Check, ready: Check, host: str = "127.0.0.1"
+) -> Iterator[int]:
+    """Serves metrics and health until the block ends; gives the port (0 asks for any free one)."""
+    pages: dict[str, Callable[[], tuple[int, str, bytes]]] = {
+        "/metrics": lambda: (200, CONTENT_TYPE_LATEST, generate_latest(registry)),
+        "/healthz": lambda: _verdict(alive()),
+        "/readyz": lambda: _verdict(ready()),
+    }
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            page = pages.get(self.path.partition("?")[0])
+            status, kind, body = page() if page else (404, "text/plain", b"not found\n")
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing: probes come every few seconds."""
+
+    server = ThreadingHTTPServer((host, port), Handler)
+    thread = Thread(target=server.serve_forever, name="health", daemon=True)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _verdict(complaint: str) -> tuple[int, str, bytes]:
+    return (503 if complaint else 200), "text/plain", f"{complaint or 'ok'}\n".encode()

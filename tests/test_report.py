@@ -1,0 +1,51 @@
+"""The table that a run ends with."""
+
+import io
+from datetime import UTC, date, datetime
+
+from rich.console import Console
+
+from jobs.report import print_table
+from superres.records import Evaluation, Metrics, StoredImage
+
+STORED = StoredImage(uri="a.png", width=4, height=4)
+
+
+def evaluated(
+    name: str, ours: float | None, bicubic: float | None, *, measured: bool = True
+) -> Evaluation:
+    return Evaluation(
+        image_id="a" * 32,
+        run_id="2026-01-31-x2",
+        mode="evaluate",
+        scale=2,
+        ingest_date=date(2026, 1, 31),
+        source=f"folder:{name}",
+        low_resolution=STORED,
+        result=STORED,
+        ours=Metrics(psnr=ours, ssim=0.9) if measured else None,
+        bicubic=Metrics(psnr=bicubic, ssim=0.8) if measured else None,
+        seconds=1,
+        model_digest="digest",
+        finished_at=datetime(2026, 1, 31, tzinfo=UTC),
+    )
+
+
+def last_row(*records: Evaluation) -> list[str]:
+    stream = io.StringIO()
+    print_table(Console(file=stream, width=100), records)
+    return stream.getvalue().strip().splitlines()[-1].split()
+
+
+def test_the_mean_is_over_the_same_images_for_both() -> None:
+    some = [evaluated("a.png", 30, 28), evaluated("b.png", 34, 30)]
+    assert last_row(*some) == ["mean", "32.00", "29.00", "+3.00", "0.9000", "0.8000"]
+    # Had each its own images, bicubic would be 36.
+    equal = evaluated("equal.png", None, 50)
+    unmeasured = evaluated("small.png", None, None, measured=False)
+    row = ["mean", "of", "2", "32.00", "29.00", "+3.00", "0.9000", "0.8000"]
+    assert last_row(*some, equal, unmeasured) == row
+
+
+def test_without_figures_there_is_no_mean() -> None:
+    assert last_row(evaluated("equal.png", None, 50)) == ["mean", *"–––––"]
