@@ -56,11 +56,8 @@ def _warm_up(session: SparkSession) -> None:
     """Has every core start a Python worker that loads what it will need: most of a first result."""
 
     def load(rows: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        import onnxruntime  # noqa: F401 - takes longest to load
-
-        import jobs.fused
-
-        assert jobs.fused
+        for module in ("jobs.fused", "onnxruntime"):
+            importlib.import_module(module)
         yield from rows
 
     cores = session.sparkContext.defaultParallelism
