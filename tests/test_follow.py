@@ -1,0 +1,56 @@
+"""New images are taken as they come, in one session."""
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from jobs.follow import follow_images
+from superres import storage
+from superres.images import ImageInfo
+from superres.intake import reference_to_file, store_image
+from superres.layout import default_run_id, layout_of
+from superres.png import encode_png
+from superres.records import Evaluation
+from tests.conftest import Place
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+pytestmark = pytest.mark.spark
+TODAY = datetime(2026, 1, 31, 0, 5, tzinfo=UTC)
+
+
+def arrive(place: Place, folder: Path, name: str, day: datetime, scale: int) -> str:
+    """What the consumer does with a photograph; returns where its record will be."""
+    file = folder / name
+    encode_png([np.full((3, 20, 30), 90, np.uint8)], ImageInfo(30, 20, 3, 8), file)
+    layout = layout_of(place.settings.dataset, default_run_id(day.date(), scale), scale, day.date())
+    reference = reference_to_file(file, "upscale", scale, day)
+    store_image(file, reference, layout, place.settings.processing)
+    return layout.evaluation(reference.image_id)
+
+
+def test_what_comes_later_and_what_came_yesterday_is_taken(
+    spark: "SparkSession", place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = [arrive(place, tmp_path, "before-midnight.png", TODAY - timedelta(hours=1), 3)]
+    late: list[str] = []
+
+    def wait(_: float) -> None:
+        """Nothing was left to do: now another image comes, and after that it is enough."""
+        assert all(storage.exists(uri) for uri in expected + late)
+        if late:
+            raise KeyboardInterrupt
+        late.append(arrive(place, tmp_path, "later.png", TODAY, 2))
+
+    with pytest.raises(KeyboardInterrupt):
+        follow_images(spark, place.settings, [2, 3], now=lambda: TODAY, wait=wait)
+    records = [Evaluation.from_json(storage.read_bytes(uri)) for uri in expected + late]
+    assert [record.ingest_date for record in records] == [date(2026, 1, 30), date(2026, 1, 31)]
+    assert [record.result.width for record in records] == [90, 60]
+    told = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in told] == ["before-midnight.png", "later.png"]
+    assert all(record.result.uri in line for record, line in zip(records, told, strict=True))
