@@ -10,23 +10,15 @@ from pyspark.sql import SparkSession
 
 from jobs.session import get_session
 from jobs.standalone import EXECUTOR_MEMORY_MIB, Resources, local_conf, standalone_cluster
-from superres.config import Dataset, Processing, Settings
-from superres.layout import Layout, layout_of
+from superres.config import Processing, Settings
+from superres.layout import Layout, dataset_in, layout_of
 
 RUN_DATE = "2026-01-01"
 
 
 def settings_in(folder: Path, processing: Processing) -> Settings:
     """Settings with every directory below ``folder``."""
-    places = {
-        "high_resolution_dir": "high_resolution",
-        "low_resolution_dir": "low_resolution",
-        "patches_dir": "work",
-        "inference_result_dir": "work",
-        "reconstructed_images_dir": "results",
-    }
-    dataset = Dataset(**{key: str(folder / name) for key, name in places.items()})
-    return Settings(dataset=dataset, processing=processing)
+    return Settings(dataset=dataset_in(folder), processing=processing)
 
 
 def layout_in(settings: Settings, scale: int) -> Layout:

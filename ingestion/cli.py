@@ -26,8 +26,6 @@ from superres.options import config_option, config_or_default, scale_option
 from superres.records import Mode, Scale
 from superres.terminal import progress_bar, remark
 
-_TOLD_FAILURES = 20
-
 
 @click.command(epilog="Example: superres produce picsum:1024x768 --limit 500 --rate 20")
 @click.argument("source")
@@ -58,7 +56,7 @@ def produce(source: str, limit: int | None, rate: float | None, follow: bool, **
         )
         _complain(published, lambda line: remark(bar, line))
     click.echo(f"{published.acknowledged} references published on {settings.kafka.topic}")
-    if published.failures:
+    if published.failed:
         click.get_current_context().exit(1)
 
 
@@ -96,6 +94,7 @@ def ingest(source: str, limit: int | None, **given: Any) -> None:
     settings, wanted = _settled(**given)
     log_for_people()
     stop = _stop_by_signal()
+    require_topics(settings.kafka)
     with _opened(source, wanted, settings, stop) as found, progress_bar() as bar:
         if isinstance(found, SamplePhotographs):
             settings = _allowing(settings, "allowed_hosts", found.allowed_host)
@@ -126,7 +125,7 @@ def ingest(source: str, limit: int | None, **given: Any) -> None:
         _complain(published, lambda line: remark(bar, line))
     told = f", {rejected} rejected: see rejected/ below the results" if rejected else ""
     click.echo(f"{stored} images brought in{told}")
-    if rejected or published.failures:
+    if rejected or published.failed:
         click.get_current_context().exit(1)
 
 
@@ -183,8 +182,8 @@ def _follow_up(
 
 
 def _complain(published: Published, remark: Callable[[str], None]) -> None:
-    for line in published.failures[:_TOLD_FAILURES]:
+    for line in published.failures:
         remark(f"superres: {line}")
-    more = len(published.failures) - _TOLD_FAILURES
+    more = published.failed - len(published.failures)
     if more > 0:
         remark(f"superres: and {more} more that could not be published")

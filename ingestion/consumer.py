@@ -10,6 +10,7 @@ import queue
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import count
@@ -26,6 +27,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from ingestion.dead_letters import Header
 from ingestion.handling import Assignment, Delivery, Finished, Handler, Later, Outcome
 from ingestion.metrics import Metrics
 from ingestion.offsets import PartitionOffsets
@@ -169,6 +171,7 @@ class ImageConsumer:
                 _bytes(message.key()),
                 _bytes(message.value()) or b"",
                 _sent_at(message),
+                _headers(message),
             )
         )
 
@@ -265,6 +268,8 @@ class ImageConsumer:
             if partition is not None:
                 partition.assignment.ending.set()
                 partition.assignment.over.set()
+                with suppress(KeyError):  # whoever has it now tells its lag
+                    self._metrics.lag.remove(each.partition)
         gone = [entry for entry in self._later if entry[2].assignment.over.is_set()]
         self._in_flight -= len(gone)
         self._later = [entry for entry in self._later if not entry[2].assignment.over.is_set()]
@@ -349,8 +354,15 @@ def _bytes(content: Any) -> bytes | None:
     return content.encode() if isinstance(content, str) else content
 
 
+def _headers(message: Message) -> tuple[Header, ...]:
+    headers = message.headers()
+    return tuple(headers) if isinstance(headers, list) else ()
+
+
 def _sent_at(message: Message) -> datetime:
     kind, milliseconds = message.timestamp()
-    if kind == TIMESTAMP_NOT_AVAILABLE:
-        return datetime.now(UTC)
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    if kind != TIMESTAMP_NOT_AVAILABLE:
+        # Whoever sends may write any number there.
+        with suppress(ValueError, OverflowError, OSError):
+            return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return datetime.now(UTC)

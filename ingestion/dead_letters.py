@@ -1,16 +1,20 @@
 """The dead-letter topic: messages that could not be used, with the reason in their headers."""
 
+from collections.abc import Sequence
 from threading import Event, Thread
 from typing import Self
 
 import structlog
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from ingestion.topics import client_conf
 from superres.config import Kafka
 from superres.records import RejectedImage
 
 _log = structlog.get_logger()
+Header = tuple[str, str | bytes | None]
+_MOST_BYTES = 4 << 20  # the broker's limit is the one that counts
+_AGAIN_SECONDS = 1.0
 
 
 class _Word:
@@ -18,10 +22,10 @@ class _Word:
 
     def __init__(self) -> None:
         self.given = Event()
-        self.failure: str | None = None
+        self.failure: KafkaError | None = None
 
-    def take(self, error: KafkaError | None, _: Message) -> None:
-        self.failure = None if error is None else error.str()
+    def take(self, error: KafkaError | None, _: Message | None = None) -> None:
+        self.failure = error
         self.given.set()
 
 
@@ -30,7 +34,9 @@ class DeadLetters:
 
     def __init__(self, kafka: Kafka, stop: Event) -> None:
         self._topic = kafka.dead_letter_topic
-        self._producer = Producer(client_conf(kafka) | {"acks": "all", "enable.idempotence": True})
+        # Not idempotent: one letter too many does no harm, and there is no error it cannot outlive.
+        conf = {"acks": "all", "message.max.bytes": _MOST_BYTES}
+        self._producer = Producer(client_conf(kafka) | conf)
         self._stop = stop
         self._closed = Event()
         self._polling = Thread(target=self._poll, name="dead-letters", daemon=True)
@@ -43,9 +49,22 @@ class DeadLetters:
         self._closed.set()
         self._polling.join()
 
-    def send(self, key: bytes | None, value: bytes, record: RejectedImage, origin: str) -> bool:
-        """Sends a message as it came; False when told to stop before the broker acknowledged it."""
-        headers: list[tuple[str, str | bytes | None]] = [
+    def send(
+        self,
+        key: bytes | None,
+        value: bytes,
+        headers: Sequence[Header],
+        record: RejectedImage,
+        origin: str,
+    ) -> bool:
+        """Sends a message as it came; False when told to stop before the broker acknowledged it.
+
+        Our headers follow its own. A message that they make too large for the topic goes without
+        its value, which is still where it came from.
+        """
+        content: bytes | None = value
+        headers = [
+            *headers,
             ("reason", record.reason),
             ("stage", record.stage),
             ("image_id", record.image_id),
@@ -55,17 +74,24 @@ class DeadLetters:
             word = _Word()
             try:
                 self._producer.produce(
-                    self._topic, value, key, headers=headers, on_delivery=word.take
+                    self._topic, content, key, headers=headers, on_delivery=word.take
                 )
             except BufferError:
-                self._stop.wait(0.5)
+                self._stop.wait(_AGAIN_SECONDS)
                 continue
+            except KafkaException as error:
+                word.take(error.args[0])
             while not word.given.wait(0.2):
                 if self._stop.is_set():
                     return False
             if word.failure is None:
                 return True
-            _log.warning("dead_letter_failed", reason=word.failure, origin=origin)
+            _log.warning("dead_letter_failed", reason=word.failure.str(), origin=origin)
+            if word.failure.code() == KafkaError.MSG_SIZE_TOO_LARGE and content is not None:
+                content = None
+                headers = [*headers, ("left_out", "the value, which is too large with its reason")]
+            else:
+                self._stop.wait(_AGAIN_SECONDS)
         return False
 
     def _poll(self) -> None:

@@ -1,8 +1,9 @@
 """From a reference to an image: over HTTP through the guard, or from a place that is allowed."""
 
+import stat
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
@@ -70,19 +71,24 @@ class Fetcher:
             raise FetchError(str(error), again=True) from None
 
     def _allowed_file(self, url: str) -> Path:
-        parts = urlsplit(url)
-        if parts.netloc not in ("", "localhost"):
-            raise ForbiddenUrlError(f"{url}: a file of another machine")
         try:
+            parts = urlsplit(url)
             # Links are followed before the check, so that none leads out of the roots.
-            path = Path(unquote(parts.path)).resolve(strict=True)
+            path = Path(unquote(parts.path)).resolve()
         except (OSError, ValueError, RuntimeError):  # RuntimeError: links in a circle
             raise FetchError(f"{url}: no such file", again=False) from None
+        if parts.netloc not in ("", "localhost"):
+            raise ForbiddenUrlError(f"{url}: a file of another machine")
+        # Whether it exists is told after this check, so that nobody can ask what lies elsewhere.
         if not any(path.is_relative_to(root.resolve()) for root in self.file_roots):
             raise ForbiddenUrlError(
                 f"{url}: outside the folders that references may point into (ingestion.file_roots)"
             )
-        if not path.is_file():
+        try:
+            kind = path.stat().st_mode
+        except (OSError, ValueError):
+            raise FetchError(f"{url}: no such file", again=False) from None
+        if not stat.S_ISREG(kind):
             raise FetchError(f"{url}: not a file", again=False)
         return path
 
@@ -93,17 +99,24 @@ class Fetcher:
                     self._check(spill.size + len(chunk))
                     spill.write(chunk)
         except OSError as error:
-            raise FetchError(f"{path}: {error.strerror or error}", again=False) from None
+            raise FetchError(f"{path}: {error.strerror or error}", again=True) from None
 
     @contextmanager
     def _object(self, url: str) -> Iterator[Path]:
-        if storage.bucket_of(url) not in self.buckets:
+        if url.removeprefix(storage.S3).partition("/")[0] not in self.buckets:
             raise ForbiddenUrlError(f"{url}: not in a bucket of ingestion.s3_buckets")
-        size = storage.size_of(url)
-        if size is None:
-            raise FetchError(f"{url}: no such object", again=False)
-        self._check(size)
-        with storage.local_copy(url) as path:
+        with ExitStack() as copies:
+            try:
+                size = storage.size_of(url)
+                if size is None:
+                    raise FetchError(f"{url}: no such object", again=False)
+                self._check(size)
+                path = copies.enter_context(storage.local_copy(url))
+            except StorageError as error:
+                if isinstance(error.__cause__, OSError):
+                    raise  # the disk that the copy is for
+                # One object that S3 will not give must not look like a storage that fails.
+                raise FetchError(str(error), again=True) from None
             yield path
 
     def _check(self, size: int) -> None:

@@ -15,7 +15,7 @@ from time import monotonic
 
 import structlog
 
-from ingestion.dead_letters import DeadLetters
+from ingestion.dead_letters import DeadLetters, Header
 from ingestion.fetching import Fetcher
 from ingestion.metrics import Metrics
 from ingestion.retries import FetchError, wait_before
@@ -30,6 +30,7 @@ from superres.records import ImageReference, RejectedImage, image_id_of
 _log = structlog.get_logger()
 _STORAGE_RETRY_SECONDS = 5.0  # the most between two tries of a storage that fails
 _REMEMBERED = 10_000
+_REASON_LETTERS = 1000  # a reason may quote what a stranger sent
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Delivery:
     key: bytes | None
     value: bytes
     sent_at: datetime
+    headers: tuple[Header, ...] = ()
     attempt: int = 1
 
 
@@ -128,9 +130,21 @@ class Handler:
         if delivery.assignment.ending.is_set():
             return Dropped()
         try:
-            reference = ImageReference.from_json(delivery.value)
+            if delivery.attempt > self.settings.ingestion.attempts:
+                return self._reject_message(delivery, "it fails unexpectedly; the log tells how")
+            return self._handle(delivery)
+        except Exception:
+            # A bug, or no memory left: this message must hold up no other, nor be lost.
+            place = {"partition": delivery.partition, "offset": delivery.offset}
+            _log.exception("unexpected", attempt=delivery.attempt, **place)
+            self.metrics.retries.inc()
+            return Later(wait_before(min(delivery.attempt + 1, 8), None))
+
+    def _handle(self, delivery: Delivery) -> Outcome:
+        try:
+            reference = _reference_in(delivery.value)
         except RecordError as error:
-            return self._reject_unreadable(delivery, str(error))
+            return self._reject_message(delivery, str(error))
         if reference.image_id in self.stored:
             self.metrics.repeated.inc()
             return Finished()
@@ -153,13 +167,19 @@ class Handler:
 
         def fetch_and_store() -> None:
             nonlocal size, done
-            with self.fetcher.fetched(reference.url) as content:
-                size = content.stat().st_size if isinstance(content, Path) else len(content)
-                # Insists in here too: a storage that fails is no reason to ask the source again.
-                done = self._insist(
-                    delivery,
-                    lambda: store_image(content, reference, layout, self.settings.processing),
-                )
+            try:
+                with self.fetcher.fetched(reference.url) as content:
+                    size = content.stat().st_size if isinstance(content, Path) else len(content)
+                    # Insists in here too: that storage fails is no reason to ask the source again.
+                    done = self._insist(
+                        delivery,
+                        lambda: store_image(content, reference, layout, self.settings.processing),
+                    )
+            except FetchError:
+                if storage.is_s3(reference.url):
+                    # Where storage fails altogether, the image in it is not at fault.
+                    _is_stored(reference, layout)
+                raise
 
         if not (self._insist(delivery, fetch_and_store) and done):
             return Dropped()
@@ -181,8 +201,8 @@ class Handler:
             return Finished()
         return self._write_off(delivery, reference.image_id, reference.source, reason, layout)
 
-    def _reject_unreadable(self, delivery: Delivery, reason: str) -> Outcome:
-        """A message that is no reference still gets a name of its own, by its content."""
+    def _reject_message(self, delivery: Delivery, reason: str) -> Outcome:
+        """A message that is no reference has a name too, by its content."""
         scale = self.settings.processing.upscale_factor
         mode = self.settings.ingestion.mode
         image_id = image_id_of(mode, scale, f"message:{delivery.value.hex()}")
@@ -193,6 +213,8 @@ class Handler:
     def _write_off(
         self, delivery: Delivery, image_id: str, source: str, reason: str, layout: Layout
     ) -> Outcome:
+        if len(reason) > _REASON_LETTERS:
+            reason = f"{reason[:_REASON_LETTERS]}…"
         if not self._insist(delivery, lambda: reject_arrival(image_id, source, reason, layout)):
             return Dropped()
         record = RejectedImage(
@@ -203,7 +225,9 @@ class Handler:
             rejected_at=datetime.now(UTC),
         )
         origin = f"{self.settings.kafka.topic}/{delivery.partition}/{delivery.offset}"
-        if not self.dead_letters.send(delivery.key, delivery.value, record, origin):
+        if not self.dead_letters.send(
+            delivery.key, delivery.value, delivery.headers, record, origin
+        ):
             return Dropped()
         self.metrics.rejected.inc()
         _log.warning("rejected", image_id=image_id, source=source, reason=reason)
@@ -219,7 +243,7 @@ class Handler:
                 return False
             try:
                 action()
-            except StorageError as error:
+            except (StorageError, OSError) as error:  # OSError: no room for temporary files
                 self.storage_health.failed(str(error))
                 _log.error("storage_failed", reason=str(error), attempt=attempt - 1)
                 self.stop.wait(min(_STORAGE_RETRY_SECONDS, wait_before(min(attempt, 8), None)))
@@ -235,6 +259,16 @@ class Handler:
 @lru_cache(64)
 def _layout_on(dataset: Dataset, day: date, scale: int) -> Layout:
     return layout_of(dataset, default_run_id(day, scale), scale, day)
+
+
+def _reference_in(value: bytes) -> ImageReference:
+    reference = ImageReference.from_json(value)
+    try:
+        _ = reference.ingest_date
+    except OverflowError:
+        moment = reference.requested_at.isoformat()
+        raise RecordError(f"requested_at: {moment} has no date in UTC") from None
+    return reference
 
 
 def _is_stored(reference: ImageReference, layout: Layout) -> bool:

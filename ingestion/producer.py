@@ -12,7 +12,7 @@ from queue import Empty, Queue
 from threading import Event, Semaphore, Thread
 from typing import TypeVar
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from ingestion.sources.base import Source
 from ingestion.topics import client_conf
@@ -26,14 +26,31 @@ _UNACKNOWLEDGED = 1000
 _WAIT_SECONDS = 0.1
 
 
+_KEPT_FAILURES = 20
+_CATCH_UP_SECONDS = 1.0  # of a rate, after a source that was slow
+
+
 @dataclass
 class Published:
-    """What became of a source: counts, and one line for each thing that went wrong."""
+    """What became of a source.
+
+    Attributes:
+        references: given to Kafka.
+        acknowledged: those that all in-sync replicas have.
+        failed: how often something went wrong.
+        failures: one line for each of the first of them.
+    """
 
     references: int = 0
     acknowledged: int = 0
+    failed: int = 0
     failures: list[str] = field(default_factory=list)
-    began: float = field(default_factory=time.monotonic)
+
+    def fail(self, line: str, count: int = 1) -> None:
+        """Takes down what went wrong."""
+        self.failed += count
+        if len(self.failures) < _KEPT_FAILURES:
+            self.failures.append(line)
 
 
 @dataclass(frozen=True)
@@ -75,16 +92,23 @@ def publish(
         else:
             key = message.key()
             name = key.decode() if isinstance(key, bytes) else key
-            published.failures.append(f"{name}: Kafka did not take it: {error.str()}")
+            published.fail(f"{name}: Kafka did not take it: {error.str()}")
 
+    turns = _Turns(pace.rate)
     for future in _in_pool(source, threads, stop):
         for reference in _references(future, published):
-            _keep_pace(producer, published, pace, stop)
+            _keep_pace(producer, turns, stop)
             if stop.is_set():
                 break
             content = reference.to_json().encode()
             key = reference.image_id.encode()
-            producer.produce(kafka.topic, content, key, on_delivery=delivered)
+            try:
+                producer.produce(kafka.topic, content, key, on_delivery=delivered)
+            except KafkaException as error:
+                if error.args[0].fatal():
+                    stop.set()  # this producer can send nothing more
+                published.fail(f"{reference.image_id}: Kafka: {error.args[0].str()}")
+                continue
             published.references += 1
             if published.references == pace.limit:
                 stop.set()
@@ -92,17 +116,33 @@ def publish(
         told(published)
     left = producer.flush(_FLUSH_SECONDS)
     if left:
-        published.failures.append(f"{left} references were not acknowledged; produce them again")
+        published.fail(f"{left} references were not acknowledged; produce them again", left)
     told(published)
     return published
 
 
-def _keep_pace(producer: Producer, published: Published, pace: Pace, stop: Event) -> None:
+class _Turns:
+    """When the next reference may go."""
+
+    def __init__(self, rate: float | None) -> None:
+        self._interval = 1 / rate if rate else 0.0
+        self._due = time.monotonic()
+
+    def left(self) -> float:
+        """Seconds until the next turn."""
+        return self._due - time.monotonic()
+
+    def take(self) -> None:
+        """Takes a turn. What was let pass is made up for only in part: a rate bounds bursts too."""
+        self._due = max(self._due, time.monotonic() - _CATCH_UP_SECONDS) + self._interval
+
+
+def _keep_pace(producer: Producer, turns: _Turns, stop: Event) -> None:
     """Waits for the rate's next turn and for the broker to have acknowledged enough."""
-    due = 0.0 if pace.rate is None else published.began + published.references / pace.rate
     while not stop.is_set():
-        left = due - time.monotonic()
+        left = turns.left()
         if left <= 0 and len(producer) < _UNACKNOWLEDGED:
+            turns.take()
             return
         producer.poll(min(max(left, 0.001), _WAIT_SECONDS))
 
@@ -115,7 +155,7 @@ def _references(
     try:
         return found.result()
     except SuperresError as error:
-        published.failures.append(str(error))
+        published.fail(str(error))
         return []
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
 from threading import Event
 from time import monotonic
 
@@ -15,7 +14,6 @@ from ingestion.handling import Handler
 from ingestion.metrics import new_metrics
 from ingestion.telemetry import health_server
 from ingestion.topics import require_topics
-from superres import storage
 from superres.config import Settings
 from superres.guard import Client
 
@@ -38,9 +36,6 @@ def consume(
     """
     require_topics(settings.kafka)
     ingestion = settings.ingestion
-    uploads = storage.absolute(ingestion.uploads_dir)
-    if not storage.is_s3(uploads):
-        Path(uploads).mkdir(parents=True, exist_ok=True)
     metrics, abandon = new_metrics(), Event()
     with (
         closing(Client(ingestion.allowed_hosts, ingestion.threads)) as client,

@@ -14,6 +14,8 @@ from threading import Thread
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from superres.errors import PrerequisiteError
+
 Check = Callable[[], str]
 """Empty when all is well, else what is wrong."""
 
@@ -66,7 +68,13 @@ def health_server(
         def log_message(self, *_: object) -> None:
             """Says nothing: probes come every few seconds."""
 
-    server = ThreadingHTTPServer((host, port), Handler)
+    try:
+        server = _Server((host, port), Handler)
+    except OSError as error:
+        raise PrerequisiteError(
+            f"port {port} of {host}, for metrics and health: {error.strerror or error}; "
+            "set ingestion.consumer_port to another one (0: any that is free)"
+        ) from None
     thread = Thread(target=server.serve_forever, name="health", daemon=True)
     thread.start()
     try:
@@ -75,6 +83,11 @@ def health_server(
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """Says nothing: a probe that gave up is no line for the log."""
 
 
 def _verdict(complaint: str) -> tuple[int, str, bytes]:

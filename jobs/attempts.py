@@ -1,8 +1,12 @@
 """Tables of a run, each written to a folder of its own, so that no run can harm another.
 
-``{folder}/attempt={moment}-{random}/`` is complete when Spark has put ``_SUCCESS`` there; readers
-take the newest complete one. A crashed attempt is never read, a second run at the same time writes
-beside the first, and nothing is ever overwritten.
+``{folder}/attempt={listed}-{written}-{random}/`` is complete when Spark has put ``_SUCCESS`` there.
+A crashed attempt is never read, a second run at the same time writes beside the first, and nothing
+is ever overwritten.
+
+Readers take the newest complete one. ``listed`` is the moment before the images were listed, and a
+table made of another inherits it: so the newest knows of every image that is still unfinished,
+whichever of two runs at the same time wrote it, and however long that took.
 """
 
 import uuid
@@ -26,12 +30,16 @@ _PARQUET = {
 }
 
 
-def write_attempt(frame: DataFrame, folder: str) -> str:
-    """Writes a table as a new attempt and returns its URI."""
-    moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-    target = storage.join(folder, f"attempt={moment}-{uuid.uuid4().hex[:8]}")
+def new_attempt(folder: str, source: str | None = None) -> str:
+    """The URI of a table to be made of ``source``, or of images that are listed after this."""
+    now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+    listed = source.rsplit("/attempt=", 1)[1].split("-")[0] if source else now
+    return storage.join(folder, f"attempt={listed}-{now}-{uuid.uuid4().hex[:8]}")
+
+
+def write_attempt(frame: DataFrame, target: str) -> None:
+    """Writes a table to where ``new_attempt`` said."""
     frame.write.options(**_PARQUET).parquet(spark_uri(target))
-    return target
 
 
 def newest_attempt(folder: str, made_by: str) -> str:
@@ -46,6 +54,12 @@ def newest_attempt(folder: str, made_by: str) -> str:
             f"{folder}: no complete table there; run {made_by} for this run_id first"
         )
     return max(attempts)
+
+
+def totals(session: SparkSession, uri: str, *sums: str) -> dict[str, int]:
+    """Sums over a written table, in SQL: counters of tasks would count a retried one twice."""
+    (row,) = session.read.parquet(spark_pattern(uri)).selectExpr(*sums).collect()
+    return row.asDict()
 
 
 def read_whole_files(session: SparkSession, uri: str, *, split_at: int) -> DataFrame:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import pyarrow as pa
 from pyspark import Broadcast
 
-from jobs.attempts import newest_attempt, read_whole_files, write_attempt
+from jobs.attempts import new_attempt, newest_attempt, read_whole_files, write_attempt
 from jobs.command import JobReport, Run, job_main
 from jobs.session import worker_device
 from jobs.stages import infer_tiles
@@ -50,7 +50,9 @@ def run_inference(run: Run) -> JobReport:
     total = tiles.count()
     run.progress.start("infer", total, "patches")
     enlarged = tiles.mapInArrow(infer_task, sql_schema(ENLARGED_TILES))
-    return JobReport({"patches": total}, write_attempt(enlarged, run.layout.inference))
+    table = new_attempt(run.layout.inference, source)
+    write_attempt(enlarged, table)
+    return JobReport({"patches": total}, table)
 
 
 if __name__ == "__main__":

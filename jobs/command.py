@@ -45,14 +45,15 @@ class JobReport:
 Job = Callable[[Run], JobReport]
 
 
-def job_main(name: str, job: str) -> None:
+def job_main(name: str, job: str, *, takes_redo: bool = False) -> None:
     """Entry point of a spark-submit file: runs the job, prints one JSON line, exits 0, 1 or 2.
 
-    ``job`` is a ``Job`` named as ``package.module:function``.
+    ``job`` is a ``Job`` named as ``package.module:function``; ``takes_redo`` is for those that
+    choose the images.
     """
     # py4j logs a Java traceback before the exception that we turn into one line.
     logging.getLogger("py4j").setLevel(logging.CRITICAL)
-    arguments = _parser(name).parse_args()
+    arguments = _parser(name, takes_redo=takes_redo).parse_args()
     started = time.monotonic()
     try:
         settings = load_settings(arguments.config)
@@ -61,7 +62,8 @@ def job_main(name: str, job: str) -> None:
         )
         session = get_session(f"superres {name} {layout.run_id}", settings)
         with watching(session.sparkContext, _log_progress()) as progress:
-            report = resolve_name(job)(Run(session, settings, layout, progress, arguments.redo))
+            run = Run(session, settings, layout, progress, takes_redo and arguments.redo)
+            report = resolve_name(job)(run)
         session.stop()
     except SuperresError as error:
         sys.exit(f"{name}: {error}")
@@ -71,13 +73,15 @@ def job_main(name: str, job: str) -> None:
     print(json.dumps(line | {"seconds": round(time.monotonic() - started, 3)}), flush=True)
 
 
-def _parser(name: str) -> argparse.ArgumentParser:
+def _parser(name: str, *, takes_redo: bool) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"{name}.py")
     parser.add_argument("--config", required=True, help="config.yaml: a path or an s3:// URI")
     parser.add_argument("--run-id", required=True, help="as in 2026-01-31-x2")
     parser.add_argument("--scale", type=int, choices=SCALES, help="if run_id does not name it")
     parser.add_argument("--ingest-date", type=date.fromisoformat, help="if run_id does not name it")
-    parser.add_argument("--redo", action="store_true", help="take finished images too")
+    if takes_redo:
+        told = "take finished and rejected images too: forget that they are"
+        parser.add_argument("--redo", action="store_true", help=told)
     return parser
 
 

@@ -1,7 +1,7 @@
 """Last job: measures every image and writes its evaluation record, the sign that it is done.
 
 Where the original is known (mode ``evaluate``), the record has PSNR and SSIM of the result and of
-bicubic enlargement; elsewhere these are absent.
+bicubic enlargement; elsewhere these are absent. Submitted on its own, it also writes the manifest.
 """
 
 import time
@@ -14,8 +14,9 @@ import pyarrow as pa
 
 from jobs.attempts import newest_attempt
 from jobs.command import JobReport, Run, job_main
+from jobs.manifest import write_manifest
 from jobs.session import spark_pattern
-from jobs.stages import reject
+from jobs.stages import reference_of, reject
 from jobs.tables import FinishedImage, batches_to_images
 from superres import storage
 from superres.colour import Planes
@@ -25,9 +26,19 @@ from superres.evaluation import PIPELINE_PROTOCOL, measure_result
 from superres.images import Limits, decode, decode_file
 from superres.layout import Layout
 from superres.metrics import Quality
-from superres.records import Evaluation, ImageReference, Metrics, StoredImage
+from superres.records import Evaluation, Metrics, Mode, StoredImage
 
 _OUTCOME = "image_id string, rejected boolean"
+
+
+def evaluate_and_record(run: Run) -> JobReport:
+    """``run_evaluate``, then the run's manifest with what this job knows: its own part."""
+    started = time.monotonic()
+    report = run_evaluate(run)
+    counts = {f"evaluate_{name}": count for name, count in report.counts.items()}
+    seconds = {"evaluate": round(time.monotonic() - started, 3)}
+    write_manifest(run.layout, counts, seconds, datetime.now(UTC))
+    return report
 
 
 def run_evaluate(run: Run) -> JobReport:
@@ -41,7 +52,7 @@ def run_evaluate(run: Run) -> JobReport:
     # A row is a few hundred bytes, so dealing the images out anew costs nothing.
     tasks = max(1, min(total, 4 * run.session.sparkContext.defaultParallelism))
     layout, processing, count = run.layout, run.settings.processing, run.progress.image.add
-    places = run.session.sparkContext.broadcast(_places(layout))
+    places = run.session.sparkContext.broadcast(places_in(layout))
 
     def evaluate_task(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for image in batches_to_images(batches):
@@ -56,18 +67,17 @@ def run_evaluate(run: Run) -> JobReport:
 
 @dataclass(frozen=True)
 class Places:
-    """URIs by image_id of the stored low-resolution images, references and originals."""
+    """URIs by image_id of the stored low-resolution images and originals."""
 
     low_resolution: dict[str, str]
-    references: dict[str, str]
     originals: dict[str, str]
 
 
-def _places(layout: Layout) -> Places:
+def places_in(layout: Layout) -> Places:
+    """What is stored of the scale and date."""
     stored = storage.list_files(layout.low_resolution)
     return Places(
         {file.stem: file.uri for file in stored if not file.name.endswith(".json")},
-        {file.stem: file.uri for file in stored if file.name.endswith(".json")},
         {file.stem: file.uri for file in storage.list_files(layout.high_resolution)},
     )
 
@@ -75,13 +85,20 @@ def _places(layout: Layout) -> Places:
 def evaluate_image(
     image: FinishedImage, places: Places, processing: Processing, layout: Layout
 ) -> bool:
-    """Measures one image and writes its record; False when its original had to be rejected."""
+    """Measures one image and writes its record; False when it had to be rejected."""
     started = time.perf_counter()
-    low_uri = places.low_resolution[image.image_id]
+    low_uri = places.low_resolution.get(image.image_id)
+    if low_uri is None:
+        reason = "its low-resolution image is gone; bring the photograph in again"
+        reject(image.image_id, image.uri, "evaluate", reason, layout)
+        return False
     original_uri = places.originals.get(image.image_id)
     try:
-        reference = _reference(places.references.get(image.image_id))
-        if reference is not None and reference.mode == "upscale":
+        reference = reference_of(image.image_id, layout)
+        mode: Mode = "evaluate" if original_uri else "upscale"
+        if reference is not None:
+            mode = reference.mode
+        if mode == "upscale":
             original_uri = None
         low = decode(storage.read_bytes(low_uri), processing.limits, grayscale=processing.grayscale)
         measured = (
@@ -95,7 +112,7 @@ def evaluate_image(
     record = Evaluation(
         image_id=image.image_id,
         run_id=layout.run_id,
-        mode="evaluate" if measured else "upscale",
+        mode=mode,
         scale=layout.scale,
         ingest_date=layout.ingest_date,
         source=reference.source if reference else low_uri,
@@ -111,14 +128,9 @@ def evaluate_image(
         finished_at=datetime.now(UTC),
     )
     storage.write_bytes(layout.evaluation(image.image_id), record.to_json().encode())
-    storage.delete(
-        layout.rejection(image.image_id)
-    )  # of an earlier run; this one was asked to redo
+    # Of an earlier run that this one redoes, or of another delivery.
+    storage.delete(layout.rejection(image.image_id))
     return True
-
-
-def _reference(uri: str | None) -> ImageReference | None:
-    return None if uri is None else ImageReference.from_json(storage.read_bytes(uri), uri)
 
 
 @dataclass(frozen=True)
@@ -156,4 +168,4 @@ def _metrics(quality: Quality | None) -> Metrics | None:
 
 if __name__ == "__main__":
     # By its name, since workers cannot import what is defined in __main__.
-    job_main("evaluate", "jobs.evaluate:run_evaluate")
+    job_main("evaluate", "jobs.evaluate:evaluate_and_record")

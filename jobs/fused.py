@@ -8,11 +8,10 @@ from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 
-from jobs.attempts import write_attempt
+from jobs.attempts import totals, write_attempt
 from jobs.batch_inference import share_engine, worker_engine
 from jobs.command import JobReport, Run, job_main
-from jobs.mass_split import deal_to_tasks
-from jobs.selection import pending_images
+from jobs.mass_split import begin, deal_to_tasks
 from jobs.stages import infer_tiles, reconstruct_images, split_images
 from jobs.tables import IMAGES, FinishedImage, images_to_batches, sql_schema
 
@@ -22,7 +21,7 @@ TASK_BYTES = 8 << 20
 
 def run_fused(run: Run) -> JobReport:
     """Super-resolves the run's pending images from file to file."""
-    images = pending_images(run.layout, redo=run.redo)
+    table, images = begin(run, run.layout.reconstructed)
     numbers, groups = deal_to_tasks(run.session, images, TASK_BYTES)
     shared = run.session.sparkContext.broadcast(groups)
     weights = share_engine(run)
@@ -44,10 +43,14 @@ def run_fused(run: Run) -> JobReport:
         return images_to_batches(finish())
 
     run.progress.start("split, infer and reconstruct", len(images), "images")
-    finished = numbers.mapInArrow(fused_task, sql_schema(IMAGES))
-    return JobReport({"images": len(images)}, write_attempt(finished, layout.reconstructed))
+    write_attempt(numbers.mapInArrow(fused_task, sql_schema(IMAGES)), table)
+    patches = "coalesce(sum(patches), 0) AS patches"
+    written = totals(run.session, table, "count(*) AS images", patches)
+    rejected = len(images) - written["images"]
+    counts = {"images": written["images"], "rejected": rejected, "patches": written["patches"]}
+    return JobReport(counts, table)
 
 
 if __name__ == "__main__":
     # By its name, since workers cannot import what is defined in __main__.
-    job_main("fused", "jobs.fused:run_fused")
+    job_main("fused", "jobs.fused:run_fused", takes_redo=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 import pyarrow as pa
 from pyspark.sql import DataFrame, functions
 
-from jobs.attempts import newest_attempt, read_whole_files, write_attempt
+from jobs.attempts import new_attempt, newest_attempt, read_whole_files, write_attempt
 from jobs.command import JobReport, Run, job_main
 from jobs.stages import reconstruct_images
 from jobs.tables import (
@@ -55,8 +55,9 @@ def run_reconstruct(run: Run) -> JobReport:
 
     finished = [frame.mapInArrow(reconstruct_task, sql_schema(IMAGES)) for frame in frames]
     images = finished[0].union(finished[1]) if scattered else finished[0]
-    counts = {"images": len(files_of), "scattered_images": len(scattered)}
-    return JobReport(counts, write_attempt(images, layout.reconstructed))
+    table = new_attempt(layout.reconstructed, source)
+    write_attempt(images, table)
+    return JobReport({"images": len(files_of), "scattered_images": len(scattered)}, table)
 
 
 def _gathered(tiles: DataFrame, images: int) -> DataFrame:

@@ -5,14 +5,27 @@ from collections.abc import Iterable, Iterator
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
-from jobs.attempts import write_attempt
+from jobs.attempts import new_attempt, totals, write_attempt
 from jobs.command import JobReport, Run, job_main
-from jobs.selection import SourceImage, deal, pending_images
+from jobs.selection import SourceImage, deal, forget_finished, pending_images
 from jobs.stages import split_images
 from jobs.tables import TILES, sql_schema, tiles_to_batches
 
-# Decoded planes in one task: its Parquet part comes out about this large.
+# A Parquet part of inference comes out about this large. Most bytes are there, so the split's parts
+# are the smaller ones, by the square of the scale: 32, 14 or 8 MiB, each one task of inference.
 PART_BYTES = 128 << 20
+
+
+def begin(run: Run, folder: str) -> tuple[str, list[SourceImage]]:
+    """The table to write and the images to take.
+
+    They are listed after the table got its name and, with ``--redo``, after all were forgotten: so
+    a run beside this one that lists later, and whose table is newer, takes them too.
+    """
+    if run.redo:
+        forget_finished(run.layout)
+    table = new_attempt(folder)
+    return table, pending_images(run.layout)
 
 
 def deal_to_tasks(
@@ -25,8 +38,8 @@ def deal_to_tasks(
 
 def run_split(run: Run) -> JobReport:
     """Cuts the run's pending images into tiles; bad ones are rejected and the rest go on."""
-    images = pending_images(run.layout, redo=run.redo)
-    numbers, groups = deal_to_tasks(run.session, images, PART_BYTES)
+    table, images = begin(run, run.layout.patches)
+    numbers, groups = deal_to_tasks(run.session, images, PART_BYTES // run.layout.scale**2)
     shared = run.session.sparkContext.broadcast(groups)
     processing, layout, count = run.settings.processing, run.layout, run.progress.image.add
 
@@ -36,10 +49,14 @@ def run_split(run: Run) -> JobReport:
         return tiles_to_batches(split_images(mine, processing, layout, count))
 
     run.progress.start("split", len(images), "images")
-    tiles = numbers.mapInArrow(split_task, sql_schema(TILES))
-    return JobReport({"images": len(images)}, write_attempt(tiles, run.layout.patches))
+    write_attempt(numbers.mapInArrow(split_task, sql_schema(TILES)), table)
+    first_tiles = "count_if(`row` = 0 AND `column` = 0) AS images"
+    written = totals(run.session, table, first_tiles, "count(*) AS patches")
+    rejected = len(images) - written["images"]
+    counts = {"images": written["images"], "rejected": rejected, "patches": written["patches"]}
+    return JobReport(counts, table)
 
 
 if __name__ == "__main__":
     # By its name, since workers cannot import what is defined in __main__.
-    job_main("mass_split", "jobs.mass_split:run_split")
+    job_main("mass_split", "jobs.mass_split:run_split", takes_redo=True)

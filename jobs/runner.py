@@ -10,6 +10,7 @@ from jobs.batch_inference import run_inference
 from jobs.command import Job, Run
 from jobs.evaluate import run_evaluate
 from jobs.fused import run_fused
+from jobs.manifest import write_manifest
 from jobs.mass_reconstruct import run_reconstruct
 from jobs.mass_split import run_split
 from jobs.progress import Show, watching
@@ -54,16 +55,7 @@ def run_jobs(
             progress.report()
             seconds[stage] = round(time.monotonic() - started, 3)
             counts |= {f"{stage}_{name}": count for name, count in report.counts.items()}
-    manifest = RunManifest(
-        run_id=layout.run_id,
-        scale=layout.scale,
-        ingest_date=layout.ingest_date,
-        counts=counts,
-        rejected=[file.stem for file in storage.list_files(layout.rejections)],
-        seconds=seconds,
-        finished_at=now(),
-    )
-    storage.write_bytes(layout.manifest, manifest.to_json().encode())
+    manifest = write_manifest(layout, counts, seconds, now())
     for written in tables:
         storage.delete_tree(written)
     return manifest

@@ -2,12 +2,14 @@
 
 import heapq
 import re
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from superres import storage
 from superres.errors import StorageError
 from superres.layout import Layout
-from superres.records import IMAGE_ID
+from superres.records import IMAGE_ID, RejectedImage
 from superres.storage import StoredFile
 
 # Decoded bytes per encoded byte, roughly: what a folder listing can tell before any header is read.
@@ -15,6 +17,7 @@ _EXPANSION = {"png": 2, "bmp": 1, "tif": 2, "tiff": 2, "gif": 8}
 _EXPANSION_OF_PHOTOGRAPHS = 10  # JPEG and WebP
 # Sizes are guesses, so the work is cut finer than the cores need: who is early takes more.
 _LEAST_WAVES = 3
+_REQUESTS_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -32,25 +35,59 @@ class SourceImage:
         return self.size * _EXPANSION.get(suffix, _EXPANSION_OF_PHOTOGRAPHS)
 
 
-def pending_images(layout: Layout, *, redo: bool = False) -> list[SourceImage]:
-    """The run's images with neither an evaluation nor a rejection; with ``redo`` all of them.
+def pending_images(layout: Layout) -> list[SourceImage]:
+    """The run's images with neither an evaluation nor a rejection by a job.
 
+    A rejection by ingestion says nothing of an image that is stored: another delivery of it failed.
     Raises ``StorageError`` for a file that is not named by an image_id, and for two of one name.
     """
+    images = stored_images(layout)
+    finished = {file.stem for file in storage.list_files(layout.evaluations)}
+    unfinished = [image for image in images if image.image_id not in finished]
+    records = rejections(layout, {image.image_id for image in unfinished})
+    rejected = {record.image_id for record in records if record.stage != "ingest"}
+    return [image for image in unfinished if image.image_id not in rejected]
+
+
+def forget_finished(layout: Layout) -> None:
+    """Deletes the evaluations and rejections of the stored images, so that all are pending."""
+    stored = {image.image_id for image in stored_images(layout)}
+    records = [
+        file.uri
+        for folder in (layout.evaluations, layout.rejections)
+        for file in storage.list_files(folder)
+        if file.stem in stored
+    ]
+    with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
+        list(pool.map(storage.delete, records))
+
+
+def rejections(layout: Layout, among: Collection[str] | None = None) -> list[RejectedImage]:
+    """The rejections of the scale and date, or those of the images ``among`` them."""
+    files = storage.list_files(layout.rejections)
+    uris = [file.uri for file in files if among is None or file.stem in among]
+    with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
+        return [record for record in pool.map(_rejection, uris) if record is not None]
+
+
+def _rejection(uri: str) -> RejectedImage | None:
+    try:
+        return RejectedImage.from_json(storage.read_bytes(uri), uri)
+    except StorageError:
+        if storage.exists(uri):
+            raise
+        return None  # a run beside this one has just finished the image
+
+
+def stored_images(layout: Layout) -> list[SourceImage]:
+    """The images of the run's scale and date, finished or not; raises as ``pending_images``."""
     images = [
         SourceImage(_image_id(file), file.uri, file.size)
         for file in storage.list_files(layout.low_resolution)
         if not file.name.endswith(".json")
     ]
     _refuse_doubles(images)
-    if redo:
-        return images
-    finished = {
-        file.stem
-        for folder in (layout.evaluations, layout.rejections)
-        for file in storage.list_files(folder)
-    }
-    return [image for image in images if image.image_id not in finished]
+    return images
 
 
 def _image_id(file: StoredFile) -> str:

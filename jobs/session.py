@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pyspark import SparkConf
+from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
 from superres import storage
@@ -33,15 +33,22 @@ _LARGE_ROWS = {
 def get_session(
     name: str, settings: Settings, extra: Mapping[str, str] | None = None
 ) -> SparkSession:
-    """The running session, or a new one; ``extra`` configuration wins over ours.
+    """The running session, or a new one.
 
+    Configuration that was given to spark-submit wins over ours, and ``extra`` over both.
     The master comes from ``extra``, spark-submit, or the environment's ``SPARK_MASTER``, in this
     order; without any, all cores of this machine. Raises ``PrerequisiteError`` when a directory is
     on S3 and Spark has no S3 connector.
     """
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    if _submitted():
+        SparkContext._ensure_initialized()  # before it, SparkConf knows nothing of what was given
     configured = SparkConf()
-    for key, value in (_LARGE_ROWS | _s3_conf(settings) | dict(extra or {})).items():
+    for key, value in (_LARGE_ROWS | _s3_conf(settings)).items():
+        # A JVM that we started ourselves still has what an earlier session was given.
+        if not (_submitted() and configured.contains(key)):
+            configured.set(key, value)
+    for key, value in (extra or {}).items():
         configured.set(key, value)
     if not _submitted() and not configured.contains("spark.master"):
         configured.setMaster(os.environ.get("SPARK_MASTER", "local[*]"))

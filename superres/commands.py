@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     from superres.engine import Engine
 
 INTERRUPTED = 130
-SUFFIXES = frozenset([".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"])
-"""What counts as an image in a folder; a file named on the command line may be called anything."""
 
 # ---- upscale
 
@@ -95,16 +93,11 @@ def _naming(source: Path, error: SuperresError) -> str:
 
 def _sources(inputs: Iterable[Path]) -> list[Path]:
     """The files meant, folders replaced by the images directly in them; each once."""
+    from superres.images import image_files
+
     found: dict[Path, Path] = {}
     for given in inputs:
-        files = [given]
-        if given.is_dir():
-            listed = (path for path in sorted(given.iterdir()) if not path.name.startswith("."))
-            files = [path for path in listed if path.suffix.lower() in SUFFIXES and path.is_file()]
-            if not files:
-                kinds = ", ".join(sorted(SUFFIXES))
-                raise ConfigError(f"{given}: no images there; give a folder of {kinds} files")
-        for file in files:
+        for file in image_files(given) if given.is_dir() else [given]:
             found.setdefault(file.resolve(), file)
     return list(found.values())
 
@@ -173,13 +166,13 @@ def evaluate(
 
     The images are the high resolution. Their luma is reduced bicubically, enlarged by the network
     and bicubically, and compared with what it was: PSNR and SSIM, a border of as many pixels as the
-    scale left out.
+    scale left out. An image that cannot be measured is named, and the others are done.
     """
     if model and not scale:
         raise click.UsageError("--model needs --scale: a checkpoint is made for one")
     from superres.evaluation import PAPER_PROTOCOL, evaluate_folder
+    from superres.images import image_files
     from superres.terminal import progress_bar, remark, show_qualities
-    from superres.training_data import image_files
 
     scales = [scale] if scale else [2, 3, 4]
     models, results, told = {}, [], set()
@@ -209,6 +202,8 @@ def evaluate(
     else:
         show_qualities(results, details=details)
         click.echo(f"Protocol {PAPER_PROTOCOL}; models {', '.join(models.values())}")
+    if told:
+        click.get_current_context().exit(1)
 
 
 # ---- compare
@@ -244,7 +239,8 @@ def compare(
     """
     if original and as_original:
         raise click.UsageError("--original and --as-original exclude each other")
-    from superres.comparison import compare_image, decibels, write_page
+    from superres.comparison import compare_image, write_page
+    from superres.metrics import decibels
 
     processing = processing_of(config, **given)
     scale = processing.upscale_factor
@@ -261,7 +257,7 @@ def compare(
     ours, bicubic = comparison.ours_quality, comparison.bicubic_quality
     if ours and bicubic:
         click.echo(
-            f"PSNR {decibels(ours.psnr)}, bicubic {decibels(bicubic.psnr)}; "
+            f"PSNR {decibels(ours.psnr, ' dB')}, bicubic {decibels(bicubic.psnr, ' dB')}; "
             f"SSIM {ours.ssim:.4f}, bicubic {bicubic.ssim:.4f}"
         )
     click.echo(f"{target} ({size / 1e6:.1f} MB)")

@@ -26,7 +26,7 @@ from superres.engine import Engine
 from superres.errors import ImageRejectedError
 from superres.evaluation import bicubic_rows, measure_strips
 from superres.images import ImageInfo
-from superres.metrics import Quality
+from superres.metrics import Quality, decibels
 from superres.png import encode_png_bytes
 from superres.tiling import Box, split, strips
 from superres.upscaling import enlarge_tiles
@@ -210,7 +210,7 @@ def _metrics(comparison: Comparison) -> str:
         return ""
     gain = ours.psnr - bicubic.psnr
     rows = [
-        f"<tr><th scope=row>{label}</th><td>{decibels(quality.psnr)}</td>"
+        f"<tr><th scope=row>{label}</th><td>{decibels(quality.psnr, ' dB')}</td>"
         f"<td>{quality.ssim:.4f}</td></tr>"
         for label, quality in (("Bicubic", bicubic), ("FSRCNN", ours))
     ]
@@ -231,11 +231,6 @@ def _note(window: Box, height: int, width: int) -> str:
     if window.height * window.width > LOSSLESS_PIXELS:
         notes.append("The images in this page are compressed; the PNG results are exact.")
     return " ".join(notes)
-
-
-def decibels(psnr: float) -> str:
-    """PSNR for people: two decimals, or "equal"."""
-    return f"{psnr:.2f} dB" if math.isfinite(psnr) else "equal"
 
 
 # ---- the picture
@@ -313,7 +308,7 @@ def _draw_row(comparison: Comparison) -> Image.Image:
     ]
     for planes, label, quality in crops:
         panels.append(
-            (_enlarged(planes, box, zoom), label, decibels(quality.psnr) if quality else "")
+            (_enlarged(planes, box, zoom), label, decibels(quality.psnr, " dB") if quality else "")
         )
     if comparison.original is not None:
         panels.append((_enlarged(comparison.original, box, zoom), "Original", ""))

@@ -19,10 +19,9 @@ import numpy as np
 from superres.colour import FloatPlane, Planes, protocol_luma
 from superres.engine import Engine
 from superres.errors import ImageRejectedError
-from superres.images import DecodedImage, Limits, decode_file
+from superres.images import DecodedImage, Limits, decode_file, image_files
 from superres.metrics import Quality, QualityMeter, compare, mean_quality
 from superres.resample import crop_to_multiple, enlarge_plane, enlarge_plane_rows, resize_plane
-from superres.training_data import image_files
 
 PAPER_PROTOCOL = "bt601-y/luma-first"
 PIPELINE_PROTOCOL = "bt601-y/stored-images"

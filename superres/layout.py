@@ -7,6 +7,7 @@ be a local folder or an ``s3://`` prefix.
 import re
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 
 from superres import storage
 from superres.config import Dataset
@@ -86,6 +87,17 @@ class Layout:
 
     def _results(self, kind: str, *name: str) -> str:
         return storage.join(self.dataset.reconstructed_images_dir, kind, self._partition, *name)
+
+
+def dataset_in(folder: Path) -> Dataset:
+    """Every directory below one folder of this machine."""
+    return Dataset(
+        high_resolution_dir=str(folder / "high_resolution"),
+        low_resolution_dir=str(folder / "low_resolution"),
+        patches_dir=str(folder / "work"),
+        inference_result_dir=str(folder / "work"),
+        reconstructed_images_dir=str(folder / "results"),
+    )
 
 
 def default_run_id(ingest_date: date, scale: int) -> str:

@@ -118,6 +118,11 @@ def psnr_of(mean_squared_error: float) -> float:
     return 10 * math.log10(PEAK**2 / mean_squared_error)
 
 
+def decibels(psnr: float | None, unit: str = "") -> str:
+    """PSNR for people: two decimals, or "equal" where it is infinite (None in records)."""
+    return f"{psnr:.2f}{unit}" if psnr is not None and math.isfinite(psnr) else "equal"
+
+
 def mean_quality(qualities: Iterable[Quality]) -> Quality:
     """Mean over images, as papers report it (PSNR averaged in dB)."""
     listed = list(qualities)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-FloatPlane = NDArray[np.float32]
+from superres.colour import FloatPlane, Planes
 
 
 def resize_plane(plane: FloatPlane, height: int, width: int) -> FloatPlane:
@@ -44,9 +44,7 @@ def crop_to_multiple(planes: NDArray[np.generic], scale: int) -> NDArray[np.gene
     return planes[..., : height - height % scale, : width - width % scale]
 
 
-def reduce_planes(
-    planes: NDArray[np.uint8] | NDArray[np.uint16], scale: int
-) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def reduce_planes(planes: Planes, scale: int) -> Planes:
     """Makes the low-resolution image: (C, H, W) to (C, H // scale, W // scale), same depth.
 
     Crops to a multiple of ``scale``, reduces each plane with antialiasing, rounds once. An image

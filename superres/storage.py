@@ -185,8 +185,9 @@ def staged(uri: str) -> Iterator[Path]:
         yield temporary
         with _named_errors(uri, "write"):
             temporary.replace(target)
-    finally:
+    except BaseException:
         temporary.unlink(missing_ok=True)
+        raise
 
 
 def _list_local(prefix: str) -> Iterator[StoredFile]:

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeR
 from rich.table import Table
 
 from superres.evaluation import FolderQuality
-from superres.metrics import Quality
+from superres.metrics import Quality, decibels
 
 if TYPE_CHECKING:
     from superres.training import Progress as TrainingProgress
@@ -124,9 +124,5 @@ def show_qualities(results: Sequence[FolderQuality], *, details: bool) -> None:
 
 def _figures(bicubic: Quality, ours: Quality) -> list[str]:
     gain = ours.psnr - bicubic.psnr
-    pairs = [f"{_decibels(quality.psnr)} / {quality.ssim:.4f}" for quality in (bicubic, ours)]
+    pairs = [f"{decibels(quality.psnr)} / {quality.ssim:.4f}" for quality in (bicubic, ours)]
     return [*pairs, f"{gain:+.2f} dB" if math.isfinite(gain) else ""]
-
-
-def _decibels(psnr: float) -> str:
-    return f"{psnr:.2f}" if math.isfinite(psnr) else "∞"

@@ -19,10 +19,11 @@ import torch
 from pytorch_optimizer import SOAP
 
 from superres.errors import ConfigError, ModelError, PrerequisiteError
+from superres.images import image_files
 from superres.metrics import psnr_of
 from superres.network import Fsrcnn, network_from, weights_of
 from superres.onnx_graph import export_onnx
-from superres.training_data import Pair, augmented_pairs, batches, image_files, make_pair, read_luma
+from superres.training_data import Pair, augmented_pairs, batches, make_pair, read_luma
 from superres.weights import load_weights, save_weights
 
 WARM_UP = 300

@@ -16,7 +16,6 @@ from superres.errors import ConfigError
 from superres.images import Limits, decode_file
 from superres.resample import crop_to_multiple, resize_plane
 
-SUFFIXES = frozenset({".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff", ".webp"})
 SHRINKINGS = (1.0, 0.9, 0.8, 0.7, 0.6)  # the paper's section 4.1
 LIMITS = Limits(max_bytes=256 << 20, max_pixels=100_000_000)
 
@@ -27,14 +26,6 @@ class Pair:
 
     low: FloatPlane
     high: FloatPlane
-
-
-def image_files(folder: Path) -> list[Path]:
-    """The image files directly in a folder, by name; raises ``ConfigError`` when there are none."""
-    files = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
-    if not files:
-        raise ConfigError(f"{folder}: no images there; give a folder of PNG, JPEG or BMP files")
-    return files
 
 
 def read_luma(path: Path) -> FloatPlane:

@@ -1,6 +1,8 @@
 """The jobs in a local Spark session: same pixels as the command line, safe to run again."""
 
+import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,14 +11,17 @@ import pytest
 from PIL import Image
 
 from jobs import batch_inference, mass_split
-from jobs.attempts import newest_attempt, write_attempt
+from jobs.attempts import new_attempt, newest_attempt, write_attempt
 from jobs.batch_inference import run_inference
 from jobs.command import JobReport, Run
+from jobs.evaluate import evaluate_and_record
+from jobs.fused import run_fused
 from jobs.intake import take_in
 from jobs.mass_reconstruct import run_reconstruct
 from jobs.mass_split import run_split
 from jobs.progress import watching
 from jobs.runner import run_jobs
+from jobs.stages import reject
 from superres import storage
 from superres.colour import Planes
 from superres.config import Settings
@@ -33,6 +38,13 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.spark
 ANY_SIZE = Limits(1 << 40, 1 << 40)
+
+
+def bitmap(planes: Planes) -> bytes:
+    """A BMP, whose size is that of its samples."""
+    stream = io.BytesIO()
+    Image.fromarray(np.moveaxis(planes, 0, -1)).save(stream, "BMP")
+    return stream.getvalue()
 
 
 def photograph(height: int, width: int, channels: int = 3, bits: int = 8, seed: int = 0) -> Planes:
@@ -147,17 +159,25 @@ def test_without_an_original_there_are_no_metrics(
     assert content["result"]["width"] == 2 * 64
 
 
+def spoil(ids: dict[str, str], place: Place) -> set[str]:
+    """Makes three of the stored images bad: half, something else, and empty."""
+    low = {name: Path(place.layout.low_resolution) / f"{ids[name]}.png" for name in ids}
+    whole = low["colour.png"].read_bytes()
+    low["colour.png"].write_bytes(whole[: len(whole) // 2])
+    low["alpha.png"].write_bytes(b"<html>not found</html>")
+    low["line.png"].write_bytes(b"")
+    return {ids[name] for name in ("colour.png", "alpha.png", "line.png")}
+
+
 @pytest.mark.parametrize("fused", [False, True])
 def test_bad_images_are_rejected_and_the_rest_finishes(
     spark: "SparkSession", inbox: Path, place: Place, fused: bool
 ) -> None:
-    whole = (inbox / "colour.png").read_bytes()
-    (inbox / "truncated.png").write_bytes(whole[: len(whole) // 2])
-    (inbox / "page.jpg").write_bytes(b"<html>not found</html>")
-    (inbox / "empty.png").write_bytes(b"")
     ids = take(inbox, place, mode="upscale")
+    bad = spoil(ids, place)
+    elsewhere = replace(place.layout, run_id="2026-01-31-x2-other")
+    reject("f" * 32, "test", "evaluate", "of another run", elsewhere)
     manifest = run_jobs(spark, place.settings, place.layout, fused=fused)
-    bad = {ids[name] for name in ("truncated.png", "page.jpg", "empty.png")}
     assert set(manifest.rejected) == bad
     assert manifest.counts["evaluate_images"] == len(ids) - len(bad)
     for image_id in bad:
@@ -167,6 +187,36 @@ def test_bad_images_are_rejected_and_the_rest_finishes(
         assert record.reason
         assert "\n" not in record.reason
         assert not storage.exists(place.layout.result(image_id))
+
+
+@pytest.mark.parametrize("job", [run_split, run_fused])
+def test_a_job_counts_what_became_of_its_images(
+    spark: "SparkSession", inbox: Path, place: Place, job: object
+) -> None:
+    ids = take(inbox, place, mode="upscale")
+    spoil(ids, place)
+    # grey: 64 x 90, deep: 77 x 81, in tiles of 32
+    expected = {"images": 2, "rejected": 3, "patches": 2 * 3 + 3 * 3}
+    assert one_job(spark, place, job).counts == expected
+    assert one_job(spark, place, run_split).counts["rejected"] == 0  # they are no more pending
+
+
+def test_inference_writes_parts_of_the_size_asked_for(
+    spark: "SparkSession", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = make_place(str(tmp_path / "data"))
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    for seed in range(24):
+        (inbox / f"{seed}.bmp").write_bytes(bitmap(photograph(64, 64, seed=seed)))
+    take(inbox, place, mode="upscale")
+    monkeypatch.setattr(mass_split, "PART_BYTES", 2 * 4 * 12_400)  # two images, enlarged
+    one_job(spark, place, run_split)
+    table = one_job(spark, place, run_inference).table
+    assert table is not None
+    parts = spark.read.parquet(table).selectExpr("image_id", "input_file_name() AS part")
+    images = [row["count"] for row in parts.distinct().groupBy("part").count().collect()]
+    assert images == [2] * 12
 
 
 def test_running_again_does_nothing_twice(spark: "SparkSession", inbox: Path, place: Place) -> None:
@@ -205,6 +255,43 @@ def test_a_folder_with_brackets_in_its_name(
     assert run_jobs(spark, place.settings, place.layout).counts["evaluate_images"] == 5
 
 
+def test_a_plain_run_beside_a_redo_takes_nothing_from_it(
+    spark: "SparkSession", inbox: Path, place: Place
+) -> None:
+    ids = take(inbox, place, mode="upscale")
+    run_jobs(spark, place.settings, place.layout, fused=True)
+    redone = one_job(spark, place, run_split, redo=True).counts
+    one_job(spark, place, run_split)  # the plain run's table is newer
+    assert one_job(spark, place, run_inference).counts["patches"] == redone["patches"] > 0
+    assert one_job(spark, place, run_reconstruct).counts["images"] == len(ids)
+
+
+def test_the_newest_table_is_that_of_the_images_listed_last(place: Place) -> None:
+    first, second = (new_attempt(place.layout.patches) for _ in range(2))
+    newer = new_attempt(place.layout.inference, second)
+    older = new_attempt(place.layout.inference, first)  # though it is written later
+    for table in (newer, older):
+        storage.write_bytes(storage.join(table, "_SUCCESS"), b"")
+    assert newest_attempt(place.layout.inference, "any") == newer
+    again = new_attempt(place.layout.inference, second)
+    storage.write_bytes(storage.join(again, "_SUCCESS"), b"")
+    assert newest_attempt(place.layout.inference, "any") == again
+
+
+def test_evaluate_alone_writes_the_manifest(
+    spark: "SparkSession", inbox: Path, place: Place
+) -> None:
+    ids = take(inbox, place, mode="upscale")
+    bad = spoil(ids, place)
+    one_job(spark, place, run_fused)
+    one_job(spark, place, evaluate_and_record)
+    manifest = RunManifest.from_json(storage.read_bytes(place.layout.manifest))
+    assert manifest.run_id == place.layout.run_id
+    assert manifest.counts == {"evaluate_images": 2, "evaluate_rejected": 0}
+    assert set(manifest.rejected) == bad
+    assert manifest.seconds["evaluate"] > 0
+
+
 def test_a_crashed_attempt_is_never_read(spark: "SparkSession", inbox: Path, place: Place) -> None:
     take(inbox, place)
     with pytest.raises(StorageError, match=r"run mass_split\.py"):
@@ -224,9 +311,8 @@ def test_an_incomplete_image_is_refused(spark: "SparkSession", inbox: Path, plac
     table = one_job(spark, place, run_inference).table
     assert table is not None
     tiles = spark.read.parquet(table)
-    incomplete = write_attempt(
-        tiles.where("not (`row` = 1 and `column` = 1)"), place.layout.inference
-    )
+    incomplete = new_attempt(place.layout.inference, table)
+    write_attempt(tiles.where("not (`row` = 1 and `column` = 1)"), incomplete)
     with pytest.raises(Exception, match=IncompleteImageError.__name__):
         one_job(spark, place, run_reconstruct)
     storage.delete_tree(incomplete)

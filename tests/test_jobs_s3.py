@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture
 def s3_client_of_this_test(aws_environment: LocalCloud) -> None:
-    storage._s3.cache_clear()  # it may have been made for another endpoint
+    storage._s3_client.cache_clear()  # it may have been made for another endpoint
 
 
 @pytest.mark.usefixtures("s3_client_of_this_test")

@@ -1,15 +1,16 @@
 """Which images a run takes, and how they are dealt out."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.selection import SourceImage, deal, pending_images
+from jobs.selection import SourceImage, deal, forget_finished, pending_images, rejections
 from superres import storage
-from superres.errors import ConfigError, StorageError
+from superres.errors import ConfigError, RecordError, StorageError
 from superres.layout import layout_of
+from superres.records import RejectedImage, Stage
 from tests.conftest import Place
 
 IDS = ["a" * 32, "b" * 32, "c" * 32]
@@ -21,17 +22,49 @@ def _store_inputs(place: Place) -> None:
         storage.write_bytes(storage.join(place.layout.low_resolution, f"{image_id}.json"), b"{}")
 
 
+def _reject(place: Place, image_id: str, stage: Stage) -> None:
+    moment = datetime(2026, 1, 31, tzinfo=UTC)
+    record = RejectedImage(
+        image_id=image_id, source="test", stage=stage, reason="bad", rejected_at=moment
+    )
+    storage.write_bytes(place.layout.rejection(image_id), record.to_json().encode())
+
+
+def _pending(place: Place) -> list[str]:
+    return [image.image_id for image in pending_images(place.layout)]
+
+
 def test_finished_and_rejected_images_are_left_out(place: Place) -> None:
     _store_inputs(place)
     storage.write_bytes(place.layout.evaluation(IDS[0]), b"{}")
-    storage.write_bytes(place.layout.rejection(IDS[1]), b"{}")
-    assert [image.image_id for image in pending_images(place.layout)] == [IDS[2]]
+    _reject(place, IDS[1], "split")
+    assert _pending(place) == [IDS[2]]
 
 
-def test_redo_takes_all(place: Place) -> None:
+def test_a_rejected_delivery_does_not_hide_an_image_that_is_stored(place: Place) -> None:
     _store_inputs(place)
     storage.write_bytes(place.layout.evaluation(IDS[0]), b"{}")
-    assert [image.image_id for image in pending_images(place.layout, redo=True)] == IDS
+    for image_id in IDS[:2]:
+        _reject(place, image_id, "ingest")
+    assert _pending(place) == IDS[1:]
+
+
+def test_a_rejection_that_cannot_be_read_is_named(place: Place) -> None:
+    _store_inputs(place)
+    storage.write_bytes(place.layout.rejection(IDS[0]), b"{}")
+    with pytest.raises(RecordError, match=IDS[0]):
+        pending_images(place.layout)
+
+
+def test_forgotten_images_are_pending_again(place: Place) -> None:
+    _store_inputs(place)
+    storage.write_bytes(place.layout.evaluation(IDS[0]), b"{}")
+    _reject(place, IDS[1], "evaluate")
+    never_stored = "d" * 32
+    _reject(place, never_stored, "ingest")
+    forget_finished(place.layout)
+    assert _pending(place) == IDS
+    assert [record.image_id for record in rejections(place.layout)] == [never_stored]
 
 
 def test_a_result_without_its_record_is_not_finished(place: Place) -> None:

@@ -14,6 +14,7 @@ import yaml
 
 from jobs.standalone import Resources, standalone_cluster
 from superres import storage
+from superres.records import RunManifest
 from tests.conftest import Place
 from tests.test_jobs import photograph, planes_of, take, upscaled, write_photograph
 from tests.tools import require
@@ -78,11 +79,26 @@ def test_the_four_steps(master: str, place: Place, tmp_path: Path) -> None:
         assert line["job"] == job
         assert line["seconds"] > 0
         assert line.get("images", 2) == 2
+    manifest = RunManifest.from_json(storage.read_bytes(place.layout.manifest))
+    assert manifest.counts == {"evaluate_images": 2, "evaluate_rejected": 0}
     for image_id in ids.values():
         assert storage.exists(place.layout.evaluation(image_id))
         low = storage.join(place.layout.low_resolution, f"{image_id}.png")
         result = planes_of(place.layout.result(image_id))
         assert np.array_equal(result, upscaled(low, place.settings))
+
+
+def test_configuration_given_to_spark_submit_wins(tmp_path: Path) -> None:
+    keys = [f"spark.sql.execution.arrow.max{what}PerBatch" for what in ("Records", "Bytes")]
+    (tmp_path / "probe.py").write_text(
+        "from jobs.session import get_session\n"
+        "from superres.config import Settings\n"
+        "session = get_session('probe', Settings())\n"
+        f"print([session.conf.get(key) for key in {keys}])\n"
+    )
+    done = submit("local[1]", str(tmp_path / "probe"), conf=(f"{keys[0]}=7",))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == str(["7", str(16 << 20)])
 
 
 def test_a_wrong_configuration_is_one_line(master: str, tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ import torch
 from PIL import Image
 
 from superres.errors import ConfigError, ModelError, PrerequisiteError
+from superres.images import image_files
 from superres.network import network_from
 from superres.training import Progress, Schedule, draw_curve, train
-from superres.training_data import augmented_pairs, batches, image_files, make_pair, read_luma
+from superres.training_data import augmented_pairs, batches, make_pair, read_luma
 from superres.weights import load_weights, save_weights
 from tests.networks import random_weights
 

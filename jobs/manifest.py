@@ -1,0 +1,26 @@
+"""The record of a run: what its jobs counted, which images it rejected, and how long it took."""
+
+from datetime import datetime
+
+from jobs.selection import rejections
+from superres import storage
+from superres.layout import Layout
+from superres.records import RunManifest
+
+
+def write_manifest(
+    layout: Layout, counts: dict[str, int], seconds: dict[str, float], finished_at: datetime
+) -> RunManifest:
+    """Writes ``runs/{run_id}.json``; counts are named ``{stage}_{what}``, seconds by stage."""
+    rejected = [record.image_id for record in rejections(layout) if record.run_id == layout.run_id]
+    manifest = RunManifest(
+        run_id=layout.run_id,
+        scale=layout.scale,
+        ingest_date=layout.ingest_date,
+        counts=counts,
+        rejected=rejected,
+        seconds=seconds,
+        finished_at=finished_at,
+    )
+    storage.write_bytes(layout.manifest, manifest.to_json().encode())
+    return manifest
