@@ -61,7 +61,7 @@ class Processing(_Section):
     """
 
     upscale_factor: Literal[2, 3, 4] = 2
-    patch_size: int = Field(default=512, ge=16, le=4096)
+    patch_size: int = Field(default=512, ge=16, le=2048)
     model_path: Location | None = None
     grayscale: bool = False
     device: Literal["cpu", "cuda"] = "cpu"

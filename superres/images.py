@@ -7,7 +7,7 @@ value. A file that is too large, damaged, or no image raises ``ImageRejectedErro
 that says why. ``superres.png`` is the way out.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -236,7 +236,7 @@ def check(content: bytes | Path, limits: Limits) -> str:
         if isinstance(content, Path)
         else (content[: _loaders.SIGNATURE_BYTES], len(content))
     )
-    return _SUFFIX_OF[_accepted(content, head, size, limits)]
+    return _SUFFIX_OF[_accepted(content, head, size, limits, _loaders.quick_size)]
 
 
 def _head_and_size(path: Path) -> tuple[bytes, int]:
@@ -250,7 +250,13 @@ def _head_and_size(path: Path) -> tuple[bytes, int]:
         ) from None
 
 
-def _accepted(origin: _loaders.Origin, head: bytes, size: int, limits: Limits) -> str:
+def _accepted(
+    origin: _loaders.Origin,
+    head: bytes,
+    size: int,
+    limits: Limits,
+    size_in_header: Callable[[_loaders.Origin, str], tuple[int, int]] = _loaders.header_size,
+) -> str:
     """The format of an image that keeps the limits."""
     if size == 0:
         raise ImageRejectedError("the file is empty; fetch or save the image again")
@@ -265,7 +271,7 @@ def _accepted(origin: _loaders.Origin, head: bytes, size: int, limits: Limits) -
             f"not an image of an accepted format: its content is {_described(head)}; accepted are"
             f" {ACCEPTED}"
         )
-    width, height = _loaders.header_size(origin, format_name)
+    width, height = size_in_header(origin, format_name)
     if width * height > limits.max_pixels:
         raise ImageRejectedError(
             f"the {format_name} has {width:,} × {height:,} pixels, over the limit of"

@@ -32,7 +32,7 @@ model_option = click.option(
 )
 patch_option = click.option(
     "--patch-size",
-    type=click.IntRange(16, 4096),
+    type=click.IntRange(16, 2048),
     help="Side of a tile in input pixels: memory and speed depend on it, the result does not.",
 )
 grayscale_option = click.option("--grayscale", is_flag=True, default=None, help="Give grey images.")

@@ -120,7 +120,7 @@ def test_settings_do_not_change():
         ("processing: {upscale_factor: 5}", ["processing.upscale_factor", "5", "2, 3 or 4"]),
         ("processing: {upscale_factor: '2'}", ["processing.upscale_factor", "'2'", "2, 3 or 4"]),
         ("processing: {patch_size: 8}", ["processing.patch_size", "8", "equal to 16"]),
-        ("processing: {patch_size: 5000}", ["processing.patch_size", "5000", "equal to 4096"]),
+        ("processing: {patch_size: 5000}", ["processing.patch_size", "5000", "equal to 2048"]),
         ("processing: {patch_size: 64.5}", ["processing.patch_size", "64.5", "integer"]),
         ("processing: {patch_size: [64]}", ["processing.patch_size", "[64]", "integer"]),
         ("processing: {patch_size:}", ["processing.patch_size", "None", "integer"]),
