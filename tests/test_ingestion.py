@@ -5,10 +5,13 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.client import HTTPConnection
 from pathlib import Path
+from threading import Event
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -16,7 +19,15 @@ from prometheus_client import CollectorRegistry
 
 from ingestion import topics
 from ingestion.fetching import Fetcher, fetcher_of
-from ingestion.handling import Remembered
+from ingestion.handling import (
+    Assignment,
+    Delivery,
+    Dropped,
+    Finished,
+    Handler,
+    Later,
+    Remembered,
+)
 from ingestion.metrics import new_metrics
 from ingestion.retries import FetchError, error_of_status, wait_before
 from ingestion.telemetry import health_server
@@ -31,8 +42,10 @@ from superres.errors import (
     StorageError,
 )
 from superres.guard import Client
+from superres.records import RejectedImage
 from tests.broker import free_port
 from tests.http_source import HttpSource
+from tests.taking import NOON, WANTED
 
 # ---- fetching
 
@@ -282,3 +295,40 @@ def test_no_broker_is_told_with_the_remedy(monkeypatch):
     monkeypatch.setattr(topics, "_ANSWER_SECONDS", 1.0)
     with pytest.raises(PrerequisiteError, match=r"does not answer .*kafka_start\.sh"):
         require_topics(Kafka(bootstrap_servers=f"127.0.0.1:{free_port()}"))
+
+
+# ---- what nobody foresaw
+
+
+class Letters:
+    """Stands for the dead-letter topic; the real one is in test_ingestion_faults.py."""
+
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
+
+    def send(self, key: Any, value: Any, headers: Any, record: RejectedImage, origin: str) -> bool:
+        self.reasons.append(record.reason)
+        return True
+
+
+class Broken:
+    """A fetcher with a bug."""
+
+    def fetched(self, url: str) -> bytes:
+        raise ZeroDivisionError(url)
+
+
+def test_a_message_that_fails_unexpectedly_is_tried_again_and_then_rejected(place):
+    letters, stop = Letters(), Event()
+    parts: Any = (Broken(), letters, new_metrics(), stop)
+    handler = Handler(place.settings, *parts)
+    reference = WANTED.reference("a", "http://example.org/a.png", "test")
+    first = Delivery(Assignment(), 0, 7, b"key", reference.to_json().encode(), NOON)
+    assert isinstance(handler.handle(first), Later)
+    assert letters.reasons == []
+    last = replace(first, attempt=place.settings.ingestion.attempts + 1)
+    assert handler.handle(last) == Finished()
+    assert letters.reasons == ["it fails unexpectedly; the log tells how"]
+    assert len(storage.list_files(place.layout.rejections)) == 1
+    last.assignment.ending.set()
+    assert handler.handle(last) == Dropped()
