@@ -16,7 +16,7 @@ from jobs.attempts import newest_attempt
 from jobs.command import JobReport, Run, job_main
 from jobs.manifest import write_manifest
 from jobs.session import spark_pattern
-from jobs.stages import reference_of, reject
+from jobs.stages import reject
 from jobs.tables import FinishedImage, batches_to_images
 from superres import storage
 from superres.colour import Planes
@@ -24,6 +24,7 @@ from superres.config import Processing
 from superres.errors import ImageRejectedError, RecordError
 from superres.evaluation import PIPELINE_PROTOCOL, measure_result
 from superres.images import Limits, decode, decode_file
+from superres.intake import reference_of
 from superres.layout import Layout
 from superres.metrics import Quality
 from superres.records import Evaluation, Metrics, Mode, StoredImage
@@ -90,11 +91,12 @@ def evaluate_image(
     low_uri = places.low_resolution.get(image.image_id)
     if low_uri is None:
         reason = "its low-resolution image is gone; bring the photograph in again"
-        reject(image.image_id, image.uri, "evaluate", reason, layout)
+        gone = storage.join(layout.low_resolution, f"{image.image_id}.png")
+        reject(image.image_id, gone, "evaluate", reason, layout)
         return False
     original_uri = places.originals.get(image.image_id)
     try:
-        reference = reference_of(image.image_id, layout)
+        reference = reference_of(low_uri)
         mode: Mode = "evaluate" if original_uri else "upscale"
         if reference is not None:
             mode = reference.mode
@@ -107,7 +109,7 @@ def evaluate_image(
             else None
         )
     except (ImageRejectedError, RecordError) as error:
-        reject(image.image_id, original_uri or low_uri, "evaluate", str(error), layout)
+        reject(image.image_id, low_uri, "evaluate", str(error), layout)
         return False
     record = Evaluation(
         image_id=image.image_id,

@@ -18,9 +18,10 @@ from superres.config import Processing
 from superres.engine import Engine
 from superres.errors import ImageRejectedError, RecordError
 from superres.images import DecodedImage, decode
+from superres.intake import reference_of
 from superres.layout import Layout
 from superres.png import encode_png
-from superres.records import ImageReference, RejectedImage, Stage
+from superres.records import RejectedImage, Stage
 from superres.tiling import Tile, split, strips
 from superres.upscaling import enlarge_tiles, enlarged_info
 
@@ -129,11 +130,11 @@ class _Tally:
             started = time.perf_counter()
 
 
-def reject(image_id: str, source: str, stage: Stage, reason: str, layout: Layout) -> None:
-    """Writes the record that an image was rejected."""
+def reject(image_id: str, uri: str, stage: Stage, reason: str, layout: Layout) -> None:
+    """Writes the record that an image, whose low resolution is at ``uri``, was rejected."""
     record = RejectedImage(
         image_id=image_id,
-        source=_source_of(image_id, layout) or source,
+        source=_source_of(uri),
         stage=stage,
         reason=reason,
         rejected_at=datetime.now(UTC),
@@ -143,17 +144,9 @@ def reject(image_id: str, source: str, stage: Stage, reason: str, layout: Layout
     storage.delete(layout.evaluation(image_id))  # of an earlier run; this one was asked to redo
 
 
-def reference_of(image_id: str, layout: Layout) -> ImageReference | None:
-    """The reference that was stored beside a low-resolution image, if there is one."""
-    uri = storage.join(layout.low_resolution, f"{image_id}.json")
-    if not storage.exists(uri):
-        return None
-    return ImageReference.from_json(storage.read_bytes(uri), uri)
-
-
-def _source_of(image_id: str, layout: Layout) -> str | None:
+def _source_of(uri: str) -> str:
     try:
-        reference = reference_of(image_id, layout)
+        reference = reference_of(uri)
     except RecordError:
-        return None  # the image is being rejected already
-    return reference.source if reference else None
+        return uri  # the image is being rejected already
+    return reference.source if reference else uri

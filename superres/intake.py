@@ -31,21 +31,44 @@ def store_image(
     record = reference.to_json().encode()
     if reference.mode == "upscale":
         suffix = check(content, given.limits)
-        storage.write_bytes(f"{low}.json", record)
-        _write(f"{low}.{suffix}", content)
+        _write(f"{low}.{suffix}", content, _keep_record(f"{low}.{suffix}", record))
         return
     suffix, reduced, info = _reduced(content, given, layout.scale)
     _write(storage.join(layout.high_resolution, f"{reference.image_id}.{suffix}"), content)
-    storage.write_bytes(f"{low}.json", record)
-    with storage.staged(f"{low}.png") as path:
+    with storage.staged(f"{low}.png", _keep_record(f"{low}.png", record)) as path:
         encode_png([reduced], info, path)
 
 
-def _write(uri: str, content: bytes | Path) -> None:
+def reference_of(low_resolution: str) -> ImageReference | None:
+    """The reference that was stored with a low-resolution image, by its URI, if there is one.
+
+    Raises ``RecordError`` when it cannot be read.
+    """
+    note = storage.read_note(low_resolution)
+    if note is not None:
+        return ImageReference.from_json(note, low_resolution)
+    beside = f"{low_resolution.rpartition('.')[0]}.json"
+    if not storage.exists(beside):
+        return None
+    return ImageReference.from_json(storage.read_bytes(beside), beside)
+
+
+def _keep_record(low_resolution: str, record: bytes) -> bytes | None:
+    """Stores the reference beside its image, or gives it as a note for the image to carry.
+
+    On S3 a request takes longer than a photograph's bytes, and is paid for.
+    """
+    if storage.can_note(low_resolution, record):
+        return record
+    storage.write_bytes(f"{low_resolution.rpartition('.')[0]}.json", record)
+    return None
+
+
+def _write(uri: str, content: bytes | Path, note: bytes | None = None) -> None:
     if isinstance(content, Path):
-        storage.write_file(uri, content)
+        storage.write_file(uri, content, note)
     else:
-        storage.write_bytes(uri, content)
+        storage.write_bytes(uri, content, note)
 
 
 def reference_to_file(file: Path, mode: Mode, scale: int, requested_at: datetime) -> ImageReference:

@@ -5,6 +5,7 @@ so that work on local folders never imports boto3; credentials, region and endpo
 environment, as for every AWS client.
 """
 
+import base64
 import os
 import shutil
 import tempfile
@@ -20,6 +21,8 @@ from typing import Any
 from superres.errors import StorageError
 
 S3 = "s3://"
+# S3 allows 2 KB of metadata, names included; base64 takes 4 bytes for 3.
+_NOTE, _NOTE_BYTES = "note", 1400
 _making_client = Lock()
 
 
@@ -71,23 +74,40 @@ def read_bytes(uri: str) -> bytes:
         return Path(uri).read_bytes()
 
 
-def write_bytes(uri: str, content: bytes) -> None:
-    """Creates or replaces an object, atomically."""
+def can_note(uri: str, note: bytes) -> bool:
+    """Whether the object may carry this note itself: on S3, if it is short enough."""
+    return is_s3(uri) and len(note) <= _NOTE_BYTES
+
+
+def read_note(uri: str) -> bytes | None:
+    """The note that an object in S3 carries; None when there is none."""
+    if not is_s3(uri):
+        return None
+    bucket, key = _bucket_and_key(uri)
+    with _named_errors(uri, "look up"):
+        if size_of(uri) is None:
+            return None
+        metadata = _s3().head_object(Bucket=bucket, Key=key)["Metadata"]
+        return base64.b64decode(metadata[_NOTE]) if _NOTE in metadata else None
+
+
+def write_bytes(uri: str, content: bytes, note: bytes | None = None) -> None:
+    """Creates or replaces an object, atomically; ``note`` is what ``can_note`` allows."""
     with _named_errors(uri, "write"):
         if is_s3(uri):
             bucket, key = _bucket_and_key(uri)
-            _s3().put_object(Bucket=bucket, Key=key, Body=content)
+            _s3().put_object(Bucket=bucket, Key=key, Body=content, **_noted(note))
             return
         with staged(uri) as path:
             path.write_bytes(content)
 
 
-def write_file(uri: str, file: Path) -> None:
-    """Creates or replaces an object with the content of a local file, atomically."""
+def write_file(uri: str, file: Path, note: bytes | None = None) -> None:
+    """As ``write_bytes``, with the content of a local file."""
     with _named_errors(uri, "write"):
         if is_s3(uri):
             bucket, key = _bucket_and_key(uri)
-            _s3().upload_file(str(file), bucket, key)
+            _s3().upload_file(str(file), bucket, key, ExtraArgs=_noted(note))
             return
         with staged(uri) as path:
             shutil.copyfile(file, path)
@@ -167,7 +187,7 @@ def local_copy(uri: str) -> Iterator[Path]:
 
 
 @contextmanager
-def staged(uri: str) -> Iterator[Path]:
+def staged(uri: str, note: bytes | None = None) -> Iterator[Path]:
     """A path to write to; what was written appears at ``uri`` only when the block ends well."""
     if is_s3(uri):
         with tempfile.TemporaryDirectory(prefix="superres-") as folder:
@@ -175,7 +195,7 @@ def staged(uri: str) -> Iterator[Path]:
             yield path
             with _named_errors(uri, "write"):
                 bucket, key = _bucket_and_key(uri)
-                _s3().upload_file(str(path), bucket, key)
+                _s3().upload_file(str(path), bucket, key, ExtraArgs=_noted(note))
         return
     target = Path(uri)
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
@@ -188,6 +208,11 @@ def staged(uri: str) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _noted(note: bytes | None) -> dict[str, Any]:
+    # S3 allows ASCII there.
+    return {} if note is None else {"Metadata": {_NOTE: base64.b64encode(note).decode()}}
 
 
 def _list_local(prefix: str) -> Iterator[StoredFile]:

@@ -20,6 +20,7 @@ from superres import storage
 from superres.config import Settings, validated
 from superres.errors import RecordError, StorageError
 from superres.images import Limits, decode
+from superres.intake import reference_of
 from superres.layout import Layout, default_run_id, layout_of
 from superres.records import ImageReference, Mode, RejectedImage, Scale, image_id_of
 from superres.resample import reduce_planes
@@ -195,6 +196,8 @@ class World:
             with suppress(StorageError):  # a test may have put something else in its place
                 files |= {file.name for file in storage.list_files(f"{self.base}/{folder}")}
         stems = {name.partition(".")[0] for name in files if not name.endswith(".json")}
+        if storage.is_s3(self.base):  # there the image carries its reference
+            return stems
         return {stem for stem in stems if f"{stem}.json" in files}
 
     def rejected(self) -> dict[str, RejectedImage]:
@@ -230,7 +233,9 @@ class World:
         for reference, content in self.good.values():
             layout, name = self.layout(reference), reference.image_id
             low = storage.join(layout.low_resolution, name)
-            wanted[f"{low}.json"] = reference.to_json().encode()
+            assert reference_of(f"{low}.png") == reference
+            if not storage.is_s3(self.base):
+                wanted[f"{low}.json"] = reference.to_json().encode()
             if reference.mode == "upscale":
                 wanted[f"{low}.png"] = content
             else:
