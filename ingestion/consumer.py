@@ -63,7 +63,7 @@ def consumer_conf(kafka: Kafka) -> ClientConf:
         "enable.auto.offset.store": False,
         "enable.partition.eof": True,
         # References are small; what is fetched ahead of a pause is thrown away.
-        "queued.max.messages.kbytes": 1024,
+        "queued.max.messages.kbytes": 256,
     }
 
 

@@ -29,7 +29,7 @@ from superres.records import ImageReference, RejectedImage, image_id_of
 
 _log = structlog.get_logger()
 _STORAGE_RETRY_SECONDS = 5.0  # the most between two tries of a storage that fails
-_REMEMBERED = 10_000
+_REMEMBERED = 4096
 _REASON_LETTERS = 1000  # a reason may quote what a stranger sent
 
 
