@@ -19,7 +19,8 @@ from ingestion.sources.base import Source
 from ingestion.sources.opening import open_source
 from ingestion.sources.samples import SamplePhotographs
 from ingestion.telemetry import log_as_json, log_for_people
-from ingestion.topics import require_topics
+from ingestion.topics import group_from_now, require_topics
+from superres.commands import INTERRUPTED
 from superres.config import Settings, load_settings
 from superres.guard import Client
 from superres.options import config_option, config_or_default, scale_option
@@ -100,6 +101,7 @@ def ingest(source: str, limit: int | None, **given: Any) -> None:
             settings = _allowing(settings, "allowed_hosts", found.allowed_host)
         elif Path(source).exists():  # whoever names it here may read it
             settings = _allowing(settings, "file_roots", source)
+        settings = settings.model_copy(update={"kafka": group_from_now(settings.kafka)})
         task = bar.add_task("Bringing in", total=None)
         listed, last_sent = Event(), Event()
         with ThreadPoolExecutor(1, "consumer") as beside:
@@ -125,6 +127,8 @@ def ingest(source: str, limit: int | None, **given: Any) -> None:
         _complain(published, lambda line: remark(bar, line))
     told = f", {rejected} rejected: see rejected/ below the results" if rejected else ""
     click.echo(f"{stored} images brought in{told}")
+    if stop.is_set():
+        click.get_current_context().exit(INTERRUPTED)
     if rejected or published.failed:
         click.get_current_context().exit(1)
 

@@ -248,8 +248,8 @@ class ImageConsumer:
             self._partitions[each.partition] = Partition()
             self._ends.pop(each.partition, None)
         self._consumer.incremental_assign(partitions)
-        if self._paused:
-            self._consumer.pause(partitions)
+        # Always said: librdkafka remembers a pause of a partition that went and came back.
+        (self._consumer.pause if self._paused else self._consumer.resume)(partitions)
         _log.info("assigned", partitions=sorted(self._partitions))
 
     def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
@@ -274,6 +274,9 @@ class ImageConsumer:
         self._in_flight -= len(gone)
         self._later = [entry for entry in self._later if not entry[2].assignment.over.is_set()]
         heapq.heapify(self._later)
+        if not self._partitions:
+            # Nobody is left to find out that storage works again.
+            self._handler.storage_health.worked()
         self._consumer.incremental_unassign(partitions)
         _log.info("revoked", partitions=[each.partition for each in partitions])
 

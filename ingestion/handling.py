@@ -145,7 +145,7 @@ class Handler:
             reference = _reference_in(delivery.value)
         except RecordError as error:
             return self._reject_message(delivery, str(error))
-        if reference.image_id in self.stored:
+        if _place(reference) in self.stored:
             self.metrics.repeated.inc()
             return Finished()
         try:
@@ -183,7 +183,7 @@ class Handler:
 
         if not (self._insist(delivery, fetch_and_store) and done):
             return Dropped()
-        self.stored.add(reference.image_id)
+        self.stored.add(_place(reference))
         self.metrics.bytes.inc(size)
         self.metrics.seconds.observe(monotonic() - began)
         self.metrics.stored.inc()
@@ -269,6 +269,11 @@ def _reference_in(value: bytes) -> ImageReference:
         moment = reference.requested_at.isoformat()
         raise RecordError(f"requested_at: {moment} has no date in UTC") from None
     return reference
+
+
+def _place(reference: ImageReference) -> str:
+    """An image sent again on another day belongs to that day as well."""
+    return f"{reference.ingest_date}/{reference.image_id}"
 
 
 def _is_stored(reference: ImageReference, layout: Layout) -> bool:

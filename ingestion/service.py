@@ -38,7 +38,7 @@ def consume(
     ingestion = settings.ingestion
     metrics, abandon = new_metrics(), Event()
     with (
-        closing(Client(ingestion.allowed_hosts, ingestion.threads)) as client,
+        closing(Client(ingestion.allowed_hosts, ingestion.threads, abandon)) as client,
         DeadLetters(settings.kafka, abandon) as dead_letters,
     ):
         handler = Handler(settings, fetcher_of(settings, client), dead_letters, metrics, abandon)

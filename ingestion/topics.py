@@ -2,10 +2,11 @@
 
 import os
 import time
+import uuid
 from collections.abc import Callable
 from typing import Any
 
-from confluent_kafka import KafkaException
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from superres.config import Kafka
@@ -61,6 +62,31 @@ def require_topics(kafka: Kafka) -> None:
                 f"Kafka at {kafka.bootstrap_servers} has no topic {topic!r}; "
                 "create it, or start the broker with scripts/kafka_start.sh, which does"
             )
+
+
+def group_from_now(kafka: Kafka) -> Kafka:
+    """A consumer group of its own that begins at the topic's present end.
+
+    What others have left on the topic is theirs.
+    """
+    fresh = kafka.model_copy(update={"group": f"{kafka.group}-{uuid.uuid4().hex[:8]}"})
+    conf = client_conf(fresh) | {"group.id": fresh.group, "enable.auto.commit": False}
+    consumer = Consumer(conf)
+    try:
+        topic = consumer.list_topics(kafka.topic, timeout=_ANSWER_SECONDS).topics[kafka.topic]
+        ends = []
+        for number in topic.partitions:
+            partition = TopicPartition(kafka.topic, number)
+            _, end = consumer.get_watermark_offsets(partition, timeout=_ANSWER_SECONDS)
+            ends.append(TopicPartition(kafka.topic, number, end))
+        consumer.commit(offsets=ends, asynchronous=False)
+    except KafkaException as error:
+        raise PrerequisiteError(
+            f"Kafka at {kafka.bootstrap_servers} gives no offsets ({error.args[0].str()})"
+        ) from None
+    finally:
+        consumer.close()
+    return fresh
 
 
 def _region(kafka: Kafka) -> str:

@@ -85,7 +85,7 @@ def run(
     # As Ctrl-C does, the end of a session or a job must not leave a master and worker behind.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda received, _: sys.exit(128 + received))
-    console = Console(stderr=True)
+    console = Console(stderr=True, highlight=False)
     settings = load_settings(config_or_default(config))
     if output is not None:
         settings = settings.model_copy(update={"dataset": dataset_in(output)})
@@ -183,7 +183,7 @@ def _tell(
     console: Console, ids: list[str], manifest: RunManifest, layout: Layout, seconds: float
 ) -> bool:
     """Prints results to standard output and remarks to ``console``; whether any was rejected."""
-    results = Console()
+    results = Console(highlight=False)
     evaluations: list[Evaluation] = []
     rejected: list[RejectedImage] = []
     for image_id in ids[:_MOST_TOLD]:

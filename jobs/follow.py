@@ -35,7 +35,7 @@ def follow_images(
     image at a time, tables between the jobs would take longer than the work.
     """
     scales = list(scales)
-    results, remarks = Console(), Console(stderr=True)
+    results, remarks = Console(highlight=False), Console(stderr=True, highlight=False)
     _warm_up(session)
     remarks.print("Waiting for images; Ctrl-C ends it")
     while True:

@@ -12,8 +12,11 @@ fi
 kill -TERM "$pid"
 # LocalStack often hangs on SIGTERM; nothing of it outlives a restart anyway.
 wait_gone() { # SECONDS
+  local state
   for _ in $(seq "$(($1 * 10))"); do
-    running_pid >/dev/null || return 0
+    # Its command line is gone before its sockets are; a zombie with threads (l) may have some left.
+    state=$(ps -p "$pid" -o stat= || true)
+    [[ -n $state && ! $state =~ ^Z[^l]*$ ]] || return 0
     sleep 0.1
   done
   return 1

@@ -17,38 +17,56 @@ wanted=("${what[@]}" ${MODE:+--mode "$MODE"})
 
 services=()
 end() {
-  trap '' INT TERM  # a second Ctrl-C must not leave half of them behind
+  trap '' INT TERM HUP # a second Ctrl-C must not leave half of them behind
   for pid in "${services[@]}"; do kill "$pid" 2>/dev/null || true; done
-  for pid in "${services[@]}"; do wait "$pid" || true; done
+  for pid in "${services[@]}"; do wait "$pid" 2>/dev/null || true; done
   [[ -z ${own_broker:-} ]] || scripts/kafka_stop.sh >/dev/null
 }
 trap end EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+trap 'exit 129' HUP
+
+serve() { # NAME COMMAND…: runs it beside us until the end; its log is .local/NAME.log
+  local log=$root/.local/$1.log
+  shift
+  # In a session of its own: Ctrl-C is for us, and we end it in its turn.
+  setsid "$@" >"$log" 2>&1 &
+  services+=($!)
+}
 
 if [[ -z ${SUPERRES_KAFKA__BOOTSTRAP_SERVERS:-} ]]; then
   running_pid >/dev/null || own_broker=yes
   echo "Starting Kafka …"
-  # Ctrl-C is for us: we end the broker in its turn.
-  setsid --wait scripts/kafka_start.sh >/dev/null
-  export SUPERRES_KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:${KAFKA_PORT:-9092}
+  SUPERRES_KAFKA__BOOTSTRAP_SERVERS=$(setsid --wait scripts/kafka_start.sh | sed -n 's/^ *broker *//p')
+  export SUPERRES_KAFKA__BOOTSTRAP_SERVERS
 fi
 
 if [[ -z ${FOLLOW:-} ]]; then
-  superres ingest "${SOURCE:-samples:}" "${wanted[@]}"
+  # 1: some images were rejected, and the others are waiting.
+  superres ingest "${SOURCE:-samples:}" "${wanted[@]}" && rejected=0 || rejected=$?
+  (( rejected <= 1 )) || exit "$rejected"
   superres run "${jobs[@]}"
-  exit
+  exit "$rejected"
 fi
 
 export SUPERRES_UPLOAD_TOKEN=${SUPERRES_UPLOAD_TOKEN:-$(python -c 'import secrets; print(secrets.token_urlsafe(24))')}
-if [[ -n ${SOURCE:-} ]]; then
-  if [[ -d $SOURCE ]]; then
-    folder_source=$(realpath "$SOURCE")
-    export SUPERRES_INGESTION__FILE_ROOTS="['$folder_source']"
-  fi
-  setsid superres produce "$SOURCE" --follow "${wanted[@]}" 2>>.local/produce.log & services+=($!)
-fi
+page=127.0.0.1:${SUPERRES_INGESTION__UPLOAD_PORT:-8081}
 [[ -z ${MODE:-} ]] || export SUPERRES_INGESTION__MODE=$MODE
 [[ -z ${SCALE:-} ]] || export SUPERRES_PROCESSING__UPSCALE_FACTOR=$SCALE
-setsid superres uploads 2>>.local/uploads.log & services+=($!)
-setsid superres consume >/dev/null 2>>.local/consume.log & services+=($!)
-echo "Drop photographs on http://127.0.0.1:${SUPERRES_INGESTION__UPLOAD_PORT:-8081}/uploads#token=$SUPERRES_UPLOAD_TOKEN"
-superres run --follow "${jobs[@]}" || (( $? == 130 ))
+if [[ -e ${SOURCE:-} ]]; then
+  SUPERRES_INGESTION__FILE_ROOTS=$(python -c 'import json, os, sys; print(json.dumps([os.path.realpath(sys.argv[1])]))' "$SOURCE")
+  export SUPERRES_INGESTION__FILE_ROOTS
+fi
+[[ -z ${SOURCE:-} ]] || serve produce superres produce "$SOURCE" --follow "${wanted[@]}"
+serve consume superres consume
+serve uploads superres uploads --port "${page##*:}"
+until (exec 3<>"/dev/tcp/${page/://}") 2>/dev/null; do
+  for pid in "${services[@]}"; do
+    kill -0 "$pid" 2>/dev/null || wait "$pid" || { tail -qn 1 .local/{produce,consume,uploads}.log >&2 2>/dev/null; exit 1; }
+  done
+  sleep 0.2
+done
+echo "Logs of the services  $root/.local/{produce,consume,uploads}.log"
+echo "Drop photographs on   http://$page/uploads#token=$SUPERRES_UPLOAD_TOKEN"
+superres run --follow "${jobs[@]}"

@@ -50,9 +50,16 @@ class Client:
         allowed_hosts: ``name`` or ``name:port``, which may have any address: for tests and for
             services of one's own.
         connections: open at once at most.
+        stop: once it is set, every transfer fails at its next step.
     """
 
-    def __init__(self, allowed_hosts: Collection[str] = (), connections: int = 8) -> None:
+    def __init__(
+        self,
+        allowed_hosts: Collection[str] = (),
+        connections: int = 8,
+        stop: threading.Event | None = None,
+    ) -> None:
+        self._stop = stop or threading.Event()
         self._pool = httpcore.ConnectionPool(
             max_connections=connections,
             max_keepalive_connections=connections,
@@ -85,6 +92,7 @@ class Client:
             TransferError: no connection, no answer in time, or cut off in the middle.
         """
         _clock.deadline = time.monotonic() + seconds
+        _clock.stop = self._stop
         sent = [("User-Agent", "superres"), ("Accept-Encoding", "identity"), *headers]
         for _ in range(redirects + 1):
             with _naming(url), self._opened(method, url, sent, content) as response:
@@ -224,11 +232,12 @@ class _Clock(threading.local):
     """When the request of this thread has to be over; a connection serves many in turn."""
 
     deadline = 0.0
+    stop = threading.Event()
 
     def left(self, timeout: float | None) -> float:
         """Seconds that a single operation may take."""
         left = self.deadline - time.monotonic()
-        if left <= 0:
+        if left <= 0 or self.stop.is_set():
             raise httpcore.ReadTimeout
         return left if timeout is None else min(left, timeout)
 

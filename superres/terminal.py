@@ -11,8 +11,16 @@ from typing import TYPE_CHECKING
 import click
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
+from rich.text import Text
 
 from superres.evaluation import FolderQuality
 from superres.metrics import Quality, decibels
@@ -20,7 +28,13 @@ from superres.metrics import Quality, decibels
 if TYPE_CHECKING:
     from superres.training import Progress as TrainingProgress
 
-_COUNT = TextColumn("{task.completed:.0f} of {task.total:.0f}")
+
+class _Count(ProgressColumn):
+    """How many are done, and of how many where that is known."""
+
+    def render(self, task: Task) -> Text:
+        of_all = "" if task.total is None else f" of {task.total:.0f}"
+        return Text(f"{task.completed:.0f}{of_all}")
 
 
 def progress_bar(*columns: ProgressColumn) -> Progress:
@@ -29,7 +43,7 @@ def progress_bar(*columns: ProgressColumn) -> Progress:
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        *(columns or (_COUNT,)),
+        *(columns or (_Count(),)),
         TimeRemainingColumn(compact=True),
         console=console,
         disable=not console.is_terminal,

@@ -79,6 +79,13 @@ class Service:
         self._process.kill()
         self._process.wait(PATIENCE)
 
+    def freeze(self) -> None:
+        """Stops it in its tracks until ``thaw``."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
     def terminate(self) -> None:
         self._process.send_signal(signal.SIGTERM)
 

@@ -1,10 +1,13 @@
 """Publishing to a real broker, and what the commands of ingestion say and return."""
 
 import json
+import os
+import pty
 import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -245,3 +248,49 @@ def test_until_idle_ends_when_all_is_finished(broker, tmp_path):
     code, output, _ = superres(tmp_path, settings, "consume", "--until-idle")
     assert (code, output) == (0, "0 images stored, 1 rejected\n")
     assert superres(tmp_path, settings, "consume", "--until-idle")[1].startswith("0 images")
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("command", ["produce", "ingest"])
+def test_on_a_terminal_there_is_a_bar(broker, tmp_path, command):
+    topic = broker.create_topic(partitions=2)
+    settings = broker.environment | {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(tmp_path),
+        "TERM": "xterm",
+        "SUPERRES_KAFKA__TOPIC": topic,
+        "SUPERRES_KAFKA__GROUP": topic,
+        "SUPERRES_INGESTION__CONSUMER_PORT": "0",
+    }
+    ours, theirs = pty.openpty()
+    done = subprocess.Popen(
+        [SUPERRES, command, "samples:", "--mode", "upscale"],
+        env=settings,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # EIO: nobody has the terminal open any more
+        while part := os.read(ours, 4096):
+            shown += part
+    os.close(ours)
+    output, _ = done.communicate(timeout=60)
+    assert done.returncode == 0, shown
+    assert output.startswith(b"8 ")
+    assert b"Traceback" not in shown
+    assert (b"Publishing" if command == "produce" else b"Bringing in") in shown
+
+
+@pytest.mark.kafka
+def test_ingest_leaves_alone_what_others_left_on_the_topic(broker, tmp_path):
+    topic = broker.create_topic(partitions=2)
+    settings = broker.environment | {
+        "SUPERRES_KAFKA__TOPIC": topic,
+        "SUPERRES_KAFKA__GROUP": topic,
+        "SUPERRES_INGESTION__CONSUMER_PORT": "0",
+    }
+    broker.send(topic, b"of another", b"and another")
+    code, output, complaint = superres(tmp_path, settings, "ingest", "samples:")
+    assert (code, output) == (0, "8 images brought in\n"), complaint

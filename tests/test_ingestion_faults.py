@@ -256,6 +256,39 @@ def test_storage_that_fails_for_half_a_minute(world):
     assert len(world.dead_letters()) == 1
 
 
+def test_partitions_lost_while_storage_fails(world):
+    consumer = world.consumer()
+    until(consumer.ready, PATIENCE)
+    low = Path(world.base) / "low"
+    low.parent.mkdir(exist_ok=True)
+    low.write_text("in the way")
+    world.publish(*world.offer(12))
+    until(lambda: consumer.metric("paused") == 1, PATIENCE)
+    consumer.freeze()
+    frozen = time.monotonic()
+    until(lambda: time.monotonic() - frozen > 10, 15)  # its session is 6 s
+    consumer.thaw()
+    until(lambda: len(consumer.events("assigned")) > 1, PATIENCE)
+    low.unlink()
+    world.settle()
+    assert consumer.ready()
+    assert consumer.metric("paused") == 0
+
+
+def test_sigterm_does_not_wait_for_a_source_that_drips(world):
+    world.options["INGESTION__DRAIN_SECONDS"] = "2"
+    world.source.serve("/drip.png", b"x" * 1000, drip_seconds=0.5, drip_bytes=1)
+    consumer = world.consumer()
+    drip = world.reference(world.source.url("/drip.png"))
+    world.publish(drip)
+    until(lambda: world.source.hits["/drip.png"] == 1, PATIENCE)
+    begun = time.monotonic()
+    consumer.terminate()
+    assert consumer.wait() == 0
+    assert time.monotonic() - begun < 15  # where the whole would take minutes
+    assert not world.watch.committed()
+
+
 def test_sigterm_amid_downloads(world):
     threads = 2
     world.options["INGESTION__THREADS"] = str(threads)
