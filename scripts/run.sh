@@ -35,6 +35,12 @@ serve() { # NAME COMMAND…: runs it beside us until the end; its log is .local/
   services+=($!)
 }
 
+await() { # COMMAND…: in the foreground a signal would reach us only after the command's end
+  "$@" <&0 &
+  services+=($!)
+  wait $!
+}
+
 if [[ -z ${SUPERRES_KAFKA__BOOTSTRAP_SERVERS:-} ]]; then
   running_pid >/dev/null || own_broker=yes
   echo "Starting Kafka …"
@@ -44,9 +50,9 @@ fi
 
 if [[ -z ${FOLLOW:-} ]]; then
   # 1: some images were rejected, and the others are waiting.
-  superres ingest "${SOURCE:-samples:}" "${wanted[@]}" && rejected=0 || rejected=$?
+  await superres ingest "${SOURCE:-samples:}" "${wanted[@]}" && rejected=0 || rejected=$?
   (( rejected <= 1 )) || exit "$rejected"
-  superres run "${jobs[@]}"
+  await superres run "${jobs[@]}"
   exit "$rejected"
 fi
 
@@ -69,4 +75,4 @@ until (exec 3<>"/dev/tcp/${page/://}") 2>/dev/null; do
 done
 echo "Logs of the services  $root/.local/{produce,consume,uploads}.log"
 echo "Drop photographs on   http://$page/uploads#token=$SUPERRES_UPLOAD_TOKEN"
-superres run --follow "${jobs[@]}"
+await superres run --follow "${jobs[@]}"
