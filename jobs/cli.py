@@ -34,6 +34,7 @@ from superres.options import config_option, config_or_default, scale_option
 from superres.records import Evaluation, Mode, RejectedImage, RunManifest, Scale, name_of
 from superres.terminal import progress_bar
 
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
 _MOST_TOLD = 1000  # images whose records are read for the table at the end
 
 
@@ -83,8 +84,8 @@ def run(
     # py4j logs tracebacks of what is told in one line below, or was stopped with Ctrl-C.
     logging.disable(logging.CRITICAL)
     # As Ctrl-C does, the end of a session or a job must not leave a master and worker behind.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda received, _: sys.exit(128 + received))
+    for number in _ENDING:
+        signal.signal(number, _leave)
     console = Console(stderr=True, highlight=False)
     settings = load_settings(config_or_default(config))
     if output is not None:
@@ -108,6 +109,12 @@ def run(
         raise SuperresError(f"the Spark run failed: {one_line_reason(error)}") from None
     if _tell(console, ids, manifest, layout, time.monotonic() - started):
         click.get_current_context().exit(1)
+
+
+def _leave(received: int, _: object) -> None:
+    for number in _ENDING:
+        signal.signal(number, signal.SIG_IGN)  # a second one must not cut the end short
+    sys.exit(128 + received)
 
 
 def _layout(settings: Settings, day: date, scale: int) -> Layout:

@@ -44,7 +44,8 @@ await() { # COMMAND…: in the foreground a signal would reach us only after the
 if [[ -z ${SUPERRES_KAFKA__BOOTSTRAP_SERVERS:-} ]]; then
   running_pid >/dev/null || own_broker=yes
   echo "Starting Kafka …"
-  SUPERRES_KAFKA__BOOTSTRAP_SERVERS=$(setsid --wait scripts/kafka_start.sh | sed -n 's/^ *broker *//p')
+  SUPERRES_KAFKA__BOOTSTRAP_SERVERS=$(setsid --wait bash -o pipefail -c \
+    "scripts/kafka_start.sh | sed -n 's/^ *broker *//p'")
   export SUPERRES_KAFKA__BOOTSTRAP_SERVERS
 fi
 
