@@ -18,10 +18,12 @@ LOCKS = [*sorted(ROOT.glob("requirements/*.txt")), ROOT / "localstack" / "requir
 
 
 def run(*command: str | Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    chosen = ("KAFKA_", "LOCALSTACK_")  # ports that a developer may have chosen
+    users = {name: text for name, text in os.environ.items() if not name.startswith(chosen)}
     return subprocess.run(
         [str(part) for part in command],
         cwd=ROOT,
-        env={**os.environ, **environment},
+        env={**users, **environment},
         capture_output=True,
         text=True,
         timeout=120,
