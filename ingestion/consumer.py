@@ -29,17 +29,16 @@ from confluent_kafka import (
 
 from ingestion.dead_letters import Header
 from ingestion.handling import Assignment, Delivery, Finished, Handler, Later, Outcome
-from ingestion.metrics import Metrics
 from ingestion.offsets import PartitionOffsets
 from ingestion.topics import ClientConf, client_conf
-from superres.config import Kafka, Settings
+from superres.config import Kafka
 
 _log = structlog.get_logger()
 _COMMIT_SECONDS = 1.0
 _POLL_SECONDS = 0.1
-# Messages waiting for a thread, per thread. A pause throws away what was fetched ahead; after it
-# the first take a fifth of a second, for which half of these must keep the threads busy.
-_WAITING_PER_THREAD = 64
+# Messages waiting for a thread. A pause throws away what was fetched ahead; after it the first take
+# a fifth of a second, for which half of these must keep the threads busy.
+_WAITING = 1024
 
 
 @dataclass
@@ -72,9 +71,7 @@ class ImageConsumer:
 
     def __init__(
         self,
-        settings: Settings,
         handler: Handler,
-        metrics: Metrics,
         stop: Event,
         *,
         last_sent: Event | None = None,
@@ -85,13 +82,13 @@ class ImageConsumer:
         With ``last_sent``, also once that is set, every partition is read to its end and all is
         finished. ``told`` hears, in this thread, how many messages are finished by now.
         """
-        self._settings = settings
         self._handler = handler
-        self._metrics = metrics
+        self._settings = handler.settings
+        self._metrics = handler.metrics
         self._stop = stop
         self._last_sent = last_sent
         self._told = told
-        conf = consumer_conf(settings.kafka) | {"on_commit": self._on_commit}
+        conf = consumer_conf(self._settings.kafka) | {"on_commit": self._on_commit}
         self._consumer = Consumer(conf)
         self._partitions: dict[int, Partition] = {}
         self._ends: dict[int, int] = {}  # partitions read to their end, and where that is
@@ -224,11 +221,11 @@ class ImageConsumer:
     # ---- pausing
 
     def _has_room(self) -> bool:
-        most = self._settings.ingestion.threads * (1 + _WAITING_PER_THREAD)
+        most = self._settings.ingestion.threads + _WAITING
         return self._in_flight < most and not self._handler.storage_health.failing
 
     def _regulate(self) -> None:
-        half = self._settings.ingestion.threads * (1 + _WAITING_PER_THREAD) // 2
+        half = (self._settings.ingestion.threads + _WAITING) // 2
         if not self._paused and not self._has_room():
             self._set_paused(True)
         elif self._paused and self._has_room() and self._in_flight <= half:

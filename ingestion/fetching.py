@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import IO, Self
 from urllib.parse import unquote, urlsplit
 
-from ingestion.retries import FetchError, error_of_status
+from ingestion.retries import FetchError, answer_of
 from superres import storage
 from superres.config import Settings
-from superres.errors import ForbiddenUrlError, ImageRejectedError, StorageError, TransferError
+from superres.errors import ForbiddenUrlError, ImageRejectedError, StorageError
 from superres.guard import Client
 
-_REDIRECTS = 5
 _IN_MEMORY = 16 << 20  # bytes; a file costs more than the memory of a usual photograph
 
 
@@ -56,19 +55,10 @@ class Fetcher:
             yield spill.content()
 
     def _download(self, url: str, spill: "_Spill") -> None:
-        try:
-            with self.client.request(
-                "GET", url, seconds=self.seconds, redirects=_REDIRECTS
-            ) as answer:
-                if answer.status != 200:
-                    raise error_of_status(
-                        answer.url, answer.status, answer.headers.get("retry-after")
-                    )
-                for chunk in answer.chunks:
-                    self._check(spill.size + len(chunk))
-                    spill.write(chunk)
-        except TransferError as error:
-            raise FetchError(str(error), again=True) from None
+        with answer_of(self.client, url, self.seconds) as answer:
+            for chunk in answer.chunks:
+                self._check(spill.size + len(chunk))
+                spill.write(chunk)
 
     def _allowed_file(self, url: str) -> Path:
         try:
@@ -147,6 +137,7 @@ class _Spill:
         self.size += len(chunk)
         try:
             if self._file is None and self.size > _IN_MEMORY:
+                # Closed, and with it deleted, in __exit__.
                 self._file = tempfile.NamedTemporaryFile(prefix="superres-")  # noqa: SIM115
                 self._file.writelines(self._chunks)
                 self._chunks = []

@@ -24,8 +24,6 @@ Unit = TypeVar("Unit")
 _FLUSH_SECONDS = 60.0
 _UNACKNOWLEDGED = 1000
 _WAIT_SECONDS = 0.1
-
-
 _KEPT_FAILURES = 20
 _CATCH_UP_SECONDS = 1.0  # of a rate, after a source that was slow
 

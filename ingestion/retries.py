@@ -1,12 +1,16 @@
 """When to try again: failures by kind, and how long to wait."""
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from time import time
 
-from superres.errors import SuperresError
+from superres.errors import SuperresError, TransferError
+from superres.guard import Answer, Client
 
 _FIRST_SECONDS, _MOST_SECONDS = 1.0, 60.0
+_REDIRECTS = 5
 _LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -22,6 +26,18 @@ class FetchError(SuperresError):
         super().__init__(message)
         self.again = again
         self.after = after
+
+
+@contextmanager
+def answer_of(client: Client, url: str, seconds: float) -> Iterator[Answer]:
+    """The answer to a GET, its body unread; raises ``FetchError`` for all but a whole 200."""
+    try:
+        with client.request("GET", url, seconds=seconds, redirects=_REDIRECTS) as answer:
+            if answer.status != 200:
+                raise error_of_status(answer.url, answer.status, answer.headers.get("retry-after"))
+            yield answer
+    except TransferError as error:
+        raise FetchError(str(error), again=True) from None
 
 
 def error_of_status(url: str, status: int, retry_after: str | None) -> FetchError:

@@ -42,7 +42,7 @@ def consume(
         DeadLetters(settings.kafka, abandon) as dead_letters,
     ):
         handler = Handler(settings, fetcher_of(settings, client), dead_letters, metrics, abandon)
-        consumer = ImageConsumer(settings, handler, metrics, stop, last_sent=last_sent, told=told)
+        consumer = ImageConsumer(handler, stop, last_sent=last_sent, told=told)
 
         def alive() -> str:
             silent = monotonic() - consumer.turned_at

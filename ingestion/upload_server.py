@@ -154,7 +154,7 @@ def _tell_addresses(server: Any) -> None:
     _log.info("serving", pages=[f"{listener}/uploads" for listener in server.LISTENERS])
 
 
-class _JsonLog(Logger):  # type: ignore[misc]
+class _JsonLog(Logger):  # type: ignore[misc]  # Gunicorn ships no types
     """Gunicorn's own messages as events like ours."""
 
     def setup(self, cfg: Any) -> None:

@@ -28,7 +28,7 @@ from superres import storage
 from superres.config import Settings
 from superres.errors import ImageRejectedError, StorageError
 from superres.images import ACCEPTED, Limits, decode_file
-from superres.layout import default_run_id, layout_of
+from superres.layout import layout_on
 from superres.records import ImageReference, Mode, Scale
 
 _FORM_BYTES = 2**20  # what a request may weigh beside its files
@@ -171,8 +171,7 @@ class _Desk:
         return wanted.reference(f"upload:{arrival.digest}", _as_uri(uri), f"upload:{told}")
 
     def _described(self, name: str, reference: ImageReference) -> dict[str, str]:
-        date, scale = reference.ingest_date, reference.scale
-        layout = layout_of(self._settings.dataset, default_run_id(date, scale))
+        layout = layout_on(self._settings.dataset, reference.ingest_date, reference.scale)
         return {
             "name": name,
             "image_id": reference.image_id,

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -15,21 +15,19 @@ from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import Progress, TaskID, TextColumn
 
 from jobs.follow import follow_images
 from jobs.intake import photographs_in, take_in
 from jobs.progress import Show, Shown
-from jobs.report import print_table, result_picture
+from jobs.report import outcome_of, print_table, rejection_line, result_picture
 from jobs.runner import run_jobs
 from jobs.selection import stored_images
 from jobs.session import get_session, one_line_reason
 from jobs.standalone import EXECUTOR_MEMORY_MIB, Resources, local_conf, standalone_cluster
-from superres import storage
 from superres.config import Settings, load_settings
 from superres.errors import ConfigError, SuperresError
-from superres.layout import Layout, dataset_in, default_run_id, layout_of
+from superres.layout import Layout, dataset_in, layout_on
 from superres.options import config_option, config_or_default, scale_option
 from superres.records import Evaluation, Mode, RejectedImage, RunManifest, Scale, name_of
 from superres.terminal import progress_bar
@@ -93,7 +91,7 @@ def run(
     if follow and (source or ingest_date or redo):
         raise click.UsageError("--follow takes what comes: no --input, --ingest-date or --redo")
     day = ingest_date.date() if ingest_date else datetime.now(UTC).date()
-    layout = _layout(settings, day, scale or settings.processing.upscale_factor)
+    layout = layout_on(settings.dataset, day, scale or settings.processing.upscale_factor)
     ids = [] if follow else _image_ids(source, mode, settings, layout)
     started = time.monotonic()
     try:
@@ -115,10 +113,6 @@ def _leave(received: int, _: object) -> None:
     for number in _ENDING:
         signal.signal(number, signal.SIG_IGN)  # a second one must not cut the end short
     sys.exit(128 + received)
-
-
-def _layout(settings: Settings, day: date, scale: int) -> Layout:
-    return layout_of(settings.dataset, default_run_id(day, scale), scale, day)
 
 
 def _image_ids(
@@ -194,17 +188,16 @@ def _tell(
     evaluations: list[Evaluation] = []
     rejected: list[RejectedImage] = []
     for image_id in ids[:_MOST_TOLD]:
-        if storage.exists(uri := layout.evaluation(image_id)):
-            evaluations.append(Evaluation.from_json(storage.read_bytes(uri), uri))
-        elif storage.exists(uri := layout.rejection(image_id)):
-            rejected.append(RejectedImage.from_json(storage.read_bytes(uri), uri))
+        record = outcome_of(image_id, layout)
+        if isinstance(record, Evaluation):
+            evaluations.append(record)
+        elif record is not None:
+            rejected.append(record)
     print_table(results, sorted(evaluations, key=lambda record: name_of(record.source)))
     if len(ids) > _MOST_TOLD:
         console.print(f"(of {_MOST_TOLD:,} of {len(ids):,} images)")
-    for record in rejected:
-        console.print(
-            f"[yellow]rejected[/] {escape(name_of(record.source))}: {escape(record.reason)}"
-        )
+    for rejection in rejected:
+        console.print(rejection_line(rejection))
     steps = ", ".join(f"{stage} {spent:.1f} s" for stage, spent in manifest.seconds.items())
     console.print(f"Spark took {seconds:.0f} s: {steps}")
     done = len(evaluations) - manifest.counts["evaluate_images"]

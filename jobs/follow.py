@@ -3,20 +3,20 @@
 import importlib
 import time
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import product
 
 import pyarrow as pa
 from pyspark.sql import SparkSession
 from rich.console import Console
 from rich.markup import escape
 
-from jobs.report import figures_of
+from jobs.report import figures_of, outcome_of, rejection_line
 from jobs.runner import run_jobs
 from jobs.selection import pending_images
-from superres import storage
 from superres.config import Settings
-from superres.layout import Layout, default_run_id, layout_of
-from superres.records import Evaluation, RejectedImage, name_of
+from superres.layout import Layout, layout_on
+from superres.records import Evaluation, name_of
 
 _LOOK_SECONDS = 0.5
 
@@ -41,7 +41,7 @@ def follow_images(
     while True:
         days = [now().date(), now().date() - timedelta(days=1)]
         found = False
-        for layout in (_layout(settings, day, scale) for day in days for scale in scales):
+        for layout in (layout_on(settings.dataset, *of) for of in product(days, scales)):
             pending = pending_images(layout)
             if pending:
                 found = True
@@ -64,21 +64,14 @@ def _warm_up(session: SparkSession) -> None:
     session.range(cores, numPartitions=cores).mapInArrow(load, "id long").collect()
 
 
-def _layout(settings: Settings, day: date, scale: int) -> Layout:
-    return layout_of(settings.dataset, default_run_id(day, scale), scale, day)
-
-
 def _tell(results: Console, remarks: Console, layout: Layout, image_id: str) -> None:
-    if storage.exists(uri := layout.evaluation(image_id)):
-        record = Evaluation.from_json(storage.read_bytes(uri), uri)
+    record = outcome_of(image_id, layout)
+    if isinstance(record, Evaluation):
         size = f"{record.result.width}×{record.result.height}"
         results.print(
             f"{escape(name_of(record.source))}  ×{record.scale}  {size}{figures_of(record)}  "
             f"{escape(record.result.uri)}",
             soft_wrap=True,
         )
-    elif storage.exists(uri := layout.rejection(image_id)):
-        rejection = RejectedImage.from_json(storage.read_bytes(uri), uri)
-        remarks.print(
-            f"[yellow]rejected[/] {escape(name_of(rejection.source))}: {escape(rejection.reason)}"
-        )
+    elif record is not None:
+        remarks.print(rejection_line(record))

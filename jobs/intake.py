@@ -13,7 +13,7 @@ from pathlib import Path
 
 from superres.config import Processing
 from superres.errors import ConfigError, ImageRejectedError, StorageError
-from superres.images import SUFFIXES
+from superres.images import SUFFIXES, is_image_name
 from superres.intake import reference_to_file, reject_arrival, store_image
 from superres.layout import Layout
 from superres.records import Mode, image_id_of
@@ -34,11 +34,7 @@ def photographs_in(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise ConfigError(f"{path}: no such file or folder; give INPUT a folder of photographs")
-    files = sorted(
-        file
-        for file in path.rglob("*")
-        if file.suffix.lower() in SUFFIXES and file.is_file() and not file.name.startswith(".")
-    )
+    files = sorted(file for file in path.rglob("*") if is_image_name(file.name) and file.is_file())
     if not files:
         raise ConfigError(f"{path}: no image file in it; looked for {', '.join(sorted(SUFFIXES))}")
     return files

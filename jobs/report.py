@@ -13,7 +13,7 @@ from superres.comparison import Comparison, compare_planes, side_by_side
 from superres.images import Limits, decode_file
 from superres.layout import Layout
 from superres.metrics import decibels
-from superres.records import Evaluation, Metrics, name_of
+from superres.records import Evaluation, Metrics, RejectedImage, name_of
 
 _ROWS = 40
 _PICTURES = 4
@@ -64,6 +64,20 @@ def _means(
         return None, None
     means = [sum(values) / len(figures) for values in zip(*figures, strict=True)]
     return Metrics(psnr=means[0], ssim=means[2]), Metrics(psnr=means[1], ssim=means[3])
+
+
+def outcome_of(image_id: str, layout: Layout) -> Evaluation | RejectedImage | None:
+    """What became of an image: its evaluation, else its rejection; None: it is unfinished."""
+    if storage.exists(uri := layout.evaluation(image_id)):
+        return Evaluation.from_json(storage.read_bytes(uri), uri)
+    if storage.exists(uri := layout.rejection(image_id)):
+        return RejectedImage.from_json(storage.read_bytes(uri), uri)
+    return None
+
+
+def rejection_line(record: RejectedImage) -> str:
+    """A rejection in one line, as rich's markup."""
+    return f"[yellow]rejected[/] {escape(name_of(record.source))}: {escape(record.reason)}"
 
 
 def figures_of(record: Evaluation) -> str:

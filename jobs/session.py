@@ -64,7 +64,7 @@ def jars_folder() -> Path:
 
 def _s3_conf(settings: Settings) -> dict[str, str]:
     places = settings.dataset.model_dump().values()
-    buckets = {uri.removeprefix("s3://").split("/")[0] for uri in places if storage.is_s3(uri)}
+    buckets = {storage.bucket_of(uri) for uri in places if storage.is_s3(uri)}
     if not buckets:
         return {}
     # The magic committer: without it Spark commits by renaming, which on S3 is copying.

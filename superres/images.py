@@ -177,16 +177,17 @@ class DecodedImage:
             plane[...] = samples
 
 
+def is_image_name(name: str) -> bool:
+    """Whether a file of this name is taken for an image; hidden ones are not."""
+    return not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
+
+
 def image_files(folder: Path) -> list[Path]:
     """The image files directly in a folder, by name, without hidden ones.
 
     Raises ``ConfigError`` when there are none.
     """
-    files = sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
-    )
+    files = sorted(path for path in folder.iterdir() if is_image_name(path.name) and path.is_file())
     if not files:
         kinds = ", ".join(sorted(SUFFIXES))
         raise ConfigError(f"{folder}: no images there; give a folder of {kinds} files")

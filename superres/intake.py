@@ -47,7 +47,7 @@ def reference_of(low_resolution: str) -> ImageReference | None:
     note = storage.read_note(low_resolution)
     if note is not None:
         return ImageReference.from_json(note, low_resolution)
-    beside = f"{low_resolution.rpartition('.')[0]}.json"
+    beside = _beside(low_resolution)
     if not storage.exists(beside):
         return None
     return ImageReference.from_json(storage.read_bytes(beside), beside)
@@ -60,8 +60,12 @@ def _keep_record(low_resolution: str, record: bytes) -> bytes | None:
     """
     if storage.can_note(low_resolution, record):
         return record
-    storage.write_bytes(f"{low_resolution.rpartition('.')[0]}.json", record)
+    storage.write_unread(_beside(low_resolution), record)
     return None
+
+
+def _beside(low_resolution: str) -> str:
+    return f"{low_resolution.rpartition('.')[0]}.json"
 
 
 def _write(uri: str, content: bytes | Path, note: bytes | None = None) -> None:
@@ -92,8 +96,8 @@ def reference_to_file(file: Path, mode: Mode, scale: int, requested_at: datetime
     )
 
 
-def reject_arrival(image_id: str, source: str, reason: str, layout: Layout) -> None:
-    """Writes the record that an image could not be fetched, read or allowed."""
+def reject_arrival(image_id: str, source: str, reason: str, layout: Layout) -> RejectedImage:
+    """Writes the record that an image could not be fetched, read or allowed, and returns it."""
     record = RejectedImage(
         image_id=image_id,
         source=source,
@@ -102,6 +106,7 @@ def reject_arrival(image_id: str, source: str, reason: str, layout: Layout) -> N
         rejected_at=datetime.now(UTC),
     )
     storage.write_bytes(layout.rejection(image_id), record.to_json().encode())
+    return record
 
 
 def _reduced(content: bytes | Path, given: Processing, scale: int) -> tuple[str, Planes, ImageInfo]:

@@ -105,6 +105,11 @@ def default_run_id(ingest_date: date, scale: int) -> str:
     return f"{ingest_date.isoformat()}-x{scale}"
 
 
+def layout_on(dataset: Dataset, ingest_date: date, scale: int) -> Layout:
+    """The layout of the default run of a date and scale."""
+    return layout_of(dataset, default_run_id(ingest_date, scale), scale, ingest_date)
+
+
 def layout_of(
     dataset: Dataset, run_id: str, scale: int | None = None, ingest_date: date | None = None
 ) -> Layout:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, BinaryIO
 
 from superres.errors import StorageError
 
@@ -98,8 +98,32 @@ def write_bytes(uri: str, content: bytes, note: bytes | None = None) -> None:
             bucket, key = _bucket_and_key(uri)
             _s3().put_object(Bucket=bucket, Key=key, Body=content, **_noted(note))
             return
-        with staged(uri) as path:
-            path.write_bytes(content)
+        temporary = _temporary(uri)
+        try:
+            with _created(temporary) as stream:
+                stream.write(content)
+            os.replace(temporary, uri)  # noqa: PTH105  # Path costs as much as the rename
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+def write_unread(uri: str, content: bytes) -> None:
+    """As ``write_bytes``, for what nobody reads before the writer has written something else too.
+
+    A file that is new needs no other name meanwhile, which halves what it costs. One that a writer
+    left unfinished as it died is replaced by the next.
+    """
+    if is_s3(uri):
+        write_bytes(uri, content)
+        return
+    try:
+        with _named_errors(uri, "write"), _created(uri) as stream:
+            stream.write(content)
+    except StorageError as error:
+        if not isinstance(error.__cause__, FileExistsError):
+            raise
+        write_bytes(uri, content)
 
 
 def write_file(uri: str, file: Path, note: bytes | None = None) -> None:
@@ -197,8 +221,7 @@ def staged(uri: str, note: bytes | None = None) -> Iterator[Path]:
                 bucket, key = _bucket_and_key(uri)
                 _s3().upload_file(str(path), bucket, key, ExtraArgs=_noted(note))
         return
-    target = Path(uri)
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    target, temporary = Path(uri), Path(_temporary(uri))
     with _named_errors(uri, "write"):
         target.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -208,6 +231,21 @@ def staged(uri: str, note: bytes | None = None) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _temporary(uri: str) -> str:
+    """A hidden name in the same folder."""
+    folder, name = os.path.split(uri)
+    return os.path.join(folder, f".{name}.{uuid.uuid4().hex}")  # noqa: PTH118  # see write_bytes
+
+
+def _created(path: str) -> BinaryIO:
+    """A new file, and its folder if there is none yet."""
+    try:
+        return open(path, "xb")  # noqa: PTH123  # closed by the caller
+    except FileNotFoundError:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        return open(path, "xb")  # noqa: PTH123
 
 
 def _noted(note: bytes | None) -> dict[str, Any]:

@@ -7,6 +7,7 @@ again whether an offset was committed of a message whose image is neither stored
 import json
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 PARTITIONS = 3
 SETTLED_SECONDS = 60.0
 _LIMITS = Limits(1 << 30, 1 << 30)
-Headers = list[tuple[str, str | bytes | None]]
+Headers = Sequence[tuple[str, str | bytes | None]]
 
 
 @dataclass
@@ -148,7 +149,7 @@ class World:
         for _ in range(times):
             self.send(*((each.image_id.encode(), each.to_json().encode()) for each in references))
 
-    def send(self, *messages: tuple[bytes | None, bytes | None], headers: Headers = []) -> None:  # noqa: B006
+    def send(self, *messages: tuple[bytes | None, bytes | None], headers: Headers = ()) -> None:
         """Puts any messages on the topic and waits until all are acknowledged."""
         from confluent_kafka import Producer
 
@@ -160,7 +161,7 @@ class World:
                 self.topic,
                 value,
                 key,
-                headers=headers,
+                headers=list(headers),
                 on_delivery=lambda error, _: failures.append(error) if error else None,
             )
         left = producer.flush(PATIENCE)

@@ -186,7 +186,7 @@ def test_sources_are_chosen_by_uri(tmp_path, client):
     ]
     for uri, kind in expected:
         assert type(opened(uri, client)) is kind
-    with opened("samples:", client) as samples:  # type: ignore[attr-defined]
+    with opened("samples:", client) as samples:  # type: ignore[attr-defined]  # a Source need not be closed
         assert isinstance(samples, SamplePhotographs)
     assert urls_of(opened(str(image), client)) == [image.as_uri()]
     assert urls_of(opened("HTTP://a.example/1", client)) == ["HTTP://a.example/1"]

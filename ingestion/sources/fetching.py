@@ -2,11 +2,8 @@
 
 from threading import Event
 
-from ingestion.retries import FetchError, error_of_status, wait_before
-from superres.errors import TransferError
+from ingestion.retries import FetchError, answer_of, wait_before
 from superres.guard import Client
-
-_REDIRECTS = 5
 
 
 def fetch_document(
@@ -33,14 +30,9 @@ def fetch_document(
 
 def _fetch_once(client: Client, url: str, seconds: float, most_bytes: int) -> bytes:
     body = bytearray()
-    try:
-        with client.request("GET", url, seconds=seconds, redirects=_REDIRECTS) as answer:
-            if answer.status != 200:
-                raise error_of_status(url, answer.status, answer.headers.get("retry-after"))
-            for chunk in answer.chunks:
-                body += chunk
-                if len(body) > most_bytes:
-                    raise FetchError(f"{url}: more than {most_bytes:,} bytes", again=False)
-    except TransferError as error:
-        raise FetchError(str(error), again=True) from None
+    with answer_of(client, url, seconds) as answer:
+        for chunk in answer.chunks:
+            body += chunk
+            if len(body) > most_bytes:
+                raise FetchError(f"{url}: more than {most_bytes:,} bytes", again=False)
     return bytes(body)

@@ -9,8 +9,9 @@ from ingestion.references import Wanted
 from ingestion.sources.faults import Fault
 from ingestion.sources.seen import Seen
 from ingestion.sources.settling import Settling
-from ingestion.sources.walking import SUFFIXES, is_hidden, is_image_name, walk
+from ingestion.sources.walking import is_hidden, walk
 from superres.errors import StorageError
+from superres.images import SUFFIXES, is_image_name
 from superres.intake import reference_to_file
 from superres.records import ImageReference
 

@@ -14,11 +14,11 @@ from ingestion.sources.s3_prefix import S3PrefixSource
 from ingestion.sources.samples import SamplePhotographs
 from ingestion.sources.single import SingleSource
 from ingestion.sources.url_list import LIST_SUFFIXES, STDIN, UrlListSource, url_reference
-from ingestion.sources.walking import SUFFIXES
 from superres import storage
 from superres.config import Settings
 from superres.errors import ConfigError
 from superres.guard import Client
+from superres.images import SUFFIXES
 from superres.intake import reference_to_file
 from superres.records import ImageReference
 

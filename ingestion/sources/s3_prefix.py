@@ -6,9 +6,9 @@ from threading import Event
 from ingestion.references import Wanted
 from ingestion.sources.faults import Fault
 from ingestion.sources.seen import Seen
-from ingestion.sources.walking import SUFFIXES, is_image_name
 from superres import storage
 from superres.errors import StorageError
+from superres.images import SUFFIXES, is_image_name
 from superres.records import ImageReference
 from superres.storage import StoredFile
 

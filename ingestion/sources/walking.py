@@ -6,14 +6,9 @@ from pathlib import Path
 
 from ingestion.sources.faults import Fault
 from superres.errors import StorageError
+from superres.images import is_image_name
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
 _Identity = tuple[int, int]
-
-
-def is_image_name(name: str) -> bool:
-    """Whether a file of this name is taken for an image; hidden ones are not."""
-    return not is_hidden(name) and os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122
 
 
 def is_hidden(name: str) -> bool:
