@@ -7,6 +7,7 @@ import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.OffsetSpec;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
 
 /**
  * Creates the topics that do not exist yet, then asks every partition of all of them for its end:
@@ -14,6 +15,8 @@ import org.apache.kafka.common.TopicPartition;
  * serves. Kafka's own TopicCommand is not on Maven Central, and would take a JVM for each topic.
  */
 public final class Topics {
+  private static final int ATTEMPTS = 100;
+
   public static void main(String[] arguments) throws InterruptedException {
     var topics = List.of(arguments).subList(2, arguments.length);
     var partitions = Optional.of(Integer.valueOf(arguments[1]));
@@ -28,6 +31,19 @@ public final class Topics {
           .map(topic -> new NewTopic(topic, partitions, Optional.empty()))
           .toList();
       admin.createTopics(absent).all().get();
+      for (int attempt = 1; !serves(admin, topics, attempt); attempt++) {
+        Thread.sleep(200);
+      }
+    } catch (ExecutionException failure) {
+      System.err.println(failure.getCause().getMessage());
+      System.exit(1);
+    }
+  }
+
+  /** A topic is known some moments after it was created, on a busy machine some seconds. */
+  private static boolean serves(Admin admin, List<String> topics, int attempt)
+      throws InterruptedException, ExecutionException {
+    try {
       var offsets = new HashMap<TopicPartition, OffsetSpec>();
       for (var topic : admin.describeTopics(topics).allTopicNames().get().values()) {
         for (var partition : topic.partitions()) {
@@ -35,9 +51,12 @@ public final class Topics {
         }
       }
       admin.listOffsets(offsets).all().get();
+      return true;
     } catch (ExecutionException failure) {
-      System.err.println(failure.getCause().getMessage());
-      System.exit(1);
+      if (failure.getCause() instanceof UnknownTopicOrPartitionException && attempt < ATTEMPTS) {
+        return false;
+      }
+      throw failure;
     }
   }
 }
