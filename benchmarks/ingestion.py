@@ -42,10 +42,10 @@ from ingestion.producer import publish
 from ingestion.references import Wanted
 from ingestion.service import consume
 from ingestion.sources.opening import open_source
-from ingestion.telemetry import log_for_people
 from superres import storage
 from superres.config import Processing, Settings
 from superres.guard import Client
+from superres.logs import log_for_people
 
 BAR = 0.8
 MEMORY_BAR = 1.3

@@ -1,47 +1,20 @@
-"""What a service shows of itself: log events as JSON lines, metrics, and whether it is well.
+"""What a service shows of itself: metrics, and whether it is well.
 
 A small HTTP server gives ``/metrics`` (Prometheus), ``/healthz`` (the process lives: its main loop
 turned lately) and ``/readyz`` (it can do its work).
 """
 
-import logging
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
-import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from superres.errors import PrerequisiteError
 
 Check = Callable[[], str]
 """Empty when all is well, else what is wrong."""
-
-
-def log_for_people() -> None:
-    """Only warnings, as lines on standard error: for commands that someone watches."""
-    structlog.configure(
-        processors=[structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-
-
-def log_as_json() -> None:
-    """Log events of this process become one JSON object a line, on standard error."""
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 @contextmanager

@@ -1,26 +1,22 @@
 """``superres uploads``: the upload application under Gunicorn, with one Kafka producer."""
 
-import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from threading import Thread
-from typing import Any
 
 import click
-import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
-from gunicorn.app.base import BaseApplication
-from gunicorn.glogging import Logger
+from flask import Flask
 
-from ingestion.telemetry import log_as_json
 from ingestion.topics import client_conf
 from ingestion.uploads import create_app
-from superres.config import Kafka, Settings, load_settings
+from superres.config import Kafka, load_settings
 from superres.errors import ConfigError, TransferError
 from superres.options import config_option, config_or_default
 from superres.records import ImageReference
+from superres.serving import serve
 
 TOKEN = "SUPERRES_UPLOAD_TOKEN"
 """The environment variable that holds the token."""
@@ -29,7 +25,6 @@ _ACKNOWLEDGED_SECONDS = 10.0
 _ANSWER_SECONDS = 2.0
 _STOP_SECONDS = 110  # what is being sent may finish; container services kill after 120
 _POLL_SECONDS = 0.2
-_log = structlog.get_logger()
 
 
 @click.command(epilog=f"Example: {TOKEN}=$(openssl rand -hex 16) superres uploads")
@@ -43,9 +38,19 @@ def uploads(host: str, port: int | None, config: str | None) -> None:
     """
     settings = load_settings(config_or_default(config))
     token = token_from(os.environ)
-    log_as_json()
     chosen = settings.ingestion.upload_port if port is None else port
-    _Server(settings, token, f"[{host}]:{chosen}" if ":" in host else f"{host}:{chosen}").run()
+    options = {
+        "page": "/uploads",
+        "threads": _THREADS,
+        "graceful_timeout": _STOP_SECONDS,
+        "proc_name": "superres uploads",
+    }
+
+    def load(_: Callable[[], bool]) -> Flask:
+        publisher = Publisher(settings.kafka)
+        return create_app(settings, token, publisher.publish, publisher.ready)
+
+    serve(load, host, chosen, options)
 
 
 def token_from(environment: Mapping[str, str]) -> str:
@@ -119,49 +124,3 @@ class Publisher:
     def _poll(self) -> None:
         while True:
             self._producer.poll(_POLL_SECONDS)
-
-
-class _Server(BaseApplication):  # type: ignore[misc]  # Gunicorn ships no types
-    def __init__(self, settings: Settings, token: str, bind: str) -> None:
-        self._settings = settings
-        self._token = token
-        self._bind = bind
-        super().__init__()
-
-    def load_config(self) -> None:
-        chosen = {
-            "bind": self._bind,
-            "workers": 1,
-            "worker_class": "gthread",
-            "threads": _THREADS,
-            "graceful_timeout": _STOP_SECONDS,
-            "logger_class": _JsonLog,
-            "when_ready": _tell_addresses,
-            "proc_name": "superres uploads",
-        }
-        if "control_socket_disable" in self.cfg.settings:  # of Gunicorn 25 and later
-            chosen["control_socket_disable"] = True
-        for name, value in chosen.items():
-            self.cfg.set(name, value)
-
-    def load(self) -> Any:
-        # Called in the worker, after the fork.
-        publisher = Publisher(self._settings.kafka)
-        return create_app(self._settings, self._token, publisher.publish, publisher.ready)
-
-
-def _tell_addresses(server: Any) -> None:
-    _log.info("serving", pages=[f"{listener}/uploads" for listener in server.LISTENERS])
-
-
-class _JsonLog(Logger):  # type: ignore[misc]  # Gunicorn ships no types
-    """Gunicorn's own messages as events like ours."""
-
-    def setup(self, cfg: Any) -> None:
-        super().setup(cfg)
-        self.error_log.handlers = [_Events()]
-
-
-class _Events(logging.Handler):
-    def emit(self, record: logging.LogRecord) -> None:
-        _log.log(record.levelno, "gunicorn", message=record.getMessage(), exc_info=record.exc_info)
