@@ -8,6 +8,7 @@ SOURCE ?=
 INPUT ?=
 MODE ?=
 FOLLOW ?=
+SERVE ?=
 SCALE ?=
 SPARK_MASTER ?=
 ARGS ?=
@@ -20,8 +21,8 @@ help: ## List the targets
 # ---- use
 
 .PHONY: run
-run: setup ## Photographs → Kafka → Spark (SOURCE=dir|picsum:|url MODE=upscale SCALE=2|3|4 FOLLOW=1)
-	@SOURCE="$(or $(SOURCE),$(INPUT))" SCALE="$(SCALE)" MODE="$(MODE)" FOLLOW="$(FOLLOW)" SPARK_MASTER="$(SPARK_MASTER)" scripts/run.sh $(ARGS)
+run: setup ## Photographs → Kafka → Spark → gallery (SOURCE=dir|picsum:|url MODE=upscale SCALE=2|3|4 FOLLOW=1 SERVE=no)
+	@SOURCE="$(or $(SOURCE),$(INPUT))" SCALE="$(SCALE)" MODE="$(MODE)" FOLLOW="$(FOLLOW)" SERVE="$(SERVE)" SPARK_MASTER="$(SPARK_MASTER)" scripts/run.sh $(ARGS)
 
 .PHONY: train
 train: setup-dev ## Train the network (ARGS="--scale 2 --data DIR")
@@ -58,6 +59,12 @@ jars/lib/.fetched: jars/pom.xml
 localstack-setup: localstack/.venv/.setup ## Make LocalStack's own environment (Python 3.13)
 localstack/.venv/.setup: localstack/requirements.txt | .venv/.setup-run
 	@localstack/setup.sh
+
+.PHONY: web-tools
+web-tools: tests/web/node_modules/.installed ## Fetch axe-core with npm (tests of the pages need it)
+tests/web/node_modules/.installed: tests/web/package-lock.json
+	@npm --prefix tests/web ci --silent --no-audit --no-fund
+	@touch $@
 
 .PHONY: system-packages
 system-packages: ## Install the Debian packages that the tests need
@@ -98,9 +105,9 @@ lint: setup-dev ## Check style, types and who imports whom
 # Locally, tests whose tools are missing skip; with CI=true they fail.
 .PHONY: test
 test: lint ## Lint, then run all tests (ARGS="-k tiling")
-	@$(MAKE) --keep-going jars localstack-setup || test "$(CI)" != true
+	@$(MAKE) --keep-going jars localstack-setup web-tools || test "$(CI)" != true
 	@.venv/bin/python -m pytest $(ARGS)
 
 .PHONY: clean
 clean: local-down kafka-down ## Remove everything that make built
-	@rm -rf .venv .local localstack/.venv jars/lib kafka/lib build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis spark-warehouse
+	@rm -rf .venv .local localstack/.venv jars/lib kafka/lib tests/web/node_modules build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis spark-warehouse

@@ -11,9 +11,12 @@ need() { # PACKAGE COMMAND…: the package is missing when the command fails
 need chromium chromium --version
 need make make --version
 need maven mvn --version
+need npm npm --version
 need openjdk-17-jdk-headless java -version
+need postgresql bash -c 'ls /usr/lib/postgresql/*/bin/{initdb,postgres}'
 need python3-venv python3 -c 'import venv, ensurepip'
 need shellcheck shellcheck --version
+need wrk command -v wrk # -v fails after it has told the version
 
 if (( ${#missing[@]} == 0 )); then
   echo "system-packages: nothing is missing"

@@ -126,6 +126,36 @@ class Kafka(_Section):
     session_seconds: float = Field(default=45.0, ge=6)
 
 
+class Notifier(_Section):
+    """The gallery, its interface and its webhooks.
+
+    Tokens come from the environment only, and so should a ``database_url`` that holds a password.
+    Each open page holds one of the ``threads``. ``proxies`` is how many reverse proxies
+    stand before it, whose X-Forwarded headers are believed. ``allowed_hosts`` are webhook receivers
+    that may have private addresses.
+    """
+
+    gallery_size: int = Field(default=10, ge=1, le=100)
+    refresh_seconds: float = Field(default=90.0, ge=1)
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    threads: int = Field(default=160, ge=8, le=1000)
+    database_url: str = "sqlite:///data/notifier/notifier.db"
+    cache_dir: str = "data/notifier/cache"
+    cache_megabytes: int = Field(default=1024, ge=16)
+    public_gallery: bool = False
+    public_url: str | None = None
+    uploads_url: str | None = None
+    proxies: int = Field(default=0, ge=0, le=3)
+    events_queue_url: str | None = None
+    runs_queue_url: str | None = None
+    rescan_seconds: float = Field(default=300.0, ge=1)
+    allowed_hosts: tuple[str, ...] = ()
+    webhook_seconds: float = Field(default=15.0, gt=0, le=60)
+    webhook_retry_seconds: float = Field(default=5.0, gt=0)
+    webhook_disable_days: float = Field(default=5.0, gt=0)
+
+
 class Settings(_Section):
     """The whole configuration."""
 
@@ -133,6 +163,7 @@ class Settings(_Section):
     processing: Processing = Processing()
     ingestion: Ingestion = Ingestion()
     kafka: Kafka = Kafka()
+    notifier: Notifier = Notifier()
 
 
 def load_settings(uri: str | None, environment: Mapping[str, str] = os.environ) -> Settings:

@@ -12,11 +12,11 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from threading import Lock
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 from superres.errors import StorageError
 
@@ -28,11 +28,12 @@ _making_client = Lock()
 
 @dataclass(frozen=True)
 class StoredFile:
-    """One file: its URI, its size in bytes and, on S3, the ETag of its content."""
+    """One file: its URI, size in bytes, ETag of its content (S3 only) and when it was written."""
 
     uri: str
     size: int
     etag: str = ""
+    modified: float = field(default=0.0, compare=False)  # seconds since 1970
 
     @property
     def name(self) -> str:
@@ -194,6 +195,28 @@ def delete_tree(prefix: str) -> None:
                 _s3().delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
 
 
+def presigned(
+    uri: str, seconds: int, filename: str | None = None, content_type: str | None = None
+) -> str:
+    """A URL under which whoever has it may read an object in S3 for so many seconds.
+
+    ``filename`` (ASCII) makes browsers save it under that name; ``content_type`` is what it is
+    announced as. Nothing is asked of S3: the object may not be there. Raises ``StorageError`` for
+    a local path, and where there are no credentials to sign with.
+    """
+    if not is_s3(uri):
+        raise StorageError(f"{uri}: only objects in S3 have signed URLs")
+    bucket, key = _bucket_and_key(uri)
+    wanted = {"Bucket": bucket, "Key": key}
+    if filename is not None:
+        wanted["ResponseContentDisposition"] = f'attachment; filename="{filename}"'
+    if content_type is not None:
+        wanted["ResponseContentType"] = content_type
+    with _named_errors(uri, "sign"):
+        signer = _signing_client()
+        return str(signer.generate_presigned_url("get_object", Params=wanted, ExpiresIn=seconds))
+
+
 @contextmanager
 def local_copy(uri: str) -> Iterator[Path]:
     """A local path with the content: the file itself, or a temporary download from S3."""
@@ -258,7 +281,8 @@ def _list_local(prefix: str) -> Iterator[StoredFile]:
         for name in names:
             path = Path(folder) / name
             with suppress(FileNotFoundError):  # another process may just have renamed it
-                yield StoredFile(str(path), path.stat().st_size)
+                found = path.stat()
+                yield StoredFile(str(path), found.st_size, modified=found.st_mtime)
 
 
 def _raise_unless_gone(error: OSError) -> None:
@@ -271,7 +295,8 @@ def _list_s3(prefix: str) -> Iterator[StoredFile]:
     for page in _s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key):
         for entry in page.get("Contents", []):
             uri = f"{S3}{bucket}/{entry['Key']}"
-            yield StoredFile(uri, entry["Size"], entry["ETag"].strip('"'))
+            written = entry["LastModified"].timestamp()
+            yield StoredFile(uri, entry["Size"], entry["ETag"].strip('"'), written)
 
 
 def _is_hidden(relative: str) -> bool:
@@ -303,6 +328,24 @@ def _s3_client() -> Any:
 
     # As many connections as an ingestion has threads; the default of 10 would make them wait.
     return boto3.client("s3", config=Config(max_pool_connections=64))
+
+
+def _signing_client() -> Any:
+    with _making_client:
+        return _signing_s3_client()
+
+
+@cache
+def _signing_s3_client() -> Any:
+    import boto3
+    from botocore.config import Config
+
+    # The older signature opens nothing that KMS has encrypted. The region's own endpoint, since
+    # the global one redirects for a new bucket, which no signature outlives.
+    endpoint = _s3_client().meta.endpoint_url
+    style: Literal["virtual", "path"] = "virtual" if "amazonaws.com" in endpoint else "path"
+    config = Config(signature_version="s3v4", s3={"addressing_style": style})
+    return boto3.client("s3", endpoint_url=endpoint, config=config)
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""The notifier: a live gallery of results, their events as webhooks, and a REST interface."""

@@ -1,0 +1,166 @@
+"""Pictures drawn from stored images: thumbnails, the bicubic enlargement, the map of differences.
+
+Whole images go through in strips or shrunk while they load, so that none of them costs the memory
+of its pixels. Files in, files or bytes out; ``notifier.pictures`` keeps what comes out.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyvips
+from numpy.typing import NDArray
+
+from superres.colour import FloatPlane, Planes, full_luma, to_unit
+from superres.errors import ImageRejectedError
+from superres.evaluation import bicubic_rows
+from superres.images import DecodedImage, ImageInfo, Limits, check, decode_file
+from superres.png import encode_png
+from superres.upscaling import enlarged_info
+
+DIFFERENCE_PEAK = 0.1
+"""What the brightest colour of a map of differences stands for, of the full range of luma."""
+# fmt: off
+COLOURS = (
+    0x000004, 0x0B0724, 0x210C4A, 0x3D0965, 0x57106E, 0x71196E, 0x8A226A, 0xA32C61, 0xBC3754,
+    0xD04545, 0xE35933, 0xF1711F, 0xF98C0A, 0xFCAA0F, 0xF9C932, 0xF2E865, 0xFCFFA4,
+)
+# fmt: on
+"""matplotlib's inferno (CC0) at every sixteenth: equal steps look equal, dark to light."""
+
+_STRIP_PIXELS = 1 << 20
+_QUALITY = 84
+_MAX_RATIO = 4  # a strip of film is not shown higher than this times the width
+# By name, so that nothing else that libvips can read reaches a parser. It reads no BMP, and GIF
+# slowly: these come from Pillow.
+_LOADERS = {
+    "jpg": "jpegload_source",
+    "png": "pngload_source",
+    "webp": "webpload_source",
+    "tif": "tiffload_source",
+}
+
+
+def thumbnail(file: Path, width: int, limits: Limits, shown: tuple[int, int]) -> bytes:
+    """A WebP of at most ``width`` pixels across, never larger than the image.
+
+    ``shown`` is the (width, height) of the top left part that is wanted: an original may exceed its
+    result by what was cropped before it was reduced. Raises ``ImageRejectedError`` for no image,
+    ``StorageError`` for a file that cannot be read.
+    """
+    suffix = check(file, limits)
+    try:
+        small = _shrunk(file, suffix, width, limits, shown)
+        content: bytes = small.webpsave_buffer(Q=_QUALITY, effort=2, keep="none")
+    except (pyvips.Error, UnicodeDecodeError):  # the latter where libvips quotes the file
+        raise ImageRejectedError("the stored image is damaged; let it be made again") from None
+    return content
+
+
+def _shrunk(file: Path, suffix: str, width: int, limits: Limits, shown: tuple[int, int]) -> Any:
+    whole = _opened(file, suffix, limits)
+    across = min(width, shown[0])
+    ratio = across / shown[0]
+    if shown[1] * ratio > _MAX_RATIO * width:
+        ratio = _MAX_RATIO * width / shown[1]
+    # Of an image that is turned while loading, the size is told unturned.
+    turned = whole.get_typeof("orientation") != 0 and whole.get("orientation") >= 5
+    sides = (whole.height, whole.width) if turned else (whole.width, whole.height)
+    box = [max(1, round(side * ratio)) for side in sides]
+    if suffix == "jpg":
+        # A JPEG can be unpacked at a part of its size; the rest, by a good filter, from twice.
+        whole = _opened(
+            file, suffix, limits, max(n for n in (1, 2, 4, 8) if n <= 0.5 / ratio or n == 1)
+        )
+    # Not libvips' thumbnail_source: that one shows what is left of a damaged file.
+    small = whole.thumbnail_image(box[0], height=box[1], size="force", output_profile="srgb")
+    small = small.colourspace("srgb")
+    wanted = [max(1, round(side * ratio)) for side in shown]
+    return small.crop(0, 0, min(wanted[0], small.width), min(wanted[1], small.height))
+
+
+def _opened(file: Path, suffix: str, limits: Limits, shrink: int = 1) -> Any:
+    if suffix in _LOADERS:
+        # A file's name may hold what libvips would take for options.
+        source = pyvips.Source.new_from_file(str(file))
+        options = {"shrink": shrink} if shrink > 1 else {}
+        load = getattr(pyvips.Image, _LOADERS[suffix])
+        return load(source, access="sequential", fail_on="error", **options)
+    planes = decode_file(file, limits).planes()
+    image = pyvips.Image.new_from_array(np.ascontiguousarray(np.moveaxis(planes, 0, -1)))
+    return image.copy(interpretation="b-w" if image.bands <= 2 else "srgb")
+
+
+def draw_whole(file: Path, limits: Limits, target: Path) -> None:
+    """The image as PNG, for formats that browsers do not show; see ``thumbnail`` for errors."""
+    image = decode_file(file, limits)
+    encode_png(image.strips(_rows(image.info.width)), image.info, target)
+
+
+def draw_bicubic(low: DecodedImage, scale: int, target: Path) -> None:
+    """The low resolution enlarged as the metrics' yardstick is, pixel for pixel, as PNG.
+
+    Raises ``ImageRejectedError`` where the image is damaged; so does ``draw_difference``.
+    """
+    planes = low.planes()
+    encode_png(_bicubic_strips(planes, scale), enlarged_info(low.info, scale), target)
+
+
+def draw_difference(
+    result: DecodedImage, other: DecodedImage, scale: int | None, target: Path
+) -> None:
+    """Where luma differs from the other image's, as PNG in ``COLOURS``.
+
+    The other is the original, of which the top left part of the result's size counts; or, with a
+    ``scale``, the low resolution, which is enlarged bicubically. Black is no difference, the
+    brightest is ``DIFFERENCE_PEAK`` or more.
+    """
+    info = result.info
+    if scale is None:
+        others = other.strips(_rows(info.width))
+        size = (other.info.width, other.info.height)
+    else:
+        others = _bicubic_strips(other.planes(), scale)
+        size = (other.info.width * scale, other.info.height * scale)
+    if size[0] < info.width or size[1] < info.height:
+        raise ImageRejectedError("the two images do not fit each other; let them be made again")
+    drawn = ImageInfo(info.width, info.height, 3, 8)
+    encode_png(_difference_strips(result, others), drawn, target)
+
+
+def _difference_strips(result: DecodedImage, others: Iterator[Planes]) -> Iterator[Planes]:
+    table = _colour_table()
+    # The result comes first: it ends no later than the other.
+    for ours, theirs in zip(result.strips(_rows(result.info.width)), others, strict=False):
+        _, height, width = ours.shape
+        difference = np.abs(_luma(ours) - _luma(theirs[:, :height, :width]))
+        levels = np.minimum(difference * np.float32(255 / DIFFERENCE_PEAK), 255)
+        yield np.ascontiguousarray(np.moveaxis(table[np.rint(levels).astype(np.uint8)], -1, 0))
+
+
+def _bicubic_strips(low: Planes, scale: int) -> Iterator[Planes]:
+    height = low.shape[1] * scale
+    rows = _rows(low.shape[2] * scale)
+    for top in range(0, height, rows):
+        yield bicubic_rows(low, scale, top, min(top + rows, height))
+
+
+def _rows(width: int) -> int:
+    return max(16, _STRIP_PIXELS // width)
+
+
+def _luma(planes: Planes) -> FloatPlane:
+    """Full-range luma on [0, 1], of grey as of colour."""
+    if planes.shape[0] <= 2:
+        return to_unit(planes[0])
+    return full_luma(to_unit(planes[0]), to_unit(planes[1]), to_unit(planes[2]))
+
+
+def _colour_table() -> NDArray[np.uint8]:
+    """(256, 3): ``COLOURS``, and straight lines between them."""
+    points = np.array([[colour >> 16, colour >> 8 & 255, colour & 255] for colour in COLOURS])
+    places = np.linspace(0, 255, len(COLOURS))
+    channels = [np.interp(np.arange(256), places, points[:, channel]) for channel in range(3)]
+    table: NDArray[np.uint8] = np.rint(np.stack(channels, axis=-1)).astype(np.uint8)
+    return table

@@ -1,0 +1,1 @@
+"""How the notifier hears of results: storage events, a watched folder, and looking for itself."""

@@ -1,0 +1,40 @@
+"""What the notifier hears, made known: the store and the outbox change in one transaction.
+
+So an event leaves for every image that the gallery shows, once, and for none that it does not.
+"""
+
+from notifier.events import Event, EventType
+from notifier.store.database import Database
+from notifier.store.images import record_evaluation
+from notifier.store.runs import RunStatus, record_run
+from notifier.webhooks.outbox import enqueue
+from superres.records import Evaluation
+
+
+def record_image(database: Database, evaluation: Evaluation, uri: str, tag: str) -> bool:
+    """Remembers an image that is finished; whether it was new. Raises ``StorageError``."""
+    with database.writing() as session:
+        if not record_evaluation(session, evaluation, uri, tag):
+            return False
+        data = evaluation.model_dump(mode="json")
+        enqueue(session, Event("image.finished", evaluation.image_id, evaluation.finished_at, data))
+        return True
+
+
+def record_status(database: Database, status: RunStatus, tag: str = "") -> bool:
+    """Remembers how a run or an execution stands; whether that was new. Raises ``StorageError``."""
+    with database.writing() as session:
+        if not record_run(session, status, tag):
+            return False
+        if status.state != "running":
+            happened: EventType = "run.finished" if status.state == "succeeded" else "run.failed"
+            data = {
+                "name": status.name,
+                "kind": status.kind,
+                "state": status.state,
+                "scale": status.scale,
+                "ingest_date": status.ingest_date and status.ingest_date.isoformat(),
+                **status.detail,
+            }
+            enqueue(session, Event(happened, status.name, status.changed_at, data))
+        return True

@@ -1,0 +1,1 @@
+"""What the notifier remembers: images, runs, subscriptions and deliveries, in SQL."""

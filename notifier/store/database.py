@@ -1,0 +1,157 @@
+"""The connection to SQLite or PostgreSQL, and the transactions on it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, select, update
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    NoSuchModuleError,
+    SQLAlchemyError,
+)
+from sqlalchemy.exc import TimeoutError as NoConnectionLeft
+from sqlalchemy.orm import Session
+
+from notifier.store.tables import Change
+from superres.errors import ConfigError, RecordError, StorageError
+
+_MIGRATIONS = Path(__file__).parents[1] / "migrations"
+_BUSY_SECONDS = 10.0
+# A server that has vanished says nothing: else its connections would wait for many minutes.
+_PATIENCE = {
+    "connect_timeout": 3,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+_MIGRATING = 0x5355_5052  # PostgreSQL's advisory lock of those who migrate: any number of ours
+
+
+@dataclass(frozen=True)
+class Database:
+    """Gives transactions; for many threads, but for one process."""
+
+    engine: Engine
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A transaction that only reads.
+
+        Raises ``StorageError`` when the database does not answer, and ``RecordError`` for a value
+        that it cannot hold (PostgreSQL: a text with NUL in it); so does ``writing``.
+        """
+        with _named_errors(), Session(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A transaction that is committed when the block ends well."""
+        # SQLite then takes its one write lock at once: a reader that turns writer may be refused.
+        engine = self.engine.execution_options(writes=True)
+        with _named_errors(), Session(engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    def change_number(self) -> int:
+        """A number that grows with every change that pages show."""
+        with self.reading() as session:
+            return session.scalars(select(Change.number)).one()
+
+    def close(self) -> None:
+        """Closes every connection."""
+        self.engine.dispose()
+
+
+def count_change(session: Session) -> None:
+    """Tells whoever watches that this transaction changes what pages show."""
+    session.execute(update(Change).values(number=Change.number + 1))
+
+
+def open_database(url: str) -> Database:
+    """Connects, and brings the tables up to date.
+
+    Raises ``ConfigError`` for a URL of another kind, ``StorageError`` when it does not answer.
+    """
+    try:
+        parsed = make_url(url)
+        if parsed.drivername == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        if parsed.drivername not in ("sqlite", "postgresql+psycopg"):
+            raise ArgumentError
+    except (ArgumentError, NoSuchModuleError, ValueError):
+        raise ConfigError(
+            "notifier.database_url: expected sqlite:///path or postgresql://user@host/name"
+        ) from None
+    if parsed.drivername == "sqlite":
+        if not parsed.database or parsed.database == ":memory:":
+            raise ConfigError("notifier.database_url: a database in memory cannot be shared")
+        folder = Path(parsed.database).absolute().parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"{folder}: cannot be made: {error.strerror}") from None
+        engine = _sqlite(parsed)
+    else:
+        engine = create_engine(
+            parsed,
+            pool_size=8,
+            max_overflow=24,
+            pool_timeout=_BUSY_SECONDS,
+            pool_pre_ping=True,
+            connect_args=_PATIENCE | {"options": "-c statement_timeout=20000"},
+        )
+    with _named_errors(), engine.execution_options(writes=True).begin() as connection:
+        _upgrade(connection)
+    return Database(engine)
+
+
+def _sqlite(url: Any) -> Engine:
+    engine = create_engine(
+        url, pool_size=8, max_overflow=24, connect_args={"timeout": _BUSY_SECONDS}
+    )
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _: Any) -> None:
+        # Transactions begin when we say so, not when the driver guesses.
+        connection.isolation_level = None
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")  # WAL then loses nothing but power cuts
+        connection.execute("PRAGMA foreign_keys=ON")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _upgrade(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        # Several notifiers may start at once.
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATING})")
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+@contextmanager
+def _named_errors() -> Iterator[None]:
+    try:
+        yield
+    except DataError as error:
+        raise RecordError(f"cannot be stored: {_reason(error)}") from error
+    except (DBAPIError, NoConnectionLeft) as error:
+        raise StorageError(f"the database does not answer: {_reason(error)}") from error
+
+
+def _reason(error: SQLAlchemyError) -> str:
+    return " ".join(str(getattr(error, "orig", None) or error).split())

@@ -1,0 +1,164 @@
+"""Images that are finished: recording them, and reading them page by page."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import Row, Select, and_, func, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from notifier.store.database import count_change
+from notifier.store.paging import Place
+from notifier.store.tables import Image, microseconds_of, moment_of
+from superres.records import Evaluation
+
+Order = Literal["newest", "best", "worst"]
+"""By time; by gain, the greatest or the least first (images without a gain are in neither)."""
+
+
+@dataclass(frozen=True)
+class ImagePage:
+    """Some images in order; ``after`` is where the next page goes on, ``before`` the one before."""
+
+    records: list[str]
+    after: Place | None
+    before: Place | None
+
+    @property
+    def images(self) -> list[Evaluation]:
+        """The records, read."""
+        return [Evaluation.from_json(record) for record in self.records]
+
+
+@dataclass(frozen=True)
+class Totals:
+    """All images counted; means in dB and SSIM over those that have an original."""
+
+    images: int
+    measured: int
+    psnr: float | None
+    bicubic_psnr: float | None
+    gain: float | None
+    ssim: float | None
+    bicubic_ssim: float | None
+
+
+def record_evaluation(session: Session, evaluation: Evaluation, uri: str, tag: str) -> bool:
+    """Remembers an image unless a newer evaluation of it is known; whether it was new.
+
+    Whatever order and however often records come in, the newest stays, and is new once.
+    """
+    ours, bicubic = evaluation.ours, evaluation.bicubic
+    gain = None
+    if ours and bicubic and ours.psnr is not None and bicubic.psnr is not None:
+        gain = ours.psnr - bicubic.psnr
+    values = {
+        "image_id": evaluation.image_id,
+        "finished_at": evaluation.finished_at,
+        "run_id": evaluation.run_id,
+        "psnr": ours and ours.psnr,
+        "ssim": ours and ours.ssim,
+        "bicubic_psnr": bicubic and bicubic.psnr,
+        "bicubic_ssim": bicubic and bicubic.ssim,
+        "gain": gain,
+        "record": evaluation.to_json(),
+        "uri": uri,
+        "tag": tag,
+    }
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    insert = dialect.insert(Image).values(values)
+    written = session.execute(
+        insert.on_conflict_do_update(
+            index_elements=[Image.image_id],
+            set_={name: insert.excluded[name] for name in values if name != "image_id"},
+            where=Image.finished_at < insert.excluded.finished_at,
+        ).returning(Image.image_id)
+    ).first()
+    if written:
+        count_change(session)
+    return written is not None
+
+
+def known_tags(session: Session, image_ids: Collection[str]) -> dict[str, str]:
+    """The tags of stored records that were read before, by their URI."""
+    rows = session.execute(select(Image.uri, Image.tag).where(Image.image_id.in_(image_ids)))
+    return dict(rows.tuples().all())
+
+
+def image_of(session: Session, image_id: str) -> Evaluation | None:
+    """One image, if it is finished."""
+    record = session.scalars(select(Image.record).where(Image.image_id == image_id)).first()
+    return None if record is None else Evaluation.from_json(record)
+
+
+def page_of(
+    session: Session,
+    order: Order,
+    limit: int,
+    after: Place | None = None,
+    before: Place | None = None,
+) -> ImagePage:
+    """At most so many images in an order, after or before a place; without one, the first."""
+    backwards = before is not None
+    rows = list(session.execute(_selected(order, limit + 1, after or before, backwards)))
+    more, rows = len(rows) > limit, rows[:limit]
+    if backwards:
+        rows.reverse()
+    has_next, has_previous = (backwards or more), (more if backwards else after is not None)
+    return ImagePage(
+        [row.record for row in rows],
+        _place(rows[-1]) if rows and has_next else None,
+        _place(rows[0]) if rows and has_previous else None,
+    )
+
+
+def totals_of(session: Session) -> Totals:
+    """What there is in all."""
+    row = session.execute(
+        select(
+            func.count(),
+            func.count(Image.gain),
+            func.avg(Image.psnr),
+            func.avg(Image.bicubic_psnr),
+            func.avg(Image.gain),
+            func.avg(Image.ssim),
+            func.avg(Image.bicubic_ssim),
+        ).select_from(Image)
+    ).one()
+    return Totals(*row)
+
+
+def recent_gains(session: Session, count: int) -> list[tuple[str, datetime, float]]:
+    """image_id, time and gain in dB of the images last measured, the oldest of them first."""
+    rows = session.execute(
+        select(Image.image_id, Image.finished_at, Image.gain)
+        .where(Image.gain.is_not(None))
+        .order_by(Image.finished_at.desc(), Image.image_id.desc())
+        .limit(count)
+    )
+    return [(image_id, moment, gain) for image_id, moment, gain in rows if gain is not None][::-1]
+
+
+def _selected(order: Order, limit: int, place: Place | None, backwards: bool) -> Select[Any]:
+    key = Image.finished_at if order == "newest" else Image.gain
+    downwards = (order != "worst") != backwards
+    chosen = select(Image.image_id, key.label("key"), Image.record)
+    if order != "newest":
+        chosen = chosen.where(Image.gain.is_not(None))
+    if place is not None:
+        value = moment_of(int(place.key)) if order == "newest" else place.key
+        further, further_id = (
+            (key < value, Image.image_id < place.name)
+            if downwards
+            else (key > value, Image.image_id > place.name)
+        )
+        chosen = chosen.where(or_(further, and_(key == value, further_id)))
+    columns = (key.desc(), Image.image_id.desc()) if downwards else (key, Image.image_id)
+    return chosen.order_by(*columns).limit(limit)
+
+
+def _place(row: Row[Any]) -> Place:
+    key = microseconds_of(row.key) if isinstance(row.key, datetime) else row.key
+    return Place(key, row.image_id)

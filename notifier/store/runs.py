@@ -1,0 +1,122 @@
+"""Runs of the jobs, and executions of the state machine that starts them."""
+
+import json
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Literal
+
+from sqlalchemy import or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from notifier.store.database import count_change
+from notifier.store.paging import Place
+from notifier.store.tables import Run, microseconds_of, moment_of
+from superres.records import RunManifest
+
+Kind = Literal["run", "execution"]
+State = Literal["running", "succeeded", "failed", "stopped"]
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """What is known of a run (by its run_id) or of an execution (by its name).
+
+    ``detail`` of a run: counts, rejected (image_ids) and seconds, as in its manifest. Of an
+    execution: error and cause, where it failed.
+    """
+
+    name: str
+    kind: Kind
+    state: State
+    scale: int | None
+    ingest_date: date | None
+    started_at: datetime | None
+    changed_at: datetime
+    detail: dict[str, Any]
+
+
+def status_of_manifest(manifest: RunManifest) -> RunStatus:
+    """A manifest is written when its run has ended well."""
+    return RunStatus(
+        manifest.run_id,
+        "run",
+        "succeeded",
+        manifest.scale,
+        manifest.ingest_date,
+        None,
+        manifest.finished_at,
+        manifest.model_dump(mode="json", include={"counts", "rejected", "seconds"}),
+    )
+
+
+def record_run(session: Session, status: RunStatus, tag: str = "") -> bool:
+    """Remembers a status unless a newer one is known; whether it was new.
+
+    What has ended does not run again, whatever order the events come in.
+    """
+    values = {
+        "name": status.name,
+        "kind": status.kind,
+        "state": status.state,
+        "scale": status.scale,
+        "ingest_date": status.ingest_date,
+        "started_at": status.started_at,
+        "changed_at": status.changed_at,
+        "detail": json.dumps(status.detail, ensure_ascii=False),
+        "tag": tag,
+    }
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    insert = dialect.insert(Run).values(values)
+    newer = Run.changed_at < insert.excluded.changed_at
+    if status.kind == "execution":
+        ends_it = (Run.state == "running") & (insert.excluded.state != "running")
+        newer = or_(
+            ends_it, newer & ((Run.state == "running") | (insert.excluded.state != "running"))
+        )
+    written = session.execute(
+        insert.on_conflict_do_update(
+            index_elements=[Run.kind, Run.name],
+            set_={name: insert.excluded[name] for name in values if name not in ("kind", "name")},
+            where=newer,
+        ).returning(Run.name)
+    ).first()
+    if written:
+        count_change(session)
+    return written is not None
+
+
+def known_run_tags(session: Session) -> dict[str, str]:
+    """The tags of manifests that were read before, by run_id."""
+    rows = session.execute(select(Run.name, Run.tag).where(Run.kind == "run"))
+    return dict(rows.tuples().all())
+
+
+def runs_of(
+    session: Session, limit: int, after: Place | None = None
+) -> tuple[list[RunStatus], Place | None]:
+    """At most so many, the latest first, and where the next page goes on."""
+    chosen = select(Run).order_by(Run.changed_at.desc(), Run.name.desc()).limit(limit + 1)
+    if after is not None:
+        moment = moment_of(int(after.key))
+        same = (Run.changed_at == moment) & (Run.name < after.name)
+        chosen = chosen.where(or_(Run.changed_at < moment, same))
+    rows = list(session.scalars(chosen))
+    page = rows[:limit]
+    last = Place(microseconds_of(page[-1].changed_at), page[-1].name) if len(rows) > limit else None
+    return [_status(row) for row in page], last
+
+
+def _status(row: Run) -> RunStatus:
+    kind: Kind = "execution" if row.kind == "execution" else "run"
+    state: State = row.state  # type: ignore[assignment]  # written by record_run only
+    return RunStatus(
+        row.name,
+        kind,
+        state,
+        row.scale,
+        row.ingest_date,
+        row.started_at,
+        row.changed_at,
+        json.loads(row.detail),
+    )

@@ -1,0 +1,144 @@
+"""The tables. ``migrations/`` makes them; a test holds the two equal."""
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Date, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Moment(TypeDecorator[datetime]):
+    """An aware moment as microseconds since 1970: SQLite knows no time zones."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, _: Any) -> int | None:
+        """To the database."""
+        return None if value is None else microseconds_of(value)
+
+    def process_result_value(self, value: int | None, _: Any) -> datetime | None:
+        """From the database."""
+        return None if value is None else moment_of(value)
+
+
+def microseconds_of(moment: datetime) -> int:
+    """Microseconds since 1970, exactly."""
+    since = moment - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def moment_of(microseconds: int) -> datetime:
+    """The moment in UTC."""
+    return datetime.fromtimestamp(microseconds // 1_000_000, UTC).replace(
+        microsecond=microseconds % 1_000_000
+    )
+
+
+class Table(DeclarativeBase):
+    """The base of all tables."""
+
+
+class Change(Table):
+    """One row that every writing transaction counts up, so that others see that something is new.
+
+    Its lock makes writers take turns: whoever has seen n has seen all that was written up to n.
+    """
+
+    __tablename__ = "changes"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(BigInteger)
+
+
+class Image(Table):
+    """An image that is finished: its evaluation record, and the columns that lists sort by.
+
+    ``gain`` is the PSNR of ours above bicubic in dB; None where there is no original, or where one
+    of the two equals it. ``tag`` tells versions of the stored record apart.
+    """
+
+    __tablename__ = "images"
+
+    image_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    finished_at: Mapped[datetime] = mapped_column(Moment)
+    run_id: Mapped[str] = mapped_column(Text)
+    psnr: Mapped[float | None]
+    ssim: Mapped[float | None]
+    bicubic_psnr: Mapped[float | None]
+    bicubic_ssim: Mapped[float | None]
+    gain: Mapped[float | None]
+    record: Mapped[str] = mapped_column(Text)
+    uri: Mapped[str] = mapped_column(Text)
+    tag: Mapped[str] = mapped_column(Text)
+
+    __table_args__ = (
+        Index("images_by_time", "finished_at", "image_id"),
+        Index("images_by_gain", "gain", "image_id"),
+    )
+
+
+class Run(Table):
+    """A run of the jobs (told by its manifest) or an execution of the state machine (by events)."""
+
+    __tablename__ = "runs"
+
+    kind: Mapped[str] = mapped_column(String(9), primary_key=True)  # run or execution
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    state: Mapped[str] = mapped_column(String(9))  # running, succeeded, failed or stopped
+    scale: Mapped[int | None]
+    ingest_date: Mapped[date | None] = mapped_column(Date)
+    started_at: Mapped[datetime | None] = mapped_column(Moment)
+    changed_at: Mapped[datetime] = mapped_column(Moment)
+    detail: Mapped[str] = mapped_column(Text)  # JSON: counts, rejected, seconds; or cause and error
+    tag: Mapped[str] = mapped_column(Text)
+
+    __table_args__ = (Index("runs_by_time", "changed_at", "name"),)
+
+
+class Subscription(Table):
+    """Where events go. ``failing_since`` is the first failure after the last success."""
+
+    __tablename__ = "subscriptions"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    url: Mapped[str] = mapped_column(Text)
+    types: Mapped[str] = mapped_column(Text)  # JSON list of event types
+    description: Mapped[str] = mapped_column(Text)
+    secret: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    failing_since: Mapped[datetime | None] = mapped_column(Moment)
+    disabled_at: Mapped[datetime | None] = mapped_column(Moment)
+    disabled_reason: Mapped[str | None] = mapped_column(Text)
+
+
+class Delivery(Table):
+    """One event on its way to one subscription, kept with its outcome.
+
+    Whoever sends it holds a lease, ``leased_until``; a sender that dies lets it run out.
+    """
+
+    __tablename__ = "deliveries"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    subscription_id: Mapped[str] = mapped_column(ForeignKey("subscriptions.id", ondelete="CASCADE"))
+    message_id: Mapped[str] = mapped_column(String(64))  # the header webhook-id
+    type: Mapped[str] = mapped_column(String(32))
+    payload: Mapped[str] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(String(9))  # pending, delivered or failed
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    give_up_at: Mapped[datetime] = mapped_column(Moment)
+    due_at: Mapped[datetime] = mapped_column(Moment)
+    leased_until: Mapped[datetime | None] = mapped_column(Moment)
+    attempts: Mapped[int]
+    status: Mapped[int | None]  # of the last answer
+    error: Mapped[str | None] = mapped_column(Text)
+    ended_at: Mapped[datetime | None] = mapped_column(Moment)
+
+    __table_args__ = (
+        UniqueConstraint("subscription_id", "message_id", name="one_delivery_per_message"),
+        Index("deliveries_due", "subscription_id", "state", "due_at"),
+    )

@@ -1,0 +1,1 @@
+"""What the notifier answers over HTTP: pages, pictures, a stream of changes and an interface."""

@@ -1,0 +1,209 @@
+"""The interface for programs: images and runs, as JSON, page by page."""
+
+import json
+from datetime import date, datetime
+from functools import cache
+from typing import Any
+
+from flask import Response, request
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.tag import Tag
+from pydantic import BaseModel, Field, TypeAdapter
+
+from notifier.store.images import Order, image_of, page_of, totals_of
+from notifier.store.paging import Place
+from notifier.store.runs import Kind, RunStatus, State, runs_of
+from notifier.web.problems import Problem, problems
+from notifier.web.service import service
+from superres.records import Evaluation, ImageId
+
+PREFIX = "/api/v1"
+blueprint = APIBlueprint(
+    "api",
+    __name__,
+    url_prefix=PREFIX,
+    abp_security=[{"token": []}, {}],
+    abp_responses=problems(401, 503),
+)
+_IMAGES, _RUNS = Tag(name="images"), Tag(name="runs")
+
+
+class Links(BaseModel):
+    """Where to find more, below this service's address."""
+
+    self: str
+    page: str
+    result: str
+    original: str | None
+
+
+class FinishedImage(Evaluation):
+    """An evaluation record, and where to see it."""
+
+    links: Links
+
+
+class ImageList(BaseModel):
+    """Some images; ``next`` is the cursor of the next page, null on the last."""
+
+    images: list[FinishedImage]
+    next: str | None
+
+
+class TotalsOfImages(BaseModel):
+    """All images counted; means in dB and SSIM over those that have an original."""
+
+    images: int
+    measured: int
+    psnr: float | None
+    bicubic_psnr: float | None
+    gain: float | None
+    ssim: float | None
+    bicubic_ssim: float | None
+
+
+class RunOrExecution(BaseModel):
+    """How a run of the jobs or an execution of the state machine stands."""
+
+    name: str
+    kind: Kind
+    state: State
+    scale: int | None
+    ingest_date: date | None
+    started_at: datetime | None
+    changed_at: datetime
+    detail: dict[str, Any]
+
+
+class RunList(BaseModel):
+    """Some runs; ``next`` is the cursor of the next page, null on the last."""
+
+    runs: list[RunOrExecution]
+    next: str | None
+
+
+class Page(BaseModel):
+    """Which part of a list."""
+
+    @classmethod
+    def model_json_schema(cls, *arguments: Any, **named: Any) -> dict[str, Any]:
+        """As ever; but flask-openapi3 asks for it with every request, so that it is kept."""
+        if arguments or named:
+            return super().model_json_schema(*arguments, **named)
+        return _schema_of(cls)
+
+    limit: int = Field(20, ge=1, le=100)
+    cursor: str | None = Field(None, max_length=400)
+
+    @property
+    def place(self) -> Place | None:
+        """Where the part begins."""
+        return None if self.cursor is None else Place.at(self.cursor)
+
+
+class ImagesQuery(Page):
+    """Which images, in which order."""
+
+    order: Order = "newest"
+
+
+class ImagePath(BaseModel):
+    """Which image."""
+
+    image_id: ImageId
+
+
+@blueprint.get(
+    "/images",
+    summary="Finished images",
+    tags=[_IMAGES],
+    responses={200: ImageList, **problems(404, 422)},
+)
+def list_images(query: ImagesQuery) -> Response:
+    """By time, or by gain of PSNR above bicubic (those without an original are left out)."""
+    # The number first: what is read after it is at least as new.
+    tag = _tag()
+    if tag in request.if_none_match:
+        return _unchanged(tag)
+    with service().database.reading() as session:
+        page = page_of(session, query.order, query.limit, query.place)
+    images = [_with_links(json.loads(record)) for record in page.records]
+    return _answer({"images": images, "next": page.after and page.after.cursor()}, tag)
+
+
+@blueprint.get(
+    "/images/<image_id>",
+    summary="One image",
+    tags=[_IMAGES],
+    responses={200: FinishedImage, **problems(404, 422)},
+)
+def get_image(path: ImagePath) -> Response:
+    """The newest evaluation of an image."""
+    tag = _tag()
+    if tag in request.if_none_match:
+        return _unchanged(tag)
+    with service().database.reading() as session:
+        image = image_of(session, path.image_id)
+    if image is None:
+        raise Problem(404, f"no finished image {path.image_id}")
+    return _answer(_with_links(image.model_dump(mode="json")), tag)
+
+
+@blueprint.get("/totals", summary="Totals", tags=[_IMAGES], responses={200: TotalsOfImages})
+def get_totals() -> Response:
+    """How many images there are, and how good they are."""
+    tag = _tag()
+    if tag in request.if_none_match:
+        return _unchanged(tag)
+    with service().database.reading() as session:
+        totals = totals_of(session)
+    return _answer(vars(totals), tag)
+
+
+@blueprint.get(
+    "/runs", summary="Runs", tags=[_RUNS], responses={200: RunList, **problems(404, 422)}
+)
+def list_runs(query: Page) -> Response:
+    """Runs of the jobs and executions of the state machine, the latest first."""
+    tag = _tag()
+    if tag in request.if_none_match:
+        return _unchanged(tag)
+    with service().database.reading() as session:
+        statuses, after = runs_of(session, query.limit, query.place)
+    runs = [TypeAdapter(RunStatus).dump_python(status, mode="json") for status in statuses]
+    return _answer({"runs": runs, "next": after and after.cursor()}, tag)
+
+
+@cache
+def _schema_of(model: type[Page]) -> dict[str, Any]:
+    return super(Page, model).model_json_schema()
+
+
+def _with_links(record: dict[str, Any]) -> dict[str, Any]:
+    """A record with its links; as a model it would take four times as long."""
+    name = record["image_id"]
+    links = {
+        "self": f"{PREFIX}/images/{name}",
+        "page": f"/images/{name}",
+        "result": f"/pictures/{name}/result",
+        "original": f"/pictures/{name}/original" if record["original"] else None,
+    }
+    return record | {"links": links}
+
+
+def _tag() -> str:
+    """What the answer is made from: it changes with the database."""
+    return f"{service().changes.number}"
+
+
+def _answer(content: dict[str, Any], tag: str) -> Response:
+    body = json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n"
+    response = Response(body, mimetype="application/json")
+    response.set_etag(tag)
+    return response
+
+
+def _unchanged(tag: str) -> Response:
+    response = Response(status=304)
+    response.set_etag(tag)
+    return response

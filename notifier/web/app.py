@@ -1,0 +1,62 @@
+"""The Flask application: its routes, put together."""
+
+import logging
+from pathlib import Path
+
+from flask import Response, jsonify
+from flask_limiter import Limiter
+from flask_limiter.util import get_remote_address
+from flask_openapi3.models.info import Info
+from flask_openapi3.openapi import OpenAPI
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+import superres
+from notifier.web import api, health, media, pages, security, subscriptions_api
+from notifier.web.problems import ProblemBody, invalid
+from notifier.web.problems import register as register_problems
+from notifier.web.service import Service
+from notifier.web.stream import stream_blueprint
+
+_PACKAGE = Path(__file__).parents[1]
+_WRITES_PER_MINUTE, _LOGINS_PER_MINUTE = 120, 10
+
+
+def create_app(service: Service, host: str = "127.0.0.1") -> OpenAPI:
+    """The application of a service that listens on ``host``."""
+    settings = service.settings.notifier
+    app = OpenAPI(
+        "notifier",
+        info=Info(title="superres notifier", version=superres.__version__),
+        security_schemes={"token": {"type": "http", "scheme": "bearer"}},
+        validation_error_model=ProblemBody,
+        validation_error_callback=invalid,
+        doc_ui=False,
+        root_path=str(_PACKAGE),
+    )
+    app.extensions["notifier"] = service
+    app.logger.setLevel(logging.CRITICAL)  # what it would tell, web.problems tells as an event
+    health.measure(app)
+    security.secure(app, service.settings, service.tokens, host)
+    register_problems(app)
+    _limit(app)
+    for blueprint in (pages.blueprint, media.blueprint, health.blueprint, security.login):
+        app.register_blueprint(blueprint)
+    app.register_blueprint(stream_blueprint(settings.threads))
+    for interface in (api.blueprint, subscriptions_api.blueprint):
+        app.register_api(interface)
+
+    @app.route(f"{api.PREFIX}/openapi.json")
+    def document() -> Response:
+        return jsonify(app.api_doc)
+
+    if settings.proxies:
+        hops = settings.proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]  # as Flask documents it
+    return app
+
+
+def _limit(app: OpenAPI) -> None:
+    limiter = Limiter(get_remote_address, app=app, storage_uri="memory://", headers_enabled=True)
+    limiter.limit(f"{_LOGINS_PER_MINUTE}/minute", methods=["POST"])(security.login)
+    writes = ["POST", "PATCH", "DELETE"]
+    limiter.limit(f"{_WRITES_PER_MINUTE}/minute", methods=writes)(subscriptions_api.blueprint)

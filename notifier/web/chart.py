@@ -1,0 +1,83 @@
+"""The small chart of gains: where its bars and lines stand, for the template that draws it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+_LEFT, _RIGHT, _TOP, _BOTTOM = 40, 420, 8, 86  # of the plot, in units of the drawing
+_FEWEST_PLACES = 30
+_GAP = 0.25  # between bars, of their width
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One image: a rectangle in units of the drawing, and what it stands for."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    told: str
+    loses: bool
+
+
+@dataclass(frozen=True)
+class Chart:
+    """``levels`` are heights and labels of the axis; ``summary`` says in words what is drawn."""
+
+    bars: list[Bar]
+    levels: list[tuple[float, str]]
+    mean: float
+    summary: str
+
+
+def chart_of(gains: Sequence[tuple[str, datetime, float]]) -> Chart | None:
+    """The chart of (image_id, time, gain in dB), the oldest first; None where there are none."""
+    if not gains:
+        return None
+    values = [gain for _, _, gain in gains]
+    top, bottom = _nice(max(*values, 0.0)), -_nice(-min(*values, 0.0))
+    if top == bottom:
+        top = 1.0
+
+    def height_of(value: float) -> float:
+        return round(_TOP + (top - value) / (top - bottom) * (_BOTTOM - _TOP), 2)
+
+    step = (_RIGHT - _LEFT) / max(_FEWEST_PLACES, len(values))
+    # The newest stands at the right end, however few there are.
+    first = _RIGHT - step * len(values)
+    bars = []
+    for index, (_, moment, gain) in enumerate(gains):
+        upper, lower = sorted((height_of(gain), height_of(0)))
+        bars.append(
+            Bar(
+                round(first + (index + _GAP / 2) * step, 2),
+                upper,
+                round(step * (1 - _GAP), 2),
+                round(max(lower - upper, 0.75), 2),
+                f"{decibels(gain)}, {moment:%d %b %Y %H:%M} UTC",
+                gain < 0,
+            )
+        )
+    mean = sum(values) / len(values)
+    levels = [(height_of(level), f"{level:g}".replace("-", "−")) for level in {top, 0.0, bottom}]
+    images = "image" if len(values) == 1 else f"{len(values)} images"
+    summary = (
+        f"The last measured {images}, oldest first: mean {decibels(mean)}, "
+        f"least {decibels(min(values))}, greatest {decibels(max(values))}."
+    )
+    return Chart(bars, sorted(levels), height_of(mean), summary)
+
+
+def decibels(gain: float) -> str:
+    """A gain for people: with its sign, two decimals and the unit."""
+    return f"{gain:+.2f} dB".replace("-", "−")
+
+
+def _nice(value: float) -> float:
+    """The least of 1, 2, 5, 10, … times a power of ten that is not below a value; 0 for 0."""
+    if value <= 0:
+        return 0.0
+    power = 10.0 ** math.floor(math.log10(value))
+    return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= value)

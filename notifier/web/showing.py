@@ -1,0 +1,180 @@
+"""What the pages show of an image or a run: names, figures and addresses, ready for a template."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from notifier.pictures import WIDTHS, Kind, is_made, version_of
+from notifier.store.runs import RunStatus
+from notifier.web.chart import decibels
+from superres.records import Evaluation, Metrics, name_of
+
+_LABELS: dict[Kind, str] = {
+    "result": "Super-resolved",
+    "original": "Original",
+    "bicubic": "Bicubic",
+    "low": "Low resolution",
+    "difference": "Difference",
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One kind of picture of an image: ``full`` is its address, ``thumbs`` by width."""
+
+    kind: Kind
+    label: str
+    full: str
+    thumbs: dict[int, str]
+
+    @property
+    def srcset(self) -> str:
+        """For an ``img`` element."""
+        return ", ".join(f"{url} {width}w" for width, url in self.thumbs.items())
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One row of measures, as text."""
+
+    label: str
+    psnr: str
+    ssim: str
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An image as the pages show it.
+
+    ``others`` are what the result is compared with, the best first. ``gain`` is absent where there
+    is no original; ``gains`` and ``loses`` tell its sign.
+    """
+
+    image: Evaluation
+    name: str
+    version: str
+    result: Picture
+    others: list[Picture]
+    figures: list[Figures]
+    gain: str | None
+    loses: bool
+    whole: bool
+    credit_url: str | None
+
+    @property
+    def viewer(self) -> dict[str, Any]:
+        """What the zoom needs to know."""
+        pictures = [self.result, *(other for other in self.others if other.kind != "low")]
+        return {
+            "name": self.name,
+            "width": self.image.result.width,
+            "height": self.image.result.height,
+            "whole": self.whole,
+            "pictures": [
+                {
+                    "kind": picture.kind,
+                    "label": picture.label,
+                    "full": picture.full,
+                    "thumb": picture.thumbs[WIDTHS[-1]],
+                }
+                for picture in pictures
+            ],
+        }
+
+
+def shown(image: Evaluation) -> Shown:
+    """An image for a page."""
+    whole = is_made(image)
+    kinds: list[Kind] = ["original"] if image.original else []
+    kinds += ["bicubic", "low"] if whole else ["low"]
+    rows = [("Super-resolved", image.ours), ("Bicubic", image.bicubic)]
+    return Shown(
+        image=image,
+        name=name_of(image.source),
+        version=version_of(image),
+        result=picture_of(image, "result"),
+        others=[picture_of(image, kind) for kind in kinds],
+        figures=[_figures(label, measured) for label, measured in rows if measured],
+        gain=gain_of(image),
+        loses=(gain_of(image) or "").startswith("−"),
+        whole=whole,
+        credit_url=_web_address(image.attribution.url) if image.attribution else None,
+    )
+
+
+def picture_of(image: Evaluation, kind: Kind) -> Picture:
+    """The addresses of a picture; they change when the image is made anew."""
+    full = f"/pictures/{image.image_id}/{kind}?v={version_of(image)}"
+    return Picture(kind, _LABELS[kind], full, {width: f"{full}&width={width}" for width in WIDTHS})
+
+
+def downloads_of(image: Evaluation) -> list[tuple[str, str, str]]:
+    """Label, what there is to know, and address of each file to save."""
+    result, low, original = image.result, image.low_resolution, image.original
+    entries: list[tuple[Kind, str]] = [("result", f"{result.width} × {result.height}, PNG")]
+    if original:
+        entries.append(("original", f"{original.width} × {original.height}, as it came"))
+    entries.append(("low", f"{low.width} × {low.height}"))
+    if is_made(image):
+        entries.append(("bicubic", f"{result.width} × {result.height}, PNG"))
+    return [
+        (_LABELS[kind], told, f"{picture_of(image, kind).full}&download=1")
+        for kind, told in entries
+    ]
+
+
+def gain_of(image: Evaluation) -> str | None:
+    """PSNR of ours above bicubic, as text; None where there was nothing to measure.
+
+    An infinite PSNR (None in the record) is one that equals the original.
+    """
+    if image.ours is None or image.bicubic is None:
+        return None
+    ours, bicubic = image.ours.psnr, image.bicubic.psnr
+    if ours is None:
+        return "both equal" if bicubic is None else "∞ dB"
+    return "−∞ dB" if bicubic is None else decibels(ours - bicubic)
+
+
+def _figures(label: str, measured: Metrics) -> Figures:
+    psnr = "∞ dB" if measured.psnr is None else f"{measured.psnr:.2f} dB"
+    return Figures(label, psnr, f"{measured.ssim:.4f}")
+
+
+def _web_address(url: str | None) -> str | None:
+    """A link that a record may have us show: to the web and nowhere else."""
+    if url is None or re.search(r"[\s\x00-\x1f]", url):
+        return None
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    return url if parts.scheme in ("http", "https") and parts.netloc else None
+
+
+@dataclass(frozen=True)
+class ShownRun:
+    """A run as the pages show it; counts are None where they are not known."""
+
+    status: RunStatus
+    images: int | None
+    rejected: int | None
+    seconds: float | None
+    trouble: str
+
+
+def shown_run(status: RunStatus) -> ShownRun:
+    """A run or execution for a page. What its ``detail`` holds was written elsewhere."""
+    counts, rejected = status.detail.get("counts"), status.detail.get("rejected")
+    seconds = status.detail.get("seconds")
+    images = counts.get("evaluate_images") if isinstance(counts, dict) else None
+    spent = list(seconds.values()) if isinstance(seconds, dict) else []
+    reasons = [status.detail.get("error"), status.detail.get("cause")]
+    return ShownRun(
+        status,
+        images if isinstance(images, int) else None,
+        len(rejected) if isinstance(rejected, list) else None,
+        sum(spent) if spent and all(isinstance(value, int | float) for value in spent) else None,
+        ": ".join(reason for reason in reasons if isinstance(reason, str) and reason)[:600],
+    )

@@ -1,0 +1,1 @@
+"""Events for other services, by the Standard Webhooks specification."""
