@@ -75,7 +75,7 @@ class Page:
         """Until an expression is true in the page."""
         deadline = time.monotonic() + _PATIENCE
         while not self.run(f"!!({condition})"):
-            text = self.run("document.body.innerText")
+            text = self.run("document.body?.innerText")
             assert time.monotonic() < deadline, f"never: {condition}; the page says: {text}"
             time.sleep(0.05)
 
@@ -89,12 +89,25 @@ class Page:
         for kind in ("rawKeyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code)
 
-    def screenshot(self, file: Path, width: int, height: int, *, dark: bool = False) -> None:
+    def look(self, width: int, height: int, *, dark: bool = False) -> None:
+        """As on a screen of this size, narrow ones being phones."""
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         size = {"width": width, "height": height, "deviceScaleFactor": 1}
         self.call("Emulation.setDeviceMetricsOverride", mobile=width < 600, **size)
-        file.write_bytes(b64decode(self.call("Page.captureScreenshot")["data"]))
+
+    def mouse(self, kind: str, x: float, y: float, **more: Any) -> None:
+        """``mousePressed``, ``mouseMoved``, ``mouseReleased`` or ``mouseWheel`` at a point."""
+        held = {} if kind == "mouseWheel" else {"button": "left", "buttons": 1, "clickCount": 1}
+        self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **(held | more))
+
+    def screenshot(self, file: Path, width: int, height: int, *, dark: bool = False) -> None:
+        self.look(width, height, dark=dark)
+        file.write_bytes(self.picture())
+
+    def picture(self) -> bytes:
+        """What is on the screen, as PNG."""
+        return b64decode(self.call("Page.captureScreenshot")["data"])
 
     def _next(self, deadline: float) -> dict[str, Any]:
         while b"\0" not in self._buffer:

@@ -16,7 +16,7 @@ from tests.tools import require
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-pytest_plugins = ["tests.broker", "tests.cloud"]
+pytest_plugins = ["tests.broker", "tests.cloud", "tests.postgres"]
 
 INGEST_DATE = date(2026, 1, 31)
 

@@ -178,7 +178,7 @@ def test_every_requirement_is_pinned_and_hashed(lock):
 
 def test_roles_agree_on_versions():
     dev = pins(ROOT / "requirements" / "dev.txt")
-    for role in ("run", "gpu", "train", "ingestion"):
+    for role in ("run", "gpu", "train", "ingestion", "notifier"):
         assert pins(ROOT / "requirements" / f"{role}.txt") <= dev
 
 
@@ -186,6 +186,7 @@ def test_only_those_who_need_torch_install_it():
     for role, wanted in {
         "run": False,
         "ingestion": False,
+        "notifier": False,
         "gpu": True,
         "train": True,
         "dev": True,
@@ -196,7 +197,7 @@ def test_only_those_who_need_torch_install_it():
 def test_locks_hold_what_pyproject_asks_for():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    for role in ("run", "ingestion", "gpu", "train", "dev"):
+    for role in ("run", "ingestion", "notifier", "gpu", "train", "dev"):
         wanted = project["dependencies"] + extras[role]
         asked = {re.split(r"[^\w.-]", text)[0].lower() for text in wanted} - {"superres"}
         assert asked <= names(ROOT / "requirements" / f"{role}.txt")

@@ -6,6 +6,7 @@ The same functions on S3 are tested on the local cloud.
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -206,3 +207,31 @@ def test_local_work_never_imports_boto3(tmp_path):
         f"storage.list_files({str(tmp_path)!r}); assert 'boto3' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_signed_url_opens_one_object_for_a_while(monkeypatch):
+    for name, value in {"ACCESS_KEY_ID": "id", "SECRET_ACCESS_KEY": "secret"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
+    for client in (storage._s3_client, storage._signing_s3_client):
+        client.cache_clear()
+    try:
+        url = urlsplit(storage.presigned("s3://bucket/a/x y.png", 600, "boat.png", "image/png"))
+    finally:
+        for client in (storage._s3_client, storage._signing_s3_client):
+            client.cache_clear()
+    asked = parse_qs(url.query)
+    # The region's own name: a new bucket's global one redirects, and then no signature fits.
+    assert url.netloc == "bucket.s3.eu-central-1.amazonaws.com"
+    assert url.path == "/a/x%20y.png"
+    assert asked["X-Amz-Algorithm"] == ["AWS4-HMAC-SHA256"]  # the only one that KMS accepts
+    assert asked["X-Amz-Expires"] == ["600"]
+    assert asked["response-content-disposition"] == ['attachment; filename="boat.png"']
+    assert asked["response-content-type"] == ["image/png"]
+
+
+def test_only_objects_in_s3_have_signed_urls(tmp_path):
+    with pytest.raises(StorageError, match="only objects in S3"):
+        storage.presigned(str(tmp_path / "x"), 600)

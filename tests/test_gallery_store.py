@@ -1,0 +1,458 @@
+"""What the notifier remembers, on SQLite and on PostgreSQL."""
+
+import random
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import text
+
+from notifier.store.database import Database, open_database
+from notifier.store.images import (
+    ImagePage,
+    Order,
+    image_of,
+    known_tags,
+    page_of,
+    recent_gains,
+    record_evaluation,
+    totals_of,
+)
+from notifier.store.paging import CursorError, Place
+from notifier.store.runs import (
+    RunStatus,
+    State,
+    known_run_tags,
+    record_run,
+    runs_of,
+    status_of_manifest,
+)
+from notifier.store.tables import Table
+from superres.errors import ConfigError, RecordError, StorageError
+from superres.records import Evaluation, Metrics, RunManifest
+from tests.finished import MOMENT, evaluation, image_id
+from tests.postgres import Postgres
+
+ROOT = Path(__file__).resolve().parent.parent
+ORDERS: tuple[Order, ...] = ("newest", "best", "worst")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request, tmp_path: Path) -> str:
+    if request.param == "postgresql":
+        return request.getfixturevalue("postgres").url
+    return f"sqlite:///{tmp_path}/store/notifier.db"
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    opened = open_database(url)
+    yield opened
+    opened.close()
+
+
+def record(database: Database, *evaluations: Evaluation, tag: str = "tag") -> list[bool]:
+    def recorded(each: Evaluation) -> bool:
+        with database.writing() as session:
+            return record_evaluation(session, each, f"/results/{each.image_id}.json", tag)
+
+    return [recorded(each) for each in evaluations]
+
+
+def read_pages(database: Database, order: Order, limit: int) -> list[ImagePage]:
+    """All pages, forward."""
+    pages: list[ImagePage] = []
+    after = None
+    while not pages or after is not None:
+        with database.reading() as session:
+            pages.append(page_of(session, order, limit, after=after))
+        after = pages[-1].after
+    return pages
+
+
+def names(pages: list[ImagePage]) -> list[str]:
+    return [image.image_id for page in pages for image in page.images]
+
+
+# ---- images
+
+
+def test_the_newest_evaluation_stays(database):
+    versions = [evaluation(1, minutes=minutes, gain=minutes) for minutes in (1, 2, 3)]
+    for seed in range(6):
+        shuffled = versions * 2
+        random.Random(seed).shuffle(shuffled)
+        with database.writing() as session:
+            session.execute(text("DELETE FROM images"))
+        told = record(database, *shuffled)
+        with database.reading() as session:
+            assert image_of(session, image_id(1)) == versions[2]
+            assert totals_of(session).images == 1
+        # New once for every version that was the newest so far.
+        newest, expected = MOMENT - timedelta(days=1), []
+        for each in shuffled:
+            expected.append(each.finished_at > newest)
+            newest = max(newest, each.finished_at)
+        assert told == expected
+
+
+def test_only_what_is_new_counts_as_a_change(database):
+    before = database.change_number()
+    assert record(database, evaluation(1), evaluation(1), evaluation(2)) == [True, False, True]
+    assert database.change_number() == before + 2
+
+
+def test_writers_at_once_make_each_image_new_once(database):
+    wanted = [evaluation(number) for number in range(20)] * 4
+    random.Random(0).shuffle(wanted)
+    with ThreadPoolExecutor(8) as pool:
+        told = list(pool.map(lambda each: record(database, each)[0], wanted))
+    assert sum(told) == 20
+    with database.reading() as session:
+        assert totals_of(session).images == 20
+
+
+def test_a_write_that_fails_leaves_nothing(database):
+    def fail() -> None:
+        with database.writing() as session:
+            record_evaluation(session, evaluation(1), "uri", "tag")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    with database.reading() as session:
+        assert image_of(session, image_id(1)) is None
+    assert database.change_number() == 0
+
+
+def test_tags_are_those_of_the_records_that_stayed(database):
+    record(database, evaluation(1), tag="old")
+    record(database, evaluation(1, minutes=5), tag="new")
+    record(database, evaluation(1, minutes=2), tag="late")
+    record(database, evaluation(2), tag="other")
+    with database.reading() as session:
+        found = known_tags(session, [image_id(1), image_id(3)])
+        assert known_tags(session, []) == {}
+    assert found == {f"/results/{image_id(1)}.json": "new"}
+
+
+def test_a_moment_is_kept_to_the_microsecond(database):
+    moment = datetime(2026, 1, 31, 23, 59, 59, 999_999, tzinfo=UTC)
+    record(database, evaluation(1).model_copy(update={"finished_at": moment}))
+    with database.reading() as session:
+        assert image_of(session, image_id(1)).finished_at == moment
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("limit", [1, 3, 7, 100])
+def test_pages_forward_and_backward(database, order, limit):
+    # Ties in both keys, and images without a gain.
+    record(
+        database,
+        *(
+            evaluation(number, minutes=number % 4, gain=None if number % 5 == 0 else number % 3)
+            for number in range(31)
+        ),
+    )
+    pages = read_pages(database, order, limit)
+    forward = names(pages)
+    measured = [number for number in range(31) if order == "newest" or number % 5]
+    keys = {
+        "newest": lambda number: (number % 4, image_id(number)),
+        "best": lambda number: (number % 3, image_id(number)),
+        "worst": lambda number: (number % 3, image_id(number)),
+    }
+    expected = sorted(measured, key=keys[order], reverse=order != "worst")
+    assert forward == [image_id(number) for number in expected]
+    assert all(len(page.images) == limit for page in pages[:-1])
+    assert pages[0].before is None
+
+    backward = [pages[-1]]
+    while (before := backward[0].before) is not None:
+        with database.reading() as session:
+            backward.insert(0, page_of(session, order, limit, before=before))
+    assert names(backward) == forward
+    assert backward[0].before is None
+    # And forward again from any page that was reached backwards.
+    for page in backward[:-1]:
+        assert page.after is not None
+        with database.reading() as session:
+            following = page_of(session, order, limit, after=page.after)
+        last = forward.index(page.images[-1].image_id)
+        assert names([following]) == forward[last + 1 : last + 1 + limit]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_pages_while_images_come_in(database, order):
+    record(database, *(evaluation(n, minutes=n % 3, gain=n % 2) for n in range(20)))
+    before = set(names(read_pages(database, order, 100)))
+    seen: list[str] = []
+    after = None
+    coming = iter(range(100, 200))
+    while True:
+        with database.reading() as session:
+            page = page_of(session, order, 3, after=after)
+        seen += names([page])
+        record(database, *(evaluation(next(coming), minutes=m, gain=m % 2) for m in range(3)))
+        if page.after is None or len(seen) > 200:
+            break
+        after = Place.at(page.after.cursor())
+    assert len(seen) == len(set(seen))
+    assert before <= set(seen)
+
+
+def test_an_empty_store(database):
+    for order in ORDERS:
+        assert read_pages(database, order, 5) == [ImagePage([], None, None)]
+    with database.reading() as session:
+        totals = totals_of(session)
+        assert recent_gains(session, 5) == []
+        assert runs_of(session, 5) == ([], None)
+    assert (totals.images, totals.measured, totals.psnr, totals.gain) == (0, 0, None, None)
+
+
+def test_totals(database):
+    record(
+        database,
+        evaluation(1, gain=1),
+        evaluation(2, gain=2),
+        evaluation(3, gain=None),
+        evaluation(4).model_copy(update={"ours": Metrics(psnr=None, ssim=1.0)}),
+    )
+    with database.reading() as session:
+        totals = totals_of(session)
+    assert (totals.images, totals.measured) == (4, 2)
+    assert totals.gain == pytest.approx(1.5)
+    assert totals.psnr == pytest.approx(31.5)
+    assert totals.ssim == pytest.approx((0.9 + 0.9 + 1.0) / 3)
+    assert totals.bicubic_ssim == pytest.approx(0.8)
+
+
+def test_recent_gains_are_in_order_of_time(database):
+    record(database, *(evaluation(n, minutes=9 - n, gain=n or None) for n in range(6)))
+    with database.reading() as session:
+        found = recent_gains(session, 3)
+    assert [gain for _, _, gain in found] == pytest.approx([3, 2, 1])
+    assert [name for name, _, _ in found] == [image_id(3), image_id(2), image_id(1)]
+    assert [moment for _, moment, _ in found] == [MOMENT + timedelta(minutes=m) for m in (6, 7, 8)]
+
+
+def test_what_a_database_cannot_hold_is_a_record_that_is_wrong(url, database):
+    if url.startswith("sqlite"):
+        assert record(database, evaluation(1, run_id="a\0b")) == [True]
+    else:
+        # Else it would be taken for a database that does not answer, and tried for ever.
+        with pytest.raises(RecordError, match="cannot be stored"):
+            record(database, evaluation(1, run_id="a\0b"))
+
+
+# ---- cursors
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        *("", "x", "é", "bm8=", "WzFd", "W10=", "eyJhIjoxfQ==", "WzEsMl0=", "WyJhIiwiYiJd"),
+        Place(2**63, "a").cursor(),
+        Place(float("nan"), "a").cursor(),
+        Place(1, "\0").cursor(),
+    ],
+)
+def test_cursors_of_others_are_refused(cursor):
+    with pytest.raises(CursorError):
+        Place.at(cursor)
+
+
+@pytest.mark.parametrize("place", [Place(1_700_000_000_000_001, "a"), Place(-0.125, "b" * 32)])
+def test_a_cursor_gives_its_place_back(place):
+    assert Place.at(place.cursor()) == place
+
+
+# ---- runs
+
+
+def execution(state: State, minutes: int, name: str = "2026-01-31-x2-1") -> RunStatus:
+    return RunStatus(
+        name,
+        "execution",
+        state,
+        2,
+        date(2026, 1, 31),
+        MOMENT,
+        MOMENT + timedelta(minutes=minutes),
+        {"error": "E"} if state == "failed" else {},
+    )
+
+
+def set_runs(database: Database, *statuses: RunStatus) -> list[bool]:
+    def recorded(status: RunStatus) -> bool:
+        with database.writing() as session:
+            return record_run(session, status)
+
+    return [recorded(each) for each in statuses]
+
+
+def run_named(database: Database, name: str = "2026-01-31-x2-1") -> RunStatus:
+    with database.reading() as session:
+        return next(run for run in runs_of(session, 100)[0] if run.name == name)
+
+
+@pytest.mark.parametrize("end", ["succeeded", "failed", "stopped"])
+def test_an_execution_that_has_ended_does_not_run(database, end):
+    started, ended = execution("running", 0), execution(end, 5)
+    assert set_runs(database, ended, started, ended) == [True, False, False]
+    assert run_named(database) == ended
+    other = "2026-01-31-x2-2"
+    told = [execution("running", 9, other), execution(end, 5, other)]  # with clocks that differ
+    assert set_runs(database, *told) == [True, True]
+    assert run_named(database, other).state == end
+
+
+def test_an_execution_that_is_redriven(database):
+    assert set_runs(database, execution("failed", 5), execution("running", 6)) == [True, False]
+    assert set_runs(database, execution("succeeded", 7)) == [True]
+    assert run_named(database).state == "succeeded"
+
+
+def test_a_manifest_becomes_a_status(database):
+    manifest = RunManifest.from_json((ROOT / "tests/records/v1/RunManifest.json").read_bytes())
+    with database.writing() as session:
+        assert record_run(session, status_of_manifest(manifest), "tag-1")
+    with database.writing() as session:
+        assert not record_run(session, status_of_manifest(manifest), "tag-1")
+        assert record_run(session, execution("succeeded", 1), "of no file")
+    with database.reading() as session:
+        assert known_run_tags(session) == {manifest.run_id: "tag-1"}
+    status = run_named(database, manifest.run_id)
+    assert (status.kind, status.state, status.scale) == ("run", "succeeded", 2)
+    assert status.detail["counts"] == manifest.counts
+    assert status.ingest_date == manifest.ingest_date
+
+
+def test_pages_of_runs(database):
+    told = [execution("succeeded", n % 3, f"run-{n:02}") for n in range(11)]
+    set_runs(database, *told)
+    found: list[RunStatus] = []
+    after = None
+    while True:
+        with database.reading() as session:
+            page, after = runs_of(session, 4, after)
+        found += page
+        if after is None:
+            break
+    assert found == sorted(told, key=lambda run: (run.changed_at, run.name), reverse=True)
+
+
+# ---- the database itself
+
+
+def test_migrations_make_the_tables_and_no_others(database):
+    with database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Table.metadata) == []
+
+
+def test_opened_again_it_is_as_it_was(url, database):
+    record(database, evaluation(1))
+    again = open_database(url)
+    with again.reading() as session:
+        assert totals_of(session).images == 1
+    assert again.change_number() == 1
+    again.close()
+
+
+def test_several_processes_open_a_new_database_at_once(url):
+    code = f"from notifier.store.database import open_database; open_database({url!r}).close()"
+    command = [sys.executable, "-W", "error", "-c", code]
+    processes = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE) for _ in range(3)]
+    told = [process.communicate(timeout=60)[1].decode() for process in processes]
+    assert [process.returncode for process in processes] == [0] * 3, told
+    opened = open_database(url)
+    assert opened.change_number() == 0
+    opened.close()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "nonsense",
+        "",
+        "mysql://a/b",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "postgresql+nodriver://a/b",
+        "postgresql://a:port/b",
+        "sqlite+aiosqlite:///a.db",
+    ],
+)
+def test_a_url_that_is_none_of_ours(wrong):
+    with pytest.raises(ConfigError, match=r"notifier\.database_url"):
+        open_database(wrong)
+
+
+@pytest.mark.parametrize("broken", ["no database", "a folder", "below a file"])
+def test_a_file_that_is_no_database(tmp_path, broken):
+    path = tmp_path / "file.db"
+    if broken == "a folder":
+        path.mkdir()
+    else:
+        path.write_bytes(b"not a database, but long enough to be read as the head of one" * 20)
+    with pytest.raises(StorageError):
+        open_database(f"sqlite:///{path}{'/a.db' if broken == 'below a file' else ''}")
+
+
+def test_no_server_answers(postgres: Postgres):
+    postgres.stop()
+    with pytest.raises(StorageError, match="does not answer"):
+        open_database(postgres.url)
+
+
+def test_a_server_that_goes_and_comes(postgres: Postgres):
+    database = open_database(postgres.url)
+    record(database, evaluation(1))
+
+    def record_and_stop() -> None:
+        with database.writing() as session:
+            record_evaluation(session, evaluation(3), "uri", "tag")
+            postgres.stop()
+
+    postgres.stop()
+    for use in (
+        lambda: record(database, evaluation(2)),
+        lambda: database.change_number(),
+    ):
+        with pytest.raises(StorageError, match="does not answer"):
+            use()
+    postgres.start()
+    assert record(database, evaluation(1), evaluation(2)) == [False, True]
+    with pytest.raises(StorageError):
+        record_and_stop()
+    postgres.start()
+    with database.reading() as session:
+        assert image_of(session, image_id(3)) is None
+    database.close()
+
+
+def test_sqlite_lets_read_while_another_writes(tmp_path):
+    path = tmp_path / "notifier.db"
+    database = open_database(f"sqlite:///{path}")
+    record(database, evaluation(1))
+    with sqlite3.connect(path, isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("DELETE FROM images")
+        with database.reading() as session:
+            assert totals_of(session).images == 1
+        with ThreadPoolExecutor(1) as pool:
+            writing = pool.submit(record, database, evaluation(2))
+            assert not writing.done()
+            other.execute("ROLLBACK")
+            assert writing.result(timeout=10) == [True]
+    other.close()
+    database.close()

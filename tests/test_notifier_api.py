@@ -1,0 +1,269 @@
+"""The notifier's interface for programs, and who may use what."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from notifier.recording import record_status
+from notifier.store.runs import status_of_manifest
+from notifier.web.security import READ_TOKEN, WRITE_TOKEN, check_exposure, tokens_from
+from notifier.web.service import Tokens
+from superres.errors import ConfigError
+from tests.finished import evaluation, image_id, manifest
+from tests.gallery import TOKEN, Gallery
+
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+PAGE = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+@pytest.fixture
+def gallery(tmp_path) -> Iterator[Gallery]:
+    made = Gallery(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def guarded(tmp_path) -> Iterator[Gallery]:
+    """As beyond loopback: reading needs a token or a login."""
+    made = Gallery(tmp_path, guarded=True)
+    yield made
+    made.close()
+
+
+def fill(gallery: Gallery, count: int) -> None:
+    for number in range(count):
+        gallery.tell(evaluation(number, minutes=number, gain=1 + number / 10))
+
+
+def names(gallery: Gallery, path: str) -> list[str]:
+    return [image["image_id"] for image in gallery.client.get(path).json["images"]]
+
+
+# ---- images and runs
+
+
+def test_images_come_page_by_page_in_each_order(gallery):
+    fill(gallery, 7)
+    for order, numbers in {
+        "newest": range(6, -1, -1),
+        "best": range(6, -1, -1),
+        "worst": range(7),
+    }.items():
+        path, seen = f"/api/v1/images?order={order}&limit=3", []
+        while path:
+            answer = gallery.client.get(path).json
+            seen += [image["image_id"] for image in answer["images"]]
+            cursor = answer["next"]
+            path = cursor and f"/api/v1/images?order={order}&limit=3&cursor={cursor}"
+        assert seen == [image_id(number) for number in numbers]
+
+
+def test_what_comes_while_somebody_pages_moves_nothing(gallery):
+    fill(gallery, 4)
+    first = gallery.client.get("/api/v1/images?limit=2").json
+    gallery.tell(evaluation(9, minutes=9))
+    rest = names(gallery, f"/api/v1/images?limit=9&cursor={first['next']}")
+    assert rest == [image_id(1), image_id(0)]
+
+
+def test_an_image_has_its_record_and_its_links(gallery):
+    told = evaluation(1)
+    gallery.tell(told)
+    answer = gallery.client.get(f"/api/v1/images/{told.image_id}").json
+    links = answer.pop("links")
+    assert answer == told.model_dump(mode="json")
+    assert gallery.client.get(links["self"]).json["image_id"] == told.image_id
+    assert gallery.client.get(links["page"]).status_code == 200
+
+
+def test_what_is_not_there_or_makes_no_sense_is_told(gallery):
+    for path, status, part in [
+        (f"/api/v1/images/{'0' * 32}", 404, "no finished image"),
+        ("/api/v1/images/nothing", 422, "image_id"),
+        ("/api/v1/images?limit=0", 422, "limit"),
+        ("/api/v1/images?order=oldest", 422, "order"),
+        ("/api/v1/images?cursor=x", 404, "cursor"),
+        ("/api/v1/nothing", 404, "not found"),
+    ]:
+        answer = gallery.client.get(path)
+        assert (answer.status_code, answer.mimetype) == (status, "application/problem+json"), path
+        assert part in answer.json["detail"], path
+
+
+def test_an_answer_is_sent_once_and_again_when_something_is_new(gallery):
+    fill(gallery, 1)
+    for path in (
+        "/api/v1/images",
+        f"/api/v1/images/{image_id(0)}",
+        "/api/v1/runs",
+        "/api/v1/totals",
+    ):
+        first = gallery.client.get(path)
+        known = {"If-None-Match": first.headers["ETag"]}
+        again = gallery.client.get(path, headers=known)
+        assert (again.status_code, again.data) == (304, b"")
+    gallery.tell(evaluation(2, minutes=2))
+    assert gallery.client.get("/api/v1/images", headers=known).status_code == 200
+
+
+def test_totals_and_runs(gallery):
+    fill(gallery, 3)
+    gallery.tell(evaluation(8, gain=None))
+    assert record_status(gallery.database, status_of_manifest(manifest()))
+    gallery.changes.look()
+    totals = gallery.client.get("/api/v1/totals").json
+    assert (totals["images"], totals["measured"]) == (4, 3)
+    assert totals["gain"] == pytest.approx(1.1)
+    (run,) = gallery.client.get("/api/v1/runs").json["runs"]
+    assert (run["name"], run["state"]) == ("2026-01-31-x2", "succeeded")
+    assert run["detail"]["counts"]["images"] == 3
+
+
+def test_a_database_that_is_gone_is_503(gallery):
+    fill(gallery, 1)
+    gallery.database.close()
+    database = Path(gallery.settings.notifier.database_url.removeprefix("sqlite:///"))
+    for file in database.parent.glob("notifier.db*"):
+        file.unlink()
+    database.mkdir()
+    answer = gallery.client.get("/api/v1/images")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    assert str(database) not in answer.text
+
+
+@pytest.mark.slow
+def test_schemathesis_finds_no_fault(gallery, tmp_path):
+    fill(gallery, 5)
+    record_status(gallery.database, status_of_manifest(manifest()))
+    gallery.changes.look()
+    for limiter in gallery.app.extensions["limiter"]:
+        limiter.enabled = False  # it would see little but 429
+    command = [str(Path(sys.executable).with_name("schemathesis")), "run"]
+    options = ["--header", f"Authorization: Bearer {TOKEN}", "--max-examples", "25"]
+    with gallery.served() as address:
+        done = subprocess.run(
+            [*command, f"{address}/api/v1/openapi.json", *options, "--seed", "1"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+    assert done.returncode == 0, done.stdout
+
+
+# ---- who may do what
+
+
+def test_beyond_loopback_reading_needs_a_token(guarded):
+    fill(guarded, 1)
+    for path in (
+        "/api/v1/images",
+        "/api/v1/openapi.json",
+        "/metrics",
+        "/events",
+        "/pictures/x/low",
+    ):
+        answer = guarded.client.get(path)
+        assert answer.status_code == 401, path
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    for path in ("/", "/runs", f"/images/{image_id(0)}"):
+        answer = guarded.client.get(path, headers=PAGE)
+        assert (answer.status_code, answer.location) == (
+            302,
+            f"/login?next={path.replace('/', '%2F')}",
+        )
+    for path in ("/healthz", "/readyz", "/login", "/static/style.css"):
+        assert guarded.client.get(path, buffered=True).status_code == 200, path
+    assert guarded.client.get("/api/v1/images", headers=BEARER).status_code == 200
+    wrong = {"Authorization": f"Bearer {TOKEN}x"}
+    assert guarded.client.get("/api/v1/images", headers=wrong).status_code == 401
+
+
+def test_a_login_reads_and_never_writes(guarded):
+    answer = guarded.client.post("/login", data={"token": TOKEN, "next": "/runs"})
+    assert (answer.status_code, answer.location) == (303, "/runs")
+    cookie = answer.headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Lax" in cookie
+    assert TOKEN not in cookie
+    assert guarded.client.get("/api/v1/images").status_code == 200
+    wanted = {"url": "https://example.org/", "types": ["image.finished"]}
+    assert guarded.client.post("/api/v1/subscriptions", json=wanted).status_code == 401
+    assert guarded.client.post("/logout").status_code == 303
+    assert guarded.client.get("/api/v1/images").status_code == 401
+
+
+def test_a_wrong_token_logs_nobody_in_and_is_not_tried_for_ever(guarded):
+    tried = [guarded.client.post("/login", data={"token": "guess"}) for _ in range(12)]
+    assert {answer.status_code for answer in tried[:10]} == {403}
+    assert "Set-Cookie" not in tried[0].headers
+    assert tried[-1].status_code == 429
+    assert guarded.client.get("/api/v1/images").status_code == 401
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "//evil.example/",
+        "https://evil.example/",
+        "/\\evil.example",
+        "/\n//evil.example",
+        "evil",
+        "",
+    ],
+)
+def test_a_login_leads_to_this_site_only(guarded, target):
+    answer = guarded.client.post("/login", data={"token": TOKEN, "next": target})
+    assert answer.location == "/"
+
+
+def test_a_form_of_another_site_is_refused(guarded):
+    for headers in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+        answer = guarded.client.post("/login", data={"token": TOKEN}, headers=headers)
+        assert (answer.status_code, "Set-Cookie" in answer.headers) == (403, False)
+
+
+def test_a_stranger_s_name_for_this_machine_is_refused(gallery):
+    assert gallery.client.get("/", headers={"Host": "rebound.example"}).status_code == 400
+    assert gallery.client.get("/", headers={"Host": "localhost:8080"}).status_code == 200
+
+
+def test_every_answer_tells_browsers_what_to_refuse(gallery):
+    for path in ("/", "/nothing", "/api/v1/images", "/static/style.css", "/healthz"):
+        headers = gallery.client.get(path, buffered=True).headers
+        policy = headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["X-Frame-Options"] == "DENY"
+
+
+def test_a_service_that_others_can_reach_needs_a_token():
+    for host in ("0.0.0.0", "10.0.0.1", "::", "gallery.example"):
+        with pytest.raises(ConfigError, match=WRITE_TOKEN):
+            check_exposure(host, Tokens())
+        check_exposure(host, Tokens(write=TOKEN))
+    for host in ("127.0.0.1", "127.8.8.8", "::1", "localhost"):
+        check_exposure(host, Tokens())
+
+
+@pytest.mark.parametrize("token", ["short", "with a space in it", "ümlaut-in-this-token"])
+def test_a_token_is_long_and_fit_for_a_header(token):
+    with pytest.raises(ConfigError, match=WRITE_TOKEN):
+        tokens_from({WRITE_TOKEN: token})
+
+
+def test_the_read_token_reads_only(tmp_path):
+    tokens = tokens_from({WRITE_TOKEN: TOKEN, READ_TOKEN: "only-for-looking-at"})
+    assert tokens == Tokens(TOKEN, "only-for-looking-at")
+
+
+def test_errors_are_pages_for_people_and_problems_for_programs(gallery):
+    page = gallery.client.get("/nothing", headers=PAGE)
+    assert (page.status_code, page.mimetype) == (404, "text/html")
+    problem = gallery.client.get("/nothing")
+    assert json.loads(problem.text)["status"] == 404

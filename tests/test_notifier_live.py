@@ -1,0 +1,215 @@
+"""`superres notify` as a process: from a record in storage to a picture in an open browser."""
+
+import json
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pytest
+
+from superres import storage
+from superres.records import Evaluation, StoredImage
+from tests.broker import PATIENCE
+from tests.browser import Page, chromium
+from tests.finished import evaluation, evaluation_uri, image_id, write
+from tests.gallery import TOKEN, Gallery, sample
+from tests.http_source import until
+from tests.services import Service
+
+ROUNDS = 5
+
+
+@contextmanager
+def notify(
+    folder: Path, config: dict[str, Any], *arguments: str, **environment: str
+) -> Iterator[Service]:
+    """A notifier of its own, on any free port."""
+    own = {
+        "database_url": f"sqlite:///{folder}/own.db",
+        "cache_dir": str(folder / "own-cache"),
+        "rescan_seconds": 3600,
+    }
+    given = config | {"notifier": own | config.get("notifier", {})}
+    file = folder / "notify.json"
+    file.write_text(json.dumps(given))
+    service = Service(
+        ["notify", "--port", "0", "--config", str(file), *arguments],
+        {"SUPERRES_NOTIFIER_TOKEN": TOKEN, **environment},
+        folder / "notify",
+    )
+    try:
+        until(lambda: bool(service.events("intake")) or not service.running, PATIENCE)
+        yield service
+    finally:
+        if service.running:
+            service.terminate()
+            service.wait(PATIENCE)
+
+
+def address(service: Service) -> str:
+    return str(service.events("serving")[0]["pages"][0]).rstrip("/")
+
+
+def answer(url: str) -> Any:
+    with urlopen(
+        Request(url, headers={"Authorization": f"Bearer {TOKEN}"}), timeout=10
+    ) as response:
+        return json.load(response)
+
+
+def seconds_to_page(page: Page, records: list[Evaluation], results: str) -> float:
+    """The median time from a record's being written to its picture's being there to see."""
+    times = []
+    for record in records:
+        uri = evaluation_uri(results, record)
+        storage.write_bytes(uri, record.to_json().encode())
+        began = time.perf_counter()
+        picture = f"document.querySelector('[aria-labelledby=\"name-{record.image_id}\"] img')"
+        page.wait(f"{picture}?.complete && {picture}.naturalWidth > 0")
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)
+
+
+def finished(folder: Path, count: int) -> tuple[Gallery, list[Evaluation]]:
+    """Results that lie in a folder, the records of all not yet."""
+    gallery = Gallery(folder)
+    content, _ = sample(0, 160)
+    records = []
+    for number in range(count):
+        record = gallery.finish(content, f"boat-{number}.png", told=False)
+        Path(evaluation_uri(results_of(gallery), record)).unlink()
+        records.append(record)
+    return gallery, records
+
+
+def results_of(gallery: Gallery) -> str:
+    return gallery.settings.dataset.reconstructed_images_dir
+
+
+@pytest.mark.chromium
+def test_from_a_folder_to_an_open_page_within_a_second(tmp_path):
+    gallery, records = finished(tmp_path, ROUNDS)
+    config = {"dataset": gallery.settings.dataset.model_dump()}
+    with notify(tmp_path, config) as service, chromium() as page:
+        page.open(f"{address(service)}/")
+        seconds = seconds_to_page(page, records, results_of(gallery))
+        print(f"event to page, folder: median {seconds:.2f} s")
+        assert seconds <= 1.0
+        assert page.complaints == []
+    gallery.close()
+
+
+@pytest.mark.chromium
+@pytest.mark.localstack
+def test_from_s3_over_a_queue_to_an_open_page_within_two_seconds(tmp_path, bucket, aws_environment):
+    boto3 = pytest.importorskip("boto3")
+    gallery, local = finished(tmp_path, ROUNDS)
+    base = f"s3://{bucket}"
+
+    def uploaded(stored: StoredImage) -> StoredImage:
+        uri = f"{base}/{Path(stored.uri).relative_to(tmp_path)}"
+        storage.write_file(uri, Path(stored.uri))
+        return stored.model_copy(update={"uri": uri})
+
+    storage._s3_client.cache_clear()  # it may have been made for another endpoint
+    records = [
+        record.model_copy(
+            update={
+                name: uploaded(getattr(record, name))
+                for name in ("low_resolution", "result", "original")
+            }
+        )
+        for record in local
+    ]
+    sqs, s3 = boto3.client("sqs"), boto3.client("s3")
+    url = sqs.create_queue(QueueName=f"live-{bucket}")["QueueUrl"]
+    named = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+    told = {
+        "QueueArn": named["Attributes"]["QueueArn"],
+        "Events": ["s3:ObjectCreated:*"],
+        "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": "results/evaluations/"}]}},
+    }
+    s3.put_bucket_notification_configuration(
+        Bucket=bucket, NotificationConfiguration={"QueueConfigurations": [told]}
+    )
+    dataset = {
+        "high_resolution_dir": f"{base}/high",
+        "low_resolution_dir": f"{base}/low",
+        "reconstructed_images_dir": f"{base}/results",
+    }
+    config = {"dataset": dataset, "notifier": {"events_queue_url": url}}
+    with notify(tmp_path, config) as service, chromium() as page:
+        page.open(f"{address(service)}/")
+        seconds = seconds_to_page(page, records, f"{base}/results")
+        print(f"event to page, S3 and SQS: median {seconds:.2f} s")
+        assert seconds <= 2.0
+        assert page.complaints == []
+    sqs.close()
+    s3.close()
+    storage._s3_client.cache_clear()
+    gallery.close()
+
+
+def test_what_was_finished_before_it_started_is_shown(tmp_path):
+    results = str(tmp_path / "results")
+    write(results, *(evaluation(number, minutes=number) for number in range(30)))
+    with notify(tmp_path, {"dataset": {"reconstructed_images_dir": results}}) as service:
+        at = address(service)
+        until(lambda: answer(f"{at}/api/v1/totals")["images"] == 30, PATIENCE)
+        newest = answer(f"{at}/api/v1/images?limit=1")["images"][0]
+        assert newest["image_id"] == image_id(29)
+
+
+def test_many_open_pages_leave_threads_for_others_and_it_stops_at_once(tmp_path):
+    config = {
+        "dataset": {"reconstructed_images_dir": str(tmp_path / "results")},
+        "notifier": {"threads": 40},
+    }
+    with notify(tmp_path, config) as service:
+        at = address(service)
+        host = at.removeprefix("http://")
+        streams = []
+        for _ in range(60):
+            connection = HTTPConnection(host, timeout=PATIENCE)
+            connection.request("GET", "/events")
+            response = connection.getresponse()
+            streams.append((connection, response))
+        statuses = [response.status for _, response in streams]
+        assert statuses.count(200) == 20
+        assert statuses.count(503) == 40
+        assert answer(f"{at}/api/v1/totals")["images"] == 0
+        began = time.monotonic()
+        service.terminate()
+        assert service.wait(PATIENCE) == 0
+        assert time.monotonic() - began < 8
+        for connection, _ in streams:
+            connection.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "notifier", "environment", "complaint"),
+    [
+        (["--host", "0.0.0.0"], {}, {"SUPERRES_NOTIFIER_TOKEN": ""}, "SUPERRES_NOTIFIER_TOKEN"),
+        ([], {}, {"SUPERRES_NOTIFIER_TOKEN": "short"}, "SUPERRES_NOTIFIER_TOKEN"),
+        ([], {"database_url": "mysql://db/x"}, {}, "notifier.database_url"),
+        (["--host", "192.0.2.1"], {}, {}, "cannot listen there"),
+        ([], {"events_queue_url": "http://127.0.0.1:1/q"}, {}, "notifier.events_queue_url"),
+    ],
+)
+def test_what_cannot_work_is_told_in_one_line(
+    tmp_path, arguments, notifier, environment, complaint
+):
+    config = {
+        "dataset": {"reconstructed_images_dir": str(tmp_path / "results")},
+        "notifier": notifier,
+    }
+    with notify(tmp_path, config, *arguments, **environment) as service:
+        assert service.wait(PATIENCE) == 1
+    (line,) = service.log.splitlines()
+    assert line.startswith("superres: ")
+    assert complaint in line

@@ -1,0 +1,164 @@
+"""No webhook is lost: senders that are killed, receivers that are down, a database that is gone."""
+
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from threading import Event as Flag
+
+import pytest
+from sqlalchemy import func, select
+
+from notifier.events import SUBSCRIBABLE, Event
+from notifier.store.database import Database, open_database
+from notifier.store.subscriptions import create_subscription
+from notifier.store.tables import Delivery
+from notifier.webhooks.outbox import enqueue
+from superres.errors import StorageError
+from tests.broker import free_port
+from tests.http_source import until
+from tests.postgres import Postgres
+from tests.receiver import Receiver, Reply
+from tests.test_webhooks import sending
+
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+PATIENCE = 20.0
+PROCESS = """
+import sys
+from threading import Event
+from prometheus_client import CollectorRegistry
+from notifier.store.database import open_database
+from notifier.webhooks.sender import Sender
+from superres.config import Notifier
+from superres.guard import Client
+url, host = sys.argv[1:]
+stop = Event()
+settings = Notifier(webhook_seconds=0.5, webhook_retry_seconds=0.05)
+client = Client([host], stop=stop)
+Sender(open_database(url), settings, client, stop, CollectorRegistry()).run()
+"""
+
+
+def events(count: int) -> list[Event]:
+    return [Event("image.finished", f"{each:032x}", NOW, {"n": each}) for each in range(count)]
+
+
+def ready(url: str, target: str, sent: list[Event]) -> tuple[Database, str]:
+    """A database with events on their way to one receiver, and that one's secret."""
+    database = open_database(url)
+    with database.writing() as session:
+        secret = create_subscription(session, target, SUBSCRIBABLE, "", NOW).secret
+        for each in sent:
+            enqueue(session, each)
+    return database, secret
+
+
+def delivered(database: Database) -> int:
+    chosen = select(func.count()).where(Delivery.state == "delivered")
+    with database.reading() as session:
+        return session.scalars(chosen).one()
+
+
+@contextmanager
+def process(url: str, receiver: Receiver) -> Iterator["subprocess.Popen[bytes]"]:
+    started = subprocess.Popen(
+        [sys.executable, "-c", PROCESS, url, receiver.host], stdout=subprocess.DEVNULL
+    )
+    try:
+        yield started
+    finally:
+        started.kill()
+        started.wait(PATIENCE)
+
+
+def kill_in_flight(url: str, receiver: Receiver, database: Database, *, answers: bool) -> None:
+    """Kills a sender that waits for two answers, before the first or after some."""
+    held, before = Flag(), len(receiver.got())
+    receiver.always["/hook"] = Reply(held=held)
+    with process(url, receiver) as sender:
+        until(lambda: len(receiver.got()) == before + 2, PATIENCE)
+        if answers:
+            receiver.always["/hook"] = Reply()
+            held.set()
+            until(lambda: delivered(database) > 2, PATIENCE)
+        sender.kill()
+        sender.wait(PATIENCE)
+    held.set()
+
+
+@pytest.mark.slow
+def test_nothing_is_lost_when_senders_are_killed(tmp_path):
+    url, sent = f"sqlite:///{tmp_path}/notifier.db", events(120)
+    with Receiver() as receiver:
+        database, secret = ready(url, receiver.url(), sent)
+        kill_in_flight(url, receiver, database, answers=False)
+        unanswered = {each.message_id for each in receiver.got()}
+        assert delivered(database) == 0
+        kill_in_flight(url, receiver, database, answers=True)
+        assert 0 < delivered(database) < len(sent)
+        receiver.always["/hook"] = Reply()
+        with process(url, receiver):
+            until(lambda: delivered(database) == len(sent), PATIENCE)
+        got = receiver.got()
+        database.close()
+    assert {each.message_id for each in got} == {each.message_id for each in sent}
+    for each in got:
+        # One id for one event, however often it came.
+        assert each.message_id == sent[each.verified(secret)["data"]["n"]].message_id
+    times = Counter(each.message_id for each in got)
+    assert all(times[name] >= 2 for name in unanswered)
+    # Beside those, what was between its answer and the commit when the second was killed.
+    assert times.total() <= len(sent) + 2 + 2
+
+
+def test_a_receiver_that_is_down_gets_all_of_it_when_it_is_back(tmp_path):
+    sent, port = events(6), free_port()
+    url = f"sqlite:///{tmp_path}/notifier.db"
+    database, secret = ready(url, f"http://127.0.0.1:{port}/hook", sent)
+    with sending(database, f"127.0.0.1:{port}") as running:
+        until(lambda: running.attempts("retried") >= 2 * len(sent), PATIENCE)
+        with Receiver(port) as receiver:
+            receiver.answers["/hook"] = [Reply(503)] * 5
+            until(lambda: delivered(database) == len(sent), PATIENCE)
+            got = receiver.got()
+    database.close()
+    assert len(got) == len(sent) + 5
+    assert {each.message_id for each in got} == {each.message_id for each in sent}
+    assert {each.verified(secret)["data"]["n"] for each in got} == set(range(len(sent)))
+
+
+@pytest.mark.slow
+def test_a_database_that_is_gone_for_a_while_loses_nothing(postgres: Postgres):
+    sent, held = events(8), Flag()
+    with Receiver() as receiver:
+        receiver.answers["/hook"] = [Reply(held=held), Reply(held=held)]
+        database, secret = ready(postgres.url, receiver.url(), sent)
+        with sending(database, receiver.host) as running:
+            until(lambda: len(receiver.got()) == 2, PATIENCE)
+            postgres.stop()
+            held.set()
+            with pytest.raises(StorageError):
+                delivered(database)
+            running.stop.wait(2)  # as long as it is gone
+            postgres.start()
+            until(lambda: delivered(database) == len(sent), PATIENCE)
+            got = receiver.got()
+        database.close()
+    # The two answers that came meanwhile were kept: none is sent twice.
+    assert sorted(each.verified(secret)["data"]["n"] for each in got) == list(range(len(sent)))
+
+
+@pytest.mark.slow
+def test_two_senders_on_one_postgresql_share_the_work(postgres: Postgres):
+    sent = events(60)
+    with Receiver() as receiver:
+        database, _ = ready(postgres.url, receiver.url(), sent)
+        with sending(database, receiver.host) as one, sending(database, receiver.host) as other:
+            until(lambda: delivered(database) == len(sent), PATIENCE)
+            until(lambda: one.attempts("delivered") + other.attempts("delivered") == len(sent))
+        database.close()
+    assert Counter(each.message_id for each in receiver.got()) == Counter(
+        each.message_id for each in sent
+    )
