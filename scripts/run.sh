@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# The whole way of a photograph on this machine, as `make run` goes it: source, Kafka, storage, Spark.
+# The whole way of a photograph on this machine, as `make run` goes it: source, Kafka, storage, Spark,
+# and the gallery, which stays until Ctrl-C.
 #   SOURCE        what `superres produce` takes (samples:)
 #   SCALE, MODE   2, 3 or 4; evaluate or upscale (as config.yaml says)
 #   SPARK_MASTER  a cluster to use instead of one started here
+#   SERVE=no      (or CI=true) check that the gallery shows the results, then end
 #   FOLLOW=1      stay: what is dropped on a page (or into SOURCE, a folder) comes out sharp, until Ctrl-C
 # Arguments go to `superres run`. A broker that runs already stays; one that is started here is stopped.
 set -euo pipefail
@@ -11,6 +13,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/kafka_common.sh"
 cd "$root"
 PATH=$root/.venv/bin:$PATH
 
+[[ ${CI:-} == true ]] && SERVE=no
+[[ ${SOURCE:-} != \~/* ]] || SOURCE=$HOME${SOURCE#\~} # not every shell expands it for make
 what=(${SCALE:+--scale "$SCALE"})
 jobs=("${what[@]}" ${SPARK_MASTER:+--master "$SPARK_MASTER"} "$@")
 wanted=("${what[@]}" ${MODE:+--mode "$MODE"})
@@ -41,6 +45,24 @@ await() { # COMMAND…: in the foreground a signal would reach us only after the
   wait $!
 }
 
+check() { # ends us when a service has ended, with its last words
+  for pid in "${services[@]}"; do
+    kill -0 "$pid" 2>/dev/null || wait "$pid" || { tail -qn 1 .local/{produce,consume,uploads,notify}.log >&2 2>/dev/null; exit 1; }
+  done
+}
+
+gallery() { # starts the notifier; sets $notifier and $address
+  local port=${SUPERRES_NOTIFIER__PORT:-8080}
+  # Taken by another run that still serves, say.
+  if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then port=0; fi
+  serve notify superres notify --host 127.0.0.1 --port "$port"
+  notifier=$!
+  until address=$(grep -om1 'http://127[0-9.:]*' .local/notify.log); do
+    check
+    sleep 0.2
+  done
+}
+
 if [[ -z ${SUPERRES_KAFKA__BOOTSTRAP_SERVERS:-} ]]; then
   running_pid >/dev/null || own_broker=yes
   echo "Starting Kafka …"
@@ -53,8 +75,17 @@ if [[ -z ${FOLLOW:-} ]]; then
   # 1: some images were rejected, and the others are waiting.
   await superres ingest "${SOURCE:-samples:}" "${wanted[@]}" && rejected=0 || rejected=$?
   (( rejected <= 1 )) || exit "$rejected"
+  gallery
+  echo "Gallery               $address (it shows each image as it is finished)"
   await superres run "${jobs[@]}"
-  exit "$rejected"
+  if [[ ${SERVE:-yes} == no ]]; then
+    await python scripts/check_gallery.py "$address"
+    exit "$rejected"
+  fi
+  echo "Gallery               $address (Ctrl-C ends it)"
+  trap 'exit "$rejected"' INT # all is done: it is no failure
+  wait "$notifier"
+  exit
 fi
 
 export SUPERRES_UPLOAD_TOKEN=${SUPERRES_UPLOAD_TOKEN:-$(python -c 'import secrets; print(secrets.token_urlsafe(24))')}
@@ -69,11 +100,11 @@ fi
 serve consume superres consume
 serve uploads superres uploads --port "${page##*:}"
 until (exec 3<>"/dev/tcp/${page/://}") 2>/dev/null; do
-  for pid in "${services[@]}"; do
-    kill -0 "$pid" 2>/dev/null || wait "$pid" || { tail -qn 1 .local/{produce,consume,uploads}.log >&2 2>/dev/null; exit 1; }
-  done
+  check
   sleep 0.2
 done
-echo "Logs of the services  $root/.local/{produce,consume,uploads}.log"
+SUPERRES_NOTIFIER__UPLOADS_URL=http://$page/uploads gallery
+echo "Logs of the services  $root/.local/{produce,consume,uploads,notify}.log"
+echo "Gallery               $address"
 echo "Drop photographs on   http://$page/uploads#token=$SUPERRES_UPLOAD_TOKEN"
 await superres run --follow "${jobs[@]}"

@@ -1,0 +1,174 @@
+"""Requests per second and their latency: wrk against a notifier with many images and open pages.
+
+    .venv/bin/python benchmarks/notifier.py      # needs Debian's wrk: `make system-packages`
+
+The store holds 20,000 images, 100 streams of changes are open all the time, and wrk asks from this
+machine with 16 connections, which share the cores with the notifier. No answer but 200 is allowed.
+"""
+
+import sys
+
+if not __package__:
+    sys.path.pop(0)  # run as a script, this file would hide the package that it measures
+
+import json
+import os
+import random
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection
+from pathlib import Path
+from shutil import which
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from notifier.store.database import open_database
+from notifier.store.images import record_evaluation
+from superres.errors import PrerequisiteError
+from superres.records import Evaluation, Metrics, StoredImage, image_id_of
+
+RATE_BAR, P99_BAR = 300.0, 100.0  # requests per second; milliseconds
+_STREAMS, _CONNECTIONS, _SECONDS = 100, 16, 15
+_UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
+
+
+@dataclass(frozen=True)
+class Load:
+    """What wrk saw: requests per second, milliseconds that 50 and 99 % stay below, and failures."""
+
+    rate: float
+    p50: float
+    p99: float
+    failed: int
+
+
+def image(number: int, folder: Path) -> Evaluation:
+    """An evaluation as the jobs write it, of an image that is not there."""
+    random.seed(number)
+    image_id, psnr = image_id_of("evaluate", 2, f"benchmark:{number}"), random.gauss(31, 2)
+    return Evaluation(
+        image_id=image_id,
+        run_id="2026-01-01-x2",
+        mode="evaluate",
+        scale=2,
+        ingest_date=datetime(2026, 1, 1).date(),
+        source=f"folder:photograph-{number}.jpg",
+        low_resolution=StoredImage(uri=f"{folder}/low/{image_id}.png", width=480, height=270),
+        result=StoredImage(uri=f"{folder}/result/{image_id}.png", width=960, height=540),
+        original=StoredImage(uri=f"{folder}/high/{image_id}.jpg", width=960, height=540),
+        protocol="Y, shave 2",
+        ours=Metrics(psnr=psnr, ssim=0.91),
+        bicubic=Metrics(psnr=psnr - random.gauss(2, 0.5), ssim=0.88),
+        seconds=0.4,
+        model_digest="0" * 64,
+        finished_at=datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number),
+    )
+
+
+@contextmanager
+def serving(folder: Path, images: int) -> Iterator[tuple[str, int]]:
+    """A notifier with so many images; gives its host and port."""
+    config = {
+        "dataset": {"reconstructed_images_dir": str(folder / "results")},
+        "notifier": {
+            "database_url": f"sqlite:///{folder}/notifier.db",
+            "cache_dir": str(folder / "cache"),
+        },
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    database = open_database(config["notifier"]["database_url"])
+    with database.writing() as session:
+        for number in range(images):
+            record_evaluation(session, image(number, folder), f"benchmark:{number}", "")
+    database.close()
+    command = [str(Path(sys.executable).with_name("superres")), "notify", "--port", "0"]
+    with subprocess.Popen(
+        [*command, "--config", str(folder / "config.json")],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    ) as process:
+        try:
+            assert process.stderr is not None
+            for line in process.stderr:
+                if found := re.search(r"http://([\d.]+):(\d+)", line):
+                    break
+            else:
+                raise click.ClickException("the notifier did not start")
+            yield found[1], int(found[2])
+        finally:
+            process.terminate()
+            process.communicate()
+
+
+@contextmanager
+def open_stream(host: str, port: int) -> Iterator[None]:
+    """A page that waits for changes."""
+    connection = HTTPConnection(host, port, timeout=30)
+    try:
+        connection.request("GET", "/events")
+        answer = connection.getresponse()
+        if answer.status != 200 or b"retry" not in answer.readline():
+            raise click.ClickException(f"/events answered {answer.status}")
+        yield
+    finally:
+        connection.close()
+
+
+def measure(url: str) -> Load:
+    """Asks for one URL for a while."""
+    command = ["wrk", "-t", "1", "-c", str(_CONNECTIONS), "-d", f"{_SECONDS}s", "--latency", url]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    failed = sum(map(int, re.findall(r"Non-2xx or 3xx responses: (\d+)", told)))
+    for counts in re.findall(r"Socket errors: (.*)", told):
+        failed += sum(map(int, re.findall(r"\d+", counts)))
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", told)
+    assert rate is not None, told
+    return Load(float(rate[1]), _milliseconds(told, 50), _milliseconds(told, 99), failed)
+
+
+def _milliseconds(told: str, percent: int) -> float:
+    found = re.search(rf"^\s+{percent}%\s+([\d.]+)(us|ms|s)$", told, re.MULTILINE)
+    assert found is not None, told
+    return float(found[1]) * _UNITS[found[2]]
+
+
+@click.command()
+@click.option("--images", default=20_000, show_default=True)
+def main(images: int) -> None:
+    """Measures the API and the gallery."""
+    if which("wrk") is None:
+        raise PrerequisiteError("wrk is missing; `make system-packages` installs it")
+    pages = {
+        "API, 20 images": "/api/v1/images",
+        "API, one image": f"/api/v1/images/{image(images // 2, Path()).image_id}",
+        "API, best 20": "/api/v1/images?order=best",
+        "gallery": "/",
+    }
+    table = Table("", "requests/s", "50 %", "99 %", "failed", "bar")
+    good = True
+    with tempfile.TemporaryDirectory(prefix="superres-notifier-") as name, ExitStack() as stack:
+        host, port = stack.enter_context(serving(Path(name), images))
+        for _ in range(_STREAMS):
+            stack.enter_context(open_stream(host, port))
+        for title, path in pages.items():
+            load = measure(f"http://{host}:{port}{path}")
+            met = load.rate >= RATE_BAR and load.p99 <= P99_BAR and not load.failed
+            good = good and (met or not path.startswith("/api"))
+            times = (f"{load.p50:.0f} ms", f"{load.p99:.0f} ms")
+            table.add_row(
+                title, f"{load.rate:.0f}", *times, str(load.failed), "met" if met else "MISSED"
+            )
+    Console().print(table)
+    sys.exit(not good)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""`make run` as a person has it: photographs in a folder, at the end a gallery that shows them."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.broker import Broker
+from tests.gallery import sample
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.mark.kafka
+@pytest.mark.spark
+@pytest.mark.slow
+def test_photographs_in_a_folder_end_in_the_gallery(broker: Broker, tmp_path):
+    photographs = tmp_path / "my photographs"
+    photographs.mkdir()
+    for number in range(2):
+        content, name = sample(number, 160)
+        (photographs / name).write_bytes(content)
+    places = {
+        "DATASET__HIGH_RESOLUTION_DIR": "high",
+        "DATASET__LOW_RESOLUTION_DIR": "low",
+        "DATASET__PATCHES_DIR": "work",
+        "DATASET__INFERENCE_RESULT_DIR": "work",
+        "DATASET__RECONSTRUCTED_IMAGES_DIR": "results",
+        "INGESTION__UPLOADS_DIR": "uploads",
+        "NOTIFIER__CACHE_DIR": "cache",
+    }
+    environment = os.environ | {
+        "SERVE": "no",
+        "SOURCE": str(photographs),
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "SUPERRES_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap,
+        "SUPERRES_NOTIFIER__DATABASE_URL": f"sqlite:///{tmp_path}/notifier.db",
+        "SUPERRES_NOTIFIER__PORT": "0",
+        **{f"SUPERRES_{key}": str(tmp_path / place) for key, place in places.items()},
+    }
+    done = subprocess.run(
+        [ROOT / "scripts" / "run.sh"], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 images brought in" in done.stdout + done.stderr
+    assert "Gallery checked: 2 images at http://127.0.0.1:" in done.stdout
+    assert len(list((tmp_path / "results" / "images").rglob("*.png"))) == 2
