@@ -16,13 +16,13 @@ from ingestion.producer import Pace, Published, publish
 from ingestion.references import Wanted
 from ingestion.service import consume as run_consumer
 from ingestion.sources.base import Source
-from ingestion.sources.opening import open_source
+from ingestion.sources.opening import expanded, open_source
 from ingestion.sources.samples import SamplePhotographs
-from ingestion.telemetry import log_as_json, log_for_people
 from ingestion.topics import group_from_now, require_topics
 from superres.commands import INTERRUPTED
 from superres.config import Settings, load_settings
 from superres.guard import Client
+from superres.logs import log_as_json, log_for_people
 from superres.options import config_option, config_or_default, scale_option
 from superres.records import Mode, Scale
 from superres.terminal import progress_bar, remark
@@ -99,9 +99,9 @@ def ingest(source: str, limit: int | None, **given: Any) -> None:
     with _opened(source, wanted, settings, stop) as found, progress_bar() as bar:
         if isinstance(found, SamplePhotographs):
             settings = _allowing(settings, "allowed_hosts", found.allowed_host)
-        elif Path(source).exists():  # whoever names it here may read it
-            settings = _allowing(settings, "file_roots", source)
-        settings = settings.model_copy(update={"kafka": group_from_now(settings.kafka)})
+        elif Path(expanded(source)).exists():  # whoever names it here may read it
+            settings = _allowing(settings, "file_roots", expanded(source))
+        settings = _beside_services(settings)
         task = bar.add_task("Bringing in", total=None)
         listed, last_sent = Event(), Event()
         with ThreadPoolExecutor(1, "consumer") as beside:
@@ -111,6 +111,7 @@ def ingest(source: str, limit: int | None, **given: Any) -> None:
                 stop,
                 last_sent=last_sent,
                 told=lambda done: bar.update(task, completed=done),
+                own_only=True,
             )
             try:
                 published = publish(
@@ -120,6 +121,7 @@ def ingest(source: str, limit: int | None, **given: Any) -> None:
                     listed,
                     Pace(limit),
                     lambda so_far: _follow_up(so_far, bar, task, consuming, stop, listed),
+                    settings.kafka.group,
                 )
             finally:
                 last_sent.set()
@@ -143,6 +145,13 @@ def _allowing(settings: Settings, key: str, more: str) -> Settings:
     allowed = (*getattr(settings.ingestion, key), more)
     ingestion = settings.ingestion.model_copy(update={key: allowed})
     return settings.model_copy(update={"ingestion": ingestion})
+
+
+def _beside_services(settings: Settings) -> Settings:
+    """A group of its own and any free port: the usual ones may be a service's."""
+    ingestion = settings.ingestion.model_copy(update={"consumer_port": 0})
+    kafka = group_from_now(settings.kafka)
+    return settings.model_copy(update={"ingestion": ingestion, "kafka": kafka})
 
 
 def _stop_by_signal() -> Event:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import count
-from threading import Event
+from threading import Event, Thread
 from typing import Any
 
 import structlog
@@ -30,7 +30,7 @@ from confluent_kafka import (
 from ingestion.dead_letters import Header
 from ingestion.handling import Assignment, Delivery, Finished, Handler, Later, Outcome
 from ingestion.offsets import PartitionOffsets
-from ingestion.topics import ClientConf, client_conf
+from ingestion.topics import FOR_GROUP, ClientConf, client_conf
 from superres.config import Kafka
 
 _log = structlog.get_logger()
@@ -39,6 +39,9 @@ _POLL_SECONDS = 0.1
 # Messages waiting for a thread. A pause throws away what was fetched ahead; after it the first take
 # a fifth of a second, for which half of these must keep the threads busy.
 _WAITING = 1024
+_MOST_BYTES = 32 << 20  # of messages in flight: most have half a kilobyte, some may have a thousand
+_ASK_SECONDS = 5.0
+_LEAVE_SECONDS = 10.0
 
 
 @dataclass
@@ -48,6 +51,7 @@ class Partition:
     assignment: Assignment = field(default_factory=Assignment)
     offsets: PartitionOffsets = field(default_factory=PartitionOffsets)
     unfinished: int = 0
+    begins: int | None = None  # where we took it over, as far as it was asked
 
 
 def consumer_conf(kafka: Kafka) -> ClientConf:
@@ -76,11 +80,13 @@ class ImageConsumer:
         *,
         last_sent: Event | None = None,
         told: Callable[[int], None] = lambda _: None,
+        own_only: bool = False,
     ) -> None:
         """A consumer that ends when ``stop`` is set.
 
         With ``last_sent``, also once that is set, every partition is read to its end and all is
-        finished. ``told`` hears, in this thread, how many messages are finished by now.
+        finished. ``told`` hears, in this thread, how many messages are finished by now. Messages
+        marked for another group are passed over; with ``own_only`` so are those without a mark.
         """
         self._handler = handler
         self._settings = handler.settings
@@ -88,6 +94,7 @@ class ImageConsumer:
         self._stop = stop
         self._last_sent = last_sent
         self._told = told
+        self._own_only = own_only
         conf = consumer_conf(self._settings.kafka) | {"on_commit": self._on_commit}
         self._consumer = Consumer(conf)
         self._partitions: dict[int, Partition] = {}
@@ -96,10 +103,18 @@ class ImageConsumer:
         self._later: list[tuple[float, int, Delivery]] = []  # heap by the time they are due
         self._order = count()
         self._in_flight = 0
+        self._bytes_in_flight = 0
         self._paused = False
         self._finished = 0
         self._committed_at = time.monotonic()
+        self._asked_at = 0.0
         self.turned_at = time.monotonic()
+
+    @property
+    def storage_failing(self) -> str:
+        """Why storage fails, as long as something in flight waits for it."""
+        # Else nobody is left to find out that it works again: the next message will.
+        return self._handler.storage_health.failing if self._in_flight else ""
 
     @property
     def assigned(self) -> bool:
@@ -119,14 +134,30 @@ class ImageConsumer:
             try:
                 while not (self._stop.is_set() or self._done()):
                     self._turn()
-                self._drain(list(self._partitions))
-                self._commit(list(self._partitions), wait=True)
+                silence = self._handler.dead_letters.ready()
+                _log.info("stopping", in_flight=self._in_flight, broker=silence or "ok")
+                if not silence:  # else what is finished now could not be committed either
+                    self._drain(list(self._partitions))
             finally:
                 # Whoever still waits for a storage or a broker is to give up now.
                 self._handler.stop.set()
-                self._partitions.clear()
-                self._consumer.close()
+                self._leave()
         return self._finished
+
+    def _leave(self) -> None:
+        """Commits and leaves the group; without a broker either would wait for one."""
+
+        def leave() -> None:
+            self._commit(list(self._partitions), wait=True)
+            self._partitions.clear()
+            self._consumer.close()
+
+        leaving = Thread(target=leave, name="leave", daemon=True)
+        leaving.start()
+        leaving.join(_LEAVE_SECONDS)
+        if leaving.is_alive():
+            reason = "Kafka does not answer; what is not committed comes again"
+            _log.warning("not_committed", reason=reason)
 
     def _turn(self) -> None:
         self.turned_at = time.monotonic()
@@ -157,20 +188,28 @@ class ImageConsumer:
             return  # it was revoked while the message was on its way
         self._ends.pop(number, None)
         partition.offsets.begin(offset)
+        headers = _headers(message)
+        if not self._is_ours(headers):
+            partition.offsets.finish(offset)
+            return
+        delivery = Delivery(
+            partition.assignment,
+            number,
+            offset,
+            _bytes(message.key()),
+            _bytes(message.value()) or b"",
+            _sent_at(message),
+            headers,
+        )
         partition.unfinished += 1
         self._in_flight += 1
+        self._bytes_in_flight += delivery.size
         self._metrics.messages.inc()
-        self._submit(
-            Delivery(
-                partition.assignment,
-                number,
-                offset,
-                _bytes(message.key()),
-                _bytes(message.value()) or b"",
-                _sent_at(message),
-                _headers(message),
-            )
-        )
+        self._submit(delivery)
+
+    def _is_ours(self, headers: tuple[Header, ...]) -> bool:
+        groups = [value for name, value in headers if name == FOR_GROUP]
+        return self._settings.kafka.group.encode() in groups if groups else not self._own_only
 
     def _take_error(self, message: Message, error: KafkaError) -> None:
         number, offset = message.partition(), message.offset()
@@ -205,6 +244,7 @@ class ImageConsumer:
             heapq.heappush(self._later, (due, next(self._order), again))
             return
         self._in_flight -= 1
+        self._bytes_in_flight -= delivery.size
         partition = self._partitions.get(delivery.partition)
         if partition is None or partition.assignment is not delivery.assignment:
             return  # too late: the partition has gone, and maybe come back
@@ -220,15 +260,16 @@ class ImageConsumer:
 
     # ---- pausing
 
-    def _has_room(self) -> bool:
-        most = self._settings.ingestion.threads + _WAITING
-        return self._in_flight < most and not self._handler.storage_health.failing
+    def _has_room(self, share: float = 1.0) -> bool:
+        """Whether less is in flight than this share of what may be."""
+        most = (self._settings.ingestion.threads + _WAITING) * share
+        small = self._bytes_in_flight < _MOST_BYTES * share
+        return self._in_flight < most and small and not self.storage_failing
 
     def _regulate(self) -> None:
-        half = (self._settings.ingestion.threads + _WAITING) // 2
         if not self._paused and not self._has_room():
             self._set_paused(True)
-        elif self._paused and self._has_room() and self._in_flight <= half:
+        elif self._paused and self._has_room(0.5):
             self._set_paused(False)
 
     def _set_paused(self, paused: bool) -> None:
@@ -265,15 +306,14 @@ class ImageConsumer:
             if partition is not None:
                 partition.assignment.ending.set()
                 partition.assignment.over.set()
+                self._ends.pop(each.partition, None)
                 with suppress(KeyError):  # whoever has it now tells its lag
                     self._metrics.lag.remove(each.partition)
         gone = [entry for entry in self._later if entry[2].assignment.over.is_set()]
         self._in_flight -= len(gone)
+        self._bytes_in_flight -= sum(entry[2].size for entry in gone)
         self._later = [entry for entry in self._later if not entry[2].assignment.over.is_set()]
         heapq.heapify(self._later)
-        if not self._partitions:
-            # Nobody is left to find out that storage works again.
-            self._handler.storage_health.worked()
         self._consumer.incremental_unassign(partitions)
         _log.info("revoked", partitions=[each.partition for each in partitions])
 
@@ -322,32 +362,63 @@ class ImageConsumer:
                 self._partitions[each.partition].offsets.committed(None)
 
     def _measure_lag(self) -> None:
-        topic = self._settings.kafka.topic
+        self._ask_begins()
         for number, partition in self._partitions.items():
             # As the broker told with its last answer: no request is made for it.
-            _, high = self._consumer.get_watermark_offsets(
-                TopicPartition(topic, number), cached=True
-            )
-            position = self._consumer.position([TopicPartition(topic, number)])[0].offset
+            ours = self._partition(number)
+            low, high = self._consumer.get_watermark_offsets(ours, cached=True)
+            position = self._consumer.position([ours])[0].offset
+            if position < 0 and partition.begins is not None:  # nothing of it has come yet
+                position = max(low, partition.begins)
             behind = high - position if position >= 0 and high >= 0 else 0
             self._metrics.lag.labels(number).set(max(0, behind) + partition.unfinished)
 
+    def _ask_begins(self) -> None:
+        """Where the group was when we took our partitions over: one request for the new ones."""
+        new = [number for number, each in self._partitions.items() if each.begins is None]
+        if not new:
+            return
+        with suppress(KafkaException):
+            asked = [self._partition(number) for number in new]
+            for told in self._consumer.committed(asked, _COMMIT_SECONDS):
+                self._partitions[told.partition].begins = max(0, told.offset)
+
+    def _partition(self, number: int) -> TopicPartition:
+        return TopicPartition(self._settings.kafka.topic, number)
+
     def _done(self) -> bool:
-        """Whether the last message was sent and all of ours are finished."""
+        """Whether the last message was sent and all of ours are finished.
+
+        Where the group has given us none, whether it has finished all: it may never give us any.
+        """
         if self._last_sent is None or not self._last_sent.is_set() or self._in_flight:
             return False
-        if not self._partitions or self._ends.keys() < self._partitions.keys():
+        if self._partitions.keys() - self._ends.keys():
             return False
-        topic = self._settings.kafka.topic
         try:
+            if not self._partitions:
+                return self._group_is_done()
             # Asked of the broker: what was its end a moment ago need not be so now.
-            return all(
-                self._consumer.get_watermark_offsets(TopicPartition(topic, number), 5.0)[1]
-                == self._ends[number]
-                for number in self._partitions
-            )
+            return all(self._span(number)[1] == self._ends[number] for number in self._partitions)
         except KafkaException:
             return False
+
+    def _group_is_done(self) -> bool:
+        if time.monotonic() - self._asked_at < _COMMIT_SECONDS:
+            return False
+        self._asked_at = time.monotonic()
+        topic = self._settings.kafka.topic
+        numbers = self._consumer.list_topics(topic, _ASK_SECONDS).topics[topic].partitions
+        asked = [self._partition(number) for number in numbers]
+        for each in self._consumer.committed(asked, _ASK_SECONDS):
+            first, end = self._span(each.partition)
+            if max(first, each.offset) < end:
+                return False
+        return bool(asked)
+
+    def _span(self, number: int) -> tuple[int, int]:
+        """The first offset of a partition and its end."""
+        return self._consumer.get_watermark_offsets(self._partition(number), _ASK_SECONDS)
 
 
 def _bytes(content: Any) -> bytes | None:

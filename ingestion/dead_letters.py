@@ -15,6 +15,7 @@ _log = structlog.get_logger()
 Header = tuple[str, str | bytes | None]
 _MOST_BYTES = 4 << 20  # the broker's limit is the one that counts
 _AGAIN_SECONDS = 1.0
+_ANSWER_SECONDS = 2.0
 
 
 class _Word:
@@ -49,6 +50,14 @@ class DeadLetters:
         self._closed.set()
         self._polling.join()
 
+    def ready(self) -> str:
+        """Asks the broker for the topic; why it cannot be sent to, or nothing."""
+        try:
+            self._producer.list_topics(self._topic, _ANSWER_SECONDS)
+        except KafkaException as error:
+            return f"Kafka does not answer: {error.args[0].str()}"
+        return ""
+
     def send(
         self,
         key: bytes | None,
@@ -60,21 +69,29 @@ class DeadLetters:
         """Sends a message as it came; False when told to stop before the broker acknowledged it.
 
         Our headers follow its own. A message that they make too large for the topic goes without
-        its value, which is still where it came from.
+        its value, or else without key and headers too: all of it is still where it came from.
         """
         content: bytes | None = value
-        headers = [
-            *headers,
+        ours: list[Header] = [
             ("reason", record.reason),
             ("stage", record.stage),
             ("image_id", record.image_id),
             ("origin", origin),
         ]
+        smaller = [
+            (
+                None,
+                None,
+                [*ours, ("left_out", "value, key and headers, too large with a reason")],
+            ),
+            (None, key, [*headers, *ours, ("left_out", "the value, too large with a reason")]),
+        ]
+        headers = [*headers, *ours]
         while not self._stop.is_set():
             word = _Word()
             try:
                 self._producer.produce(
-                    self._topic, content, key, headers=headers, on_delivery=word.take
+                    self._topic, content, key, headers=list(headers), on_delivery=word.take
                 )
             except BufferError:
                 self._stop.wait(_AGAIN_SECONDS)
@@ -87,9 +104,8 @@ class DeadLetters:
             if word.failure is None:
                 return True
             _log.warning("dead_letter_failed", reason=word.failure.str(), origin=origin)
-            if word.failure.code() == KafkaError.MSG_SIZE_TOO_LARGE and content is not None:
-                content = None
-                headers = [*headers, ("left_out", "the value, which is too large with its reason")]
+            if word.failure.code() == KafkaError.MSG_SIZE_TOO_LARGE and smaller:
+                content, key, headers = smaller.pop()
             else:
                 self._stop.wait(_AGAIN_SECONDS)
         return False

@@ -58,6 +58,12 @@ class Delivery:
     headers: tuple[Header, ...] = ()
     attempt: int = 1
 
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in memory, about."""
+        more = sum(len(name) + len(value or b"") for name, value in self.headers)
+        return len(self.key or b"") + len(self.value) + more
+
 
 @dataclass(frozen=True)
 class Finished:
@@ -242,6 +248,8 @@ class Handler:
             try:
                 action()
             except (StorageError, OSError) as error:  # OSError: no room for temporary files
+                if self._given_up(delivery):
+                    return False
                 self.storage_health.failed(str(error))
                 _log.error("storage_failed", reason=str(error), attempt=attempt - 1)
                 self.stop.wait(min(_STORAGE_RETRY_SECONDS, wait_before(min(attempt, 8), None)))

@@ -15,13 +15,13 @@ from typing import TypeVar
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from ingestion.sources.base import Source
-from ingestion.topics import client_conf
+from ingestion.topics import FOR_GROUP, client_conf
 from superres.config import Kafka
 from superres.errors import SuperresError
 from superres.records import ImageReference
 
 Unit = TypeVar("Unit")
-_FLUSH_SECONDS = 60.0
+_FLUSH_SECONDS, _FLUSH_SECONDS_AT_STOP = 60.0, 10.0  # without another acknowledgement
 _UNACKNOWLEDGED = 1000
 _WAIT_SECONDS = 0.1
 _KEPT_FAILURES = 20
@@ -66,11 +66,13 @@ def publish(
     stop: Event,
     pace: Pace = Pace(),
     told: Callable[[Published], None] = lambda _: None,
+    for_group: str | None = None,
 ) -> Published:
     """Publishes every reference of a source until it ends, the limit is reached or ``stop`` is set.
 
     ``stop`` is set when this returns early. Whatever was published is by then acknowledged by all
     in-sync replicas, or counted among the failures. ``told`` hears of the counts now and then.
+    ``for_group`` is the only consumer group to take what is published.
     """
     producer = Producer(
         client_conf(kafka)
@@ -83,6 +85,7 @@ def publish(
         }
     )
     published = Published()
+    headers: list[tuple[str, str | bytes | None]] = [(FOR_GROUP, for_group)] if for_group else []
 
     def delivered(error: KafkaError | None, message: Message) -> None:
         if error is None:
@@ -101,7 +104,7 @@ def publish(
             content = reference.to_json().encode()
             key = reference.image_id.encode()
             try:
-                producer.produce(kafka.topic, content, key, on_delivery=delivered)
+                producer.produce(kafka.topic, content, key, headers=headers, on_delivery=delivered)
             except KafkaException as error:
                 if error.args[0].fatal():
                     stop.set()  # this producer can send nothing more
@@ -112,11 +115,26 @@ def publish(
                 stop.set()
         producer.poll(0)
         told(published)
-    left = producer.flush(_FLUSH_SECONDS)
+    left = _flush(producer, lambda: stop.is_set() and published.references != pace.limit)
     if left:
         published.fail(f"{left} references were not acknowledged; produce them again", left)
     told(published)
     return published
+
+
+def _flush(producer: Producer, hurried: Callable[[], bool]) -> int:
+    """Waits for acknowledgements; returns how many never came."""
+    left, progress_at = len(producer), time.monotonic()
+    while left:
+        # In short turns: Python hears of a signal only between them.
+        still_left = producer.flush(_WAIT_SECONDS)
+        if still_left < left:
+            progress_at = time.monotonic()
+        left = still_left
+        patience = _FLUSH_SECONDS_AT_STOP if hurried() else _FLUSH_SECONDS
+        if time.monotonic() - progress_at > patience:
+            break
+    return left
 
 
 class _Turns:

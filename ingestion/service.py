@@ -27,10 +27,11 @@ def consume(
     *,
     last_sent: Event | None = None,
     told: Callable[[int], None] = lambda _: None,
+    own_only: bool = False,
 ) -> tuple[int, int]:
-    """Consumes until ``stop`` is set; returns how many messages ended well, and how many rejected.
+    """Consumes until ``stop`` is set; returns how many images were stored, and how many rejected.
 
-    With ``last_sent``, also until that is set and everything sent is finished.
+    The other arguments are those of ``ImageConsumer``.
 
     Raises ``PrerequisiteError`` when the broker does not answer or lacks a topic.
     """
@@ -42,7 +43,7 @@ def consume(
         DeadLetters(settings.kafka, abandon) as dead_letters,
     ):
         handler = Handler(settings, fetcher_of(settings, client), dead_letters, metrics, abandon)
-        consumer = ImageConsumer(handler, stop, last_sent=last_sent, told=told)
+        consumer = ImageConsumer(handler, stop, last_sent=last_sent, told=told, own_only=own_only)
 
         def alive() -> str:
             silent = monotonic() - consumer.turned_at
@@ -50,13 +51,16 @@ def consume(
             return f"the consumer has not polled for {silent:.0f} s" if stuck else ""
 
         def ready() -> str:
-            if handler.storage_health.failing:
-                return handler.storage_health.failing
-            return "" if consumer.assigned else "no partitions yet"
+            if consumer.storage_failing:
+                return consumer.storage_failing
+            return dead_letters.ready() if consumer.assigned else "no partitions yet"
 
         with health_server(ingestion.consumer_port, metrics.registry, alive, ready) as port:
             _log.info("consuming", topic=settings.kafka.topic, health=f"127.0.0.1:{port}")
             finished = consumer.run()
-    rejected = int(metrics.registry.get_sample_value("superres_ingestion_rejected_total") or 0)
-    _log.info("consumed", finished=finished, rejected=rejected)
-    return finished - rejected, rejected
+    stored, rejected = (
+        int(metrics.registry.get_sample_value(f"superres_ingestion_{name}_total") or 0)
+        for name in ("stored", "rejected")
+    )
+    _log.info("consumed", finished=finished, stored=stored, rejected=rejected)
+    return stored, rejected

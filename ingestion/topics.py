@@ -14,6 +14,8 @@ from superres.errors import ConfigError, PrerequisiteError
 
 _ANSWER_SECONDS = 20.0  # a fresh broker's first answers are slow
 ClientConf = dict[str, Any]
+FOR_GROUP = "superres-for"
+"""The header that names the consumer group whose message it is; without it, it is every group's."""
 
 
 def client_conf(kafka: Kafka) -> ClientConf:

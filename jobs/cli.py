@@ -5,10 +5,13 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Thread
+from typing import TypeVar
 
 import click
 from py4j.protocol import Py4JError
@@ -32,7 +35,8 @@ from superres.options import config_option, config_or_default, scale_option
 from superres.records import Evaluation, Mode, RejectedImage, RunManifest, Scale, name_of
 from superres.terminal import progress_bar
 
-_ENDING = (signal.SIGTERM, signal.SIGHUP)
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+T = TypeVar("T")
 _MOST_TOLD = 1000  # images whose records are read for the table at the end
 
 
@@ -81,9 +85,7 @@ def run(
     """
     # py4j logs tracebacks of what is told in one line below, or was stopped with Ctrl-C.
     logging.disable(logging.CRITICAL)
-    # As Ctrl-C does, the end of a session or a job must not leave a master and worker behind.
-    for number in _ENDING:
-        signal.signal(number, _leave)
+    leaving = _Leaving()
     console = Console(stderr=True, highlight=False)
     settings = load_settings(config_or_default(config))
     if output is not None:
@@ -104,15 +106,35 @@ def run(
                     session, settings, layout, fused=fused, redo=redo, show=_show_in(bar)
                 )
     except (PySparkException, Py4JError) as error:
+        leaving.leave_if_told()
         raise SuperresError(f"the Spark run failed: {one_line_reason(error)}") from None
     if _tell(console, ids, manifest, layout, time.monotonic() - started):
         click.get_current_context().exit(1)
 
 
-def _leave(received: int, _: object) -> None:
-    for number in _ENDING:
-        signal.signal(number, signal.SIG_IGN)  # a second one must not cut the end short
-    sys.exit(128 + received)
+class _Leaving:
+    """Ends the run at the first signal, and remembers it: what Spark says after it is no failure.
+
+    The end of a login or a job must not leave a master and worker behind, as Ctrl-C does not.
+    """
+
+    def __init__(self) -> None:
+        self._received: int | None = None
+        for number in _ENDING:
+            signal.signal(number, self._receive)
+
+    def leave_if_told(self) -> None:
+        """Raises what a signal raised, if one came."""
+        if self._received == signal.SIGINT:
+            raise KeyboardInterrupt
+        if self._received is not None:
+            sys.exit(128 + self._received)
+
+    def _receive(self, received: int, _: object) -> None:
+        for number in _ENDING:
+            signal.signal(number, signal.SIG_IGN)  # a second one must not cut the end short
+        self._received = received
+        self.leave_if_told()
 
 
 def _image_ids(
@@ -141,13 +163,38 @@ def _image_ids(
 def _session(
     console: Console, settings: Settings, layout: Layout, master: str | None
 ) -> Iterator[SparkSession]:
+    name = f"superres {layout.run_id}"
     with _master(console, master, os.cpu_count() or 1) as url:
         with console.status("Starting the Spark session …"):
-            session = get_session(f"superres {layout.run_id}", settings, local_conf(url))
+            session = _beside(lambda: get_session(name, settings, local_conf(url)))
         try:
             yield session
         finally:
-            session.stop()
+            _beside(lambda: _stop(session))
+
+
+def _stop(session: SparkSession) -> None:
+    with suppress(Py4JError):
+        session.sparkContext.setLogLevel("OFF")  # a job that it breaks off is no error
+    session.stop()
+
+
+def _beside(action: Callable[[], T]) -> T:
+    """Calls it in another thread than the one that signals break off.
+
+    In that one, Spark would set its own handler of Ctrl-C, which fails amid a call of Java; and to
+    stop would wait for the end of the call that was broken off.
+    """
+    future: Future[T] = Future()
+
+    def call() -> None:
+        try:
+            future.set_result(action())
+        except BaseException as error:
+            future.set_exception(error)
+
+    Thread(target=call, name="session", daemon=True).start()
+    return future.result()
 
 
 @contextmanager

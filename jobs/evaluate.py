@@ -15,6 +15,7 @@ import pyarrow as pa
 from jobs.attempts import newest_attempt
 from jobs.command import JobReport, Run, job_main
 from jobs.manifest import write_manifest
+from jobs.selection import stored_images
 from jobs.session import spark_pattern
 from jobs.stages import reject
 from jobs.tables import FinishedImage, batches_to_images
@@ -24,7 +25,7 @@ from superres.config import Processing
 from superres.errors import ImageRejectedError, RecordError
 from superres.evaluation import PIPELINE_PROTOCOL, measure_result
 from superres.images import Limits, decode, decode_file
-from superres.intake import reference_of
+from superres.intake import newest_of_each, reference_of
 from superres.layout import Layout
 from superres.metrics import Quality
 from superres.records import Evaluation, Metrics, Mode, StoredImage
@@ -76,10 +77,10 @@ class Places:
 
 def places_in(layout: Layout) -> Places:
     """What is stored of the scale and date."""
-    stored = storage.list_files(layout.low_resolution)
+    originals = newest_of_each(storage.list_files(layout.high_resolution))
     return Places(
-        {file.stem: file.uri for file in stored if not file.name.endswith(".json")},
-        {file.stem: file.uri for file in storage.list_files(layout.high_resolution)},
+        {image.image_id: image.uri for image in stored_images(layout)},
+        {image_id: file.uri for image_id, file in originals.items()},
     )
 
 

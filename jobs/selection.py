@@ -2,15 +2,17 @@
 
 import heapq
 import re
+import sys
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 
 from superres import storage
 from superres.errors import StorageError
+from superres.intake import newest_of_each
 from superres.layout import Layout
 from superres.records import IMAGE_ID, RejectedImage
-from superres.storage import StoredFile
 
 # Decoded bytes per encoded byte, roughly: what a folder listing can tell before any header is read.
 _EXPANSION = {"png": 2, "bmp": 1, "tif": 2, "tiff": 2, "gif": 8}
@@ -39,7 +41,6 @@ def pending_images(layout: Layout) -> list[SourceImage]:
     """The run's images with neither an evaluation nor a rejection by a job.
 
     A rejection by ingestion says nothing of an image that is stored: another delivery of it failed.
-    Raises ``StorageError`` for a file that is not named by an image_id, and for two of one name.
     """
     images = stored_images(layout)
     finished = {file.stem for file in storage.list_files(layout.evaluations)}
@@ -80,31 +81,28 @@ def _rejection(uri: str) -> RejectedImage | None:
 
 
 def stored_images(layout: Layout) -> list[SourceImage]:
-    """The images of the run's scale and date, finished or not; raises as ``pending_images``."""
-    images = [
-        SourceImage(_image_id(file), file.uri, file.size)
-        for file in storage.list_files(layout.low_resolution)
-        if not file.name.endswith(".json")
-    ]
-    _refuse_doubles(images)
-    return images
+    """The images of the run's scale and date, finished or not.
+
+    Left out, with one remark for each on standard error: a file that is not named by an image_id,
+    and the older of two files of one image.
+    """
+    stored = storage.list_files(layout.low_resolution)
+    files = [file for file in stored if not file.name.endswith(".json")]
+    newest = newest_of_each(file for file in files if re.fullmatch(IMAGE_ID, file.stem))
+    for file in files:
+        if file.stem not in newest:
+            _remark_once(
+                f"{file.uri}: left out: not named by an image_id (32 hex digits); bring "
+                "photographs in with `superres run --input` or ingestion"
+            )
+        elif file is not newest[file.stem]:
+            _remark_once(f"{file.uri}: left out: {newest[file.stem].name} has come since")
+    return [SourceImage(image_id, file.uri, file.size) for image_id, file in newest.items()]
 
 
-def _image_id(file: StoredFile) -> str:
-    if not re.fullmatch(IMAGE_ID, file.stem):
-        raise StorageError(
-            f"{file.uri}: not named by an image_id (32 hex digits); bring photographs in with "
-            "`superres run --input` or ingestion"
-        )
-    return file.stem
-
-
-def _refuse_doubles(images: list[SourceImage]) -> None:
-    by_id: dict[str, str] = {}
-    for image in images:
-        if image.image_id in by_id:
-            raise StorageError(f"{image.uri} and {by_id[image.image_id]}: one image_id; remove one")
-        by_id[image.image_id] = image.uri
+@cache
+def _remark_once(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def deal(

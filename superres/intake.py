@@ -1,6 +1,7 @@
 """Putting an image that has arrived where the jobs find it: what ingestion and local runs share."""
 
 import hashlib
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from superres.layout import Layout
 from superres.png import encode_png
 from superres.records import ImageReference, Mode, RejectedImage, image_id_of
 from superres.resample import reduce_planes
+from superres.storage import StoredFile
 
 
 def store_image(
@@ -22,7 +24,9 @@ def store_image(
 
     Mode ``upscale``: it is what is enlarged. Mode ``evaluate``: it is the truth, kept beside its
     bicubic reduction, and may be larger than an input by the scale. The low-resolution image comes
-    last: where it lies, all is there. Storing again changes nothing.
+    last: where it lies, all is there. Storing again changes nothing, unless the content now has
+    another format: then both files stay, and ``newest_of_each`` says which one counts. (If each of
+    two who store at once deleted the other's, none would be left; and on S3 it is a request more.)
 
     Raises ``ImageRejectedError`` with the reason when it is no image within the limits, and
     ``StorageError`` when it cannot be stored.
@@ -37,6 +41,16 @@ def store_image(
     _write(storage.join(layout.high_resolution, f"{reference.image_id}.{suffix}"), content)
     with storage.staged(f"{low}.png", _keep_record(f"{low}.png", record)) as path:
         encode_png([reduced], info, path)
+
+
+def newest_of_each(files: Iterable[StoredFile]) -> dict[str, StoredFile]:
+    """By image_id, the file stored last: an image may have come in one format and in another."""
+    newest: dict[str, StoredFile] = {}
+    for file in files:
+        known = newest.get(file.stem)
+        if known is None or (file.modified, file.uri) > (known.modified, known.uri):
+            newest[file.stem] = file
+    return newest
 
 
 def reference_of(low_resolution: str) -> ImageReference | None:

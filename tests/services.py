@@ -86,6 +86,9 @@ class Service:
     def thaw(self) -> None:
         self._process.send_signal(signal.SIGCONT)
 
+    def interrupt(self) -> None:
+        self._process.send_signal(signal.SIGINT)
+
     def terminate(self) -> None:
         self._process.send_signal(signal.SIGTERM)
 

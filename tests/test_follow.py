@@ -37,11 +37,21 @@ def test_what_comes_later_and_what_came_yesterday_is_taken(
     spark: "SparkSession", place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     expected = [arrive(place, tmp_path, "before-midnight.png", TODAY - timedelta(hours=1), 3)]
-    late: list[str] = []
+    stray = storage.join(place.settings.dataset.low_resolution_dir, "scale=3")
+    storage.write_bytes(storage.join(stray, "ingest_date=2026-01-30", "Thumbs.db"), b"...")
+    broken = Path(place.settings.dataset.low_resolution_dir) / "scale=2"
+    broken.write_text("a file where a folder should be")
+    waits, late = 0, list[str]()
 
     def wait(_: float) -> None:
         """Nothing was left to do: now another image comes, and after that it is enough."""
+        nonlocal waits
+        waits += 1
         assert all(storage.exists(uri) for uri in expected + late)
+        if waits < 3:
+            return
+        if broken.is_file():
+            broken.unlink()
         if late:
             raise KeyboardInterrupt
         late.append(arrive(place, tmp_path, "later.png", TODAY, 2))
@@ -51,6 +61,9 @@ def test_what_comes_later_and_what_came_yesterday_is_taken(
     records = [Evaluation.from_json(storage.read_bytes(uri)) for uri in expected + late]
     assert [record.ingest_date for record in records] == [date(2026, 1, 30), date(2026, 1, 31)]
     assert [record.result.width for record in records] == [90, 60]
-    told = capsys.readouterr().out.splitlines()
+    output = capsys.readouterr()
+    assert output.err.count("Thumbs.db") == 1
+    assert output.err.count("ingest_date=2026-01-31: cannot list") == 1
+    told = output.out.splitlines()
     assert [line.split("  ")[0] for line in told] == ["before-midnight.png", "later.png"]
     assert all(record.result.uri in line for record, line in zip(records, told, strict=True))

@@ -11,13 +11,17 @@ from email.utils import format_datetime
 from http.client import HTTPConnection
 from pathlib import Path
 from threading import Event
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from confluent_kafka import TopicPartition
 from prometheus_client import CollectorRegistry
 
-from ingestion import topics
+from ingestion import consumer, dead_letters, topics
+from ingestion.consumer import ImageConsumer, Partition
+from ingestion.dead_letters import DeadLetters
 from ingestion.fetching import Fetcher, fetcher_of
 from ingestion.handling import (
     Assignment,
@@ -31,7 +35,7 @@ from ingestion.handling import (
 from ingestion.metrics import new_metrics
 from ingestion.retries import FetchError, error_of_status, wait_before
 from ingestion.telemetry import health_server
-from ingestion.topics import client_conf, require_topics
+from ingestion.topics import FOR_GROUP, client_conf, require_topics
 from superres import storage
 from superres.config import Kafka, validated
 from superres.errors import (
@@ -332,3 +336,133 @@ def test_a_message_that_fails_unexpectedly_is_tried_again_and_then_rejected(plac
     assert len(storage.list_files(place.layout.rejections)) == 1
     last.assignment.ending.set()
     assert handler.handle(last) == Dropped()
+
+
+# ---- the books of a consumer
+
+
+class Group:
+    """Stands for a member of a Kafka group; the real one is in test_ingestion_faults.py."""
+
+    def __init__(self, committed: int = -1001, span: tuple[int, int] = (0, 5)) -> None:
+        self._committed, self._span = committed, span
+
+    def get_watermark_offsets(self, *_: Any, **__: Any) -> tuple[int, int]:
+        return self._span
+
+    def position(self, asked: list[TopicPartition]) -> list[TopicPartition]:
+        return asked  # as long as nothing has come, it is not known
+
+    def committed(self, asked: list[TopicPartition], _: float) -> list[TopicPartition]:
+        return [TopicPartition(each.topic, each.partition, self._committed) for each in asked]
+
+    def list_topics(self, topic: str, _: float) -> Any:
+        return SimpleNamespace(topics={topic: SimpleNamespace(partitions=[0, 1])})
+
+    def incremental_unassign(self, _: list[TopicPartition]) -> None: ...
+
+
+class Idle:
+    """A pool that never begins."""
+
+    def submit(self, _: Any) -> None: ...
+
+
+def message(offset: int, value: bytes = b"", headers: Any = None) -> Any:
+    told = {"partition": 0, "offset": offset, "key": b"key", "value": value, "headers": headers}
+    told |= {"error": None, "timestamp": (0, 0)}
+    return SimpleNamespace(**{name: lambda found=found: found for name, found in told.items()})
+
+
+def books(place: Any, group: Any = None, **how: Any) -> Any:
+    """A consumer that has partition 0, without a broker."""
+    parts: Any = (Broken(), Letters(), new_metrics(), Event())
+    kept: Any = ImageConsumer(Handler(place.settings, *parts), Event(), **how)
+    kept._consumer, kept._pool = group or Group(), Idle()
+    kept._partitions[0] = Partition()
+    return kept
+
+
+def ended() -> Event:
+    event = Event()
+    event.set()
+    return event
+
+
+def test_a_failing_storage_blocks_only_while_something_waits_for_it(place):
+    kept = books(place)
+    kept._handler.storage_health.failed("no disk")  # as its partition was taken from it, say
+    assert kept._has_room()
+    kept._take(message(7))
+    assert not kept._has_room()
+    assert kept.storage_failing == "no disk"
+    delivery = Delivery(kept._partitions[0].assignment, 0, 7, b"key", b"", NOON)
+    kept._settle(delivery, Dropped())
+    assert kept._has_room()
+    assert kept.storage_failing == ""
+
+
+def test_large_messages_in_flight_are_bounded_by_their_bytes(place):
+    kept = books(place)
+    for offset in range(33):
+        assert kept._has_room() == (offset < 32)
+        kept._take(message(offset, bytes(1 << 20)))
+    assert not kept._has_room(0.5)
+    for offset in range(33):
+        assignment = kept._partitions[0].assignment
+        kept._settle(Delivery(assignment, 0, offset, b"key", bytes(1 << 20), NOON), Dropped())
+    assert kept._bytes_in_flight == 0
+    assert kept._has_room(0.5)
+
+
+def test_lag_is_known_before_the_first_message(place):
+    for committed, waiting in ((3, 2), (-1001, 5)):
+        kept = books(place, Group(committed))
+        kept._measure_lag()
+        lag = kept._metrics.registry.get_sample_value("superres_ingestion_lag", {"partition": "0"})
+        assert lag == waiting
+
+
+def test_a_partition_that_went_is_not_waited_for(place):
+    kept = books(place, last_sent=ended())
+    kept._partitions[1] = Partition()
+    kept._ends[1] = 5
+    kept._forget([TopicPartition(place.settings.kafka.topic, 1)])
+    assert not kept._done()
+    kept._ends[0] = 5
+    assert kept._done()
+
+
+@pytest.mark.parametrize(
+    ("committed", "span", "done"),
+    [(5, (0, 5), True), (4, (0, 5), False), (-1001, (0, 5), False), (-1001, (5, 5), True)],
+)
+def test_without_a_partition_all_of_the_group_is_waited_for(place, committed, span, done):
+    kept = books(place, Group(committed, span), last_sent=ended())
+    kept._partitions.clear()
+    assert kept._done() == done
+
+
+@pytest.mark.parametrize("own_only", [False, True])
+def test_a_message_for_another_group_is_passed_over(place, own_only):
+    group = place.settings.kafka.group.encode()
+    kept = books(place, own_only=own_only)
+    kept._take(message(0, headers=[("trace", b"7"), (FOR_GROUP, b"another")]))
+    assert (kept._in_flight, kept._partitions[0].offsets.to_commit()) == (0, 1)
+    kept._take(message(1, headers=[(FOR_GROUP, group)]))
+    assert kept._in_flight == 1
+    kept._take(message(2, headers=[("trace", b"7")]))
+    assert kept._in_flight == (1 if own_only else 2)
+
+
+def test_a_broker_that_is_gone_is_told_and_does_not_hold_up_the_end(place, monkeypatch):
+    monkeypatch.setattr(consumer, "_LEAVE_SECONDS", 0.1)
+    monkeypatch.setattr(dead_letters, "_ANSWER_SECONDS", 0.1)
+    kept, answered = books(place), Event()
+    kept._consumer.close = lambda: answered.wait(10)
+    began = time.monotonic()
+    kept._leave()
+    assert time.monotonic() - began < 5
+    answered.set()
+    kafka = Kafka(bootstrap_servers=f"127.0.0.1:{free_port()}")
+    assert "does not answer" in DeadLetters(kafka, Event()).ready()

@@ -14,16 +14,18 @@ from typing import Any
 
 import pytest
 
+from ingestion import producer
 from ingestion.producer import Pace, Published, publish
 from ingestion.references import Wanted
 from superres import storage
 from superres.config import Kafka
 from superres.errors import SuperresError
 from superres.records import ImageReference
-from tests.broker import free_port
-from tests.http_source import HttpSource
+from tests.broker import PATIENCE, free_port
+from tests.corpus import photo, pillow
+from tests.http_source import HttpSource, until
 from tests.ingesting import all_messages
-from tests.services import SUPERRES
+from tests.services import SUPERRES, Service
 from tests.taking import WANTED
 
 # ---- publishing
@@ -134,6 +136,22 @@ def test_a_reference_too_large_for_kafka_is_told_and_the_others_go(broker, kafka
     done = publish(Large(3), kafka, 2, Event())
     assert (done.acknowledged, done.failed) == (2, 1)
     assert "size" in done.failures[0].lower()
+
+
+def test_a_stop_without_a_broker_does_not_wait_long_for_it(monkeypatch):
+    monkeypatch.setattr(producer, "_FLUSH_SECONDS_AT_STOP", 0.3)
+    stop = Event()
+
+    def told(so_far: Published) -> None:
+        if so_far.references == 3:
+            stop.set()
+
+    nowhere = Kafka(bootstrap_servers=f"127.0.0.1:{free_port()}")
+    began = time.monotonic()
+    done = publish(Listed(3, endless=True), nowhere, 2, stop, told=told)
+    assert time.monotonic() - began < 10
+    assert (done.acknowledged, done.failed) == (0, 3)
+    assert done.failures == ["3 references were not acknowledged; produce them again"]
 
 
 # ---- commands
@@ -248,6 +266,69 @@ def test_until_idle_ends_when_all_is_finished(broker, tmp_path):
     code, output, _ = superres(tmp_path, settings, "consume", "--until-idle")
     assert (code, output) == (0, "0 images stored, 1 rejected\n")
     assert superres(tmp_path, settings, "consume", "--until-idle")[1].startswith("0 images")
+
+
+@pytest.mark.kafka
+def test_an_image_that_comes_again_is_counted_once(broker, tmp_path):
+    topic = broker.create_topic(partitions=1)
+    with HttpSource() as source:
+        url = source.serve("/a.png", pillow(photo(20, 30), "PNG"))
+        reference = WANTED.reference("a", url, "test").to_json().encode()
+        broker.send(topic, reference, reference)
+        settings = broker.environment | {
+            "SUPERRES_KAFKA__TOPIC": topic,
+            "SUPERRES_KAFKA__GROUP": topic,
+            "SUPERRES_INGESTION__CONSUMER_PORT": "0",
+            "SUPERRES_INGESTION__THREADS": "1",
+            "SUPERRES_INGESTION__ALLOWED_HOSTS": json.dumps([source.host]),
+        }
+        code, output, complaint = superres(tmp_path, settings, "consume", "--until-idle")
+    assert (code, output) == (0, "1 images stored, 0 rejected\n"), complaint
+
+
+@pytest.fixture
+def service(broker: Any, tmp_path: Path) -> Iterator[tuple[Service, dict[str, str]]]:
+    """A consumer that has the only partition of its topic, and what it was configured with."""
+    topic = broker.create_topic(partitions=1)
+    dead = broker.create_topic(partitions=1)
+    settings = broker.environment | {
+        "SUPERRES_KAFKA__TOPIC": topic,
+        "SUPERRES_KAFKA__DEAD_LETTER_TOPIC": dead,
+        "SUPERRES_KAFKA__GROUP": topic,
+        "SUPERRES_INGESTION__CONSUMER_PORT": str(free_port()),
+    }
+    running = Service(["consume"], settings, tmp_path / "service")
+    try:
+        until(running.ready, PATIENCE)
+        yield running, settings
+    finally:
+        running.kill()
+
+
+@pytest.mark.kafka
+def test_until_idle_ends_beside_a_consumer_that_has_every_partition(broker, tmp_path, service):
+    _, settings = service
+    broker.send(settings["SUPERRES_KAFKA__TOPIC"], b"nonsense")
+    own = settings | {"SUPERRES_INGESTION__CONSUMER_PORT": "0"}
+    code, output, complaint = superres(tmp_path, own, "consume", "--until-idle")
+    assert (code, output) == (0, "0 images stored, 0 rejected\n"), complaint
+
+
+@pytest.mark.kafka
+def test_ingest_and_a_consumer_that_runs_as_a_service_leave_each_other_alone(
+    broker, tmp_path, service
+):
+    running, settings = service
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    (pictures / "a.png").write_bytes(pillow(photo(20, 30), "PNG"))
+    code, output, complaint = superres(tmp_path, settings, "ingest", "~/pictures")
+    assert (code, output) == (0, "1 images brought in\n"), complaint
+    # What comes after it on the only partition is rejected, and nothing else was.
+    broker.send(settings["SUPERRES_KAFKA__TOPIC"], b"nonsense")
+    until(lambda: running.metric("rejected_total") == 1, PATIENCE)
+    assert running.metric("messages_total") == 1
+    assert len(all_messages(broker, settings["SUPERRES_KAFKA__DEAD_LETTER_TOPIC"], 1)) == 1
 
 
 @pytest.mark.kafka

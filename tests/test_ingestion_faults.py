@@ -186,6 +186,11 @@ def test_messages_that_are_no_references(world):
     }
     world.bad = {unreadable_id(value): reason for value, reason in bad.items()}
     world.send(*((b"a key", value) for value in bad), headers=[("trace", b"7")])
+    # No room for a reason even without the value.
+    large = {b"large key": (b"k" * 1_048_400, b"7"), b"large header": (b"k", b"7" * 1_048_400)}
+    for value, (key, trace) in large.items():
+        world.send((key, value), headers=[("trace", trace)])
+        world.bad[unreadable_id(value)] = "Invalid JSON"
     odd = [
         world.reference("http://[/a.png"),
         world.reference("file://[/a.png"),
@@ -206,6 +211,13 @@ def test_messages_that_are_no_references(world):
     assert sorted(message.value() or b"" for message in kept) == sorted(
         value for value in bad if len(value) < 1_000_000
     )
+    bare = [message for message in world.dead_letters() if message.key() is None]
+    assert len(bare) == len(large)
+    for message in bare:
+        headers = dict(message.headers() or [])
+        assert "trace" not in headers
+        assert b"value, key and headers" in headers["left_out"]
+        assert b"Invalid JSON" in headers["reason"]
     for message in kept:
         headers = dict(message.headers() or [])
         assert headers["trace"] == b"7"

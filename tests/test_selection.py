@@ -1,17 +1,21 @@
 """Which images a run takes, and how they are dealt out."""
 
+import os
 from datetime import UTC, date, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobs.evaluate import places_in
 from jobs.selection import SourceImage, deal, forget_finished, pending_images, rejections
 from superres import storage
-from superres.errors import ConfigError, RecordError, StorageError
+from superres.errors import ConfigError, RecordError
+from superres.intake import store_image
 from superres.layout import layout_of
-from superres.records import RejectedImage, Stage
+from superres.records import ImageReference, RejectedImage, Stage
 from tests.conftest import Place
+from tests.corpus import photo, pillow
 
 IDS = ["a" * 32, "b" * 32, "c" * 32]
 
@@ -97,12 +101,50 @@ def test_dealing_loses_and_doubles_nothing_and_leaves_no_task_idle(
     assert loads[-1] <= loads[0] + max(sizes)
 
 
-@pytest.mark.parametrize("name", ["photo.jpg", f"{IDS[0]}.jpeg"])
-def test_a_foreign_name_or_a_second_file_of_one_id_is_told(place: Place, name: str) -> None:
+def test_a_file_with_a_foreign_name_is_left_out_with_one_remark(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
     _store_inputs(place)
-    storage.write_bytes(storage.join(place.layout.low_resolution, name), b"...")
-    with pytest.raises(StorageError, match=name.split(".")[0]):
-        pending_images(place.layout)
+    storage.write_bytes(storage.join(place.layout.low_resolution, "Thumbs.db"), b"...")
+    assert _pending(place) == _pending(place) == IDS
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "Thumbs.db: left out: not named by an image_id" in line
+
+
+@pytest.mark.parametrize("last", ["PNG", "JPEG"])
+def test_of_an_image_that_came_in_two_formats_the_newer_counts(
+    place: Place, capsys: pytest.CaptureFixture[str], last: str
+) -> None:
+    layout = place.layout
+    suffixes = {"PNG": "png", "JPEG": "jpg"}
+    reference = ImageReference(
+        image_id=IDS[0],
+        url="https://example.org/a",
+        source="test",
+        mode="upscale",
+        scale=2,
+        requested_at=datetime(2026, 1, 31, tzinfo=UTC),
+    )
+    for mode in ("upscale", "evaluate"):
+        given = reference.model_copy(update={"mode": mode, "image_id": IDS[mode == "evaluate"]})
+        for kind in suffixes:
+            store_image(pillow(photo(40, 48), kind), given, layout, place.settings.processing)
+    files = [
+        *storage.list_files(layout.low_resolution),
+        *storage.list_files(layout.high_resolution),
+    ]
+    for file in files:
+        moment = 2_000_000_000 if file.name.endswith(suffixes[last]) else 1_000_000_000
+        os.utime(file.uri, (moment, moment))
+    ours = f"{IDS[0]}.{suffixes[last]}"
+    uris = {image.image_id: image.uri for image in pending_images(layout)}
+    assert uris.keys() == set(IDS[:2])
+    assert uris[IDS[0]].endswith(ours)
+    places = places_in(layout)
+    assert places.low_resolution == uris
+    assert places.originals[IDS[1]].endswith(f"{IDS[1]}.{suffixes[last]}")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{ours} has come since" in line
 
 
 @pytest.mark.parametrize(("scale", "day"), [(3, None), (None, date(2026, 2, 1))])

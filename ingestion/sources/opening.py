@@ -1,5 +1,6 @@
 """From what a user names to the source that it means."""
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -70,6 +71,11 @@ def open_source(
     return _local(uri, wanted, again)
 
 
+def expanded(source: str) -> str:
+    """With the home that a leading ``~`` stands for."""
+    return os.path.expanduser(source)  # noqa: PTH111  # Path raises where there is no such user
+
+
 def _in_s3(uri: str, wanted: Wanted, again: float | None) -> Source[Any]:
     suffix = Path(uri).suffix.lower()
     if suffix in SUFFIXES:
@@ -82,7 +88,7 @@ def _in_s3(uri: str, wanted: Wanted, again: float | None) -> Source[Any]:
 
 
 def _local(uri: str, wanted: Wanted, again: float | None) -> Source[Any]:
-    path = Path(uri).expanduser()
+    path = Path(expanded(uri))
     suffix = path.suffix.lower()
     if uri and path.is_dir():
         return FolderSource(path, wanted, follow_seconds=again)
