@@ -135,7 +135,7 @@ def measure(url: str) -> Load:
 
 
 def _milliseconds(told: str, percent: int) -> float:
-    found = re.search(rf"^\s+{percent}%\s+([\d.]+)(us|ms|s)$", told, re.MULTILINE)
+    found = re.search(rf"^\s+{percent}%\s+([\d.]+)(us|ms|s)\s*$", told, re.MULTILINE)
     assert found is not None, told
     return float(found[1]) * _UNITS[found[2]]
 

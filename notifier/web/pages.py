@@ -8,13 +8,13 @@ import re
 from dataclasses import dataclass
 from typing import get_args
 
-from flask import Blueprint, Response, current_app, make_response, render_template, request
+from flask import Blueprint, Response, make_response, render_template, request, session
 
 from notifier.drawing import COLOURS, DIFFERENCE_PEAK
 from notifier.pictures import MADE_PIXELS
 from notifier.store.images import Order, Totals, image_of, page_of, recent_gains, totals_of
 from notifier.store.paging import Place
-from notifier.store.runs import RunStatus, runs_of
+from notifier.store.runs import runs_of
 from notifier.web.chart import Chart, chart_of, decibels
 from notifier.web.problems import Problem
 from notifier.web.service import service
@@ -22,18 +22,15 @@ from notifier.web.showing import downloads_of, picture_of, shown, shown_run
 from superres.records import IMAGE_ID
 
 _GAINS, _LATEST_RUNS, _RUNS = 60, 4, 40
-_OVERVIEW = "notifier-overview"
 blueprint = Blueprint("pages", __name__)
 
 
 @dataclass(frozen=True)
 class Overview:
-    """What the gallery tells of everything; ``number`` is the change it was read at."""
+    """What the gallery tells of everything."""
 
-    number: int
     totals: Totals
     chart: Chart | None
-    runs: list[RunStatus]
     newest: str
 
 
@@ -42,15 +39,31 @@ def gallery() -> Response:
     """Images in an order, a page of them at a time, and what there is in all."""
     order = _order()
     after, before = _place("after"), _place("before")
+    # The number first: what is read after it is at least as new.
+    number = service().changes.number
+    key = (order, after, before, _wants_fragment(), bool(session.get("reader")))
+    return _answer(
+        service().rendered.page(number, key, lambda: _gallery(number, order, after, before))
+    )
+
+
+def _gallery(number: int, order: Order, after: Place | None, before: Place | None) -> str:
     size = service().settings.notifier.gallery_size
-    overview = _overview()
-    with service().database.reading() as session:
-        page = page_of(session, order, size, after, None if after else before)
+    with service().database.reading() as db:
+        page = page_of(db, order, size, after, None if after else before)
+        newest = page_of(db, "newest", 1).images
+        statuses = runs_of(db, _LATEST_RUNS)[0]
+        overview = Overview(
+            totals_of(db),
+            chart_of(recent_gains(db, _GAINS)),
+            f"{newest[0].image_id} {newest[0].finished_at.isoformat()}" if newest else "",
+        )
     first = after is None and before is None
     return _page(
         "gallery.html",
+        number,
         overview=overview,
-        runs=[shown_run(status) for status in overview.runs],
+        runs=[shown_run(status) for status in statuses],
         images=[shown(image) for image in page.images],
         order=order,
         first=first,
@@ -66,12 +79,14 @@ def image_page(image_id: str) -> Response:
     """One image with all that is known of it."""
     if not re.fullmatch(IMAGE_ID, image_id):
         raise Problem(404, "no image has that name")
-    with service().database.reading() as session:
-        found = image_of(session, image_id)
+    number = service().changes.number
+    with service().database.reading() as db:
+        found = image_of(db, image_id)
     if found is None:
         raise Problem(404, f"no image {image_id} is finished; it may still be on its way")
-    return _page(
+    page = _page(
         "image.html",
+        number,
         shown=shown(found),
         image=found,
         difference=picture_of(found, "difference"),
@@ -80,55 +95,44 @@ def image_page(image_id: str) -> Response:
         peak=DIFFERENCE_PEAK,
         most_megapixels=MADE_PIXELS // 1_000_000,
     )
+    return _answer(page)
 
 
 @blueprint.get("/runs")
 def runs_page() -> Response:
     """Runs of the jobs and executions of the state machine, the latest first."""
     after = _place("after")
-    with service().database.reading() as session:
-        statuses, older = runs_of(session, _RUNS, after)
-    return _page(
+    number = service().changes.number
+    with service().database.reading() as db:
+        statuses, older = runs_of(db, _RUNS, after)
+    page = _page(
         "runs.html",
+        number,
         runs=[shown_run(status) for status in statuses],
         first=after is None,
         older=older and older.cursor(),
     )
+    return _answer(page)
 
 
-def _page(template: str, **values: object) -> Response:
-    settings = service().settings.notifier
-    response = make_response(
-        render_template(
-            template,
-            layout="fragment.html" if "X-Fragment" in request.headers else "base.html",
-            settings=settings,
-            number=service().changes.number,
-            **values,
-        )
+def _page(template: str, number: int, **values: object) -> str:
+    return render_template(
+        template,
+        layout="fragment.html" if _wants_fragment() else "base.html",
+        settings=service().settings.notifier,
+        number=number,
+        **values,
     )
+
+
+def _answer(page: str) -> Response:
+    response = make_response(page)
     response.headers["Vary"] = "X-Fragment, Cookie"
     return response
 
 
-def _overview() -> Overview:
-    """What changes with the change number alone: read once for each, not for each request."""
-    # The number first: what is read after it is at least as new.
-    number = service().changes.number
-    known: Overview | None = current_app.extensions.get(_OVERVIEW)
-    if known is not None and known.number == number:
-        return known
-    with service().database.reading() as session:
-        newest = page_of(session, "newest", 1).images
-        overview = Overview(
-            number,
-            totals_of(session),
-            chart_of(recent_gains(session, _GAINS)),
-            runs_of(session, _LATEST_RUNS)[0],
-            f"{newest[0].image_id} {newest[0].finished_at.isoformat()}" if newest else "",
-        )
-    current_app.extensions[_OVERVIEW] = overview
-    return overview
+def _wants_fragment() -> bool:
+    return "X-Fragment" in request.headers
 
 
 def _order() -> Order:

@@ -1,7 +1,7 @@
 """What a request finds of the service that answers it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from flask import current_app
 from prometheus_client import CollectorRegistry
@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 from notifier.pictures import Pictures
 from notifier.store.database import Database
 from notifier.web.changes import Changes
+from notifier.web.rendered import Rendered
 from superres.config import Settings
 
 
@@ -37,6 +38,7 @@ class Service:
     guarded: bool
     registry: CollectorRegistry
     ready: Callable[[], str]
+    rendered: Rendered = field(default_factory=Rendered)
 
 
 def service() -> Service:
