@@ -1,4 +1,4 @@
-"""Pages kept as they were rendered until something changes: most of those asked for are the same."""
+"""Pages kept as they were rendered, until something changes: most requests ask for the same."""
 
 from collections.abc import Callable, Hashable
 from threading import Lock
