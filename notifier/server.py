@@ -4,9 +4,11 @@ One process per notifier: its threads answer, hear of results and send webhooks.
 PostgreSQL share the work; each may die at any time.
 """
 
+import ctypes
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from threading import Event, Thread
 
@@ -19,7 +21,7 @@ from notifier.pictures import Pictures
 from notifier.store.database import open_database
 from notifier.web.app import create_app
 from notifier.web.changes import Changes
-from notifier.web.security import check_exposure, is_loopback, tokens_from
+from notifier.web.security import check_exposure, is_exposed, tokens_from
 from notifier.web.service import Service, Tokens
 from notifier.webhooks.sender import Sender
 from superres.config import Settings, load_settings
@@ -28,6 +30,7 @@ from superres.options import config_option, config_or_default
 from superres.serving import serve
 
 _STOP_SECONDS = 15
+_ARENA_MAX = -8  # M_ARENA_MAX of <malloc.h>
 _KEEP_ALIVE_SECONDS = 75  # longer than a load balancer's 60, or it finds connections just closed
 
 
@@ -44,7 +47,7 @@ def notify(host: str | None, port: int | None, config: str | None) -> None:
     settings, tokens = load_settings(config_or_default(config)), tokens_from(os.environ)
     chosen = settings.notifier
     host, port = host or chosen.host, chosen.port if port is None else port
-    check_exposure(host, tokens)
+    check_exposure(host, chosen, tokens)
     check_queues(settings)
     # A database that is not there is told at once, and its tables are made before the fork.
     open_database(chosen.database_url).close()
@@ -60,6 +63,7 @@ def notify(host: str | None, port: int | None, config: str | None) -> None:
 
 def _application(settings: Settings, tokens: Tokens, host: str, alive: Callable[[], bool]) -> Flask:
     """Begins everything, in the process that goes on with it."""
+    _share_memory()
     chosen, registry, stop = settings.notifier, CollectorRegistry(), Event()
     database = open_database(chosen.database_url)
     changes = Changes(database, alive)
@@ -77,14 +81,20 @@ def _application(settings: Settings, tokens: Tokens, host: str, alive: Callable[
     service = Service(
         settings,
         database,
-        Pictures(Path(chosen.cache_dir), chosen.cache_megabytes << 20),
+        Pictures(Path(chosen.cache_dir) / "superres-pictures", chosen.cache_megabytes << 20),
         changes,
         tokens,
-        guarded=not (is_loopback(host) or chosen.public_gallery),
+        guarded=is_exposed(host, chosen) and not chosen.public_gallery,
         registry=registry,
         ready=lambda: changes.failing,
     )
     return create_app(service, host)
+
+
+def _share_memory() -> None:
+    """The C library would keep what is freed in an arena for every few threads: a gigabyte."""
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL("libc.so.6").mallopt(_ARENA_MAX, 2)
 
 
 def _tell(alive: Callable[[], bool], stop: Event) -> None:

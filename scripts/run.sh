@@ -34,15 +34,19 @@ trap 'exit 129' HUP
 serve() { # NAME COMMAND…: runs it beside us until the end; its log is .local/NAME.log
   local log=$root/.local/$1.log
   shift
+  : >"$log" # now: what is read from it must not be of the run before
   # In a session of its own: Ctrl-C is for us, and we end it in its turn.
   setsid "$@" >"$log" 2>&1 &
   services+=($!)
 }
 
 await() { # COMMAND…: in the foreground a signal would reach us only after the command's end
+  local status=0
   "$@" <&0 &
   services+=($!)
-  wait $!
+  wait $! || status=$?
+  unset 'services[-1]' # it has ended, and is none of those that must not
+  return "$status"
 }
 
 check() { # ends us when a service has ended, with its last words

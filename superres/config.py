@@ -5,6 +5,7 @@ wrong key or value stops with its path, the value and what is allowed. Secrets h
 """
 
 import os
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -41,6 +42,22 @@ def _checked_location(value: str) -> str:
 
 # A mistyped scheme (s3a://, S3://) would otherwise become a local folder of that name.
 Location = Annotated[str, AfterValidator(_checked_location)]
+
+
+def _checked_web_url(value: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/?#@]+(/\S*)?", value):
+        raise ValueError("expected http://host/… or https://host/…")
+    return value
+
+
+WebUrl = Annotated[str, AfterValidator(_checked_web_url)]
+
+
+def _checked_link(value: str) -> str:
+    return value if re.fullmatch(r"/([^/\\\s]\S*)?", value) else _checked_web_url(value)
+
+
+Link = Annotated[str, AfterValidator(_checked_link)]
 
 
 class Dataset(_Section):
@@ -144,8 +161,8 @@ class Notifier(_Section):
     cache_dir: str = "data/notifier/cache"
     cache_megabytes: int = Field(default=1024, ge=16)
     public_gallery: bool = False
-    public_url: str | None = None
-    uploads_url: str | None = None
+    public_url: WebUrl | None = None
+    uploads_url: Link | None = None
     proxies: int = Field(default=0, ge=0, le=3)
     events_queue_url: str | None = None
     runs_queue_url: str | None = None

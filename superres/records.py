@@ -9,7 +9,7 @@ import hashlib
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from superres.errors import RecordError
 
@@ -98,8 +98,8 @@ class StoredImage(_Part):
     """Where an image lies and how large it is, in pixels."""
 
     uri: str
-    width: int
-    height: int
+    width: int = Field(ge=1)
+    height: int = Field(ge=1)
 
 
 class Metrics(_Part):

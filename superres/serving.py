@@ -5,16 +5,19 @@ Needs gunicorn and structlog, which the extras of the services bring.
 
 import logging
 import socket
+import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
+from gunicorn.workers.gthread import ThreadWorker
 
 from superres.errors import ConfigError
 from superres.logs import log_as_json
 
+_SILENT_SECONDS = 30  # within a request or an answer
 _log = structlog.get_logger()
 
 Load = Callable[[Callable[[], bool]], Any]
@@ -58,7 +61,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # Gunicorn ships no types
         chosen = {
             "bind": self._bind,
             "workers": 1,
-            "worker_class": "gthread",
+            "worker_class": _Worker,
             "logger_class": _JsonLog,
             "when_ready": self._tell_addresses,
             "post_fork": self._remember,
@@ -78,6 +81,16 @@ class _Server(BaseApplication):  # type: ignore[misc]  # Gunicorn ships no types
 
     def _tell_addresses(self, server: Any) -> None:
         _log.info("serving", pages=[f"{listener}{self._page}" for listener in server.LISTENERS])
+
+
+class _Worker(ThreadWorker):  # type: ignore[misc]  # Gunicorn ships no types
+    """Threads that wait for nobody for ever: not for a request that is not sent to its end."""
+
+    def handle(self, conn: Any) -> Any:
+        patience = struct.pack("ll", _SILENT_SECONDS, 0)
+        for direction in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            conn.sock.setsockopt(socket.SOL_SOCKET, direction, patience)
+        return super().handle(conn)
 
 
 class _JsonLog(Logger):  # type: ignore[misc]  # Gunicorn ships no types

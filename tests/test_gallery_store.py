@@ -1,5 +1,6 @@
 """What the notifier remembers, on SQLite and on PostgreSQL."""
 
+import os
 import random
 import sqlite3
 import subprocess
@@ -104,9 +105,9 @@ def test_the_newest_evaluation_stays(database):
 
 
 def test_only_what_is_new_counts_as_a_change(database):
-    before = database.change_number()
+    before = database.change()[0]
     assert record(database, evaluation(1), evaluation(1), evaluation(2)) == [True, False, True]
-    assert database.change_number() == before + 2
+    assert database.change()[0] == before + 2
 
 
 def test_writers_at_once_make_each_image_new_once(database):
@@ -129,7 +130,7 @@ def test_a_write_that_fails_leaves_nothing(database):
         fail()
     with database.reading() as session:
         assert image_of(session, image_id(1)) is None
-    assert database.change_number() == 0
+    assert database.change()[0] == 0
 
 
 def test_tags_are_those_of_the_records_that_stayed(database):
@@ -364,7 +365,7 @@ def test_opened_again_it_is_as_it_was(url, database):
     again = open_database(url)
     with again.reading() as session:
         assert totals_of(session).images == 1
-    assert again.change_number() == 1
+    assert again.change()[0] == 1
     again.close()
 
 
@@ -375,7 +376,7 @@ def test_several_processes_open_a_new_database_at_once(url):
     told = [process.communicate(timeout=60)[1].decode() for process in processes]
     assert [process.returncode for process in processes] == [0] * 3, told
     opened = open_database(url)
-    assert opened.change_number() == 0
+    assert opened.change()[0] == 0
     opened.close()
 
 
@@ -426,7 +427,7 @@ def test_a_server_that_goes_and_comes(postgres: Postgres):
     postgres.stop()
     for use in (
         lambda: record(database, evaluation(2)),
-        lambda: database.change_number(),
+        lambda: database.change(),
     ):
         with pytest.raises(StorageError, match="does not answer"):
             use()
@@ -456,3 +457,14 @@ def test_sqlite_lets_read_while_another_writes(tmp_path):
             assert writing.result(timeout=10) == [True]
     other.close()
     database.close()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_database_that_cannot_be_written_to_is_told_at_once(tmp_path):
+    url = f"sqlite:///{tmp_path}/notifier.db"
+    open_database(url).close()
+    for place in (tmp_path / "notifier.db", tmp_path):
+        place.chmod(0o500)
+    with pytest.raises(StorageError, match="readonly"):
+        open_database(url)
+    tmp_path.chmod(0o700)

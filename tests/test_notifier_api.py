@@ -1,5 +1,6 @@
 """The notifier's interface for programs, and who may use what."""
 
+import base64
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from notifier.recording import record_status
 from notifier.store.runs import status_of_manifest
 from notifier.web.security import READ_TOKEN, WRITE_TOKEN, check_exposure, tokens_from
 from notifier.web.service import Tokens
+from superres.config import Notifier
 from superres.errors import ConfigError
 from tests.finished import evaluation, image_id, manifest
 from tests.gallery import TOKEN, Gallery
@@ -109,6 +111,41 @@ def test_an_answer_is_sent_once_and_again_when_something_is_new(gallery):
         assert (again.status_code, again.data) == (304, b"")
     gallery.tell(evaluation(2, minutes=2))
     assert gallery.client.get("/api/v1/images", headers=known).status_code == 200
+
+
+def test_a_database_made_anew_is_another(tmp_path):
+    answers = []
+    for name in ("one", "two"):
+        gallery = Gallery(tmp_path / name)
+        fill(gallery, 1)
+        answers.append(gallery.client.get("/api/v1/images").headers["ETag"])
+        gallery.close()
+    assert answers[0] != answers[1]
+
+
+def test_what_is_not_there_has_not_stayed_the_same(gallery):
+    fill(gallery, 1)
+    tag = gallery.client.get("/api/v1/images").headers["ETag"]
+    for known in (tag, "*"):
+        answer = gallery.client.get(f"/api/v1/images/{'0' * 32}", headers={"If-None-Match": known})
+        assert answer.status_code == 404
+
+
+@pytest.mark.parametrize("place", [[1, "\ud800"], [10**400, "a"], [float("nan"), "a"]])
+def test_cursors_that_nobody_gave(gallery, place):
+    cursor = base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
+    deep = base64.urlsafe_b64encode(b"[" * 100_000).decode()
+    for path in (f"/api/v1/images?cursor={cursor}", f"/?after={cursor}", f"/?after={deep}"):
+        assert gallery.client.get(path).status_code in (404, 422)
+
+
+def test_a_form_that_came_through_a_proxy_is_ours(tmp_path):
+    gallery = Gallery(tmp_path, guarded=True, public_url="https://gallery.example/")
+    there = {"Host": "127.0.0.1:8080", "Origin": "https://gallery.example"}
+    answer = gallery.client.post("/login", data={"token": TOKEN}, headers=there)
+    assert answer.status_code == 303
+    assert "Secure" in answer.headers["Set-Cookie"]
+    gallery.close()
 
 
 def test_totals_and_runs(gallery):
@@ -222,13 +259,21 @@ def test_a_login_leads_to_this_site_only(guarded, target):
 
 
 def test_a_form_of_another_site_is_refused(guarded):
-    for headers in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+    for headers in (
+        {"Origin": "https://evil.example"},
+        {"Origin": "http://["},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+    ):
         answer = guarded.client.post("/login", data={"token": TOKEN}, headers=headers)
         assert (answer.status_code, "Set-Cookie" in answer.headers) == (403, False)
 
 
 def test_a_stranger_s_name_for_this_machine_is_refused(gallery):
-    assert gallery.client.get("/", headers={"Host": "rebound.example"}).status_code == 400
+    for headers in ({}, PAGE):
+        answer = gallery.client.get("/", headers=headers | {"Host": "rebound.example"})
+        assert answer.status_code == 400
+        assert "Content-Security-Policy" in answer.headers
     assert gallery.client.get("/", headers={"Host": "localhost:8080"}).status_code == 200
 
 
@@ -245,10 +290,13 @@ def test_every_answer_tells_browsers_what_to_refuse(gallery):
 def test_a_service_that_others_can_reach_needs_a_token():
     for host in ("0.0.0.0", "10.0.0.1", "::", "gallery.example"):
         with pytest.raises(ConfigError, match=WRITE_TOKEN):
-            check_exposure(host, Tokens())
-        check_exposure(host, Tokens(write=TOKEN))
+            check_exposure(host, Notifier(), Tokens())
+        check_exposure(host, Notifier(), Tokens(write=TOKEN))
     for host in ("127.0.0.1", "127.8.8.8", "::1", "localhost"):
-        check_exposure(host, Tokens())
+        check_exposure(host, Notifier(), Tokens())
+    for behind in (Notifier(proxies=1), Notifier(public_url="https://gallery.example/")):
+        with pytest.raises(ConfigError, match=WRITE_TOKEN):
+            check_exposure("127.0.0.1", behind, Tokens())
 
 
 @pytest.mark.parametrize("token", ["short", "with a space in it", "ümlaut-in-this-token"])

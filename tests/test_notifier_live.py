@@ -198,6 +198,7 @@ def test_many_open_pages_leave_threads_for_others_and_it_stops_at_once(tmp_path)
         ([], {}, {"SUPERRES_NOTIFIER_TOKEN": "short"}, "SUPERRES_NOTIFIER_TOKEN"),
         ([], {"database_url": "mysql://db/x"}, {}, "notifier.database_url"),
         (["--host", "192.0.2.1"], {}, {}, "cannot listen there"),
+        ([], {"uploads_url": "javascript:alert(1)"}, {}, "notifier.uploads_url"),
         ([], {"events_queue_url": "http://127.0.0.1:1/q"}, {}, "notifier.events_queue_url"),
     ],
 )

@@ -140,7 +140,7 @@ def _wait_out(failure: StorageError, outage: Outage, reader: Reader, stop: Event
 
 def _still_failing(reader: Reader) -> StorageError | None:
     try:
-        reader.database.change_number()
+        reader.database.change()
         storage.exists(storage.join(reader.results, "evaluations"))
     except StorageError as error:
         return error

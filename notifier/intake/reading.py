@@ -4,6 +4,7 @@ Wherever a record is heard of (a scan, the watched folder, a queue), it comes th
 depends on how often or in which order.
 """
 
+import stat
 from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
@@ -111,6 +112,8 @@ def local_tag(path: str) -> str | None:
         return None
     except OSError as error:
         raise StorageError(f"{path}: cannot look up: {error.strerror or error}") from error
+    if not stat.S_ISREG(status.st_mode):
+        return None  # a pipe would be waited for
     return f"{status.st_mtime_ns}:{status.st_size}"
 
 

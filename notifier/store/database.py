@@ -59,10 +59,11 @@ class Database:
         with _named_errors(), Session(engine, expire_on_commit=False) as session, session.begin():
             yield session
 
-    def change_number(self) -> int:
-        """A number that grows with every change that pages show."""
+    def change(self) -> tuple[int, str]:
+        """A number that grows with every change that pages show, and the name of this database."""
         with self.reading() as session:
-            return session.scalars(select(Change.number)).one()
+            number, name = session.execute(select(Change.number, Change.database)).one()
+            return number, name
 
     def close(self) -> None:
         """Closes every connection."""
@@ -109,6 +110,8 @@ def open_database(url: str) -> Database:
         )
     with _named_errors(), engine.execution_options(writes=True).begin() as connection:
         _upgrade(connection)
+        # One that cannot be written to is told now, and not when the first image comes.
+        connection.execute(update(Change).values(number=Change.number))
     return Database(engine)
 
 

@@ -52,6 +52,7 @@ class Change(Table):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     number: Mapped[int] = mapped_column(BigInteger)
+    database: Mapped[str] = mapped_column(String(8))  # tells this database from one made anew
 
 
 class Image(Table):

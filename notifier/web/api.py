@@ -140,12 +140,12 @@ def list_images(query: ImagesQuery) -> Response:
 def get_image(path: ImagePath) -> Response:
     """The newest evaluation of an image."""
     tag = _tag()
-    if tag in request.if_none_match:
-        return _unchanged(tag)
     with service().database.reading() as session:
         image = image_of(session, path.image_id)
     if image is None:
         raise Problem(404, f"no finished image {path.image_id}")
+    if tag in request.if_none_match:
+        return _unchanged(tag)
     return _answer(_with_links(image.model_dump(mode="json")), tag)
 
 
@@ -193,7 +193,7 @@ def _with_links(record: dict[str, Any]) -> dict[str, Any]:
 
 def _tag() -> str:
     """What the answer is made from: it changes with the database."""
-    return f"{service().changes.number}"
+    return service().changes.tag
 
 
 def _answer(content: dict[str, Any], tag: str) -> Response:

@@ -4,15 +4,20 @@ import time
 from collections.abc import Callable
 from threading import Condition, Thread
 
+import structlog
+
 from notifier.store.database import Database
+from superres import __version__
 from superres.errors import StorageError
 
 _POLL_SECONDS = 0.2
+_log = structlog.get_logger()
 
 
 class Changes:
     """Asks the database for its change number again and again, for all who wait.
 
+    ``number`` is the latest, and ``tag`` stands for all that is in the database at that number.
     ``alive`` tells whether the process goes on; when it does not, whoever waits is woken.
     """
 
@@ -21,6 +26,7 @@ class Changes:
         self._alive = alive
         self._news = Condition()
         self.number = 0
+        self.tag = ""
         self.failing = ""
         self.closed = False
 
@@ -31,11 +37,19 @@ class Changes:
     def look(self) -> None:
         """Asks once."""
         try:
-            number, failing = self._database.change_number(), ""
+            number, name = self._database.change()
         except StorageError as error:
-            number, failing = self.number, str(error)
+            self.failing = str(error)
+            return
+        except Exception as error:
+            # Whatever it is, pages must not stay as they are for ever.
+            if not self.failing:
+                _log.exception("unexpected")
+            self.failing = str(error) or type(error).__name__
+            return
         with self._news:
-            self.failing = failing
+            self.failing = ""
+            self.tag = f"{__version__}-{name}-{number}"
             if number != self.number:
                 self.number = number
                 self._news.notify_all()

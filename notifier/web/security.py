@@ -25,7 +25,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from notifier.web.problems import Problem, asked_by_a_person
 from notifier.web.service import Tokens, service
 from superres import storage
-from superres.config import Settings
+from superres.config import Notifier, Settings
 from superres.errors import ConfigError
 
 WRITE_TOKEN, READ_TOKEN = "SUPERRES_NOTIFIER_TOKEN", "SUPERRES_NOTIFIER_READ_TOKEN"
@@ -56,9 +56,14 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def check_exposure(host: str, tokens: Tokens) -> None:
+def is_exposed(host: str, notifier: Notifier) -> bool:
+    """Whether others than this machine can reach it, directly or through a proxy."""
+    return not is_loopback(host) or notifier.proxies > 0 or notifier.public_url is not None
+
+
+def check_exposure(host: str, notifier: Notifier, tokens: Tokens) -> None:
     """Raises ``ConfigError`` when strangers could reach a service that knows no token."""
-    if not is_loopback(host) and tokens.write is None:
+    if is_exposed(host, notifier) and tokens.write is None:
         raise ConfigError(
             f"notifier.host: {host} can be reached from elsewhere, which needs a token: set "
             f"{WRITE_TOKEN} in the environment, to `openssl rand -hex 16` say"
@@ -71,8 +76,10 @@ def secure(app: Flask, settings: Settings, tokens: Tokens, host: str) -> None:
     policy = _policy(settings)
     https = (settings.notifier.public_url or "").startswith("https://")
     app.config.update(
-        # Of no use without the token, and another after the token was changed.
-        SECRET_KEY=hmac.digest((tokens.write or "").encode(), b"session", hashlib.sha256),
+        # Another after a token was changed, so that nobody stays logged in with the old one.
+        SECRET_KEY=hmac.digest(
+            f"{tokens.write} {tokens.read}".encode(), b"session", hashlib.sha256
+        ),
         SESSION_COOKIE_NAME="superres_session",
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
@@ -80,7 +87,7 @@ def secure(app: Flask, settings: Settings, tokens: Tokens, host: str) -> None:
         PERMANENT_SESSION_LIFETIME=timedelta(days=7),
         MAX_CONTENT_LENGTH=64 * 1024,
     )
-    if is_loopback(host):
+    if not is_exposed(host, settings.notifier):
         # A name of a stranger's that leads here (DNS rebinding) must not open the gallery to them.
         app.config["TRUSTED_HOSTS"] = ["localhost", "127.0.0.1", "[::1]", host]
 
@@ -154,7 +161,9 @@ def leave() -> AnyResponse:
 def _check_origin() -> None:
     """A form of another site must not log anybody in or out."""
     origin = request.headers.get("Origin")
-    foreign = origin is not None and urlsplit(origin).netloc != request.host
+    public = urlsplit(service().settings.notifier.public_url or "").netloc
+    # A proxy need not pass on the name that it was asked under.
+    foreign = origin is not None and _host_of(origin) not in {request.host, public} - {""}
     if foreign or request.headers.get("Sec-Fetch-Site", "same-origin") not in (
         "same-origin",
         "none",
@@ -162,10 +171,16 @@ def _check_origin() -> None:
         raise Problem(403, "this form belongs to another site")
 
 
+def _host_of(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
+
+
 def _local(target: str) -> str:
     """Where to go after a login: a path of this site, whatever a link asks for."""
-    parts = urlsplit(target)
-    local = not (parts.scheme or parts.netloc) and target.startswith("/")
+    local = target.startswith("/")
     # Browsers take \\ for /, and drop line ends.
     plain = all(" " < letter != "\\" for letter in target) and not target.startswith("//")
     return target if local and plain else "/"

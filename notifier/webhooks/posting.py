@@ -63,9 +63,9 @@ def post(client: Client, claimed: Claimed, seconds: float) -> Attempt:
 
 
 def told_url(url: str) -> str:
-    """A URL as logs may hold it: without query, user and password."""
+    """A URL as logs may hold it: its path, too, is a secret with many receivers."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def _reason(failure: SuperresError, url: str) -> str:

@@ -1,5 +1,7 @@
 """Images, runs, subscriptions and deliveries"""
 
+import secrets
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -15,8 +17,9 @@ def upgrade() -> None:
         "changes",
         sa.Column("id", sa.Integer(), primary_key=True),
         sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.Column("database", sa.String(8), nullable=False),
     )
-    op.bulk_insert(changes, [{"id": 1, "number": 0}])
+    op.bulk_insert(changes, [{"id": 1, "number": 0, "database": secrets.token_hex(4)}])
     op.create_table(
         "images",
         sa.Column("image_id", sa.String(32), primary_key=True),
