@@ -1,0 +1,15 @@
+# To rely on: survives the loss of a zone, and destroys nothing that holds images.
+environment   = "prod"
+region        = "eu-central-1"
+force_destroy = false
+
+zone_count = 3
+# A zone that fails takes no other zone's way out with it.
+nat_gateway_count = 3
+# What is used all the time and need not pass a NAT gateway, which is billed by the gigabyte.
+interface_endpoints = ["elasticmapreduce", "kms", "logs", "sqs", "sts"]
+flow_logs           = true
+
+kafka = {
+  instance_type = "kafka.m7g.large"
+}

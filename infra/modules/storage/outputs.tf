@@ -1,0 +1,48 @@
+output "buckets" {
+  description = "Names of the buckets: raw, work, results, artifacts, logs."
+  value       = { for name, bucket in aws_s3_bucket.this : name => bucket.id }
+
+  # Whoever writes needs the policies in place.
+  depends_on = [aws_s3_bucket_policy.this]
+}
+
+output "bucket_arns" {
+  description = "ARNs of the same buckets."
+  value       = local.arns
+
+  depends_on = [aws_s3_bucket_policy.this]
+}
+
+output "dataset" {
+  description = "The directories of config.yaml's section dataset, and ingestion.uploads_dir, as s3:// URIs."
+  value = {
+    high_resolution_dir      = "s3://${local.buckets["raw"]}/high_resolution"
+    low_resolution_dir       = "s3://${local.buckets["raw"]}/low_resolution"
+    uploads_dir              = "s3://${local.buckets["raw"]}/uploads"
+    patches_dir              = "s3://${local.buckets["work"]}"
+    inference_result_dir     = "s3://${local.buckets["work"]}"
+    reconstructed_images_dir = "s3://${local.buckets["results"]}"
+  }
+}
+
+output "key_arn" {
+  description = "ARN of the key that encrypts everything; there once its policy is."
+  value       = aws_kms_key.data.arn
+
+  depends_on = [aws_kms_key_policy.data]
+}
+
+output "evaluations" {
+  description = "ARN, URL and name of the queue that hears of finished images."
+  value       = module.evaluations.queue
+}
+
+output "evaluations_dead_letters" {
+  description = "ARN, URL and name of its dead-letter queue."
+  value       = module.evaluations.dead_letters
+}
+
+output "evaluations_policy" {
+  description = "The policy of that queue, for tests."
+  value       = module.evaluations.policy
+}
