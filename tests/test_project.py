@@ -45,7 +45,8 @@ def blocks(lock: Path) -> list[str]:
 
 
 def pins(lock: Path) -> set[str]:
-    return {block.split(" \\")[0].strip() for block in blocks(lock)}
+    """Names and versions, whatever systems they are for."""
+    return {block.split(" \\")[0].split(" ;")[0].strip() for block in blocks(lock)}
 
 
 def names(lock: Path) -> set[str]:
@@ -224,12 +225,13 @@ def test_the_wheel_holds_the_packages_and_the_weights(tmp_path):
     assert built.returncode == 0, built.stderr
     (wheel,) = tmp_path.glob("superres-*.whl")
     held = set(zipfile.ZipFile(wheel).namelist())
-    files = [path for package in ("superres", "jobs") for path in (ROOT / package).rglob("*")]
+    packages = {"superres", "jobs", "ingestion", "notifier"}
+    files = [path for package in packages for path in (ROOT / package).rglob("*")]
+    kinds = {".py", ".safetensors", ".onnx", ".html", ".css", ".js", ".svg"}
     wanted = {
         str(path.relative_to(ROOT))
         for path in files
-        if path.suffix in {".py", ".safetensors", ".onnx"} and "__pycache__" not in path.parts
+        if path.suffix in kinds and "__pycache__" not in path.parts
     }
     assert wanted <= held
-    top = {name.split("/")[0] for name in held if ".dist-info/" not in name}
-    assert top <= {"superres", "jobs", "ingestion"}
+    assert {name.split("/")[0] for name in held if ".dist-info/" not in name} == packages
