@@ -3,11 +3,11 @@
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from email.utils import parsedate_to_datetime
-from time import time
+from datetime import UTC, datetime
 
 from superres.errors import SuperresError, TransferError
 from superres.guard import Answer, Client
+from superres.retry_after import asked_seconds
 
 _FIRST_SECONDS, _MOST_SECONDS = 1.0, 60.0
 _REDIRECTS = 5
@@ -43,9 +43,8 @@ def answer_of(client: Client, url: str, seconds: float) -> Iterator[Answer]:
 def error_of_status(url: str, status: int, retry_after: str | None) -> FetchError:
     """The failure that an HTTP status other than 200 stands for."""
     again = status in _LATER
-    return FetchError(
-        f"{url}: the source answered {status}", again=again, after=_seconds(retry_after)
-    )
+    after = asked_seconds(retry_after, datetime.now(UTC))
+    return FetchError(f"{url}: the source answered {status}", again=again, after=after)
 
 
 def wait_before(attempt: int, after: float | None, spread: float | None = None) -> float:
@@ -57,17 +56,3 @@ def wait_before(attempt: int, after: float | None, spread: float | None = None) 
     chance = random.random() if spread is None else spread
     backoff = _FIRST_SECONDS * 2.0 ** (attempt - 2) * (0.5 + chance)
     return min(_MOST_SECONDS, max(backoff, after or 0.0))
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    """Retry-After (RFC 9110, 10.2.3): seconds, or a date."""
-    if retry_after is None:
-        return None
-    try:
-        return max(0.0, float(retry_after))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time())
-    except (ValueError, OverflowError):  # a date or an offset that no calendar has
-        return None

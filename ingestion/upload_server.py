@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from threading import Thread
 
@@ -17,6 +17,7 @@ from superres.errors import ConfigError, TransferError
 from superres.options import config_option, config_or_default
 from superres.records import ImageReference
 from superres.serving import serve
+from superres.tokens import token_from
 
 TOKEN = "SUPERRES_UPLOAD_TOKEN"
 """The environment variable that holds the token."""
@@ -37,7 +38,11 @@ def uploads(host: str, port: int | None, config: str | None) -> None:
     The page is /uploads. Logs are JSON lines on standard error.
     """
     settings = load_settings(config_or_default(config))
-    token = token_from(os.environ)
+    token = token_from(os.environ, TOKEN)
+    if token is None:
+        raise ConfigError(
+            f"uploads need a token: set {TOKEN} in the environment, to `openssl rand -hex 16` say"
+        )
     chosen = settings.ingestion.upload_port if port is None else port
     options = {
         "page": "/uploads",
@@ -51,18 +56,6 @@ def uploads(host: str, port: int | None, config: str | None) -> None:
         return create_app(settings, token, publisher.publish, publisher.ready)
 
     serve(load, host, chosen, options)
-
-
-def token_from(environment: Mapping[str, str]) -> str:
-    """The token; raises ``ConfigError`` when there is none, or one that no header can carry."""
-    token = environment.get(TOKEN, "").strip()
-    if not token:
-        raise ConfigError(
-            f"uploads need a token: set {TOKEN} in the environment, to `openssl rand -hex 16` say"
-        )
-    if not all("!" <= letter <= "~" for letter in token):
-        raise ConfigError(f"{TOKEN} may hold ASCII letters, digits and signs only, and no space")
-    return token
 
 
 class Publisher:

@@ -6,7 +6,6 @@ file again, after an error for one, is the same upload. ``ingestion.upload_serve
 """
 
 import hashlib
-import hmac
 import io
 import tempfile
 from collections.abc import Callable, Sequence
@@ -30,6 +29,7 @@ from superres.errors import ImageRejectedError, StorageError
 from superres.images import ACCEPTED, Limits, decode_file
 from superres.layout import layout_on
 from superres.records import ImageReference, Mode, Scale
+from superres.tokens import bearer_of, same_token
 
 _FORM_BYTES = 2**20  # what a request may weigh beside its files
 _NAME_LENGTH = 100
@@ -224,9 +224,7 @@ def _as_uri(location: str) -> str:
 
 
 def _authorize(token: str) -> None:
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    same = hmac.compare_digest(given.strip().encode("latin-1", "replace"), token.encode())
-    if scheme.lower() != "bearer" or not same:
+    if not same_token(bearer_of(request.headers.get("Authorization", "")), token):
         raise Unauthorized(
             "send the header Authorization: Bearer TOKEN with the service's token",
             www_authenticate=WWWAuthenticate("bearer", {"realm": "superres uploads"}),

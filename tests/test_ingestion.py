@@ -172,23 +172,6 @@ def test_uploads_may_always_be_fetched(tmp_path, monkeypatch, uploads, url):
 # ---- retries
 
 
-@pytest.mark.parametrize(
-    ("given", "seconds"),
-    [
-        (None, None),
-        ("7", 7.0),
-        ("0.5", 0.5),
-        ("-3", 0.0),
-        ("soon", None),
-        ("", None),
-        ("Mon, 01 Jan 2024 00:00:00 +99999999999999999", None),
-        ("Sat, 31 Jan 2026 12:00:00 GMT", 0.0),
-    ],
-)
-def test_retry_after_is_read_or_ignored(given, seconds):
-    assert error_of_status("http://a/", 429, given).after == seconds
-
-
 def test_retry_after_may_be_a_date():
     moment = datetime.now(UTC) + timedelta(seconds=40)
     after = error_of_status("http://a/", 503, format_datetime(moment, usegmt=True)).after

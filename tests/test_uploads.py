@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from click.testing import CliRunner
 
 from superres.config import Kafka, validated
 from superres.errors import ConfigError, TransferError
@@ -269,10 +270,11 @@ def test_the_page_and_its_files_allow_nothing_inline(desk):
 
 @pytest.mark.parametrize("token", ["", "  ", "two words", "größe"])
 def test_there_is_no_service_without_a_token(token):
-    from ingestion.upload_server import token_from
+    from ingestion.upload_server import uploads
 
-    with pytest.raises(ConfigError, match="SUPERRES_UPLOAD_TOKEN"):
-        token_from({"SUPERRES_UPLOAD_TOKEN": token})
+    result = CliRunner().invoke(uploads, ["--port", "0"], env={"SUPERRES_UPLOAD_TOKEN": token})
+    assert isinstance(result.exception, ConfigError)
+    assert "SUPERRES_UPLOAD_TOKEN" in str(result.exception)
 
 
 # ---- the real service

@@ -40,7 +40,7 @@ from notifier.web.service import Service, Tokens
 from notifier.web.subscriptions_api import Type
 from notifier.webhooks.outbox import enqueue
 from notifier.webhooks.posting import told_url
-from notifier.webhooks.schedule import asked_seconds, backoff, next_attempt, reason_to_disable
+from notifier.webhooks.schedule import backoff, next_attempt, reason_to_disable
 from notifier.webhooks.sender import Sender
 from superres.config import Notifier, Settings
 from superres.errors import StorageError
@@ -62,26 +62,6 @@ def test_waits_grow_fourfold_up_to_six_hours_with_jitter():
     assert longest[-1] == 6 * 3600
     assert [backoff(failures, 5, 0.0) for failures in range(1, 4)] == [2.5, 10, 40]
     assert backoff(100_000, 5, 1.0) == 6 * 3600
-
-
-@pytest.mark.parametrize(
-    ("header", "seconds"),
-    [
-        (None, 0),
-        ("120", 120),
-        (" 7 ", 7),
-        ("-5", 0),
-        ("soon", 0),
-        ("nan", 0),
-        ("9" * 5000, float("inf")),
-        ("Sat, 31 Jan 2026 12:01:00 GMT", 60),
-        ("Sat, 31 Jan 2026 12:01:00 -0000", 60),
-        ("Sat, 31 Jan 2026 11:00:00 GMT", 0),
-        ("Sat, 31 Jan 99999 11:00:00 GMT", 0),
-    ],
-)
-def test_retry_after_is_seconds_or_a_date(header, seconds):
-    assert asked_seconds(header, NOW) == seconds
 
 
 def test_a_day_of_failures_has_about_ten_attempts_and_ends_with_the_day():

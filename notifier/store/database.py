@@ -9,6 +9,7 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import (
     ArgumentError,
     DataError,
@@ -19,7 +20,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as NoConnectionLeft
 from sqlalchemy.orm import Session
 
-from notifier.store.tables import Change
+from notifier.store.tables import Change, Table
 from superres.errors import ConfigError, RecordError, StorageError
 
 _MIGRATIONS = Path(__file__).parents[1] / "migrations"
@@ -68,6 +69,13 @@ class Database:
     def close(self) -> None:
         """Closes every connection."""
         self.engine.dispose()
+
+
+def insert_into(session: Session, table: type[Table]) -> postgresql.Insert | sqlite.Insert:
+    """An insert that knows ``ON CONFLICT``, which both databases have but SQL has not."""
+    if session.get_bind().dialect.name == "postgresql":
+        return postgresql.insert(table)
+    return sqlite.insert(table)
 
 
 def count_change(session: Session) -> None:

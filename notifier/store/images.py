@@ -6,10 +6,9 @@ from datetime import datetime
 from typing import Any, Literal
 
 from sqlalchemy import Row, Select, and_, func, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from notifier.store.database import count_change
+from notifier.store.database import count_change, insert_into
 from notifier.store.paging import Place
 from notifier.store.tables import Image, microseconds_of, moment_of
 from superres.records import Evaluation
@@ -67,8 +66,7 @@ def record_evaluation(session: Session, evaluation: Evaluation, uri: str, tag: s
         "uri": uri,
         "tag": tag,
     }
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    insert = dialect.insert(Image).values(values)
+    insert = insert_into(session, Image).values(values)
     written = session.execute(
         insert.on_conflict_do_update(
             index_elements=[Image.image_id],

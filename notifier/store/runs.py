@@ -6,10 +6,9 @@ from datetime import date, datetime
 from typing import Any, Literal
 
 from sqlalchemy import or_, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from notifier.store.database import count_change
+from notifier.store.database import count_change, insert_into
 from notifier.store.paging import Place
 from notifier.store.tables import Run, microseconds_of, moment_of
 from superres.records import RunManifest
@@ -66,8 +65,7 @@ def record_run(session: Session, status: RunStatus, tag: str = "") -> bool:
         "detail": json.dumps(status.detail, ensure_ascii=False),
         "tag": tag,
     }
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    insert = dialect.insert(Run).values(values)
+    insert = insert_into(session, Run).values(values)
     newer = Run.changed_at < insert.excluded.changed_at
     if status.kind == "execution":
         ends_it = (Run.state == "running") & (insert.excluded.state != "running")

@@ -26,6 +26,7 @@ blueprint = APIBlueprint(
     abp_responses=problems(401, 503),
 )
 _IMAGES, _RUNS = Tag(name="images"), Tag(name="runs")
+_STATUSES = TypeAdapter(list[RunStatus])
 
 
 class Links(BaseModel):
@@ -170,7 +171,7 @@ def list_runs(query: Page) -> Response:
         return _unchanged(tag)
     with service().database.reading() as session:
         statuses, after = runs_of(session, query.limit, query.place)
-    runs = [TypeAdapter(RunStatus).dump_python(status, mode="json") for status in statuses]
+    runs = _STATUSES.dump_python(statuses, mode="json")
     return _answer({"runs": runs, "next": after and after.cursor()}, tag)
 
 

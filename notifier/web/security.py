@@ -27,6 +27,7 @@ from notifier.web.service import Tokens, service
 from superres import storage
 from superres.config import Notifier, Settings
 from superres.errors import ConfigError
+from superres.tokens import bearer_of, same_token, token_from
 
 WRITE_TOKEN, READ_TOKEN = "SUPERRES_NOTIFIER_TOKEN", "SUPERRES_NOTIFIER_READ_TOKEN"
 """The environment variables that hold the tokens."""
@@ -45,7 +46,10 @@ login = Blueprint("login", __name__)
 
 def tokens_from(environment: Mapping[str, str]) -> Tokens:
     """The tokens; raises ``ConfigError`` for one that is short or that no header can carry."""
-    return Tokens(_token(environment, WRITE_TOKEN), _token(environment, READ_TOKEN))
+    write, read = (
+        token_from(environment, name, _LEAST_TOKEN) for name in (WRITE_TOKEN, READ_TOKEN)
+    )
+    return Tokens(write, read)
 
 
 def is_loopback(host: str) -> bool:
@@ -109,7 +113,7 @@ def require_write() -> None:
         raise Problem(
             403, f"this service changes nothing without a token: start it with {WRITE_TOKEN}"
         )
-    if not _same(_bearer(), wanted):
+    if not same_token(_bearer(), wanted):
         raise _unauthorized()
 
 
@@ -187,30 +191,15 @@ def _local(target: str) -> str:
 
 
 def _bearer() -> str:
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    return given.strip() if scheme.lower() == "bearer" else ""
+    return bearer_of(request.headers.get("Authorization", ""))
 
 
 def _is_token(given: str) -> bool:
     tokens = service().tokens
-    matches = [_same(given, token) for token in (tokens.write, tokens.read) if token is not None]
+    matches = [
+        same_token(given, token) for token in (tokens.write, tokens.read) if token is not None
+    ]
     return any(matches)
-
-
-def _same(given: str, wanted: str) -> bool:
-    return hmac.compare_digest(given.encode(errors="replace"), wanted.encode())
-
-
-def _token(environment: Mapping[str, str], name: str) -> str | None:
-    token = environment.get(name, "").strip()
-    if not token:
-        return None
-    if len(token) < _LEAST_TOKEN or not all("!" <= letter <= "~" for letter in token):
-        raise ConfigError(
-            f"{name}: expected {_LEAST_TOKEN} or more ASCII letters, digits and signs without a "
-            "space, as `openssl rand -hex 16` gives"
-        )
-    return token
 
 
 def _policy(settings: Settings) -> str:

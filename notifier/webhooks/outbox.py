@@ -4,10 +4,10 @@ import json
 from datetime import UTC, datetime
 
 from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from notifier.events import Event
+from notifier.store.database import insert_into
 from notifier.store.deliveries import new_delivery
 from notifier.store.tables import Delivery, Subscription
 
@@ -27,9 +27,8 @@ def enqueue(session: Session, event: Event) -> None:
     if not wanting:
         return
     now = datetime.now(UTC)
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
     session.execute(
-        dialect.insert(Delivery)
+        insert_into(session, Delivery)
         .values([new_delivery(event, name, now) for name in wanting])
         .on_conflict_do_nothing(index_elements=[Delivery.subscription_id, Delivery.message_id])
     )

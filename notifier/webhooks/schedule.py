@@ -4,8 +4,9 @@ Attempts follow each other after 5 s, 20 s, 80 s and so on (``webhook_retry_seco
 long each time, at most six hours), the last of them at the give-up time.
 """
 
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
+
+from superres.retry_after import asked_seconds
 
 _GROWTH = 4.0
 _MOST_SECONDS = 6 * 3600.0
@@ -20,20 +21,6 @@ def backoff(failures: int, first_seconds: float, spread: float) -> float:
     # So many failures are a wait of six hours whatever the first one was, and no overflow.
     growth = _GROWTH ** min(failures - 1, 100)
     return min(_MOST_SECONDS, first_seconds * growth) * (0.5 + spread / 2)
-
-
-def asked_seconds(retry_after: str | None, now: datetime) -> float:
-    """What Retry-After (RFC 9110, 10.2.3: seconds, or a date) asks for; 0 for nonsense."""
-    text = (retry_after or "").strip()
-    if text.isascii() and text.isdigit():
-        return float(text)
-    try:
-        moment = parsedate_to_datetime(text)
-        # A date without a zone is in UTC: HTTP knows no other.
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return max(0.0, (moment - now).total_seconds())
-    except (ValueError, OverflowError):
-        return 0.0
 
 
 def next_attempt(
@@ -51,7 +38,8 @@ def next_attempt(
     left = (give_up_at - now).total_seconds()
     if left <= 0:
         return None
-    wait = max(backoff(failures, first_seconds, spread), asked_seconds(retry_after, now))
+    asked = asked_seconds(retry_after, now) or 0.0
+    wait = max(backoff(failures, first_seconds, spread), asked)
     return give_up_at if wait >= left else now + timedelta(seconds=wait)
 
 
