@@ -85,9 +85,14 @@ def known_tags(session: Session, image_ids: Collection[str]) -> dict[str, str]:
     return dict(rows.tuples().all())
 
 
+def record_of(session: Session, image_id: str) -> str | None:
+    """The record of one image, if it is finished."""
+    return session.scalar(select(Image.record).where(Image.image_id == image_id))
+
+
 def image_of(session: Session, image_id: str) -> Evaluation | None:
-    """One image, if it is finished."""
-    record = session.scalars(select(Image.record).where(Image.image_id == image_id)).first()
+    """The same, read."""
+    record = record_of(session, image_id)
     return None if record is None else Evaluation.from_json(record)
 
 

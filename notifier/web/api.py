@@ -1,6 +1,7 @@
 """The interface for programs: images and runs, as JSON, page by page."""
 
 import json
+from collections.abc import Callable
 from datetime import date, datetime
 from functools import cache
 from typing import Any
@@ -10,7 +11,7 @@ from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 from pydantic import BaseModel, Field, TypeAdapter
 
-from notifier.store.images import Order, image_of, page_of, totals_of
+from notifier.store.images import Order, page_of, record_of, totals_of
 from notifier.store.paging import Place
 from notifier.store.runs import Kind, RunStatus, State, runs_of
 from notifier.web.problems import Problem, problems
@@ -122,14 +123,14 @@ class ImagePath(BaseModel):
 )
 def list_images(query: ImagesQuery) -> Response:
     """By time, or by gain of PSNR above bicubic (those without an original are left out)."""
-    # The number first: what is read after it is at least as new.
-    tag = _tag()
-    if tag in request.if_none_match:
-        return _unchanged(tag)
-    with service().database.reading() as session:
-        page = page_of(session, query.order, query.limit, query.place)
-    images = [_with_links(json.loads(record)) for record in page.records]
-    return _answer({"images": images, "next": page.after and page.after.cursor()}, tag)
+
+    def listed() -> dict[str, Any]:
+        with service().database.reading() as session:
+            page = page_of(session, query.order, query.limit, query.place)
+        images = [_with_links(json.loads(record)) for record in page.records]
+        return {"images": images, "next": page.after and page.after.cursor()}
+
+    return _answer(listed)
 
 
 @blueprint.get(
@@ -140,25 +141,26 @@ def list_images(query: ImagesQuery) -> Response:
 )
 def get_image(path: ImagePath) -> Response:
     """The newest evaluation of an image."""
-    tag = _tag()
-    with service().database.reading() as session:
-        image = image_of(session, path.image_id)
-    if image is None:
-        raise Problem(404, f"no finished image {path.image_id}")
-    if tag in request.if_none_match:
-        return _unchanged(tag)
-    return _answer(_with_links(image.model_dump(mode="json")), tag)
+
+    def found() -> dict[str, Any]:
+        with service().database.reading() as session:
+            record = record_of(session, path.image_id)
+        if record is None:
+            raise Problem(404, f"no finished image {path.image_id}")
+        return _with_links(json.loads(record))
+
+    return _answer(found)
 
 
 @blueprint.get("/totals", summary="Totals", tags=[_IMAGES], responses={200: TotalsOfImages})
 def get_totals() -> Response:
     """How many images there are, and how good they are."""
-    tag = _tag()
-    if tag in request.if_none_match:
-        return _unchanged(tag)
-    with service().database.reading() as session:
-        totals = totals_of(session)
-    return _answer(vars(totals), tag)
+
+    def counted() -> dict[str, Any]:
+        with service().database.reading() as session:
+            return vars(totals_of(session))
+
+    return _answer(counted)
 
 
 @blueprint.get(
@@ -166,13 +168,14 @@ def get_totals() -> Response:
 )
 def list_runs(query: Page) -> Response:
     """Runs of the jobs and executions of the state machine, the latest first."""
-    tag = _tag()
-    if tag in request.if_none_match:
-        return _unchanged(tag)
-    with service().database.reading() as session:
-        statuses, after = runs_of(session, query.limit, query.place)
-    runs = _STATUSES.dump_python(statuses, mode="json")
-    return _answer({"runs": runs, "next": after and after.cursor()}, tag)
+
+    def listed() -> dict[str, Any]:
+        with service().database.reading() as session:
+            statuses, after = runs_of(session, query.limit, query.place)
+        runs = _STATUSES.dump_python(statuses, mode="json")
+        return {"runs": runs, "next": after and after.cursor()}
+
+    return _answer(listed)
 
 
 @cache
@@ -192,19 +195,18 @@ def _with_links(record: dict[str, Any]) -> dict[str, Any]:
     return record | {"links": links}
 
 
-def _tag() -> str:
-    """What the answer is made from: it changes with the database."""
-    return service().changes.tag
+def _answer(content: Callable[[], dict[str, Any]]) -> Response:
+    """What was asked for, made unless it is kept or the asker has it."""
+    # The tag first: what is read after it is at least as new.
+    tag = service().changes.tag
 
+    def body() -> str:
+        return json.dumps(content(), ensure_ascii=False, separators=(",", ":")) + "\n"
 
-def _answer(content: dict[str, Any], tag: str) -> Response:
-    body = json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n"
-    response = Response(body, mimetype="application/json")
-    response.set_etag(tag)
-    return response
-
-
-def _unchanged(tag: str) -> Response:
-    response = Response(status=304)
+    text = service().rendered.answer(tag, request.full_path, body)
+    if tag in request.if_none_match:
+        response = Response(status=304)
+    else:
+        response = Response(text, mimetype="application/json")
     response.set_etag(tag)
     return response

@@ -39,11 +39,11 @@ def gallery() -> Response:
     """Images in an order, a page of them at a time, and what there is in all."""
     order = _order()
     after, before = _place("after"), _place("before")
-    # The number first: what is read after it is at least as new.
-    number = service().changes.number
+    # These first: what is read after them is at least as new.
+    tag, number = service().changes.tag, service().changes.number
     key = (order, after, before, _wants_fragment(), bool(session.get("reader")))
     return _answer(
-        service().rendered.page(number, key, lambda: _gallery(number, order, after, before))
+        service().rendered.answer(tag, key, lambda: _gallery(number, order, after, before))
     )
 
 
