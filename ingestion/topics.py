@@ -6,9 +6,11 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic  # its type stub knows it here only
 
+from ingestion.brokers import brokers_of
 from superres.config import Kafka
 from superres.errors import ConfigError, PrerequisiteError
 
@@ -24,7 +26,7 @@ def client_conf(kafka: Kafka) -> ClientConf:
     Raises ``ConfigError`` when the environment lacks what the security asks for.
     """
     conf: ClientConf = {
-        "bootstrap.servers": kafka.bootstrap_servers,
+        "bootstrap.servers": brokers_of(kafka),
         "client.id": "superres",
         # librdkafka tells of every lost connection; what fails for good is raised anyway.
         "log_level": 2,
@@ -45,9 +47,9 @@ def client_conf(kafka: Kafka) -> ClientConf:
 
 
 def require_topics(kafka: Kafka) -> None:
-    """Makes sure that the broker answers and has both topics.
+    """Makes sure that the broker answers and has both topics; on Amazon MSK, makes them.
 
-    Raises ``PrerequisiteError`` with the remedy when it does not.
+    Raises ``PrerequisiteError`` with the remedy when that fails.
     """
     admin = AdminClient(client_conf(kafka))
     admin.poll(0)  # the first IAM token is made here
@@ -55,15 +57,32 @@ def require_topics(kafka: Kafka) -> None:
         topics = admin.list_topics(timeout=_ANSWER_SECONDS).topics
     except KafkaException as error:
         raise PrerequisiteError(
-            f"Kafka at {kafka.bootstrap_servers} does not answer ({error.args[0].str()}); "
+            f"Kafka at {brokers_of(kafka)} does not answer ({error.args[0].str()}); "
             "start one with scripts/kafka_start.sh or set kafka.bootstrap_servers"
         ) from None
     for topic in (kafka.topic, kafka.dead_letter_topic):
-        if topic not in topics:
+        if topic in topics:
+            continue
+        if kafka.cluster_arn is not None:
+            _make(admin, topic)
+        else:
             raise PrerequisiteError(
                 f"Kafka at {kafka.bootstrap_servers} has no topic {topic!r}; "
                 "create it, or start the broker with scripts/kafka_start.sh, which does"
             )
+
+
+def _make(admin: AdminClient, topic: str) -> None:
+    """As the brokers' num.partitions and default.replication.factor say (KIP-464)."""
+    wanted = NewTopic(topic, num_partitions=-1, replication_factor=-1)
+    try:
+        admin.create_topics([wanted], request_timeout=_ANSWER_SECONDS)[topic].result()
+    except KafkaException as error:
+        # Another service may have been quicker.
+        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            raise PrerequisiteError(
+                f"topic {topic!r} cannot be made: {error.args[0].str()}"
+            ) from None
 
 
 def group_from_now(kafka: Kafka) -> Kafka:
@@ -84,7 +103,7 @@ def group_from_now(kafka: Kafka) -> Kafka:
         consumer.commit(offsets=ends, asynchronous=False)
     except KafkaException as error:
         raise PrerequisiteError(
-            f"Kafka at {kafka.bootstrap_servers} gives no offsets ({error.args[0].str()})"
+            f"Kafka at {brokers_of(kafka)} gives no offsets ({error.args[0].str()})"
         ) from None
     finally:
         consumer.close()

@@ -29,10 +29,10 @@ _POLL_SECONDS = 0.2
 
 
 @click.command(epilog=f"Example: {TOKEN}=$(openssl rand -hex 16) superres uploads")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--host", help="Address to listen on.  [default: configured]")
 @click.option("--port", type=click.IntRange(0, 65535), help="0: any free.  [default: configured]")
 @config_option
-def uploads(host: str, port: int | None, config: str | None) -> None:
+def uploads(host: str | None, port: int | None, config: str | None) -> None:
     """Take uploads over HTTP, with a page to drop files on, until stopped.
 
     The page is /uploads. Logs are JSON lines on standard error.
@@ -43,7 +43,8 @@ def uploads(host: str, port: int | None, config: str | None) -> None:
         raise ConfigError(
             f"uploads need a token: set {TOKEN} in the environment, to `openssl rand -hex 16` say"
         )
-    chosen = settings.ingestion.upload_port if port is None else port
+    host = host or settings.ingestion.upload_host
+    port = settings.ingestion.upload_port if port is None else port
     options = {
         "page": "/uploads",
         "threads": _THREADS,
@@ -55,7 +56,7 @@ def uploads(host: str, port: int | None, config: str | None) -> None:
         publisher = Publisher(settings.kafka)
         return create_app(settings, token, publisher.publish, publisher.ready)
 
-    serve(load, host, chosen, options)
+    serve(load, host, port, options)
 
 
 class Publisher:

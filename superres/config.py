@@ -127,13 +127,23 @@ class Ingestion(_Section):
     attempts: int = Field(default=5, ge=1)
     drain_seconds: float = Field(default=20.0, gt=0, le=200)
     consumer_port: int = Field(default=9101, ge=0, le=65535)
+    upload_host: str = "127.0.0.1"
     upload_port: int = Field(default=8081, ge=0, le=65535)
 
 
+ClusterArn = Annotated[str, Field(pattern=r"^arn:[^:]+:kafka:[a-z0-9-]+:\d{12}:cluster/\S+$")]
+
+
 class Kafka(_Section):
-    """The broker and its topics; passwords come from the environment only."""
+    """The broker and its topics; passwords come from the environment only.
+
+    With ``cluster_arn``, the brokers are asked of Amazon MSK instead of ``bootstrap_servers``, and
+    topics that are missing are made, with the number of partitions and replicas that the brokers
+    are configured with: nobody else makes them there.
+    """
 
     bootstrap_servers: str = "127.0.0.1:9092"
+    cluster_arn: ClusterArn | None = None
     topic: str = "images-topic"
     dead_letter_topic: str = "images-topic-dead-letter"
     group: str = "superres-consumer"
