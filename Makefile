@@ -12,6 +12,15 @@ SERVE ?=
 SCALE ?=
 SPARK_MASTER ?=
 ARGS ?=
+ENV ?= dev
+INGEST_DATE ?=
+RUN_ID ?=
+REDO ?=
+JOB ?=
+CLUSTER ?=
+EXECUTION ?=
+YES ?=
+GPU ?=
 LOCKS := requirements/setup.txt pyproject.toml
 
 .PHONY: help
@@ -66,6 +75,11 @@ tests/web/node_modules/.installed: tests/web/package-lock.json
 	@npm --prefix tests/web ci --silent --no-audit --no-fund
 	@touch $@
 
+.PHONY: infra-tools
+infra-tools: infra/tools/.setup ## Fetch what checks the Terraform: tflint, checkov, asl-validator
+infra/tools/.setup: infra/tools/requirements.txt infra/tools/package-lock.json infra/tools/go.sum | .venv/.setup-dev
+	@infra/tools/setup.sh
+
 .PHONY: system-packages
 system-packages: ## Install the Debian packages that the tests need
 	@scripts/system-packages.sh
@@ -96,11 +110,51 @@ kafka-up: ## Start a Kafka broker on 127.0.0.1 (KAFKA_PORT, default 9092) with i
 kafka-down: ## Stop the Kafka broker; topics and messages stay
 	@scripts/kafka_stop.sh
 
+# ---- deliver
+
+DELIVERY := .venv/bin/python -m delivery
+WHICH_RUN = $(if $(INGEST_DATE),--ingest-date "$(INGEST_DATE)") $(if $(RUN_ID),--run-id "$(RUN_ID)") \
+  $(if $(SCALE),--scale "$(SCALE)") $(if $(REDO),--redo)
+
+.PHONY: package
+package: setup ## Build what AWS runs into build/package (GPU=no leaves out 4 GB of torch)
+	@$(DELIVERY) package $(if $(filter no,$(GPU)),--without-gpu)
+
+.PHONY: deploy
+deploy: setup ## Put it all on AWS: plan shown, then asked (ENV=dev YES=1)
+	@$(DELIVERY) deploy --env "$(ENV)" $(if $(YES),--yes)
+
+.PHONY: submit
+submit: setup ## Process images on AWS and follow it (ENV= INGEST_DATE= RUN_ID= SCALE= REDO=1)
+	@$(DELIVERY) submit --env "$(ENV)" $(WHICH_RUN)
+
+.PHONY: emr-step
+emr-step: setup ## Run one job as a step of EMR and follow it (JOB=mass_split RUN_ID=… CLUSTER=…)
+	@$(DELIVERY) emr-step --env "$(ENV)" --job "$(JOB)" $(WHICH_RUN) $(if $(CLUSTER),--cluster "$(CLUSTER)")
+
+.PHONY: status
+status: setup ## Tell what is deployed and how the latest runs stand (ENV=dev)
+	@$(DELIVERY) status --env "$(ENV)"
+
+.PHONY: logs
+logs: setup ## Show the logs of the latest run's steps (ENV= EXECUTION=…)
+	@$(DELIVERY) logs --env "$(ENV)" $(if $(EXECUTION),--execution "$(EXECUTION)")
+
+.PHONY: destroy
+destroy: setup ## Take it all off AWS again, images included: asks first (ENV=dev YES=1)
+	@$(DELIVERY) destroy --env "$(ENV)" $(if $(YES),--yes)
+
 # ---- check
 
 .PHONY: lint
-lint: setup-dev ## Check style, types and who imports whom
+lint: setup-dev ## Check style, types, who imports whom, and the Terraform
 	@scripts/lint.sh
+
+.PHONY: infra-check
+infra-check: infra/.checked ## Check the Terraform (only when a file of it has changed)
+infra/.checked: $(shell git ls-files --cached --others --exclude-standard infra 2>/dev/null) infra/tools/.setup
+	@infra/check.sh
+	@touch $@
 
 # Locally, tests whose tools are missing skip; with CI=true they fail.
 .PHONY: test
@@ -110,4 +164,4 @@ test: lint ## Lint, then run all tests (ARGS="-k tiling")
 
 .PHONY: clean
 clean: local-down kafka-down ## Remove everything that make built
-	@rm -rf .venv .local localstack/.venv jars/lib kafka/lib tests/web/node_modules build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis spark-warehouse
+	@rm -rf .venv .local localstack/.venv jars/lib kafka/lib tests/web/node_modules infra/.checked infra/tools/{.setup,.venv,bin,node_modules} build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis spark-warehouse

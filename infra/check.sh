@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Checks the Terraform without AWS: format, validity, tests of every folder, tables in the READMEs.
+# Checks the Terraform without AWS: format, validity, tests of every folder, tables in the READMEs, the
+# state machine, and what tflint and checkov know to be wrong. `make infra-tools` fetches those two.
 # The provider comes from where Terraform is told to find it, or else from a mirror on this machine.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")"
+here=$(realpath "$(dirname "${BASH_SOURCE[0]}")")
+cd "$here"
 
 provider=hashicorp/aws/$(sed -n 's/^ *version = "\(.*\)"$/\1/p' versions.tf)
 export CHECKPOINT_DISABLE=1 TF_IN_AUTOMATION=1 TF_INPUT=0
@@ -10,20 +12,19 @@ export CHECKPOINT_DISABLE=1 TF_IN_AUTOMATION=1 TF_INPUT=0
 unset AWS_PROFILE AWS_SESSION_TOKEN
 export AWS_ACCESS_KEY_ID=none AWS_SECRET_ACCESS_KEY=none AWS_EC2_METADATA_DISABLED=true
 
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
 
 quietly() { # WHAT COMMAND…: what the command prints is shown only if it fails
-  local what=$1
+  local what=$1 log
   shift
-  if ! "$@" >"$log" 2>&1; then
-    cat "$log" >&2
-    echo "infra/check.sh: $what failed" >&2
-    return 1
-  fi
+  log=$(mktemp -p "$logs")
+  "$@" >"$log" 2>&1 && return
+  cat "$log" >&2
+  echo "infra/check.sh: $what failed" >&2
+  return 1
 }
 
-plugins=
 mirror() { # the folder of a mirror that has the provider; nothing when there is none
   local found
   found=$(find / -xdev -maxdepth 7 -type d -path "*/$provider" -not -path '*/.terraform/*' -print -quit 2>/dev/null || true)
@@ -31,28 +32,49 @@ mirror() { # the folder of a mirror that has the provider; nothing when there is
 }
 
 initialise() { # FOLDER
-  [[ -n $plugins ]] || ! terraform -chdir="$1" init -backend=false -no-color >"$log" 2>&1 || return 0
-  [[ -n $plugins ]] || plugins=$(mirror)
-  [[ -n $plugins ]] || {
-    cat "$log" >&2
-    echo "infra/check.sh: Terraform cannot get the provider $provider; name a mirror in its CLI configuration" >&2
-    return 1
-  }
-  quietly "init of $1" terraform -chdir="$1" init -backend=false -no-color -plugin-dir="$plugins"
+  quietly "init of $1" terraform -chdir="$1" init -backend=false -no-color ${plugins:+-plugin-dir="$plugins"}
 }
 
-quietly "format (remedy: terraform fmt -recursive infra)" terraform fmt -check -recursive -diff
-quietly "tables" python3 tables.py --check
-
-passed=0
-for folder in . state modules/*; do
+check_folder() { # FOLDER: what it prints is how many tests passed
+  local folder=$1 values=("") file log
   initialise "$folder"
-  values=("")
   [[ $folder != . ]] || values=(environments/*.tfvars)
   [[ $folder == modules/* ]] || quietly "validate of $folder" terraform -chdir="$folder" validate -no-color
   for file in "${values[@]}"; do
-    quietly "test of $folder ${file:+with $file}" terraform -chdir="$folder" test -no-color ${file:+-var-file="$file"}
-    passed=$((passed + $(sed -n 's/^Success! \([0-9]*\) passed.*/\1/p' "$log")))
+    log=$(mktemp -p "$logs")
+    terraform -chdir="$folder" test -no-color ${file:+-var-file="$file"} >"$log" 2>&1 || {
+      cat "$log" >&2
+      echo "infra/check.sh: test of $folder ${file:+with $file }failed" >&2
+      return 255 # xargs then begins no other
+    }
+    sed -n 's/^Success! \([0-9]*\) passed.*/\1/p' "$log"
   done
+}
+
+if [[ ${1:-} == --folder ]]; then
+  check_folder "$2"
+  exit
+fi
+
+for tool in tools/bin/tflint tools/.venv/bin/checkov tools/node_modules/.bin/asl-validator; do
+  [[ -x $tool ]] || { echo "infra/check.sh: $tool is missing; remedy: make infra-tools" >&2; exit 1; }
 done
-echo "infra: $passed tests of Terraform passed"
+
+quietly "format (remedy: terraform fmt -recursive infra)" terraform fmt -check -recursive -diff
+quietly "tables (remedy: python3 infra/tables.py)" python3 tables.py --check
+quietly "tflint" tools/bin/tflint --recursive --config="$PWD/.tflint.hcl"
+
+plugins=
+if ! initialise state 2>/dev/null; then
+  plugins=$(mirror)
+  initialise state # where there is no mirror, this tells what is wrong
+fi
+export plugins
+
+# checkov takes half a minute on one core, beside the tests.
+quietly "checkov" tools/.venv/bin/checkov --directory . --framework terraform --skip-download --quiet --compact \
+  --skip-path tools --skip-path tests &
+checkov=$!
+passed=$(printf '%s\n' . state modules/* | xargs -P "$(nproc)" -n 1 "$here/check.sh" --folder | awk '{ n += $1 } END { print n }')
+wait "$checkov"
+echo "infra: $passed tests of Terraform passed; tflint and checkov have nothing to say"

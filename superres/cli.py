@@ -1,4 +1,4 @@
-"""The command line ``superres``: upscale, evaluate, compare, train, and what other packages add.
+"""The command line ``superres``: upscale, evaluate, compare, train, estimate, and what others add.
 
 A package adds a command by an entry point of the group ``superres.commands``; so there is a
 ``superres run`` though the core knows nothing of the jobs. Exit codes: 0 all done; 1 an error, told
@@ -18,6 +18,7 @@ import click
 from superres import __version__
 from superres.commands import INTERRUPTED, compare, evaluate, train, upscale
 from superres.errors import PrerequisiteError, SuperresError
+from superres.estimate import estimate
 
 PLUGINS = "superres.commands"
 
@@ -119,5 +120,5 @@ def cli() -> None:
     """Make photographs two, three or four times as large and sharp, with FSRCNN."""
 
 
-for _command in (upscale, evaluate, compare, train):
+for _command in (upscale, evaluate, compare, train, estimate):
     cli.add_command(_command)

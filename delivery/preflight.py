@@ -1,0 +1,134 @@
+"""What is looked at before anything is packed or made: credentials, region, quotas, release label.
+
+Each finding is one line with its remedy. A question that AWS does not let us ask (no permission for
+Service Quotas, say) stops nothing: it is told as a warning.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+
+from delivery.environments import Environment
+from superres.errors import PrerequisiteError
+
+if TYPE_CHECKING:
+    from types_boto3_ec2 import EC2Client
+    from types_boto3_emr import EMRClient
+    from types_boto3_service_quotas import ServiceQuotasClient
+    from types_boto3_sts import STSClient
+
+# Service Quotas names them "All G and VT Spot Instance Requests" and "Running On-Demand G and VT
+# instances"; both count vCPUs. A new account begins with 0.
+SPOT_QUOTA, ON_DEMAND_QUOTA = "L-3819A6DF", "L-DB2E81BA"
+
+
+@dataclass(frozen=True)
+class Fleets:
+    """The instances that an environment asks for, as its values say."""
+
+    release_label: str
+    instance_types: tuple[str, ...]
+    gpu_types: tuple[str, ...]  # none: inference runs on CPUs
+    gpu_instances: int
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong; ``stops`` says whether it must be put right first."""
+
+    line: str
+    stops: bool = True
+
+
+def check_region(environment: Environment, variables: Mapping[str, str] = os.environ) -> None:
+    """Raises ``PrerequisiteError`` when the shell asks for another region than the values do."""
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        if variables.get(name, environment.region) != environment.region:
+            raise PrerequisiteError(
+                f"{name} is {variables[name]}, but {environment.values.name} says "
+                f"{environment.region}; unset {name}, or change the region there"
+            )
+
+
+def check_credentials(sts: "STSClient", environment: Environment) -> str:
+    """The account; raises ``PrerequisiteError`` when there are no credentials or they fail."""
+    try:
+        return sts.get_caller_identity()["Account"]
+    except NoCredentialsError:
+        raise PrerequisiteError(
+            "no AWS credentials; run aws configure, or set AWS_PROFILE or AWS_ACCESS_KEY_ID"
+        ) from None
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        raise PrerequisiteError(
+            f"AWS refuses the credentials in {environment.region} ({code}); log in again, and see "
+            "that the account has this region enabled"
+        ) from None
+    except BotoCoreError as error:
+        raise PrerequisiteError(
+            f"AWS cannot be reached in {environment.region} ({error}); check the network, the "
+            "region's name and AWS_PROFILE"
+        ) from None
+
+
+def findings(
+    fleets: Fleets, emr: "EMRClient", ec2: "EC2Client", quotas: "ServiceQuotasClient"
+) -> Iterator[Finding]:
+    """What stands in the way of these fleets, and what could not be asked."""
+    yield from _asked("the release label", lambda: _label_findings(fleets, emr))
+    if fleets.gpu_types:
+        yield from _asked("the GPU quotas", lambda: _quota_findings(fleets, ec2, quotas))
+
+
+def _asked(what: str, ask: Callable[[], Iterable[Finding]]) -> list[Finding]:
+    try:
+        return list(ask())
+    except (ClientError, BotoCoreError) as error:
+        return [Finding(f"{what} could not be checked ({error})", stops=False)]
+
+
+def _label_findings(fleets: Fleets, emr: "EMRClient") -> Iterator[Finding]:
+    supported: set[str] = set()
+    marker: dict[str, str] = {}
+    while True:
+        answer = emr.list_supported_instance_types(ReleaseLabel=fleets.release_label, **marker)
+        supported |= {each["Type"] for each in answer["SupportedInstanceTypes"] if "Type" in each}
+        if not answer.get("Marker"):
+            break
+        marker = {"Marker": answer["Marker"]}
+    missing = [kind for kind in fleets.instance_types if kind not in supported]
+    if missing:
+        yield Finding(
+            f"{fleets.release_label} does not have {', '.join(missing)} in this region; name other "
+            "instance types or another release label in the environment's values"
+        )
+
+
+def _quota_findings(
+    fleets: Fleets, ec2: "EC2Client", quotas: "ServiceQuotasClient"
+) -> Iterator[Finding]:
+    """Spot must hold the whole fleet; on-demand, to which it switches over, should."""
+    wanted: Any = list(fleets.gpu_types)
+    kinds = ec2.describe_instance_types(InstanceTypes=wanted)["InstanceTypes"]
+    each = max(kind["VCpuInfo"]["DefaultVCpus"] for kind in kinds)
+    needed = each * fleets.gpu_instances
+    for code, name, least in (
+        (SPOT_QUOTA, "All G and VT Spot Instance Requests", needed),
+        (ON_DEMAND_QUOTA, "Running On-Demand G and VT instances", each),
+    ):
+        value = quotas.get_service_quota(ServiceCode="ec2", QuotaCode=code)["Quota"]["Value"]
+        if value < each:
+            yield Finding(
+                f"the quota {name!r} is {value:.0f} vCPUs, one GPU instance has {each}: ask for "
+                f"{needed} in the console (Service Quotas, EC2, {code})",
+                stops=code == SPOT_QUOTA,
+            )
+        elif value < least:
+            yield Finding(
+                f"the quota {name!r} is {value:.0f} vCPUs, {fleets.gpu_instances} GPU instances "
+                f"have {needed}: ask for that many in the console (Service Quotas, EC2, {code}), "
+                f"or lower their number to {value // each:.0f} in the environment's values"
+            )

@@ -1,0 +1,294 @@
+"""What each role may do on AWS, held against what its programs ask of AWS.
+
+What they ask is read from the code: the operations of boto3 in the modules that a role's programs
+import, the aws commands of its shell scripts, the tasks of the state machine. What a role may do is
+read from the policies that Terraform renders.
+"""
+
+import ast
+import json
+import re
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import boto3
+import grimp
+import pytest
+from botocore import xform_name
+
+from delivery.terraform import Terraform, terraform_on
+from tests.tools import require
+
+ROOT = Path(__file__).resolve().parent.parent
+INFRA = ROOT / "infra"
+SERVICES = ("s3", "sqs", "kafka", "secretsmanager")
+
+# Where a permission has another name than the operation, and what boto3 adds to S3's operations:
+# https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations.html
+PERMISSIONS = {
+    "s3:DownloadFile": {"s3:GetObject"},
+    "s3:UploadFile": {"s3:PutObject", "s3:AbortMultipartUpload"},  # large ones go in parts
+    "s3:HeadObject": {"s3:GetObject"},
+    "s3:ListObjectsV2": {"s3:ListBucket"},
+    "s3:DeleteObjects": {"s3:DeleteObject"},
+    "sqs:DeleteMessageBatch": {"sqs:DeleteMessage"},
+    "sqs:ChangeMessageVisibilityBatch": {"sqs:ChangeMessageVisibility"},
+}
+# https://docs.aws.amazon.com/msk/latest/developerguide/kafka-actions.html
+KAFKA = {
+    "Producer": {"Connect", "DescribeTopic", "WriteData", "WriteDataIdempotently"},
+    "Consumer": {"Connect", "DescribeTopic", "ReadData", "AlterGroup", "DescribeGroup"},
+    "AdminClient": {"Connect", "DescribeCluster", "DescribeTopic"},
+    "NewTopic": {"CreateTopic"},
+}
+# Spark's own connector to S3, which is Java:
+# https://hadoop.apache.org/docs/stable/hadoop-aws/tools/hadoop-aws/assumed_roles.html
+CONNECTOR = {
+    *("s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"),
+    *("s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:ListMultipartUploadParts"),
+}
+# What is encrypted with our key is opened and closed with it.
+KEY = {
+    "s3:GetObject": {"kms:Decrypt"},
+    "s3:PutObject": {"kms:GenerateDataKey", "kms:Decrypt"},  # Decrypt: to join parts
+    "sqs:ReceiveMessage": {"kms:Decrypt"},
+    "secretsmanager:GetSecretValue": {"kms:Decrypt"},
+    "secretsmanager:PutSecretValue": {"kms:GenerateDataKey", "kms:Decrypt"},
+}
+# https://docs.aws.amazon.com/step-functions/latest/dg/emr-iam.html
+TASKS = {
+    "elasticmapreduce:createCluster.sync": {
+        *("elasticmapreduce:RunJobFlow", "elasticmapreduce:DescribeCluster"),
+        *("elasticmapreduce:TerminateJobFlows", "iam:PassRole"),
+    },
+    "elasticmapreduce:addStep.sync": {
+        *("elasticmapreduce:AddJobFlowSteps", "elasticmapreduce:DescribeStep"),
+        "elasticmapreduce:CancelSteps",
+    },
+    "elasticmapreduce:terminateCluster.sync": {
+        *("elasticmapreduce:TerminateJobFlows", "elasticmapreduce:DescribeCluster"),
+    },
+    "aws-sdk:emr:describeCluster": {"elasticmapreduce:DescribeCluster"},
+    "aws-sdk:s3:listObjectsV2": {"s3:ListBucket"},
+}
+# Writes that stay on this machine: the notifier's cache, a comparison, weights that were trained.
+LOCAL = {
+    ("notifier.pictures", "write_bytes"),
+    ("superres.comparison", "write_bytes"),
+    ("superres.weights", "write_bytes"),
+}
+
+
+# ---- what the code asks
+
+
+@cache
+def imports() -> grimp.ImportGraph:
+    return grimp.build_graph("superres", "jobs", "ingestion", "notifier", cache_dir=None)
+
+
+def modules_of(*programs: str) -> set[str]:
+    """The modules that programs import, directly or not, and themselves."""
+    graph = imports()
+    return {*programs}.union(*(graph.find_upstream_modules(program) for program in programs))
+
+
+def tree_of(module: str) -> ast.Module:
+    path = ROOT.joinpath(*module.split("."))
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return ast.parse(file.read_text())
+
+
+@cache
+def operations(service: str) -> dict[str, str]:
+    """A service's operations by the names of boto3's methods."""
+    make: Any = boto3.session.Session().client  # typed for services by literal names alone
+    client = make(service, region_name="eu-central-1")
+    names = {xform_name(name): name for name in client.meta.service_model.operation_names}
+    if service == "s3":  # what boto3 adds
+        names |= {"upload_file": "UploadFile", "download_file": "DownloadFile"}
+    return names
+
+
+def asked_in(tree: ast.AST, services: Iterable[str] = SERVICES) -> set[str]:
+    """Operations that are called by name, or named for a paginator or a signature."""
+    named = set[str]()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            named.add(node.func.attr)
+            if node.func.attr in ("get_paginator", "generate_presigned_url"):
+                named |= {str(each.value) for each in node.args if isinstance(each, ast.Constant)}
+    return {
+        f"{service}:{operation}"
+        for service in services
+        for method, operation in operations(service).items()
+        if method in named
+    }
+
+
+@cache
+def storage_operations() -> dict[str, set[str]]:
+    """What each function of superres.storage asks of S3, also through others of them."""
+    body = tree_of("superres.storage").body
+    functions = {node.name: node for node in body if isinstance(node, ast.FunctionDef)}
+
+    def asked(name: str, seen: frozenset[str] = frozenset()) -> set[str]:
+        node = functions[name]
+        called = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+        others = (called & functions.keys()) - seen - {name}
+        return asked_in(node, ["s3"]).union(*(asked(other, seen | {name}) for other in others))
+
+    return {name: asked(name) for name in functions}
+
+
+def asked_by(*programs: str) -> set[str]:
+    """Permissions that programs need for what they ask through boto3 and Kafka's client."""
+    asked, kafka = set[str](), set[str]()
+    for module in modules_of(*programs):
+        tree = tree_of(module)
+        imported = {
+            alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom)
+            and (node.module or "").startswith("confluent_kafka")
+            for alias in node.names
+        }
+        kafka |= {f"kafka-cluster:{action}" for name in imported for action in KAFKA.get(name, ())}
+        if module == "superres.storage":
+            continue
+        if "boto3" in imports_of(tree):
+            asked |= asked_in(tree)
+        for node in ast.walk(tree):
+            if (
+                isinstance(node, ast.Attribute)
+                and isinstance(node.value, ast.Name)
+                and node.value.id == "storage"
+                and (module, node.attr) not in LOCAL
+            ):
+                asked |= storage_operations().get(node.attr, set())
+    return kafka.union(*(PERMISSIONS.get(each, {each}) for each in asked))
+
+
+def imports_of(tree: ast.Module) -> set[str]:
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Import)]
+    return {alias.name for node in nodes for alias in node.names}
+
+
+def asked_by_script(script: Path) -> set[str]:
+    """Permissions for the aws commands of a shell script, and for the Python within it."""
+    text = script.read_text()
+    needed = {"s3:GetObject"} if re.search(r"\baws s3 cp\b", text) else set[str]()
+    for source in re.findall(r"<<'PYTHON'\n(.*?)\nPYTHON\n", text, re.DOTALL):
+        needed |= asked_in(ast.parse(source), ["secretsmanager"])
+    return needed
+
+
+def with_key(needed: set[str]) -> set[str]:
+    return needed.union(*(KEY.get(each, set()) for each in needed))
+
+
+def cluster_needs() -> set[str]:
+    # A job's file names its function as text.
+    jobs = ("mass_split", "batch_inference", "mass_reconstruct", "evaluate", "fused", "stages")
+    needed = asked_by(*(f"jobs.{job}" for job in jobs)) | CONNECTOR
+    return with_key(needed | asked_by_script(ROOT / "bootstrap/install_fsrcnn.sh"))
+
+
+def service_needs(*programs: str) -> set[str]:
+    return with_key(asked_by(*programs) | asked_by_script(INFRA / "services/install.sh"))
+
+
+def pipeline_needs() -> set[str]:
+    text = (INFRA / "modules/orchestration/pipeline.asl.json").read_text()
+    tasks = re.findall(r'"Resource": "arn:aws:states:::([\w:.-]+)"', text)
+    assert tasks
+    return set[str]().union(*(TASKS[task] for task in tasks))
+
+
+# ---- what the roles may do
+
+
+@cache
+def policies(module: str) -> dict[tuple[str, str], set[str]]:
+    """The actions that policies allow, by the run of the module's policies test and the output."""
+    require("terraform", "install Terraform 1.11 or newer")
+    data = ROOT / "build" / "terraform" / f"permissions-{module}"
+    # The root names the provider's version, and so the mirror that has it.
+    settings = terraform_on(INFRA, data).settings
+    terraform = Terraform(INFRA / "modules" / module, data, settings)
+    terraform.read("init", "-backend=false")
+    told = terraform.read("test", "-verbose", "-json", "-filter=tests/policies.tftest.hcl")
+    plans = [line for line in map(json.loads, told.splitlines()) if line["type"] == "test_plan"]
+    return {
+        (plan["@testrun"], name): actions(json.loads(change["after"]))
+        for plan in plans
+        for name, change in plan["test_plan"]["output_changes"].items()
+        if name.endswith("policy")
+    }
+
+
+def actions(policy: dict[str, Any]) -> set[str]:
+    given = [each["Action"] for each in policy["Statement"] if each["Effect"] == "Allow"]
+    return {a for each in given for a in ([each] if isinstance(each, str) else each)}
+
+
+def ingestion() -> set[str]:
+    clients = policies("streaming")[("clients_may_do_what_they_do_and_no_more", "client_policy")]
+    return clients | policies("ingestion")[("ingestion_may_do_what_it_does_and_no_more", "policy")]
+
+
+def notifier() -> set[str]:
+    return policies("notifier")[("the_notifier_may_do_what_it_does_and_no_more", "policy")]
+
+
+def nodes() -> set[str]:
+    run = "instances_may_do_what_jobs_do_and_no_more"
+    return policies("processing")[(run, "node_policy")]
+
+
+def pipeline() -> set[str]:
+    run = "with_transient_clusters_it_makes_and_terminates_them"
+    return policies("orchestration")[(run, "pipeline_policy")]
+
+
+# Permissions that no code of ours shows, by service, with the reason.
+SESSIONS = {"ssm": "a shell through Session Manager instead of SSH", "ssmmessages": "the same"}
+DELIVERY = {
+    "logs": "Step Functions delivers its log with the role of the state machine",
+    "xray": "and its traces",
+}
+ROLES = {
+    "ingestion": (
+        lambda: service_needs("ingestion.cli", "ingestion.upload_server"),
+        ingestion,
+        SESSIONS,
+    ),
+    "notifier": (lambda: service_needs("notifier.server"), notifier, SESSIONS),
+    "nodes of EMR": (cluster_needs, nodes, {}),
+    "state machine": (pipeline_needs, pipeline, DELIVERY),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_may_do_what_its_code_asks_and_uses_no_other_service(role):
+    needs, given, beside = ROLES[role]
+    needed, allowed = needs(), given()
+    assert needed - allowed == set(), "asked by the code, but refused by the role"
+    services = {action.partition(":")[0] for action in needed}
+    extra = {action for action in allowed if action.partition(":")[0] not in services}
+    assert {action.partition(":")[0] for action in extra} == set(beside), extra
+    assert not [action for action in allowed if "*" in action]
+
+
+def test_what_the_code_asks_is_found_in_it():
+    assert {"s3:PutObject", "kafka:GetBootstrapBrokers", "kafka-cluster:ReadData"} <= service_needs(
+        "ingestion.cli"
+    )
+    assert "sqs:ReceiveMessage" in service_needs("notifier.server")
+    assert "s3:PutObject" not in service_needs("notifier.server")
+    assert "s3:DeleteObject" not in service_needs("ingestion.cli", "ingestion.upload_server")
+    assert "secretsmanager:PutSecretValue" in service_needs("notifier.server")
+    assert asked_by("jobs.stages") >= {"s3:DeleteObject", "s3:ListBucket", "s3:PutObject"}
