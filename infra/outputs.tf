@@ -43,3 +43,89 @@ output "configuration" {
     SUPERRES_NOTIFIER__RUNS_QUEUE_URL          = module.orchestration.run_status.url
   }
 }
+
+output "page_url" {
+  description = "Where people find the page; with a certificate, once the name leads to load_balancer_dns_name."
+  value       = local.page_url
+}
+
+output "uploads_url" {
+  description = "Where photographs are sent to."
+  value       = "${local.page_url}/uploads"
+}
+
+output "load_balancer_dns_name" {
+  description = "What the name that people use is to be an alias of (CNAME)."
+  value       = module.load_balancer.dns_name
+}
+
+output "tokens" {
+  description = "Names of the secrets with the tokens of page and uploads; the first instance that starts makes each."
+  value = {
+    notifier = module.notifier.token
+    uploads  = module.ingestion.upload_token
+  }
+}
+
+output "service_groups" {
+  description = "Names of the Auto Scaling groups."
+  value = {
+    ingestion = module.ingestion.group_name
+    notifier  = module.notifier.group_name
+  }
+}
+
+output "alarm_topic_arn" {
+  description = "ARN of the topic that alarms go to."
+  value       = module.observability.topic_arn
+}
+
+output "dashboard_name" {
+  description = "Name of the dashboard in CloudWatch."
+  value       = module.observability.dashboard_name
+}
+
+output "release" {
+  description = "Release that is deployed."
+  value       = local.manifest.release
+}
+
+output "config_uri" {
+  description = "Where config.yaml lies as it is here, for jobs and services."
+  value       = local.uploaded_config.uri
+}
+
+output "default_scale" {
+  description = "Scale of a run that names none."
+  value       = local.config.processing.upscale_factor
+}
+
+output "cluster_lifecycle" {
+  description = "Whether there is always a cluster (persistent) or one for each execution (transient)."
+  value       = var.cluster_lifecycle
+}
+
+output "cluster_id" {
+  description = "Id of the persistent EMR cluster; null with transient ones."
+  value       = module.processing.cluster_id
+}
+
+output "log_uri" {
+  description = "Where EMR puts its logs."
+  value       = module.processing.log_uri
+}
+
+output "steps" {
+  description = "Arguments of command-runner.jar for each job, up to where --run-id and the like follow."
+  value       = module.processing.steps
+}
+
+output "state_machine_arn" {
+  description = "ARN of the state machine."
+  value       = module.orchestration.state_machine_arn
+}
+
+output "pipeline_log_group" {
+  description = "Where executions of the state machine write what they do."
+  value       = module.orchestration.log_group
+}

@@ -102,3 +102,178 @@ variable "kafka" {
   })
   default = {}
 }
+
+# ---- package
+
+variable "package_dir" {
+  description = "Where `make package` put the package, from this folder."
+  type        = string
+  default     = "../build/package"
+
+  validation {
+    condition     = fileexists("${var.package_dir}/manifest.json")
+    error_message = "package_dir: no package there (manifest.json); run make package first."
+  }
+}
+
+variable "config" {
+  description = "What this environment sets in config.yaml, by section, such as { processing = { upscale_factor = 3 } }."
+  type        = any
+  default     = {}
+
+  validation {
+    condition     = can(keys(var.config)) && alltrue([for section in var.config : can(keys(section))])
+    error_message = "config must have sections of config.yaml, each with keys: { processing = { upscale_factor = 3 } }."
+  }
+}
+
+# ---- processing
+
+variable "cluster_lifecycle" {
+  description = "persistent: a cluster that is always there, whose GPUs go away when idle. transient: one for each execution, which starts ten minutes later and costs nothing between."
+  type        = string
+  default     = "persistent"
+
+  validation {
+    condition     = contains(["persistent", "transient"], var.cluster_lifecycle)
+    error_message = "cluster_lifecycle must be persistent or transient."
+  }
+}
+
+variable "processing" {
+  description = "Release and sizes of the EMR cluster, as modules/processing describes them. device cpu infers without GPUs."
+  type = object({
+    release_label = optional(string, "emr-spark-8.1.0")
+    device        = optional(string, "cuda")
+    primary       = optional(object({ instance_types = optional(list(string), ["m7i.xlarge", "m6i.xlarge"]) }), {})
+    core = optional(object({
+      instance_types = optional(list(string), ["m7i.2xlarge", "m6i.2xlarge"])
+      instances      = optional(number, 2)
+      disk_gigabytes = optional(number, 200)
+      executor = optional(object({
+        cores    = optional(number, 7)
+        memory   = optional(string, "6g")
+        overhead = optional(string, "12g")
+      }), {})
+    }), {})
+    gpu = optional(object({
+      instance_types = optional(list(string), ["g6.2xlarge", "g5.2xlarge", "g4dn.2xlarge"])
+      max_instances  = optional(number, 4)
+      executor = optional(object({
+        cores    = optional(number, 4)
+        memory   = optional(string, "6g")
+        overhead = optional(string, "16g")
+      }), {})
+    }), {})
+    driver = optional(object({
+      memory   = optional(string, "3g")
+      overhead = optional(string, "1g")
+    }), {})
+  })
+  default = {}
+}
+
+# ---- orchestration
+
+variable "schedule" {
+  description = "When yesterday's and today's images are run, in UTC, as rate(…) or cron(…); and whether that is on."
+  type = object({
+    expression = optional(string, "rate(6 hours)")
+    enabled    = optional(bool, true)
+  })
+  default = {}
+}
+
+variable "pipeline" {
+  description = "Of the state machine: seconds that a step may take, waiting included; whether X-Ray traces it; days until its logs go."
+  type = object({
+    step_seconds = optional(number, 43200)
+    tracing      = optional(bool, true)
+    log_days     = optional(number, 30)
+  })
+  default = {}
+}
+
+# ---- services
+
+variable "load_balancer" {
+  description = "Who reaches page and uploads: inside the network only, or public, which takes allowed_cidrs and a certificate. host is the name that people use; it must lead to the load balancer, and the certificate be for it."
+  type = object({
+    public          = optional(bool, false)
+    allowed_cidrs   = optional(list(string), [])
+    certificate_arn = optional(string)
+    host            = optional(string)
+  })
+  default = {}
+
+  validation {
+    condition     = !var.load_balancer.public || (var.load_balancer.certificate_arn != null && length(var.load_balancer.allowed_cidrs) > 0)
+    error_message = "load_balancer: public needs certificate_arn and allowed_cidrs; [\"0.0.0.0/0\"] lets everyone in, and must be said."
+  }
+
+  validation {
+    condition     = (var.load_balancer.certificate_arn == null) == (var.load_balancer.host == null)
+    error_message = "load_balancer: certificate_arn and host belong together: the certificate is for that name."
+  }
+
+  validation {
+    condition     = var.load_balancer.host == null ? true : can(regex("^[a-z0-9-]+(\\.[a-z0-9-]+)+$", var.load_balancer.host))
+    error_message = "load_balancer: host must be a name such as gallery.example.org."
+  }
+}
+
+variable "ingestion" {
+  description = "Type and number of the instances that fetch and take images."
+  type = object({
+    instance_type = optional(string, "t3.medium")
+    instances     = optional(number, 1)
+  })
+  default = {}
+}
+
+variable "notifier" {
+  description = "Type and number of the instances that show results; sqlite (one instance, which forgets subscriptions when it is replaced) or postgres (any number, on RDS); and whether whoever reaches the page may look without a token."
+  type = object({
+    instance_type     = optional(string, "t3.small")
+    instances         = optional(number, 1)
+    public_gallery    = optional(bool, false)
+    database          = optional(string, "sqlite")
+    database_class    = optional(string, "db.t4g.small")
+    database_multi_az = optional(bool, true)
+  })
+  default = {}
+
+  validation {
+    condition     = contains(["sqlite", "postgres"], var.notifier.database)
+    error_message = "notifier: database must be sqlite or postgres."
+  }
+
+  validation {
+    condition     = var.notifier.instances == 1 || var.notifier.database == "postgres"
+    error_message = "notifier: several instances need database = \"postgres\"."
+  }
+}
+
+variable "deletion_protection" {
+  description = "Whether load balancer and database can only be destroyed after this was taken back; of the database a snapshot then stays."
+  type        = bool
+  default     = false
+}
+
+variable "secret_recovery_days" {
+  description = "Days that a destroyed secret can be brought back, 7 to 30, in which its name is taken; 0: gone at once."
+  type        = number
+  default     = 30
+}
+
+# ---- observability
+
+variable "alarms" {
+  description = "Who is told of alarms (they confirm by a link in an email; null: nobody), US dollars a month above which they are told (null: no budget), and references that may wait for half an hour."
+  type = object({
+    email          = optional(string)
+    budget_dollars = optional(number)
+    lag_messages   = optional(number, 10000)
+  })
+  default = {}
+}

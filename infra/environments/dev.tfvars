@@ -22,3 +22,30 @@ kafka = {
   partitions       = 4
   log_days         = 7
 }
+
+# One instance each; the gallery's SQLite is made anew from storage with its instance.
+ingestion = {
+  instance_type = "t3.medium"
+}
+
+notifier = {
+  instance_type = "t3.small"
+}
+
+# Names of secrets are free again at once, so that the next deploy finds them.
+secret_recovery_days = 0
+
+alarms = {
+  budget_dollars = 300
+}
+
+# Nothing is billed between executions; they start ten minutes later.
+cluster_lifecycle = "transient"
+
+processing = {
+  core = { instances = 1 }
+  gpu  = { max_instances = 1 }
+}
+
+# Started by hand: make submit.
+schedule = { enabled = false }

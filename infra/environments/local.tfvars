@@ -15,3 +15,27 @@ storage = {
 kafka = {
   partitions = 4
 }
+
+secret_recovery_days = 0
+
+# Local-only: LocalStack's free part has no RDS (the tests of the notifier run on a PostgreSQL of
+# their own), and knows no budgets.
+notifier = {
+  database = "sqlite"
+}
+
+alarms = {
+  budget_dollars = null
+}
+
+# Spark is real here and shares one machine without a GPU.
+processing = {
+  device = "cpu"
+  core   = { instances = 1, executor = { cores = 2, memory = "1536m", overhead = "1g" } }
+  driver = { memory = "1g", overhead = "512m" }
+}
+
+# Nothing starts by itself while it is being tested. LocalStack forgets whether a state machine is
+# traced, so a plan would never be done with it.
+schedule = { enabled = false }
+pipeline = { step_seconds = 900, tracing = false }

@@ -13,3 +13,33 @@ flow_logs           = true
 kafka = {
   instance_type = "kafka.m7g.large"
 }
+
+# Inside the network. For the internet: public = true, with allowed_cidrs, certificate_arn and host.
+load_balancer = {}
+
+ingestion = {
+  instance_type = "m7i.large"
+  instances     = 3
+}
+
+notifier = {
+  instance_type = "m7i.large"
+  instances     = 2
+  database      = "postgres"
+}
+
+deletion_protection = true
+
+# email is whom to wake; without one nobody is.
+alarms = {
+  budget_dollars = 3000
+}
+
+cluster_lifecycle = "persistent"
+
+processing = {
+  core = { instances = 3 }
+  gpu  = { max_instances = 8 }
+}
+
+schedule = { expression = "rate(6 hours)" }

@@ -33,6 +33,52 @@ mock_provider "aws" {
     }
   }
 
+  mock_data "aws_ssm_parameter" {
+    defaults = { value = "ami-1" }
+  }
+
+  mock_data "aws_default_tags" {
+    defaults = { tags = {} }
+  }
+
+  mock_resource "aws_iam_role" {
+    defaults = { arn = "arn:aws:iam::123456789012:role/superres-test" }
+  }
+
+  mock_resource "aws_iam_instance_profile" {
+    defaults = { arn = "arn:aws:iam::123456789012:instance-profile/superres-test" }
+  }
+
+  mock_resource "aws_lb" {
+    defaults = {
+      arn      = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:loadbalancer/app/superres-test/1"
+      dns_name = "balancer.invalid"
+    }
+  }
+
+  mock_resource "aws_lb_target_group" {
+    defaults = { arn = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/superres-test/1" }
+  }
+
+  mock_resource "aws_lb_listener" {
+    defaults = { arn = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:listener/app/superres-test/1/1" }
+  }
+
+  mock_resource "aws_launch_template" {
+    defaults = { id = "lt-1", latest_version = 1 }
+  }
+
+  mock_resource "aws_db_instance" {
+    defaults = {
+      endpoint           = "database.invalid:5432"
+      master_user_secret = [{ secret_arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:rds!db-1" }]
+    }
+  }
+
+  mock_resource "aws_sns_topic" {
+    defaults = { arn = "arn:aws:sns:eu-central-1:123456789012:superres-test-alarms" }
+  }
+
   mock_resource "aws_msk_configuration" {
     defaults = { arn = "arn:aws:kafka:eu-central-1:123456789012:configuration/superres-test/1" }
   }
@@ -41,6 +87,7 @@ mock_provider "aws" {
 variables {
   environment = "test"
   region      = "eu-central-1"
+  package_dir = "tests/package"
 }
 
 run "the_parts_fit_together" {
@@ -60,6 +107,175 @@ run "the_parts_fit_together" {
     condition     = length(module.network.private_subnet_ids) == var.zone_count
     error_message = "There is a private subnet in each zone."
   }
+}
+
+# ---- package, processing, orchestration
+
+run "what_was_packed_is_uploaded_and_configured" {
+  command = apply
+
+  assert {
+    condition     = { for key, object in aws_s3_object.package : key => object.source_hash } == { for file in jsondecode(file("tests/package/manifest.json")).files : file.key => file.sha256 }
+    error_message = "Every file of the package is uploaded under its key, again when its content changes."
+  }
+
+  # What the package says, what lies where, and nothing lost between.
+  assert {
+    condition = (
+      yamldecode(aws_s3_object.config.content).dataset.low_resolution_dir == "s3://superres-test-raw-123456789012-eu-central-1/low_resolution" &&
+      yamldecode(aws_s3_object.config.content).dataset.reconstructed_images_dir == "s3://superres-test-results-123456789012-eu-central-1" &&
+      yamldecode(aws_s3_object.config.content).ingestion == { mode = "evaluate", uploads_dir = "s3://superres-test-raw-123456789012-eu-central-1/uploads" } &&
+      yamldecode(aws_s3_object.config.content).processing == { upscale_factor = 2, patch_size = 512, device = var.processing.device }
+    )
+    error_message = "config.yaml is the package's, with the directories and the device of this environment."
+  }
+
+  assert {
+    condition     = aws_s3_object.config.key == "releases/0.1.0-000000000000/environments/test-${substr(sha256(aws_s3_object.config.content), 0, 12)}.yaml"
+    error_message = "A configuration that changes gets a key of its own: jobs and services that run keep theirs."
+  }
+
+  assert {
+    condition     = (output.cluster_id == null) == (output.cluster_lifecycle == "transient") && toset(keys(output.steps)) == toset(["mass_split", "batch_inference", "mass_reconstruct", "evaluate", "fused"])
+    error_message = "Whoever submits a step by hand is told of cluster and arguments."
+  }
+
+  assert {
+    condition = alltrue([
+      for job, arguments in output.steps :
+      strcontains(join(" ", arguments), "/releases/0.1.0-000000000000/jobs/${job}.py --config ${output.config_uri}") && endswith(output.config_uri, aws_s3_object.config.key)
+    ])
+    error_message = "Jobs are those of the release, with this environment's configuration."
+  }
+
+  assert {
+    condition = strcontains(module.orchestration.definition, output.config_uri) && alltrue([
+      for state in jsondecode(module.orchestration.definition).States.Runs.ItemProcessor.States :
+      strcontains(state.Parameters.Step.HadoopJarStep["Args.$"], "'${join("', '", output.steps[state.Parameters.Step.Name])}'") if state.Type == "Task"
+    ])
+    error_message = "The state machine submits what make emr-step submits."
+  }
+
+  assert {
+    condition     = endswith(output.state_machine_arn, ":superres-test-pipeline") && startswith(output.log_uri, "s3://superres-test-logs-")
+    error_message = "Whoever starts and follows an execution is told of state machine and logs."
+  }
+}
+
+run "an_environment_may_set_what_it_likes" {
+  command = apply
+
+  variables {
+    config = { processing = { upscale_factor = 3 }, notifier = { gallery_size = 20 } }
+  }
+
+  assert {
+    condition     = yamldecode(aws_s3_object.config.content).processing == { upscale_factor = 3, patch_size = 512, device = var.processing.device } && yamldecode(aws_s3_object.config.content).notifier == { gallery_size = 20 }
+    error_message = "What the environment says wins, key by key."
+  }
+
+  assert {
+    condition     = output.default_scale == 3 && jsondecode(module.orchestration.definition).States.Begin.Parameters.defaults.scale == 3
+    error_message = "Runs without a scale have that of the configuration."
+  }
+}
+
+run "both_lifecycles_go_together" {
+  command = apply
+
+  variables {
+    cluster_lifecycle = "transient"
+  }
+
+  assert {
+    condition     = output.cluster_id == null && jsondecode(module.orchestration.definition).States.CountImages.Parameters.cluster_lifecycle == "transient" && length(jsondecode(module.orchestration.definition).States.CreateCluster.Parameters.Instances.InstanceFleets) == 3
+    error_message = "Without a cluster, the state machine makes one of the same specification."
+  }
+}
+
+run "a_package_that_is_not_there_is_told" {
+  command = plan
+
+  variables {
+    package_dir = "tests/no-package"
+  }
+
+  expect_failures = [var.package_dir]
+}
+
+# ---- services
+
+run "the_services_stand_behind_one_load_balancer" {
+  command = apply
+
+  assert {
+    condition     = output.page_url == "http://balancer.invalid" && output.uploads_url == "http://balancer.invalid/uploads"
+    error_message = "Page and uploads are one site."
+  }
+
+  assert {
+    condition     = output.tokens == { notifier = "superres-test/notifier-token", uploads = "superres-test/upload-token" } && output.service_groups == { ingestion = "superres-test-ingestion", notifier = "superres-test-notifier" }
+    error_message = "Whoever deploys is told where the tokens are and what runs."
+  }
+
+  # Each service is told its own release.
+  assert {
+    condition     = module.ingestion.user_data != module.notifier.user_data && strcontains(module.ingestion.user_data, local.service_files["ingestion"].wheelhouse.sha256) && strcontains(module.notifier.user_data, local.service_files["notifier"].wheelhouse.sha256)
+    error_message = "User data hold the digests of the service's own wheelhouse."
+  }
+
+  assert {
+    condition     = length([for name in module.observability.alarm_names : name if strcontains(name, "dead-letters-")]) == length([for name in keys(output.queues) : name if endswith(name, "dead_letters")])
+    error_message = "Each dead-letter queue has its alarm."
+  }
+}
+
+run "public_with_all_it_takes" {
+  command = apply
+
+  variables {
+    load_balancer = {
+      public          = true
+      allowed_cidrs   = ["203.0.113.0/24"]
+      certificate_arn = "arn:aws:acm:eu-central-1:123456789012:certificate/1"
+      host            = "gallery.example.org"
+    }
+  }
+
+  assert {
+    condition     = output.page_url == "https://gallery.example.org" && strcontains(module.notifier.user_data, "export SUPERRES_NOTIFIER__PUBLIC_URL='https://gallery.example.org'\n")
+    error_message = "A public page is known by its name, and by https alone."
+  }
+}
+
+run "public_without_a_certificate_is_refused" {
+  command = plan
+
+  variables {
+    load_balancer = { public = true, allowed_cidrs = ["203.0.113.0/24"] }
+  }
+
+  expect_failures = [var.load_balancer]
+}
+
+run "public_for_nobody_in_particular_is_refused" {
+  command = plan
+
+  variables {
+    load_balancer = { public = true, certificate_arn = "arn:aws:acm:eu-central-1:123456789012:certificate/1", host = "gallery.example.org" }
+  }
+
+  expect_failures = [var.load_balancer]
+}
+
+run "several_notifiers_on_sqlite_are_refused" {
+  command = plan
+
+  variables {
+    notifier = { instances = 2 }
+  }
+
+  expect_failures = [var.notifier]
 }
 
 run "a_region_with_a_slip_is_refused" {

@@ -1,4 +1,5 @@
-# How runs of the state machine stand is told to a queue, which the notifier reads.
+# How runs of the state machine stand is told to a queue, which the notifier reads. The machine itself
+# stands in pipeline.tf and pipeline.asl.json, what starts it by the clock in schedule.tf.
 
 data "aws_caller_identity" "current" {}
 

@@ -3,6 +3,18 @@ output "state_machine_name" {
   value       = local.state_machine_name
 }
 
+output "state_machine_arn" {
+  description = "ARN of the state machine, ready to be started."
+  value       = local.state_machine_arn
+
+  depends_on = [aws_sfn_state_machine.pipeline]
+}
+
+output "log_group" {
+  description = "Where executions write what they do."
+  value       = aws_cloudwatch_log_group.pipeline.name
+}
+
 output "run_status" {
   description = "ARN, URL and name of the queue that hears how runs stand."
   value       = module.run_status.queue
@@ -16,4 +28,19 @@ output "run_status_dead_letters" {
 output "run_status_policy" {
   description = "The policy of that queue, for tests."
   value       = module.run_status.policy
+}
+
+output "definition" {
+  description = "The state machine, in the Amazon States Language, for tests."
+  value       = local.definition
+}
+
+output "pipeline_policy" {
+  description = "What the state machine may do, for tests."
+  value       = data.aws_iam_policy_document.pipeline.json
+}
+
+output "schedule_policy" {
+  description = "What the clock may do, for tests."
+  value       = data.aws_iam_policy_document.schedule.json
 }

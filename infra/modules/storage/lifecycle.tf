@@ -28,6 +28,8 @@ locals {
 }
 
 resource "aws_s3_bucket_lifecycle_configuration" "this" {
+  #checkov:skip=CKV_AWS_300:The rule incomplete-uploads below does; checkov looks at the dynamic rules alone.
+
   for_each = local.lifecycle
 
   bucket = aws_s3_bucket.this[each.key].id

@@ -34,6 +34,10 @@ resource "aws_kms_alias" "data" {
 
 # In a key's policy "*" means this key.
 data "aws_iam_policy_document" "key" {
+  #checkov:skip=CKV_AWS_109:As AWS advises, the account's own IAM decides: https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html
+  #checkov:skip=CKV_AWS_111:The same; services are held to conditions, which a test asserts.
+  #checkov:skip=CKV_AWS_356:In a key's policy "*" is this key.
+
   statement {
     sid       = "AccountDecidesByIam"
     actions   = ["kms:*"]
@@ -110,6 +114,25 @@ data "aws_iam_policy_document" "key" {
       values   = ["arn:${local.partition}:logs:${local.region}:${local.account}:log-group:/${var.name}/*"]
     }
   }
+
+  # SNS names the topic when it encrypts, whoever publishes. Without this an alarm tells nobody:
+  # https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
+  statement {
+    sid       = "AlarmsToTopics"
+    actions   = ["kms:GenerateDataKey", "kms:Decrypt"]
+    resources = ["*"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["cloudwatch.amazonaws.com", "budgets.amazonaws.com"]
+    }
+
+    condition {
+      test     = "ArnLike"
+      variable = "kms:EncryptionContext:aws:sns:topicArn"
+      values   = ["arn:${local.partition}:sns:${local.region}:${local.account}:${var.name}-*"]
+    }
+  }
 }
 
 resource "aws_kms_key_policy" "data" {
@@ -121,6 +144,8 @@ resource "aws_kms_key_policy" "data" {
 
 resource "aws_s3_bucket" "this" {
   #checkov:skip=CKV_AWS_144:A copy in another region doubles the price; images come from sources that still have them, and results can be made again.
+  #checkov:skip=CKV_AWS_21:Raw, results and artifacts are; tables of a run and logs are written once.
+  #checkov:skip=CKV2_AWS_61:lifecycle.tf has one for each; checkov does not follow for_each.
   #checkov:skip=CKV2_AWS_62:Only results has events that someone waits for.
 
   for_each = local.buckets
@@ -260,6 +285,23 @@ data "aws_iam_policy_document" "bucket" {
         test     = "StringEquals"
         variable = "aws:SourceAccount"
         values   = [local.account]
+      }
+    }
+  }
+
+  # The path names the account, whose load balancers alone are recorded there:
+  # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/enable-access-logging.html
+  dynamic "statement" {
+    for_each = each.key == "logs" ? ["requests to the load balancer"] : []
+
+    content {
+      sid       = "AllowLoadBalancerLogs"
+      actions   = ["s3:PutObject"]
+      resources = ["${each.value}/balancer/AWSLogs/${local.account}/*"]
+
+      principals {
+        type        = "Service"
+        identifiers = ["logdelivery.elasticloadbalancing.amazonaws.com"]
       }
     }
   }

@@ -31,6 +31,8 @@ resource "aws_security_group" "brokers" {
 
 # Hosts that speak to Kafka bear this one beside their own.
 resource "aws_security_group" "clients" {
+  #checkov:skip=CKV2_AWS_5:Other modules give it to their hosts.
+
   name        = "${var.name}-kafka-clients"
   description = "Hosts that may reach the Kafka brokers"
   vpc_id      = var.vpc_id

@@ -16,6 +16,10 @@ mock_provider "aws" {
     defaults = { json = "{}" }
   }
 
+  mock_resource "aws_iam_role" {
+    defaults = { arn = "arn:aws:iam::123456789012:role/role" }
+  }
+
   mock_resource "aws_sqs_queue" {
     defaults = { arn = "arn:aws:sqs:eu-central-1:123456789012:superres-test-run-status" }
   }
@@ -24,6 +28,13 @@ mock_provider "aws" {
 variables {
   name    = "superres-test"
   key_arn = "arn:aws:kms:eu-central-1:123456789012:key/data"
+
+  run_job_flow   = { Name = "superres-test", Instances = { KeepJobFlowAliveWhenNoSteps = true } }
+  role_arns      = { service = "arn:aws:iam::123456789012:role/superres-test-emr", nodes = "arn:aws:iam::123456789012:role/superres-test-emr-nodes" }
+  log_uri        = "s3://logs/emr/"
+  raw_bucket_arn = "arn:aws:s3:::raw"
+  cluster_id     = "j-1"
+  steps          = { for job in ["mass_split", "batch_inference", "mass_reconstruct", "evaluate", "fused"] : job => ["spark-submit", "--conf", "spark.a=${job}", "s3://artifacts/${job}.py"] }
 }
 
 run "how_runs_stand_is_told_to_the_queue" {
@@ -38,4 +49,100 @@ run "how_runs_stand_is_told_to_the_queue" {
     condition     = aws_cloudwatch_event_target.run_status.input == null && length(aws_cloudwatch_event_target.run_status.input_transformer) == 0
     error_message = "The notifier reads the event as EventBridge sends it."
   }
+}
+
+run "the_definition_has_this_environments_names" {
+  command = apply
+
+  # What it decides is tested in tests/test_state_machine.py.
+  assert {
+    condition = (
+      jsondecode(output.definition).States.FindCluster.Parameters.ClusterId == "j-1" &&
+      jsondecode(output.definition).States.FindImages.ItemProcessor.States.ListImages.Parameters.Bucket == "raw" &&
+      jsondecode(output.definition).States.CountImages.Parameters.cluster_lifecycle == "persistent" &&
+      jsondecode(output.definition).States.Begin.Parameters.defaults.scale == 2
+    )
+    error_message = "It knows the cluster, the bucket of images and the scale of the configuration."
+  }
+
+  assert {
+    condition = {
+      for name, state in jsondecode(output.definition).States.Runs.ItemProcessor.States : name => state.Parameters.Step.HadoopJarStep["Args.$"] if state.Type == "Task"
+      } == {
+      Split       = "States.Array('spark-submit', '--conf', 'spark.a=mass_split', 's3://artifacts/mass_split.py', '--run-id', $.run.run_id)"
+      SplitAgain  = "States.Array('spark-submit', '--conf', 'spark.a=mass_split', 's3://artifacts/mass_split.py', '--run-id', $.run.run_id, '--redo')"
+      Infer       = "States.Array('spark-submit', '--conf', 'spark.a=batch_inference', 's3://artifacts/batch_inference.py', '--run-id', $.run.run_id)"
+      Reconstruct = "States.Array('spark-submit', '--conf', 'spark.a=mass_reconstruct', 's3://artifacts/mass_reconstruct.py', '--run-id', $.run.run_id)"
+      Evaluate    = "States.Array('spark-submit', '--conf', 'spark.a=evaluate', 's3://artifacts/evaluate.py', '--run-id', $.run.run_id)"
+    }
+    error_message = "Each step is submitted with the arguments of its job and the run's name."
+  }
+
+  assert {
+    condition     = alltrue([for state in jsondecode(output.definition).States.Runs.ItemProcessor.States : state.TimeoutSeconds == 43200 if state.Type == "Task"])
+    error_message = "No step runs for ever."
+  }
+
+  assert {
+    condition = jsondecode(output.definition).States.CreateCluster.Parameters == {
+      Name      = "superres-test"
+      "Name.$"  = "States.Format('superres-test-{}', $$.Execution.Name)"
+      Instances = { KeepJobFlowAliveWhenNoSteps = true }
+    }
+    error_message = "A transient cluster is the one of modules/processing, named after the execution."
+  }
+
+  assert {
+    condition     = aws_sfn_state_machine.pipeline.logging_configuration[0].level == "ALL" && aws_sfn_state_machine.pipeline.tracing_configuration[0].enabled
+    error_message = "What an execution does is logged and traced."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_log_group.pipeline.kms_key_id == var.key_arn && startswith(aws_cloudwatch_log_group.pipeline.name, "/${var.name}/")
+    error_message = "Logs are encrypted with the key, whose policy knows groups below /{name}/."
+  }
+
+  # The clock tells the moment it was set to.
+  assert {
+    condition     = aws_scheduler_schedule.pipeline.target[0].input == "{\"scheduled_time\": \"<aws.scheduler.scheduled-time>\"}" && aws_scheduler_schedule.pipeline.schedule_expression_timezone == "UTC"
+    error_message = "Yesterday and today are counted from the scheduled time, in UTC."
+  }
+
+  assert {
+    condition     = aws_scheduler_schedule.pipeline.target[0].arn == output.state_machine_arn && aws_scheduler_schedule.pipeline.state == "ENABLED"
+    error_message = "The clock starts this state machine."
+  }
+}
+
+run "the_clock_can_be_off" {
+  command = plan
+
+  variables {
+    schedule = { enabled = false }
+  }
+
+  assert {
+    condition     = aws_scheduler_schedule.pipeline.state == "DISABLED"
+    error_message = "Without it, executions are started by hand."
+  }
+}
+
+run "arguments_that_would_end_a_string_are_refused" {
+  command = plan
+
+  variables {
+    steps = { for job in ["mass_split", "batch_inference", "mass_reconstruct", "evaluate"] : job => ["it's"] }
+  }
+
+  expect_failures = [var.steps]
+}
+
+run "a_schedule_without_its_form_is_refused" {
+  command = plan
+
+  variables {
+    schedule = { expression = "every day" }
+  }
+
+  expect_failures = [var.schedule]
 }

@@ -19,9 +19,21 @@ override_data {
   values = { account_id = "123456789012" }
 }
 
+# A plan of it asks AWS whether the definition is good.
+override_resource {
+  target = aws_sfn_state_machine.pipeline
+}
+
 variables {
   name    = "superres-test"
   key_arn = "arn:aws:kms:eu-central-1:123456789012:key/data"
+
+  run_job_flow   = { Name = "superres-test", Instances = { KeepJobFlowAliveWhenNoSteps = true } }
+  role_arns      = { service = "arn:aws:iam::123456789012:role/superres-test-emr", nodes = "arn:aws:iam::123456789012:role/superres-test-emr-nodes" }
+  log_uri        = "s3://logs/emr/"
+  raw_bucket_arn = "arn:aws:s3:::raw"
+  cluster_id     = "j-1"
+  steps          = { for job in ["mass_split", "batch_inference", "mass_reconstruct", "evaluate", "fused"] : job => ["spark-submit", "--conf", "spark.a=${job}", "s3://artifacts/${job}.py"] }
 }
 
 run "policies" {
@@ -56,5 +68,90 @@ run "policies" {
       detail      = { stateMachineArn = ["arn:aws:states:eu-central-1:123456789012:stateMachine:superres-test-pipeline"] }
     }
     error_message = "Runs of other state machines are not ours to tell."
+  }
+}
+
+run "with_a_persistent_cluster_it_runs_steps_there" {
+  command = plan
+
+  assert {
+    condition = { for each in jsondecode(output.pipeline_policy).Statement : each.Sid => toset(flatten([each.Resource])) } == {
+      LookForImages = toset(["arn:aws:s3:::raw"])
+      RunSteps      = toset(["arn:aws:elasticmapreduce:eu-central-1:123456789012:cluster/j-1"])
+      DeliverLogs   = toset(["*"])
+      SendTraces    = toset(["*"])
+    }
+    error_message = "It reaches one cluster and one bucket; only logs and traces know no resource."
+  }
+
+  assert {
+    condition = alltrue([
+      for each in jsondecode(output.pipeline_policy).Statement : alltrue([for action in flatten([each.Action]) : !strcontains(action, "*")])
+    ])
+    error_message = "Every statement names its actions."
+  }
+
+  assert {
+    condition = [for each in jsondecode(output.pipeline_policy).Statement : [toset(each.Action), try(each.Condition, null)] if each.Sid == "RunSteps"] == [
+      [toset(["elasticmapreduce:AddJobFlowSteps", "elasticmapreduce:CancelSteps", "elasticmapreduce:DescribeCluster", "elasticmapreduce:DescribeStep"]), null]
+    ]
+    error_message = "It may neither make nor terminate a cluster that Terraform owns."
+  }
+
+  assert {
+    condition     = [for each in jsondecode(output.schedule_policy).Statement : [each.Action, each.Resource]] == [["states:StartExecution", "arn:aws:states:eu-central-1:123456789012:stateMachine:superres-test-pipeline"]]
+    error_message = "The clock may start this state machine and do nothing else."
+  }
+
+  assert {
+    condition = [for each in [aws_iam_role.pipeline, aws_iam_role.schedule] : one(jsondecode(each.assume_role_policy).Statement).Condition.StringEquals] == [
+      { "aws:SourceAccount" = "123456789012" }, { "aws:SourceAccount" = "123456789012" },
+    ]
+    error_message = "Roles are taken for this account only."
+  }
+}
+
+run "with_transient_clusters_it_makes_and_terminates_them" {
+  command = plan
+
+  variables {
+    cluster_lifecycle = "transient"
+    cluster_id        = null
+  }
+
+  assert {
+    condition = { for each in jsondecode(output.pipeline_policy).Statement : each.Sid => [toset(flatten([each.Action])), each.Resource] if contains(["MakeCluster", "SetUpAndTerminateCluster", "RunSteps"], each.Sid) } == {
+      MakeCluster = [toset(["elasticmapreduce:RunJobFlow"]), "*"]
+      SetUpAndTerminateCluster = [
+        toset(["elasticmapreduce:AddTags", "elasticmapreduce:PutAutoTerminationPolicy", "elasticmapreduce:PutManagedScalingPolicy", "elasticmapreduce:TerminateJobFlows"]),
+        "arn:aws:elasticmapreduce:eu-central-1:123456789012:cluster/*",
+      ]
+      RunSteps = [
+        toset(["elasticmapreduce:AddJobFlowSteps", "elasticmapreduce:CancelSteps", "elasticmapreduce:DescribeCluster", "elasticmapreduce:DescribeStep"]),
+        "arn:aws:elasticmapreduce:eu-central-1:123456789012:cluster/*",
+      ]
+    }
+    error_message = "It may do what a cluster of its own takes."
+  }
+
+  assert {
+    condition = { for each in jsondecode(output.pipeline_policy).Statement : each.Sid => [each.Resource, each.Condition.StringEquals["iam:PassedToService"]] if startswith(each.Sid, "PassRole") } == {
+      PassRoleOfEmr       = ["arn:aws:iam::123456789012:role/superres-test-emr", "elasticmapreduce.amazonaws.com"]
+      PassRoleOfInstances = ["arn:aws:iam::123456789012:role/superres-test-emr-nodes", "ec2.amazonaws.com"]
+    }
+    error_message = "It passes on those two roles, each to its own service."
+  }
+}
+
+run "without_traces_it_may_send_none" {
+  command = plan
+
+  variables {
+    tracing = false
+  }
+
+  assert {
+    condition     = !strcontains(output.pipeline_policy, "xray") && !aws_sfn_state_machine.pipeline.tracing_configuration[0].enabled
+    error_message = "Rights go with what they are for."
   }
 }

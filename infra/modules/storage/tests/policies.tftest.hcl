@@ -63,6 +63,21 @@ run "policies" {
     error_message = "EventBridge must be able to encrypt a message for this project's rules."
   }
 
+  # The key lets alarms through.
+  assert {
+    condition = [for each in jsondecode(aws_kms_key_policy.data.policy).Statement : merge(each, { Principal = toset(each.Principal.Service) }) if each.Sid == "AlarmsToTopics"] == [{
+      Sid       = "AlarmsToTopics"
+      Effect    = "Allow"
+      Action    = ["kms:GenerateDataKey", "kms:Decrypt"]
+      Resource  = "*"
+      Principal = toset(["cloudwatch.amazonaws.com", "budgets.amazonaws.com"])
+      Condition = {
+        ArnLike = { "kms:EncryptionContext:aws:sns:topicArn" = "arn:aws:sns:eu-central-1:123456789012:superres-test-*" }
+      }
+    }]
+    error_message = "CloudWatch and Budgets must be able to encrypt for this project's topics, or alarms vanish silently."
+  }
+
   # The key is for this account and services on its behalf.
   assert {
     condition = alltrue([
@@ -130,7 +145,9 @@ run "policies" {
     condition = alltrue(flatten([
       for name, each in aws_s3_bucket_policy.this : [
         for statement in jsondecode(each.policy).Statement :
-        name == "logs" && can(statement.Principal.Service) && try(statement.Condition.StringEquals["aws:SourceAccount"], "") == "123456789012"
+        name == "logs" && can(statement.Principal.Service) && (
+          try(statement.Condition.StringEquals["aws:SourceAccount"], "") == "123456789012" || endswith(statement.Resource, "/balancer/AWSLogs/123456789012/*")
+        )
         if statement.Effect != "Deny"
       ]
     ]))
@@ -144,7 +161,8 @@ run "policies" {
       "logging.s3.amazonaws.com", "s3:PutObject", "arn:aws:s3:::superres-test-logs-123456789012-eu-central-1/access/*",
       "delivery.logs.amazonaws.com", "arn:aws:s3:::superres-test-logs-123456789012-eu-central-1/network/*",
       "s3:GetBucketAcl", "arn:aws:s3:::superres-test-logs-123456789012-eu-central-1",
+      "logdelivery.elasticloadbalancing.amazonaws.com", "arn:aws:s3:::superres-test-logs-123456789012-eu-central-1/balancer/AWSLogs/123456789012/*",
     ])
-    error_message = "Access logs go below access/, flow logs below network/."
+    error_message = "Access logs go below access/, flow logs below network/, the load balancer's below balancer/."
   }
 }

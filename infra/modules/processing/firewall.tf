@@ -1,0 +1,145 @@
+# Who reaches whom. EMR looks for rules of its own in these three groups and adds what it misses;
+# what is here are the same rules, so that nothing is added behind our back.
+# https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-man-sec-groups.html
+
+resource "aws_security_group" "primary" {
+  name        = "${var.name}-emr-primary"
+  description = "Primary instance of EMR"
+  vpc_id      = var.vpc_id
+  # The groups name each other, and EMR's own rules may too: with them none could be deleted.
+  revoke_rules_on_delete = true
+
+  tags = merge(local.emr_tag, { Name = "${var.name}-emr-primary" })
+}
+
+resource "aws_security_group" "workers" {
+  name                   = "${var.name}-emr-workers"
+  description            = "Core and GPU instances of EMR"
+  vpc_id                 = var.vpc_id
+  revoke_rules_on_delete = true
+
+  tags = merge(local.emr_tag, { Name = "${var.name}-emr-workers" })
+}
+
+# Through it EMR itself speaks to the instances, which have no public address.
+resource "aws_security_group" "service" {
+  name                   = "${var.name}-emr-service"
+  description            = "EMR, on its way to the instances"
+  vpc_id                 = var.vpc_id
+  revoke_rules_on_delete = true
+
+  tags = merge(local.emr_tag, { Name = "${var.name}-emr-service" })
+}
+
+locals {
+  nodes = {
+    primary = aws_security_group.primary.id
+    workers = aws_security_group.workers.id
+  }
+
+  # Each kind of instance with each: YARN, Spark and HDFS choose ports as they like.
+  within = {
+    for pair in setproduct(["primary", "workers"], ["primary", "workers"]) :
+    "${pair[0]} to ${pair[1]}" => { from = pair[0], to = pair[1] }
+  }
+}
+
+resource "aws_vpc_security_group_ingress_rule" "within" {
+  for_each = local.within
+
+  security_group_id            = local.nodes[each.value.to]
+  description                  = "Everything, ${each.key}"
+  referenced_security_group_id = local.nodes[each.value.from]
+  ip_protocol                  = "-1"
+
+  tags = local.emr_tag
+}
+
+resource "aws_vpc_security_group_egress_rule" "within" {
+  for_each = local.within
+
+  security_group_id            = local.nodes[each.value.from]
+  description                  = "Everything, ${each.key}"
+  referenced_security_group_id = local.nodes[each.value.to]
+  ip_protocol                  = "-1"
+
+  tags = local.emr_tag
+}
+
+# Services of AWS, through endpoints or a NAT gateway.
+resource "aws_vpc_security_group_egress_rule" "https" {
+  for_each = local.nodes
+
+  security_group_id = each.value
+  description       = "HTTPS to services of AWS"
+  cidr_ipv4         = "0.0.0.0/0"
+  ip_protocol       = "tcp"
+  from_port         = 443
+  to_port           = 443
+
+  tags = local.emr_tag
+}
+
+# Packages of EMR and Amazon Linux, which are signed, lie in S3 and are fetched by either protocol.
+resource "aws_vpc_security_group_egress_rule" "packages" {
+  for_each = local.nodes
+
+  security_group_id = each.value
+  description       = "Packages in S3"
+  prefix_list_id    = var.s3_prefix_list_id
+  ip_protocol       = "tcp"
+  from_port         = 80
+  to_port           = 80
+
+  tags = local.emr_tag
+}
+
+# ---- EMR itself
+
+resource "aws_vpc_security_group_egress_rule" "from_service" {
+  for_each = local.nodes
+
+  security_group_id            = aws_security_group.service.id
+  description                  = "EMR to ${each.key}"
+  referenced_security_group_id = each.value
+  ip_protocol                  = "tcp"
+  from_port                    = 8443
+  to_port                      = 8443
+
+  tags = local.emr_tag
+}
+
+resource "aws_vpc_security_group_ingress_rule" "from_service" {
+  for_each = local.nodes
+
+  security_group_id            = each.value
+  description                  = "EMR to ${each.key}"
+  referenced_security_group_id = aws_security_group.service.id
+  ip_protocol                  = "tcp"
+  from_port                    = 8443
+  to_port                      = 8443
+
+  tags = local.emr_tag
+}
+
+resource "aws_vpc_security_group_ingress_rule" "to_service" {
+  security_group_id            = aws_security_group.service.id
+  description                  = "Primary instance to EMR"
+  referenced_security_group_id = aws_security_group.primary.id
+  ip_protocol                  = "tcp"
+  from_port                    = 9443
+  to_port                      = 9443
+
+  tags = local.emr_tag
+}
+
+resource "aws_vpc_security_group_egress_rule" "to_service" {
+  security_group_id            = aws_security_group.primary.id
+  description                  = "Primary instance to EMR"
+  referenced_security_group_id = aws_security_group.service.id
+  ip_protocol                  = "tcp"
+  from_port                    = 9443
+  to_port                      = 9443
+
+  tags = local.emr_tag
+}

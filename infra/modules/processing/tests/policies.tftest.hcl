@@ -1,0 +1,112 @@
+# The real provider renders the policies, from names alone. A plan of what is new asks AWS nothing.
+provider "aws" {
+  region                      = "eu-central-1"
+  access_key                  = "none"
+  secret_key                  = "none"
+  skip_credentials_validation = true
+  skip_metadata_api_check     = true
+  skip_requesting_account_id  = true
+  skip_region_validation      = true
+}
+
+override_data {
+  target = data.aws_caller_identity.current
+  values = { account_id = "123456789012" }
+}
+
+variables {
+  name              = "superres-test"
+  vpc_id            = "vpc-1"
+  subnet_ids        = ["subnet-1", "subnet-2"]
+  s3_prefix_list_id = "pl-1"
+  key_arn           = "arn:aws:kms:eu-central-1:123456789012:key/data"
+
+  bucket_arns = {
+    raw       = "arn:aws:s3:::raw"
+    work      = "arn:aws:s3:::work"
+    results   = "arn:aws:s3:::results"
+    artifacts = "arn:aws:s3:::artifacts"
+    logs      = "arn:aws:s3:::logs"
+  }
+
+  package = {
+    config    = "s3://artifacts/releases/1/environments/test.yaml"
+    jobs      = { for job in ["mass_split", "batch_inference", "mass_reconstruct", "evaluate", "fused"] : job => "s3://artifacts/releases/1/jobs/${job}.py" }
+    bootstrap = { install_fsrcnn = "s3://artifacts/releases/1/bootstrap/install_fsrcnn.sh", enable_gpu_scheduling = "s3://artifacts/releases/1/bootstrap/enable_gpu_scheduling.sh" }
+    wheel     = { uri = "s3://artifacts/releases/1/wheel/superres.whl", sha256 = "aa" }
+    wheelhouses = {
+      cpu = { uri = "s3://artifacts/wheelhouses/cpu.tar", sha256 = "bb" }
+      gpu = { uri = "s3://artifacts/wheelhouses/gpu.tar", sha256 = "cc" }
+    }
+  }
+}
+
+run "instances_may_do_what_jobs_do_and_no_more" {
+  command = plan
+
+  assert {
+    condition = { for each in jsondecode(output.node_policy).Statement : each.Sid => [toset(flatten([each.Action])), toset(flatten([each.Resource]))] if !startswith(each.Sid, "List") } == {
+      ReadPackage = [toset(["s3:GetObject"]), toset(["arn:aws:s3:::artifacts/releases/*", "arn:aws:s3:::artifacts/wheelhouses/*"])]
+      ReadImages  = [toset(["s3:GetObject"]), toset(["arn:aws:s3:::raw/high_resolution/*", "arn:aws:s3:::raw/low_resolution/*"])]
+      UseTables = [
+        toset(["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:PutObject"]),
+        toset(["arn:aws:s3:::work/run_id=*"]),
+      ]
+      WriteResults = [
+        toset(["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"]),
+        toset(["arn:aws:s3:::results/evaluations/*", "arn:aws:s3:::results/images/*", "arn:aws:s3:::results/rejected/*", "arn:aws:s3:::results/runs/*"]),
+      ]
+      ForgetOutcomes = [toset(["s3:DeleteObject"]), toset(["arn:aws:s3:::results/evaluations/*", "arn:aws:s3:::results/rejected/*"])]
+      WriteLogs      = [toset(["s3:PutObject"]), toset(["arn:aws:s3:::logs/emr/*"])]
+      UseKey         = [toset(["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"]), toset(["arn:aws:kms:eu-central-1:123456789012:key/data"])]
+    }
+    error_message = "The instances read the package and images, write tables, results and logs, and use one key; no image or result may be deleted."
+  }
+
+  assert {
+    condition = { for each in jsondecode(output.node_policy).Statement : each.Sid => [each.Action, each.Resource, toset(flatten([try(each.Condition.StringLike["s3:prefix"], [])]))] if startswith(each.Sid, "List") } == {
+      ListArtifacts        = ["s3:ListBucket", "arn:aws:s3:::artifacts", toset(["releases/*"])]
+      ListRaw              = ["s3:ListBucket", "arn:aws:s3:::raw", toset(["high_resolution/*", "low_resolution/*"])]
+      ListWork             = ["s3:ListBucket", "arn:aws:s3:::work", toset(["run_id=*"])]
+      ListResults          = ["s3:ListBucket", "arn:aws:s3:::results", toset(["evaluations/*", "images/*", "rejected/*", "runs/*"])]
+      ListUnfinishedTables = ["s3:ListBucketMultipartUploads", "arn:aws:s3:::work", toset([])]
+    }
+    error_message = "They list where they work, and nowhere else."
+  }
+
+  # Emr passes one role and uses one key.
+  assert {
+    condition = [for each in jsondecode(output.service_policy).Statement : [each.Sid, each.Resource, try(each.Condition, null)] if each.Sid != "EncryptDisks"] == [
+      ["PassRoleOfInstances", "arn:aws:iam::123456789012:role/superres-test-emr-nodes", { StringEquals = { "iam:PassedToService" = "ec2.amazonaws.com" } }],
+      ["LetDisksBeOpened", "arn:aws:kms:eu-central-1:123456789012:key/data", { Bool = { "kms:GrantIsForAWSResource" = "true" } }],
+    ]
+    error_message = "EMR passes the instances' role to EC2 alone, and grants the key to services of AWS alone."
+  }
+
+  assert {
+    condition = alltrue([
+      for each in concat(jsondecode(output.service_policy).Statement, jsondecode(output.node_policy).Statement) :
+      !contains(flatten([each.Resource]), "*") && alltrue([for action in flatten([each.Action]) : !strcontains(action, "*")])
+    ])
+    error_message = "Every statement names its actions and resources."
+  }
+
+  assert {
+    condition = one(jsondecode(aws_iam_role.service.assume_role_policy).Statement) == {
+      Sid       = "Emr"
+      Effect    = "Allow"
+      Action    = "sts:AssumeRole"
+      Principal = { Service = "elasticmapreduce.amazonaws.com" }
+      Condition = {
+        StringEquals = { "aws:SourceAccount" = "123456789012" }
+        ArnLike      = { "aws:SourceArn" = "arn:aws:elasticmapreduce:eu-central-1:123456789012:*" }
+      }
+    }
+    error_message = "EMR takes the role for this account's clusters only."
+  }
+
+  assert {
+    condition     = aws_iam_role_policy_attachment.service.policy_arn == "arn:aws:iam::aws:policy/service-role/AmazonEMRServicePolicy_v2"
+    error_message = "The managed policy is the one that keeps to what bears the tag."
+  }
+}

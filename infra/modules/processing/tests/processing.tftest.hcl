@@ -1,0 +1,373 @@
+mock_provider "aws" {
+  mock_data "aws_caller_identity" {
+    defaults = { account_id = "123456789012" }
+  }
+
+  mock_data "aws_partition" {
+    defaults = { partition = "aws" }
+  }
+
+  mock_data "aws_region" {
+    defaults = { name = "eu-central-1" }
+  }
+
+  mock_data "aws_default_tags" {
+    defaults = { tags = { Project = "superres", Environment = "test" } }
+  }
+
+  # Rendered in policies.tftest.hcl.
+  mock_data "aws_iam_policy_document" {
+    defaults = { json = "{}" }
+  }
+
+  mock_resource "aws_iam_role" {
+    defaults = { arn = "arn:aws:iam::123456789012:role/role" }
+  }
+
+  mock_resource "aws_iam_instance_profile" {
+    defaults = { arn = "arn:aws:iam::123456789012:instance-profile/profile" }
+  }
+}
+
+variables {
+  name              = "superres-test"
+  vpc_id            = "vpc-1"
+  subnet_ids        = ["subnet-1", "subnet-2"]
+  s3_prefix_list_id = "pl-1"
+  key_arn           = "arn:aws:kms:eu-central-1:123456789012:key/data"
+
+  bucket_arns = {
+    raw       = "arn:aws:s3:::raw"
+    work      = "arn:aws:s3:::work"
+    results   = "arn:aws:s3:::results"
+    artifacts = "arn:aws:s3:::artifacts"
+    logs      = "arn:aws:s3:::logs"
+  }
+
+  package = {
+    config    = "s3://artifacts/releases/1/environments/test.yaml"
+    jobs      = { for job in ["mass_split", "batch_inference", "mass_reconstruct", "evaluate", "fused"] : job => "s3://artifacts/releases/1/jobs/${job}.py" }
+    bootstrap = { install_fsrcnn = "s3://artifacts/releases/1/bootstrap/install_fsrcnn.sh", enable_gpu_scheduling = "s3://artifacts/releases/1/bootstrap/enable_gpu_scheduling.sh" }
+    wheel     = { uri = "s3://artifacts/releases/1/wheel/superres.whl", sha256 = "aa" }
+    wheelhouses = {
+      cpu = { uri = "s3://artifacts/wheelhouses/cpu.tar", sha256 = "bb" }
+      gpu = { uri = "s3://artifacts/wheelhouses/gpu.tar", sha256 = "cc" }
+    }
+  }
+}
+
+run "persistent" {
+  command = apply
+
+  assert {
+    condition     = aws_emr_cluster.this[0].release_label == "emr-spark-8.1.0" && aws_emr_cluster.this[0].applications == toset(["Spark"])
+    error_message = "By default there is a cluster of the release with Spark 4.1, which knows the one application Spark."
+  }
+
+  assert {
+    condition     = output.cluster_id == aws_emr_cluster.this[0].id && aws_emr_cluster.this[0].keep_job_flow_alive_when_no_steps && length(aws_emr_cluster.this[0].auto_termination_policy) == 0
+    error_message = "It stays when there is nothing to do."
+  }
+
+  # The gpu plugin is configured on the gpu fleet only.
+  assert {
+    condition = alltrue([
+      for type in aws_emr_instance_fleet.task[0].instance_type_configs : anytrue([
+        for each in type.configurations : each.classification == "yarn-site" && each.properties["yarn.nodemanager.resource-plugins"] == "yarn.io/gpu" && each.properties["yarn.nodemanager.linux-container-executor.cgroups.mount-path"] == "/spark-rapids-cgroup/devices"
+      ])
+    ])
+    error_message = "Each type of the GPU fleet has YARN's GPU plugin, with the cgroup that the bootstrap action mounts."
+  }
+
+  assert {
+    condition = !strcontains(aws_emr_cluster.this[0].configurations_json, "yarn.nodemanager.resource-plugins") && alltrue(flatten([
+      for fleet in [aws_emr_cluster.this[0].master_instance_fleet[0], aws_emr_cluster.this[0].core_instance_fleet[0]] : [for type in fleet.instance_type_configs : length(type.configurations) == 0]
+    ]))
+    error_message = "A NodeManager with the GPU plugin does not start without a GPU: no other instance may have it."
+  }
+
+  assert {
+    condition = [for each in jsondecode(aws_emr_cluster.this[0].configurations_json) : each.Configurations if each.Classification == "container-executor"] == [[
+      { Classification = "gpu", Properties = { "module.enabled" = "true" } },
+      { Classification = "cgroups", Properties = { root = "/spark-rapids-cgroup/devices", "yarn-hierarchy" = "yarn" } },
+    ]]
+    error_message = "The container executor's GPU module is on; only the cluster's configurations can be nested."
+  }
+
+  assert {
+    condition = merge([for each in jsondecode(aws_emr_cluster.this[0].configurations_json) : each.Properties]...) == {
+      "yarn.resource-types"                               = "yarn.io/gpu"
+      "yarn.node-labels.enabled"                          = "true"
+      "yarn.node-labels.am.default-node-label-expression" = "CORE"
+      "yarn.scheduler.capacity.resource-calculator"       = "org.apache.hadoop.yarn.util.resource.DominantResourceCalculator"
+      enableSparkRapids                                   = "true"
+    }
+    error_message = "Every node knows what a GPU is and CUDA is installed; drivers keep to core instances; no plugin of Spark takes the GPU."
+  }
+
+  # Inference alone asks for gpus.
+  assert {
+    condition = { for job, arguments in output.steps : job => length([for each in arguments : each if strcontains(each, "resource.gpu")]) } == {
+      mass_split = 0, batch_inference = 3, mass_reconstruct = 0, evaluate = 0, fused = 3
+    }
+    error_message = "Only what infers asks for a GPU: the amount of an executor, of a task, and the script that finds it."
+  }
+
+  assert {
+    condition = alltrue([
+      for each in ["spark.executor.resource.gpu.amount=1", "spark.task.resource.gpu.amount=0.250", "spark.executor.cores=4", "spark.executor.resource.gpu.discoveryScript=/usr/lib/spark/scripts/gpu/getGpusResources.sh", "spark.dynamicAllocation.maxExecutors=4"] :
+      contains(output.steps["batch_inference"], each)
+    ])
+    error_message = "Four tasks share the one GPU of an executor, and there are as many executors as instances."
+  }
+
+  assert {
+    condition = alltrue([
+      for job in ["mass_split", "mass_reconstruct", "evaluate"] :
+      contains(output.steps[job], "spark.executor.instances=2") && contains(output.steps[job], "spark.dynamicAllocation.enabled=false")
+    ])
+    error_message = "CPU jobs have an executor on each core instance and never ask for more."
+  }
+
+  assert {
+    condition = alltrue([
+      for job, arguments in output.steps : startswith(join(" ", arguments), "spark-submit --deploy-mode cluster --conf ") &&
+      endswith(join(" ", arguments), " s3://artifacts/releases/1/jobs/${job}.py --config s3://artifacts/releases/1/environments/test.yaml") &&
+      length([for each in arguments : each if each == "--conf"]) == length([for each in arguments : each if startswith(each, "spark.")]) &&
+      alltrue([for key in ["spark.pyspark.python", "spark.pyspark.driver.python", "spark.yarn.appMasterEnv.PYSPARK_PYTHON"] : contains(arguments, "${key}=/mnt/superres/venv/bin/python")])
+    ])
+    error_message = "Each job runs on the cluster, with the Python that the bootstrap action made and this environment's configuration."
+  }
+
+  # Spot with switch-over, down to no gpu.
+  assert {
+    condition = (
+      aws_emr_instance_fleet.task[0].target_on_demand_capacity == 0 &&
+      [for each in aws_emr_instance_fleet.task[0].launch_specifications[0].spot_specification : [each.timeout_action, each.allocation_strategy]] == [["SWITCH_TO_ON_DEMAND", "price-capacity-optimized"]] &&
+      toset([for each in aws_emr_instance_fleet.task[0].instance_type_configs : each.instance_type]) == toset(["g6.2xlarge", "g5.2xlarge", "g4dn.2xlarge"])
+    )
+    error_message = "GPUs come from spot, of three types, or on demand when there are none."
+  }
+
+  assert {
+    condition = [for each in aws_emr_managed_scaling_policy.this[0].compute_limits : [each.unit_type, each.minimum_capacity_units, each.maximum_capacity_units, each.maximum_core_capacity_units, each.maximum_ondemand_capacity_units]] == [
+      ["InstanceFleetUnits", 2, 6, 2, 2]
+    ]
+    error_message = "The least that managed scaling leaves is the core fleet, without GPUs."
+  }
+
+  assert {
+    condition     = aws_emr_cluster.this[0].core_instance_fleet[0].target_on_demand_capacity == 2 && aws_emr_cluster.this[0].core_instance_fleet[0].target_spot_capacity == 0
+    error_message = "Drivers stand on instances that no one takes back."
+  }
+
+  # All is encrypted.
+  assert {
+    condition = (
+      jsondecode(aws_emr_security_configuration.this.configuration).EncryptionConfiguration.AtRestEncryptionConfiguration == {
+        S3EncryptionConfiguration        = { EncryptionMode = "SSE-KMS", AwsKmsKey = "arn:aws:kms:eu-central-1:123456789012:key/data" }
+        LocalDiskEncryptionConfiguration = { EncryptionKeyProviderType = "AwsKms", AwsKmsKey = "arn:aws:kms:eu-central-1:123456789012:key/data", EnableEbsEncryption = true }
+      } &&
+      jsondecode(aws_emr_security_configuration.this.configuration).EncryptionConfiguration.EnableAtRestEncryption
+    )
+    error_message = "Disks and objects are encrypted with our key."
+  }
+
+  assert {
+    condition     = jsondecode(aws_emr_security_configuration.this.configuration).InstanceMetadataServiceConfiguration == { MinimumInstanceMetadataServiceVersion = 2, HttpPutResponseHopLimit = 1 }
+    error_message = "Credentials of the instances are had by sessions only, and from the instance itself."
+  }
+
+  assert {
+    condition     = aws_emr_cluster.this[0].security_configuration == aws_emr_security_configuration.this.name && aws_emr_cluster.this[0].ebs_root_volume_size == 64
+    error_message = "The cluster has it, and a root volume that EMR's own packages fit on."
+  }
+
+  # No one comes in.
+  assert {
+    condition = alltrue([
+      for each in concat(values(aws_vpc_security_group_ingress_rule.within), values(aws_vpc_security_group_ingress_rule.from_service), [aws_vpc_security_group_ingress_rule.to_service]) :
+      each.cidr_ipv4 == null && each.cidr_ipv6 == null && contains([aws_security_group.primary.id, aws_security_group.workers.id, aws_security_group.service.id], coalesce(each.referenced_security_group_id, "no group"))
+    ])
+    error_message = "Instances hear only each other and EMR; no address is let in."
+  }
+
+  assert {
+    condition = alltrue([for each in aws_vpc_security_group_egress_rule.https : each.from_port == 443 && each.to_port == 443 && each.ip_protocol == "tcp"]) && alltrue([
+      for each in concat(values(aws_vpc_security_group_egress_rule.within), values(aws_vpc_security_group_egress_rule.packages), values(aws_vpc_security_group_egress_rule.from_service), [aws_vpc_security_group_egress_rule.to_service]) : each.cidr_ipv4 == null
+    ])
+    error_message = "Beyond the network they speak HTTPS, and HTTP with S3 alone."
+  }
+
+  assert {
+    condition = (
+      aws_emr_cluster.this[0].ec2_attributes[0].emr_managed_master_security_group == aws_security_group.primary.id &&
+      aws_emr_cluster.this[0].ec2_attributes[0].emr_managed_slave_security_group == aws_security_group.workers.id &&
+      aws_emr_cluster.this[0].ec2_attributes[0].service_access_security_group == aws_security_group.service.id &&
+      aws_emr_cluster.this[0].ec2_attributes[0].key_name == null
+    )
+    error_message = "The cluster stands behind these groups, and there is no key to log in with."
+  }
+
+  # Whatever emr touches bears its tag.
+  assert {
+    condition = alltrue([
+      for tags in [aws_emr_cluster.this[0].tags, aws_security_group.primary.tags, aws_security_group.workers.tags, aws_security_group.service.tags, aws_iam_role.service.tags, aws_iam_role.nodes.tags, aws_iam_instance_profile.nodes.tags] :
+      tags["for-use-with-amazon-emr-managed-policies"] == "true"
+    ])
+    error_message = "EMR's service role reaches only what bears the tag."
+  }
+
+  # Nodes install what was uploaded.
+  assert {
+    condition = [for each in aws_emr_cluster.this[0].bootstrap_action : join(" ", concat([each.path], coalesce(each.args, [])))] == [
+      "s3://artifacts/releases/1/bootstrap/install_fsrcnn.sh --wheel s3://artifacts/releases/1/wheel/superres.whl --wheel-sha256 aa --cpu s3://artifacts/wheelhouses/cpu.tar --cpu-sha256 bb --gpu s3://artifacts/wheelhouses/gpu.tar --gpu-sha256 cc",
+      "s3://artifacts/releases/1/bootstrap/enable_gpu_scheduling.sh",
+    ]
+    error_message = "Each node installs the wheel and wheelhouses of this release, checked by their digests, and makes GPUs known."
+  }
+
+  assert {
+    condition     = aws_emr_cluster.this[0].log_uri == "s3://logs/emr/" && output.log_uri == "s3://logs/emr/"
+    error_message = "Logs go below emr/ in the logs bucket."
+  }
+}
+
+run "transient" {
+  command = apply
+
+  variables {
+    cluster_lifecycle = "transient"
+  }
+
+  assert {
+    condition     = length(aws_emr_cluster.this) == 0 && length(aws_emr_instance_fleet.task) == 0 && length(aws_emr_managed_scaling_policy.this) == 0 && output.cluster_id == null
+    error_message = "There is no cluster between executions."
+  }
+
+  assert {
+    condition     = output.run_job_flow.Instances.KeepJobFlowAliveWhenNoSteps == true && !contains(keys(output.run_job_flow), "Steps")
+    error_message = "createCluster wants a cluster that waits for steps."
+  }
+
+  assert {
+    condition     = output.run_job_flow.AutoTerminationPolicy.IdleTimeout == 3600
+    error_message = "What the state machine could not terminate terminates itself."
+  }
+
+  # The same specification as the persistent one.
+  assert {
+    condition = (
+      output.run_job_flow.ReleaseLabel == run.persistent.cluster.release_label &&
+      jsonencode(output.run_job_flow.Configurations) == run.persistent.cluster.configurations_json &&
+      output.run_job_flow.SecurityConfiguration == aws_emr_security_configuration.this.name &&
+      output.run_job_flow.EbsRootVolumeSize == run.persistent.cluster.ebs_root_volume_size &&
+      output.run_job_flow.LogUri == run.persistent.cluster.log_uri &&
+      output.run_job_flow.ServiceRole == run.persistent.cluster.service_role &&
+      toset([for each in output.run_job_flow.Applications : each.Name]) == run.persistent.cluster.applications &&
+      [for each in output.run_job_flow.BootstrapActions : join(" ", concat([each.Name, each.ScriptBootstrapAction.Path], each.ScriptBootstrapAction.Args))] == [for each in run.persistent.cluster.bootstrap_action : join(" ", concat([each.name, each.path], coalesce(each.args, [])))]
+    )
+    error_message = "Both lifecycles have one specification."
+  }
+
+  assert {
+    condition = [for each in output.run_job_flow.Instances.InstanceFleets : [each.Name, each.InstanceFleetType, each.TargetOnDemandCapacity, each.TargetSpotCapacity]] == [
+      ["primary", "MASTER", 1, 0], ["core", "CORE", 2, 0], ["task", "TASK", 0, 1],
+    ]
+    error_message = "The fleets are a primary instance, core ones on demand, and GPUs from spot."
+  }
+
+  assert {
+    condition = { for each in output.run_job_flow.Instances.InstanceFleets : each.Name => alltrue([for type in each.InstanceTypeConfigs : strcontains(jsonencode(type), "yarn.nodemanager.resource-plugins")]) } == {
+      primary = false, core = false, task = true
+    }
+    error_message = "The GPU plugin is configured on the GPU fleet only."
+  }
+
+  assert {
+    condition     = { for each in output.run_job_flow.Tags : each.Key => each.Value } == { Project = "superres", Environment = "test", "for-use-with-amazon-emr-managed-policies" = "true" }
+    error_message = "A transient cluster bears EMR's tag and those of all else."
+  }
+
+  assert {
+    condition     = alltrue([for each in output.run_job_flow.Instances.InstanceFleets : can(each.LaunchSpecifications.SpotSpecification) == (each.Name == "task")])
+    error_message = "Only GPUs come from spot."
+  }
+}
+
+run "seven_lists_hadoop_too" {
+  command = plan
+
+  variables {
+    release_label = "emr-7.14.0"
+  }
+
+  assert {
+    condition     = aws_emr_cluster.this[0].applications == toset(["Hadoop", "Spark"])
+    error_message = "Releases 7.x list Hadoop beside Spark."
+  }
+}
+
+run "without_gpus" {
+  command = apply
+
+  variables {
+    device = "cpu"
+  }
+
+  assert {
+    condition     = !strcontains(join(" ", flatten(values(output.steps))), "gpu") && !strcontains(jsonencode(output.run_job_flow), "yarn.io/gpu")
+    error_message = "With device cpu nothing asks for a GPU."
+  }
+
+  assert {
+    condition     = toset([for each in aws_emr_instance_fleet.task[0].instance_type_configs : each.instance_type]) == toset(["m7i.2xlarge", "m6i.2xlarge"]) && contains(output.steps["batch_inference"], "spark.executor.instances=6")
+    error_message = "Inference has more instances of the core types."
+  }
+}
+
+run "a_label_of_an_old_release_is_refused" {
+  command = plan
+
+  variables {
+    release_label = "emr-6.15.0"
+  }
+
+  expect_failures = [var.release_label]
+}
+
+run "an_arm_gpu_is_refused" {
+  command = plan
+
+  variables {
+    gpu = { instance_types = ["g5g.2xlarge"] }
+  }
+
+  expect_failures = [var.gpu]
+}
+
+run "an_unknown_lifecycle_is_refused" {
+  command = plan
+
+  variables {
+    cluster_lifecycle = "forever"
+  }
+
+  expect_failures = [var.cluster_lifecycle]
+}
+
+run "gpus_without_their_wheelhouse_are_refused" {
+  command = plan
+
+  variables {
+    package = {
+      config      = "s3://artifacts/config.yaml"
+      jobs        = { for job in ["mass_split", "batch_inference", "mass_reconstruct", "evaluate", "fused"] : job => "s3://artifacts/${job}.py" }
+      bootstrap   = { install_fsrcnn = "s3://artifacts/a.sh", enable_gpu_scheduling = "s3://artifacts/b.sh" }
+      wheel       = { uri = "s3://artifacts/w.whl", sha256 = "aa" }
+      wheelhouses = { cpu = { uri = "s3://artifacts/cpu.tar", sha256 = "bb" } }
+    }
+  }
+
+  expect_failures = [var.package]
+}

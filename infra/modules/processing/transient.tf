@@ -1,0 +1,77 @@
+# A transient cluster, as the state machine asks for it with createCluster:
+# https://docs.aws.amazon.com/emr/latest/APIReference/API_RunJobFlow.html
+# It is there for both lifecycles, so that there is one definition of the state machine.
+
+locals {
+  run_job_flow = {
+    Name                  = var.name
+    ReleaseLabel          = var.release_label
+    Applications          = [for name in local.applications : { Name = name }]
+    ServiceRole           = aws_iam_role.service.arn
+    JobFlowRole           = aws_iam_instance_profile.nodes.arn
+    LogUri                = local.log_uri
+    SecurityConfiguration = aws_emr_security_configuration.this.name
+    Configurations        = local.configurations
+    EbsRootVolumeSize     = local.root_gigabytes
+    StepConcurrencyLevel  = 1
+    ScaleDownBehavior     = "TERMINATE_AT_TASK_COMPLETION"
+    VisibleToAllUsers     = true
+
+    BootstrapActions = [for action in local.bootstrap_actions : {
+      Name                  = action.name
+      ScriptBootstrapAction = { Path = action.path, Args = action.args }
+    }]
+
+    Instances = {
+      # Asked for by createCluster: the state machine terminates it.
+      KeepJobFlowAliveWhenNoSteps   = true
+      TerminationProtected          = false
+      UnhealthyNodeReplacement      = true
+      Ec2SubnetIds                  = var.subnet_ids
+      EmrManagedMasterSecurityGroup = aws_security_group.primary.id
+      EmrManagedSlaveSecurityGroup  = aws_security_group.workers.id
+      ServiceAccessSecurityGroup    = aws_security_group.service.id
+
+      InstanceFleets = [for name in ["primary", "core", "task"] : {
+        Name                   = name
+        InstanceFleetType      = local.fleets[name].role
+        TargetOnDemandCapacity = local.fleets[name].on_demand
+        TargetSpotCapacity     = local.fleets[name].spot
+
+        InstanceTypeConfigs = [for type in local.fleets[name].instance_types : merge(
+          { InstanceType = type, WeightedCapacity = 1 },
+          local.fleets[name].disk_gigabytes == null ? {} : { EbsConfiguration = { EbsBlockDeviceConfigs = [{
+            VolumeSpecification = { VolumeType = "gp3", SizeInGB = local.fleets[name].disk_gigabytes }
+            VolumesPerInstance  = 1
+          }] } },
+          local.fleets[name].spot == 0 ? {} : { BidPriceAsPercentageOfOnDemandPrice = 100 },
+          length(local.fleets[name].configurations) == 0 ? {} : { Configurations = local.fleets[name].configurations },
+        )]
+
+        LaunchSpecifications = merge(
+          local.fleets[name].spot > 0 ? {} : { OnDemandSpecification = { AllocationStrategy = "lowest-price" } },
+          local.fleets[name].spot == 0 ? {} : { SpotSpecification = {
+            AllocationStrategy     = "price-capacity-optimized"
+            TimeoutAction          = "SWITCH_TO_ON_DEMAND"
+            TimeoutDurationMinutes = local.spot_minutes
+          } },
+        )
+      }]
+    }
+
+    ManagedScalingPolicy = { ComputeLimits = {
+      UnitType                     = "InstanceFleetUnits"
+      MinimumCapacityUnits         = local.scaling.minimum
+      MaximumCapacityUnits         = local.scaling.maximum
+      MaximumCoreCapacityUnits     = local.scaling.core
+      MaximumOnDemandCapacityUnits = local.scaling.on_demand
+    } }
+
+    # The second net, if the state machine cannot terminate it: an execution that someone stops does
+    # not. Step Functions looks every five minutes whether a step has ended, so idle for an hour
+    # means that no one comes back.
+    AutoTerminationPolicy = { IdleTimeout = 3600 }
+
+    Tags = [for key, value in merge(data.aws_default_tags.current.tags, local.emr_tag) : { Key = key, Value = value }]
+  }
+}
