@@ -160,7 +160,7 @@ infra/.checked: $(shell git ls-files --cached --others --exclude-standard infra 
 .PHONY: test
 test: lint ## Lint, then run all tests (ARGS="-k tiling")
 	@$(MAKE) --keep-going jars localstack-setup web-tools || test "$(CI)" != true
-	@.venv/bin/python -m pytest $(ARGS)
+	@.venv/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 .PHONY: clean
 clean: local-down kafka-down ## Remove everything that make built

@@ -9,7 +9,7 @@ module "orchestration" {
   role_arns         = module.processing.role_arns
   log_uri           = module.processing.log_uri
   steps             = module.processing.steps
-  raw_bucket_arn    = module.storage.bucket_arns["raw"]
+  bucket_arns       = { for name in ["raw", "work"] : name => module.storage.bucket_arns[name] }
   default_scale     = local.config.processing.upscale_factor
   step_seconds      = var.pipeline.step_seconds
   schedule          = var.schedule

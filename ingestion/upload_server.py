@@ -16,7 +16,7 @@ from superres.config import Kafka, load_settings
 from superres.errors import ConfigError, TransferError
 from superres.options import config_option, config_or_default
 from superres.records import ImageReference
-from superres.serving import serve
+from superres.serving import KEEP_ALIVE_SECONDS, serve
 from superres.tokens import token_from
 
 TOKEN = "SUPERRES_UPLOAD_TOKEN"
@@ -49,6 +49,7 @@ def uploads(host: str | None, port: int | None, config: str | None) -> None:
         "page": "/uploads",
         "threads": _THREADS,
         "graceful_timeout": _STOP_SECONDS,
+        "keepalive": KEEP_ALIVE_SECONDS,
         "proc_name": "superres uploads",
     }
 

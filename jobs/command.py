@@ -16,6 +16,7 @@ from pyspark.sql import SparkSession
 
 from jobs.progress import Progress, Shown, watching
 from jobs.session import get_session, one_line_reason
+from superres import storage
 from superres.config import Settings, load_settings
 from superres.errors import SuperresError
 from superres.layout import Layout, layout_of
@@ -65,12 +66,15 @@ def job_main(name: str, job: str, *, takes_redo: bool = False) -> None:
             run = Run(session, settings, layout, progress, takes_redo and arguments.redo)
             report = resolve_name(job)(run)
         session.stop()
+        line = {"job": name, "run_id": layout.run_id, **report.counts}
+        line["seconds"] = round(time.monotonic() - started, 3)
+        if arguments.report is not None:
+            storage.write_bytes(arguments.report, json.dumps(line).encode())
     except SuperresError as error:
         sys.exit(f"{name}: {error}")
     except (PySparkException, Py4JError) as error:
         sys.exit(f"{name}: {one_line_reason(error)}")
-    line = {"job": name, "run_id": layout.run_id, **report.counts}
-    print(json.dumps(line | {"seconds": round(time.monotonic() - started, 3)}), flush=True)
+    print(json.dumps(line), flush=True)
 
 
 def _parser(name: str, *, takes_redo: bool) -> argparse.ArgumentParser:
@@ -79,6 +83,8 @@ def _parser(name: str, *, takes_redo: bool) -> argparse.ArgumentParser:
     parser.add_argument("--run-id", required=True, help="as in 2026-01-31-x2")
     parser.add_argument("--scale", type=int, choices=SCALES, help="if run_id does not name it")
     parser.add_argument("--ingest-date", type=date.fromisoformat, help="if run_id does not name it")
+    told = "where the line that is printed is written too: a path or an s3:// URI"
+    parser.add_argument("--report", help=told)
     if takes_redo:
         told = "take finished and rejected images too: forget that they are"
         parser.add_argument("--redo", action="store_true", help=told)

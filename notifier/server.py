@@ -27,11 +27,10 @@ from notifier.webhooks.sender import Sender
 from superres.config import Settings, load_settings
 from superres.guard import Client
 from superres.options import config_option, config_or_default
-from superres.serving import serve
+from superres.serving import KEEP_ALIVE_SECONDS, serve
 
 _STOP_SECONDS = 15
 _ARENA_MAX = -8  # M_ARENA_MAX of <malloc.h>
-_KEEP_ALIVE_SECONDS = 75  # longer than a load balancer's 60, or it finds connections just closed
 
 
 @click.command(epilog="Example: superres notify --port 8080")
@@ -55,7 +54,7 @@ def notify(host: str | None, port: int | None, config: str | None) -> None:
         "threads": chosen.threads,
         "worker_connections": chosen.threads * 4,
         "graceful_timeout": _STOP_SECONDS,
-        "keepalive": _KEEP_ALIVE_SECONDS,
+        "keepalive": KEEP_ALIVE_SECONDS,
         "proc_name": "superres notify",
     }
     serve(lambda alive: _application(settings, tokens, host, alive), host, port, options)

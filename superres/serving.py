@@ -17,6 +17,8 @@ from gunicorn.workers.gthread import ThreadWorker
 from superres.errors import ConfigError
 from superres.logs import log_as_json
 
+KEEP_ALIVE_SECONDS = 75
+"""Longer than a load balancer's 60, which would otherwise find connections just closed."""
 _SILENT_SECONDS = 30  # within a request or an answer
 _log = structlog.get_logger()
 

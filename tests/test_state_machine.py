@@ -33,6 +33,7 @@ def rendered(lifecycle: Lifecycle = "persistent", raw_bucket: str = "raw") -> di
         "default_scale": "2",
         "log_uri": "s3://logs/emr/",
         "raw_bucket": raw_bucket,
+        "work_bucket": "work",
         "step_seconds": "600",
     } | {job: f"'spark-submit', '{job}.py'" for job in JOBS}
     text = re.sub(r"\$\{(\w+)\}", lambda match: values[match[1]], TEMPLATE.read_text())
@@ -95,7 +96,7 @@ def test_every_state_leads_somewhere_and_is_reached() -> None:
 
 def test_every_task_has_a_timeout_and_says_what_happens_when_it_fails() -> None:
     tasks = {k: v for k, v in all_states(rendered()).items() if v["Type"] == "Task"}
-    assert len(tasks) == 9
+    assert len(tasks) == 10
     for name, task in tasks.items():
         assert 0 < task["TimeoutSeconds"] <= 604800, name
         for retry in task["Retry"]:
@@ -130,10 +131,17 @@ def test_steps_are_the_four_jobs_in_order() -> None:
         assert [retry["ErrorEquals"] for retry in found[name]["Retry"]] == [
             ["EMR.AmazonElasticMapReduceException"]
         ]
-    assert [found[name]["Next"] for name in order] == [*order[1:], "Finished"]
+    assert [found[name]["Next"] for name in order] == ["ReadReport", *order[2:], "Finished"]
     redo = found.pop("SplitAgain")
     assert redo["Parameters"]["Step"]["HadoopJarStep"]["Args.$"].endswith(", '--redo')")
-    assert redo["Next"] == "Infer"
+    report = all_states(definition)["ReadReport"]["Parameters"]
+    place = "'s3://work/run_id={}/reports/{}.json', $.run.run_id, $$.Execution.Name"
+    assert report["Bucket"] == "work"
+    assert report["Key.$"] == f"States.Format({place.replace('s3://work/', '')})"
+    for split in (found["Split"], redo):
+        arguments = split["Parameters"]["Step"]["HadoopJarStep"]["Args.$"]
+        assert f"'--report', States.Format({place})" in arguments
+    assert redo["Next"] == "ReadReport"
     assert set(found) == set(order)
 
 
@@ -229,12 +237,14 @@ class Machine:
         lifecycle: Lifecycle = "persistent",
         failing: tuple[str, ...] = (),
         cluster_state: str = "WAITING",
+        left: int = 1,
     ) -> str:
         """Starts an execution in which the tasks of ``failing`` fail."""
         definition = rendered(lifecycle, self.bucket)
         answers = {
             "FindCluster": {"ClusterId": "j-1", "State": cluster_state},
             "CreateCluster": {"ClusterId": "j-2"},
+            "ReadReport": {"counted": {"job": "mass_split", "images": left}},
         }
         for machine in machines(definition):
             for name, state in machine["States"].items():
@@ -334,6 +344,15 @@ def test_with_nothing_to_do_it_ends_well_without_a_cluster(machine: Machine) -> 
 
 
 @pytest.mark.localstack
+def test_a_run_whose_images_are_finished_asks_for_no_inference(machine: Machine) -> None:
+    machine.store("2026-01-31")
+    ended = machine.run({"ingest_date": "2026-01-31"}, "transient", left=0)
+    assert ended.status == "SUCCEEDED", ended.cause
+    assert [each[1] for each in ended.arguments] == ["mass_split.py"]
+    assert "TerminateCluster" in ended.entered
+
+
+@pytest.mark.localstack
 def test_a_run_is_named_by_what_is_given(machine: Machine) -> None:
     machine.store("2026-01-31")
     machine.store("2026-01-31", scale=3)
@@ -349,7 +368,9 @@ def test_a_run_is_named_by_what_is_given(machine: Machine) -> None:
     ):
         assert ended.status == "SUCCEEDED", f"{given}: {ended.cause}"
         expected = [["spark-submit", f"{job}.py", "--run-id", run_id] for job in JOBS]
-        assert ended.arguments == expected, given
+        assert [each[:4] for each in ended.arguments] == expected, given
+        assert ended.arguments[0][4] == "--report"
+        assert ended.arguments[0][5].startswith(f"s3://work/run_id={run_id}/reports/")
         assert "TerminateCluster" not in ended.entered
 
 

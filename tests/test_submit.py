@@ -73,9 +73,12 @@ def test_the_four_steps(master: str, place: Place, tmp_path: Path) -> None:
     ids = take(inbox, place)
     config = config_file(place, tmp_path)
     for job in JOBS:
-        done = submit(master, job, "--config", config, "--run-id", place.layout.run_id)
+        report = str(tmp_path / f"{job}.json")
+        options = ["--config", config, "--run-id", place.layout.run_id, "--report", report]
+        done = submit(master, job, *options)
         assert done.returncode == 0, done.stderr
         line = json.loads(done.stdout.splitlines()[-1])
+        assert json.loads(Path(report).read_text()) == line
         assert line["job"] == job
         assert line["seconds"] > 0
         assert line.get("images", 2) == 2

@@ -2,7 +2,8 @@
 
 locals {
   log_group_name = "/${var.name}/pipeline"
-  raw_bucket     = split(":::", var.raw_bucket_arn)[1]
+  raw_bucket     = split(":::", var.bucket_arns.raw)[1]
+  work_bucket    = split(":::", var.bucket_arns.work)[1]
   transient      = var.cluster_lifecycle == "transient"
 
   definition = templatefile("${path.module}/pipeline.asl.json", merge(
@@ -13,6 +14,7 @@ locals {
       default_scale     = var.default_scale
       log_uri           = var.log_uri
       raw_bucket        = local.raw_bucket
+      work_bucket       = local.work_bucket
       step_seconds      = var.step_seconds
     },
     # Each list as the arguments of the intrinsic function States.Array.
@@ -99,12 +101,30 @@ data "aws_iam_policy_document" "pipeline" {
   statement {
     sid       = "LookForImages"
     actions   = ["s3:ListBucket"]
-    resources = [var.raw_bucket_arn]
+    resources = [var.bucket_arns.raw]
 
     condition {
       test     = "StringLike"
       variable = "s3:prefix"
       values   = ["low_resolution/*"]
+    }
+  }
+
+  statement {
+    sid       = "ReadReports"
+    actions   = ["s3:GetObject"]
+    resources = ["${var.bucket_arns.work}/run_id=*/reports/*"]
+  }
+
+  statement {
+    sid       = "DecryptReports"
+    actions   = ["kms:Decrypt"]
+    resources = [var.key_arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:ViaService"
+      values   = ["s3.${local.region}.amazonaws.com"]
     }
   }
 

@@ -70,9 +70,12 @@ variable "steps" {
 
 # ---- a run
 
-variable "raw_bucket_arn" {
-  description = "ARN of the bucket of raw images, in which the state machine looks whether a day has any."
-  type        = string
+variable "bucket_arns" {
+  description = "ARNs of the buckets of raw images, in which the state machine looks whether a day has any, and of tables, where it reads whether a run has any left to do."
+  type = object({
+    raw  = string
+    work = string
+  })
 }
 
 variable "default_scale" {

@@ -31,7 +31,7 @@ variables {
   run_job_flow   = { Name = "superres-test", Instances = { KeepJobFlowAliveWhenNoSteps = true } }
   role_arns      = { service = "arn:aws:iam::123456789012:role/superres-test-emr", nodes = "arn:aws:iam::123456789012:role/superres-test-emr-nodes" }
   log_uri        = "s3://logs/emr/"
-  raw_bucket_arn = "arn:aws:s3:::raw"
+  bucket_arns    = { raw = "arn:aws:s3:::raw", work = "arn:aws:s3:::work" }
   cluster_id     = "j-1"
   steps          = { for job in ["mass_split", "batch_inference", "mass_reconstruct", "evaluate", "fused"] : job => ["spark-submit", "--conf", "spark.a=${job}", "s3://artifacts/${job}.py"] }
 }
@@ -76,12 +76,14 @@ run "with_a_persistent_cluster_it_runs_steps_there" {
 
   assert {
     condition = { for each in jsondecode(output.pipeline_policy).Statement : each.Sid => toset(flatten([each.Resource])) } == {
-      LookForImages = toset(["arn:aws:s3:::raw"])
-      RunSteps      = toset(["arn:aws:elasticmapreduce:eu-central-1:123456789012:cluster/j-1"])
-      DeliverLogs   = toset(["*"])
-      SendTraces    = toset(["*"])
+      LookForImages  = toset(["arn:aws:s3:::raw"])
+      ReadReports    = toset(["arn:aws:s3:::work/run_id=*/reports/*"])
+      DecryptReports = toset(["arn:aws:kms:eu-central-1:123456789012:key/data"])
+      RunSteps       = toset(["arn:aws:elasticmapreduce:eu-central-1:123456789012:cluster/j-1"])
+      DeliverLogs    = toset(["*"])
+      SendTraces     = toset(["*"])
     }
-    error_message = "It reaches one cluster and one bucket; only logs and traces know no resource."
+    error_message = "It reaches one cluster, the names in one bucket and the reports in another; only logs and traces know no resource."
   }
 
   assert {

@@ -1,0 +1,26 @@
+locals {
+  # Without a certificate there is no name but the load balancer's own.
+  page_url = var.load_balancer.certificate_arn == null ? "http://${module.load_balancer.dns_name}" : "https://${var.load_balancer.host}"
+}
+
+module "load_balancer" {
+  source = "./modules/load_balancer"
+
+  name            = local.name
+  vpc_id          = module.network.vpc_id
+  network_cidr    = var.cidr
+  subnet_ids      = var.load_balancer.public ? module.network.public_subnet_ids : module.network.private_subnet_ids
+  public          = var.load_balancer.public
+  certificate_arn = var.load_balancer.certificate_arn
+  # One inside the network is for the network, if nothing else is said.
+  allowed_cidrs       = var.load_balancer.public || length(var.load_balancer.allowed_cidrs) > 0 ? var.load_balancer.allowed_cidrs : [var.cidr]
+  deletion_protection = var.deletion_protection
+  access_logs         = var.storage.access_logs ? { bucket = module.storage.buckets["logs"] } : null
+
+  targets = {
+    page = { port = 8080 }
+    # What is being sent may finish: the upload service itself waits 110 seconds.
+    upload = { port = 8081, paths = ["/uploads", "/uploads/*"], drain_seconds = 120 }
+  }
+  default_target = "page"
+}

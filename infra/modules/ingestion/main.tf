@@ -1,0 +1,104 @@
+# Ingestion: instances that each consume references from Kafka and take uploads. A producer is
+# started on one of them by hand (README.md).
+
+data "aws_caller_identity" "current" {}
+
+data "aws_partition" "current" {}
+
+data "aws_region" "current" {}
+
+locals {
+  partition = data.aws_partition.current.partition
+  name      = "${var.name}-ingestion"
+
+  # Built from names, not asked of the resources, so that a plan shows policies in full. Secrets
+  # Manager appends six characters of its own.
+  secret_name = "${var.name}/upload-token"
+  secret_arn  = "arn:${local.partition}:secretsmanager:${data.aws_region.current.name}:${data.aws_caller_identity.current.account_id}:secret:${local.secret_name}-??????"
+  raw         = "arn:${local.partition}:s3:::${var.buckets["raw"]}"
+  results     = "arn:${local.partition}:s3:::${var.buckets["results"]}"
+}
+
+module "service" {
+  source = "../service"
+
+  name               = local.name
+  vpc_id             = var.vpc_id
+  subnet_ids         = var.subnet_ids
+  security_group_ids = [var.kafka.security_group_id]
+  target             = { group_arn = var.target_group_arn, port = var.port, balancer_security_group_id = var.balancer_security_group_id }
+  bucket             = var.buckets["artifacts"]
+  files              = var.files
+  units              = ["consume", "uploads"]
+  instance_type      = var.instance_type
+  instances          = var.instances
+  key_arn            = var.key_arn
+  # Images are written below our key, a part at a time when they are large.
+  encrypts_for = ["s3"]
+  policies     = [var.kafka.policy, data.aws_iam_policy_document.storage.json]
+
+  settings = {
+    SUPERRES_INGESTION__UPLOAD_HOST = "0.0.0.0"
+    SUPERRES_INGESTION__UPLOAD_PORT = tostring(var.port)
+    SUPERRES_KAFKA__CLUSTER_ARN     = var.kafka.cluster_arn
+    SUPERRES_KAFKA__REGION          = data.aws_region.current.name
+    SUPERRES_KAFKA__SECURITY        = "iam"
+  }
+
+  secrets = [{
+    unit     = "uploads"
+    variable = "SUPERRES_UPLOAD_TOKEN"
+    id       = aws_secretsmanager_secret.upload_token.name
+    arn      = local.secret_arn
+    fill     = true
+  }]
+}
+
+# Empty: an instance gives it a random value, so that no value is in Terraform's state.
+resource "aws_secretsmanager_secret" "upload_token" {
+  #checkov:skip=CKV2_AWS_57:A token that people and programs hold is replaced when they can be told, not by the clock.
+
+  name                    = local.secret_name
+  description             = "What an upload must bear in its Authorization header"
+  kms_key_id              = var.key_arn
+  recovery_window_in_days = var.secret_recovery_days
+}
+
+# What the code asks of S3: superres/storage.py, superres/intake.py, ingestion/.
+data "aws_iam_policy_document" "storage" {
+  statement {
+    sid       = "ReadUploads"
+    actions   = ["s3:GetObject"]
+    resources = ["${local.raw}/uploads/*"]
+  }
+
+  # Large files go in parts, which are taken back when one fails.
+  statement {
+    sid     = "StoreImages"
+    actions = ["s3:PutObject", "s3:AbortMultipartUpload"]
+    resources = [
+      "${local.raw}/uploads/*",
+      "${local.raw}/high_resolution/*",
+      "${local.raw}/low_resolution/*",
+    ]
+  }
+
+  statement {
+    sid       = "RecordRejections"
+    actions   = ["s3:PutObject"]
+    resources = ["${local.results}/rejected/*"]
+  }
+
+  # A listing tells absence from refusal.
+  statement {
+    sid       = "LookUp"
+    actions   = ["s3:ListBucket"]
+    resources = [local.raw]
+
+    condition {
+      test     = "StringLike"
+      variable = "s3:prefix"
+      values   = ["low_resolution/*", "uploads/*"]
+    }
+  }
+}

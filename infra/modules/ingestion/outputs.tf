@@ -1,0 +1,24 @@
+output "group_name" {
+  description = "Name of the Auto Scaling group."
+  value       = module.service.group_name
+}
+
+output "role_name" {
+  description = "Name of the instances' role."
+  value       = module.service.role_name
+}
+
+output "upload_token" {
+  description = "Name of the secret with the token of uploads."
+  value       = aws_secretsmanager_secret.upload_token.name
+}
+
+output "policy" {
+  description = "What the role may do, as JSON, for tests."
+  value       = module.service.policy
+}
+
+output "user_data" {
+  description = "What an instance runs as it starts, for tests."
+  value       = module.service.user_data
+}

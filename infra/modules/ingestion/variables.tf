@@ -1,0 +1,80 @@
+variable "name" {
+  description = "What every name begins with, such as superres-dev."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{1,24}$", var.name))
+    error_message = "name must be 2 to 25 lower-case letters, digits and hyphens, and begin with a letter."
+  }
+}
+
+variable "vpc_id" {
+  description = "Id of the network."
+  type        = string
+}
+
+variable "subnet_ids" {
+  description = "Ids of the private subnets."
+  type        = list(string)
+}
+
+variable "target_group_arn" {
+  description = "ARN of the target group of uploads."
+  type        = string
+}
+
+variable "port" {
+  description = "Port that uploads are taken at."
+  type        = number
+}
+
+variable "balancer_security_group_id" {
+  description = "Id of the load balancer's security group."
+  type        = string
+}
+
+variable "buckets" {
+  description = "Names of the buckets: raw, results, artifacts."
+  type        = map(string)
+
+  validation {
+    condition     = alltrue([for name in ["raw", "results", "artifacts"] : contains(keys(var.buckets), name)])
+    error_message = "buckets must name raw, results and artifacts."
+  }
+}
+
+variable "files" {
+  description = "Parts of the release, wheel, wheelhouse and config: their keys in the artifacts bucket and their SHA-256."
+  type        = map(object({ key = string, sha256 = string }))
+}
+
+variable "kafka" {
+  description = "The cluster's ARN, what its clients may do (JSON), and the security group that they bear."
+  type        = object({ cluster_arn = string, policy = string, security_group_id = string })
+}
+
+variable "key_arn" {
+  description = "ARN of the KMS key of buckets and secrets."
+  type        = string
+}
+
+variable "instance_type" {
+  description = "Type of the instances. Memory bounds the images that can be taken: 200 megapixels need 4 GiB."
+  type        = string
+}
+
+variable "instances" {
+  description = "How many instances there are; more than Kafka has partitions are of no use."
+  type        = number
+}
+
+variable "secret_recovery_days" {
+  description = "Days that a destroyed secret can be brought back, 7 to 30; 0: gone at once, and its name free."
+  type        = number
+  default     = 30
+
+  validation {
+    condition     = var.secret_recovery_days == 0 || (var.secret_recovery_days >= 7 && var.secret_recovery_days <= 30)
+    error_message = "secret_recovery_days must be 0, or lie between 7 and 30."
+  }
+}

@@ -1,0 +1,148 @@
+mock_provider "aws" {
+  mock_data "aws_caller_identity" {
+    defaults = { account_id = "123456789012" }
+  }
+
+  mock_data "aws_partition" {
+    defaults = { partition = "aws" }
+  }
+
+  mock_data "aws_region" {
+    defaults = { name = "eu-central-1" }
+  }
+
+  # Rendered in policies.tftest.hcl.
+  mock_data "aws_iam_policy_document" {
+    defaults = { json = "{}" }
+  }
+
+  mock_resource "aws_sns_topic" {
+    defaults = { arn = "arn:aws:sns:eu-central-1:123456789012:superres-test-alarms" }
+  }
+}
+
+variables {
+  name               = "superres-test"
+  project            = "superres"
+  key_arn            = "arn:aws:kms:eu-central-1:123456789012:key/data"
+  email              = "someone@example.org"
+  queues             = { evaluations = "superres-test-evaluations", run-status = "superres-test-run-status" }
+  dead_letter_queues = { evaluations = "superres-test-evaluations-dead-letters", run-status = "superres-test-run-status-dead-letters" }
+  state_machine_arn  = "arn:aws:states:eu-central-1:123456789012:stateMachine:superres-test-pipeline"
+  scheduled          = true
+  kafka              = { cluster_name = "superres-test", topic = "images-topic", group = "superres-consumer" }
+  load_balancer      = "app/superres-test/1"
+  target_groups      = { page = "targetgroup/superres-test-page/1", upload = "targetgroup/superres-test-upload/1" }
+  database           = "superres-test-notifier"
+  budget_dollars     = 300
+}
+
+run "someone_is_told" {
+  command = apply
+
+  # There is an alarm for each promise.
+  assert {
+    condition = toset(output.alarm_names) == toset([
+      for name in [
+        "queue-age-evaluations", "queue-age-run-status", "dead-letters-evaluations", "dead-letters-run-status", "consumer-lag",
+        "run-failed", "run-timedout", "run-aborted", "no-healthy-page", "no-healthy-upload", "database-full", "no-runs",
+      ] : "superres-test-${name}"
+    ])
+    error_message = "Queues, dead letters, lag, failed runs, missing runs, missing instances and a full disk each have an alarm."
+  }
+
+  assert {
+    condition = alltrue([
+      for each in concat(values(aws_cloudwatch_metric_alarm.above), values(aws_cloudwatch_metric_alarm.below)) :
+      toset(each.alarm_actions) == toset([aws_sns_topic.alarms.arn]) && toset(each.ok_actions) == toset([aws_sns_topic.alarms.arn]) && each.alarm_description != ""
+    ])
+    error_message = "Each alarm tells the topic what is wrong, and when it is well again."
+  }
+
+  assert {
+    condition = alltrue([
+      for name, queue in var.dead_letter_queues :
+      aws_cloudwatch_metric_alarm.above["dead-letters-${name}"].dimensions == tomap({ QueueName = queue }) &&
+      aws_cloudwatch_metric_alarm.above["dead-letters-${name}"].threshold == 0 &&
+      aws_cloudwatch_metric_alarm.above["dead-letters-${name}"].comparison_operator == "GreaterThanThreshold"
+    ])
+    error_message = "A single dead letter in any queue is told."
+  }
+
+  assert {
+    condition     = toset([for each in aws_cloudwatch_metric_alarm.above : each.metric_name if each.namespace == "AWS/States"]) == toset(["ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted"])
+    error_message = "Every bad end of a run is told."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.above["consumer-lag"].dimensions == tomap({ "Cluster Name" = "superres-test", "Consumer Group" = "superres-consumer", Topic = "images-topic" })
+    error_message = "The lag is our group's."
+  }
+
+  assert {
+    condition     = alltrue([for each in aws_cloudwatch_metric_alarm.below : each.treat_missing_data == "breaching" && each.comparison_operator == "LessThanThreshold"])
+    error_message = "Instances of which nothing is heard are as bad as none."
+  }
+
+  # The topic.
+  assert {
+    condition     = aws_sns_topic.alarms.kms_master_key_id == var.key_arn && aws_sns_topic_subscription.email[0].endpoint == "someone@example.org"
+    error_message = "Alarms are encrypted, and go to whom is named."
+  }
+
+  # The budget.
+  assert {
+    condition     = aws_budgets_budget.monthly[0].limit_amount == "300" && aws_budgets_budget.monthly[0].time_unit == "MONTHLY" && tolist(tolist(aws_budgets_budget.monthly[0].cost_filter)[0].values) == tolist(["user:Project$superres"])
+    error_message = "The budget counts what bears the project's tag, by the month."
+  }
+
+  assert {
+    condition     = { for each in aws_budgets_budget.monthly[0].notification : each.notification_type => [each.threshold, one(each.subscriber_sns_topic_arns)] } == { ACTUAL = [80, aws_sns_topic.alarms.arn], FORECASTED = [100, aws_sns_topic.alarms.arn] }
+    error_message = "It tells of four fifths spent, and of what is coming."
+  }
+
+  # The dashboard.
+  assert {
+    condition = alltrue([
+      for metric in ["NumberOfMessagesSent", "SumOffsetLag", "ApproximateAgeOfOldestMessage", "ExecutionsFailed", "HealthyHostCount"] :
+      strcontains(aws_cloudwatch_dashboard.this.dashboard_body, "\"${metric}\"")
+    ])
+    error_message = "Images, lag, queues, runs and instances are drawn."
+  }
+}
+
+run "what_is_not_there_is_not_watched" {
+  command = apply
+
+  variables {
+    email          = null
+    database       = null
+    budget_dollars = null
+    scheduled      = false
+  }
+
+  assert {
+    condition     = toset(keys(aws_cloudwatch_metric_alarm.below)) == toset(["no-healthy-page", "no-healthy-upload"]) && length(aws_budgets_budget.monthly) == 0 && length(aws_sns_topic_subscription.email) == 0
+    error_message = "Without a database, a schedule, a budget or an address there is nothing to tell of."
+  }
+}
+
+run "an_address_with_a_slip_is_refused" {
+  command = plan
+
+  variables {
+    email = "someone"
+  }
+
+  expect_failures = [var.email]
+}
+
+run "a_budget_of_nothing_is_refused" {
+  command = plan
+
+  variables {
+    budget_dollars = 0
+  }
+
+  expect_failures = [var.budget_dollars]
+}

@@ -1,0 +1,157 @@
+variable "name" {
+  description = "Name of the group and of all its parts, such as superres-dev-notifier."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{1,62}$", var.name))
+    error_message = "name must be 2 to 63 lower-case letters, digits and hyphens, and begin with a letter."
+  }
+}
+
+variable "vpc_id" {
+  description = "Id of the network."
+  type        = string
+}
+
+variable "subnet_ids" {
+  description = "Ids of private subnets to spread over."
+  type        = list(string)
+
+  validation {
+    condition     = length(var.subnet_ids) > 0
+    error_message = "subnet_ids must name a subnet."
+  }
+}
+
+variable "security_group_ids" {
+  description = "Ids of security groups that the instances bear beside their own."
+  type        = list(string)
+  default     = []
+}
+
+variable "target" {
+  description = "The target group that the instances are in, their port, and the security group of its load balancer."
+  type = object({
+    group_arn                  = string
+    port                       = number
+    balancer_security_group_id = string
+  })
+}
+
+variable "bucket" {
+  description = "Name of the bucket that the release lies in."
+  type        = string
+}
+
+variable "files" {
+  description = "Parts of the release, wheel, wheelhouse and config: their keys in the bucket and their SHA-256."
+  type        = map(object({ key = string, sha256 = string }))
+
+  validation {
+    condition     = toset(keys(var.files)) == toset(["wheel", "wheelhouse", "config"])
+    error_message = "files must be wheel, wheelhouse and config."
+  }
+
+  validation {
+    condition     = alltrue([for file in var.files : can(regex("^[0-9a-f]{64}$", file.sha256))])
+    error_message = "files: each sha256 must be 64 hex digits."
+  }
+}
+
+variable "units" {
+  description = "What runs on an instance: consume, uploads, notify."
+  type        = list(string)
+
+  validation {
+    condition     = length(var.units) > 0 && alltrue([for unit in var.units : contains(["consume", "uploads", "notify"], unit)])
+    error_message = "units must be among consume, uploads and notify."
+  }
+}
+
+variable "settings" {
+  description = "Settings beside those of the configuration file, by their environment variables. Secrets have no place here."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = alltrue([for name in keys(var.settings) : can(regex("^SUPERRES_[A-Z]+__[A-Z_]+$", name))])
+    error_message = "settings: each name must be SUPERRES_{SECTION}__{KEY}."
+  }
+}
+
+variable "secrets" {
+  description = "What units find in their environment: the variable, and the secret (id as in GetSecretValue, with #KEY for a key of a JSON). fill: whether instances give it a first value."
+  type = list(object({
+    unit     = string
+    variable = string
+    id       = string
+    arn      = string
+    fill     = bool
+  }))
+  default = []
+}
+
+variable "policies" {
+  description = "What the service may do, as JSON; its release, secrets and sessions come by themselves."
+  type        = list(string)
+}
+
+variable "key_arn" {
+  description = "ARN of the KMS key of buckets, queues and secrets."
+  type        = string
+
+  validation {
+    condition     = can(regex("^arn:[^:]+:kms:", var.key_arn))
+    error_message = "key_arn must be the ARN of a KMS key."
+  }
+}
+
+variable "decrypts_for" {
+  description = "Services beside s3 and secretsmanager that decrypt with the key for it, such as sqs."
+  type        = list(string)
+  default     = []
+}
+
+variable "encrypts_for" {
+  description = "Services beside secretsmanager that encrypt with the key for it, such as s3."
+  type        = list(string)
+  default     = []
+}
+
+variable "instance_type" {
+  description = "Type of the instances, of x86."
+  type        = string
+
+  validation {
+    # The wheelhouses are of x86, which is told by no g before the dot (c7g, m7gd, t4g).
+    condition     = can(regex("^[a-z]+[0-9]+[a-fh-z-]*\\.[a-z0-9]+$", var.instance_type))
+    error_message = "instance_type must be one of x86, such as t3.medium or m7i.large."
+  }
+}
+
+variable "instances" {
+  description = "How many instances there are."
+  type        = number
+
+  validation {
+    condition     = var.instances >= 1 && var.instances <= 100
+    error_message = "instances must lie between 1 and 100."
+  }
+}
+
+variable "replace_first" {
+  description = "Whether an old instance goes before the new one comes, for a service of which there must not be two."
+  type        = bool
+  default     = false
+}
+
+variable "volume_gigabytes" {
+  description = "Disk of an instance."
+  type        = number
+  default     = 30
+
+  validation {
+    condition     = var.volume_gigabytes >= 16 && var.volume_gigabytes <= 1000
+    error_message = "volume_gigabytes must lie between 16 and 1000."
+  }
+}

@@ -1,0 +1,31 @@
+module "observability" {
+  source = "./modules/observability"
+
+  name              = local.name
+  project           = var.project
+  key_arn           = module.storage.key_arn
+  email             = var.alarms.email
+  budget_dollars    = var.alarms.budget_dollars
+  lag_messages      = var.alarms.lag_messages
+  state_machine_arn = module.orchestration.state_machine_arn
+  scheduled         = var.schedule.enabled
+  load_balancer     = module.load_balancer.arn_suffix
+  target_groups     = { for name, group in module.load_balancer.target_groups : name => group.arn_suffix }
+  database          = module.notifier.database_identifier
+
+  queues = {
+    evaluations = module.storage.evaluations.name
+    run-status  = module.orchestration.run_status.name
+  }
+  dead_letter_queues = {
+    evaluations = module.storage.evaluations_dead_letters.name
+    run-status  = module.orchestration.run_status_dead_letters.name
+  }
+
+  # What config.yaml calls them; a topic of another name would need rights as well (modules/streaming).
+  kafka = {
+    cluster_name = module.streaming.cluster_name
+    topic        = "images-topic"
+    group        = "superres-consumer"
+  }
+}
