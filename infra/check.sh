@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
-# Checks the Terraform without AWS: format, validity, tests of every folder, tables in the READMEs, the
-# state machine, and what tflint and checkov know to be wrong. `make infra-tools` fetches those two.
-# The provider comes from where Terraform is told to find it, or else from a mirror on this machine.
+# Checks the Terraform without AWS: format, validity, tests of every folder, tables in the READMEs, and
+# what tflint and checkov know to be wrong; `make infra-tools` fetches those two. (The state machine has
+# its tests in tests/test_state_machine.py.)
 set -euo pipefail
 here=$(realpath "$(dirname "${BASH_SOURCE[0]}")")
 cd "$here"
 
-provider=hashicorp/aws/$(sed -n 's/^ *version = "\(.*\)"$/\1/p' versions.tf)
 export CHECKPOINT_DISABLE=1 TF_IN_AUTOMATION=1 TF_INPUT=0
 # Whatever goes wrong, no one's account is reached.
 unset AWS_PROFILE AWS_SESSION_TOKEN
@@ -25,19 +24,9 @@ quietly() { # WHAT COMMAND…: what the command prints is shown only if it fails
   return 1
 }
 
-mirror() { # the folder of a mirror that has the provider; nothing when there is none
-  local found
-  found=$(find / -xdev -maxdepth 7 -type d -path "*/$provider" -not -path '*/.terraform/*' -print -quit 2>/dev/null || true)
-  [[ -z $found ]] || echo "${found%/*/"$provider"}"
-}
-
-initialise() { # FOLDER
-  quietly "init of $1" terraform -chdir="$1" init -backend=false -no-color ${plugins:+-plugin-dir="$plugins"}
-}
-
 check_folder() { # FOLDER: what it prints is how many tests passed
   local folder=$1 values=("") file log
-  initialise "$folder"
+  quietly "init of $folder" terraform -chdir="$folder" init -backend=false -no-color
   [[ $folder != . ]] || values=(environments/*.tfvars)
   [[ $folder == modules/* ]] || quietly "validate of $folder" terraform -chdir="$folder" validate -no-color
   for file in "${values[@]}"; do
@@ -56,7 +45,7 @@ if [[ ${1:-} == --folder ]]; then
   exit
 fi
 
-for tool in tools/bin/tflint tools/.venv/bin/checkov tools/node_modules/.bin/asl-validator; do
+for tool in tools/bin/tflint tools/.venv/bin/checkov; do
   [[ -x $tool ]] || { echo "infra/check.sh: $tool is missing; remedy: make infra-tools" >&2; exit 1; }
 done
 
@@ -64,12 +53,10 @@ quietly "format (remedy: terraform fmt -recursive infra)" terraform fmt -check -
 quietly "tables (remedy: python3 infra/tables.py)" python3 tables.py --check
 quietly "tflint" tools/bin/tflint --recursive --config="$PWD/.tflint.hcl"
 
-plugins=
-if ! initialise state 2>/dev/null; then
-  plugins=$(mirror)
-  initialise state # where there is no mirror, this tells what is wrong
-fi
-export plugins
+# The provider comes from where people said, or from a mirror on this machine, or from the registry.
+config=$(cd .. && .venv/bin/python -c 'from pathlib import Path; from delivery.terraform import DATA, cli_configuration
+print(cli_configuration(Path("infra"), DATA / "cli.tfrc") or "")')
+[[ -z $config ]] || export TF_CLI_CONFIG_FILE=$config
 
 # checkov takes half a minute on one core, beside the tests.
 quietly "checkov" tools/.venv/bin/checkov --directory . --framework terraform --skip-download --quiet --compact \

@@ -151,7 +151,7 @@ run "what_was_packed_is_uploaded_and_configured" {
   assert {
     condition = strcontains(module.orchestration.definition, output.config_uri) && alltrue([
       for state in jsondecode(module.orchestration.definition).States.Runs.ItemProcessor.States :
-      strcontains(state.Parameters.Step.HadoopJarStep["Args.$"], "'${join("', '", output.steps[state.Parameters.Step.Name])}'") if state.Type == "Task"
+      strcontains(state.Parameters.Step.HadoopJarStep["Args.$"], "'${join("', '", output.steps[state.Parameters.Step.Name])}'") if can(state.Parameters.Step)
     ])
     error_message = "The state machine submits what make emr-step submits."
   }

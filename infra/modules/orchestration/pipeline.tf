@@ -10,7 +10,7 @@ locals {
     {
       cluster_lifecycle = var.cluster_lifecycle
       cluster_id        = local.transient ? "" : var.cluster_id
-      cluster           = jsonencode(merge(var.run_job_flow, { "Name.$" = "States.Format('${var.name}-{}', $$.Execution.Name)" }))
+      cluster           = jsonencode(merge({ for key, value in var.run_job_flow : key => value if key != "Name" }, { "Name.$" = "States.Format('${var.name}-{}', $$.Execution.Name)" }))
       default_scale     = var.default_scale
       log_uri           = var.log_uri
       raw_bucket        = local.raw_bucket
