@@ -72,6 +72,7 @@ TASKS = {
     },
     "aws-sdk:emr:describeCluster": {"elasticmapreduce:DescribeCluster"},
     "aws-sdk:s3:listObjectsV2": {"s3:ListBucket"},
+    "aws-sdk:s3:getObject": {"s3:GetObject", "kms:Decrypt"},
 }
 # Writes that stay on this machine: the notifier's cache, a comparison, weights that were trained.
 LOCAL = {
