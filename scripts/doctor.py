@@ -183,6 +183,14 @@ CHECKS: list[Callable[[], Finding]] = [
     disk,
     memory,
     lambda: python("3.13", "test", "LocalStack runs on it"),
+    lambda: tool(
+        "Terraform",
+        "terraform",
+        "test",
+        r"Terraform v(\S+)",
+        "1.11 or newer, for tests and AWS: developer.hashicorp.com/terraform/install",
+    ),
+    lambda: tool("Go", "go", "test", r"go(\d\S+)", "for `make infra-tools`: go.dev/dl"),
     lambda: tool("shellcheck", "shellcheck", "test", r"version: (\S+)", "make system-packages"),
     lambda: port(
         port_setting("LOCALSTACK_PORT", 4566),
