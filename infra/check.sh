@@ -25,9 +25,13 @@ quietly() { # WHAT COMMAND…: what the command prints is shown only if it fails
 }
 
 check_folder() { # FOLDER: what it prints is how many tests passed
-  local folder=$1 values=("") file log
+  local folder=$1 values=("") package=() file log
+  if [[ $folder == . ]]; then
+    values=(environments/*.tfvars)
+    package=(--var=package_dir=tests/package) # there need not be one yet
+  fi
+  quietly "tflint of $folder" tools/bin/tflint --chdir="$folder" --config="$here/.tflint.hcl" "${package[@]}"
   quietly "init of $folder" terraform -chdir="$folder" init -backend=false -no-color
-  [[ $folder != . ]] || values=(environments/*.tfvars)
   [[ $folder == modules/* ]] || quietly "validate of $folder" terraform -chdir="$folder" validate -no-color
   for file in "${values[@]}"; do
     log=$(mktemp -p "$logs")
@@ -51,7 +55,6 @@ done
 
 quietly "format (remedy: terraform fmt -recursive infra)" terraform fmt -check -recursive -diff
 quietly "tables (remedy: python3 infra/tables.py)" python3 tables.py --check
-quietly "tflint" tools/bin/tflint --recursive --config="$PWD/.tflint.hcl"
 
 # The provider comes from where people said, or from a mirror on this machine, or from the registry.
 config=$(cd .. && .venv/bin/python -c 'from pathlib import Path; from delivery.terraform import DATA, cli_configuration
