@@ -2,7 +2,6 @@ module "observability" {
   source = "./modules/observability"
 
   name              = local.name
-  project           = var.project
   key_arn           = module.storage.key_arn
   email             = var.alarms.email
   budget_dollars    = var.alarms.budget_dollars

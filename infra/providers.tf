@@ -5,6 +5,7 @@ provider "aws" {
     tags = merge(var.tags, {
       Project     = var.project
       Environment = var.environment
+      Stack       = local.name # both together: what the budget counts by
       ManagedBy   = "terraform"
     })
   }

@@ -30,7 +30,7 @@ variable "region" {
 }
 
 variable "tags" {
-  description = "Tags that everything bears beside Project, Environment and ManagedBy."
+  description = "Tags that everything bears beside Project, Environment, Stack and ManagedBy."
   type        = map(string)
   default     = {}
 }
@@ -255,7 +255,7 @@ variable "notifier" {
 }
 
 variable "deletion_protection" {
-  description = "Whether load balancer and database can only be destroyed after this was taken back; of the database a snapshot then stays."
+  description = "Whether load balancer and database can only be destroyed after this was taken back."
   type        = bool
   default     = false
 }

@@ -225,6 +225,13 @@ run "the_services_stand_behind_one_load_balancer" {
   }
 
   assert {
+    condition = alltrue([
+      for name in module.observability.alarm_names : strcontains(file("../docs/operations.md"), "`${trimprefix(name, "superres-test-")}`")
+    ])
+    error_message = "docs/operations.md must say what to do about each alarm."
+  }
+
+  assert {
     condition     = length([for name in module.observability.alarm_names : name if strcontains(name, "dead-letters-")]) == length([for name in keys(output.queues) : name if endswith(name, "dead_letters")])
     error_message = "Each dead-letter queue has its alarm."
   }

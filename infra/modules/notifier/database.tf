@@ -59,7 +59,7 @@ resource "aws_vpc_security_group_egress_rule" "database" {
 resource "aws_db_parameter_group" "this" {
   count = local.postgres ? 1 : 0
 
-  name        = local.name
+  name        = "${local.name}-${var.database.version}"
   family      = "postgres${var.database.version}"
   description = "TLS or nothing"
 
@@ -110,7 +110,9 @@ resource "aws_db_instance" "this" {
   backup_retention_period    = var.database.backup_days
   copy_tags_to_snapshot      = true
   auto_minor_version_upgrade = true
-  deletion_protection        = var.deletion_protection
-  skip_final_snapshot        = !var.deletion_protection
-  final_snapshot_identifier  = var.deletion_protection ? "${local.name}-last" : null
+  # Only when the version is changed here.
+  allow_major_version_upgrade = true
+  deletion_protection         = var.deletion_protection
+  # It could be opened with our key only, which goes as well; and storage has what was in it.
+  skip_final_snapshot = true
 }

@@ -111,7 +111,7 @@ variable "database" {
 }
 
 variable "deletion_protection" {
-  description = "Whether the database can only be destroyed after this was taken back; its last state is then kept as a snapshot."
+  description = "Whether the database can only be destroyed after this was taken back."
   type        = bool
   default     = false
 }

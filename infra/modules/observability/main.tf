@@ -105,7 +105,7 @@ locals {
       dimensions = { QueueName = queue }
       above      = 0, period = 300, periods = 1, missing = "notBreaching"
     } },
-    { for state, words in { Failed = "failed", TimedOut = "took too long", Aborted = "was stopped" } : "run-${lower(state)}" => {
+    { for state, words in { Failed = "failed", Aborted = "was stopped" } : "run-${lower(state)}" => {
       what                         = "A run ${words}"
       namespace                    = "AWS/States", metric = "Executions${state}", statistic = "Sum"
       dimensions                   = { StateMachineArn = var.state_machine_arn }
@@ -212,7 +212,7 @@ resource "aws_budgets_budget" "monthly" {
 
   cost_filter {
     name   = "TagKeyValue"
-    values = [format("user:Project$%s", var.project)]
+    values = [format("user:Stack$%s", var.name)]
   }
 
   # Four fifths spent, and: it will be more than all of it by the end of the month.

@@ -8,11 +8,6 @@ variable "name" {
   }
 }
 
-variable "project" {
-  description = "Value of the tag Project, by which the budget counts."
-  type        = string
-}
-
 variable "key_arn" {
   description = "ARN of the KMS key that encrypts alarms. Its policy must let cloudwatch.amazonaws.com and budgets.amazonaws.com use it, or alarms vanish silently."
   type        = string

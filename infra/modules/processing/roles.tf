@@ -64,6 +64,20 @@ data "aws_iam_policy_document" "service" {
     resources = [var.key_arn]
   }
 
+  # Whoever asks for the first spot instance of an account needs this role to be there:
+  # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/service-linked-roles-spot-instance-requests.html
+  statement {
+    sid       = "MakeSpotRole"
+    actions   = ["iam:CreateServiceLinkedRole"]
+    resources = ["arn:${local.partition}:iam::${local.account}:role/aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "iam:AWSServiceName"
+      values   = ["spot.amazonaws.com"]
+    }
+  }
+
   # EC2 keeps the right to open a disk for as long as the instance lives.
   statement {
     sid       = "LetDisksBeOpened"

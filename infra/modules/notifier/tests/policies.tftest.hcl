@@ -145,8 +145,8 @@ run "several_on_one_postgresql" {
   }
 
   assert {
-    condition     = aws_db_instance.this[0].deletion_protection && !aws_db_instance.this[0].skip_final_snapshot && aws_db_instance.this[0].final_snapshot_identifier != null && aws_db_instance.this[0].backup_retention_period == 14
-    error_message = "What is protected leaves a snapshot, and is backed up."
+    condition     = aws_db_instance.this[0].deletion_protection && aws_db_instance.this[0].backup_retention_period == 14
+    error_message = "The database is protected and backed up."
   }
 
   assert {

@@ -23,7 +23,6 @@ mock_provider "aws" {
 
 variables {
   name               = "superres-test"
-  project            = "superres"
   key_arn            = "arn:aws:kms:eu-central-1:123456789012:key/data"
   email              = "someone@example.org"
   queues             = { evaluations = "superres-test-evaluations", run-status = "superres-test-run-status" }
@@ -45,7 +44,7 @@ run "someone_is_told" {
     condition = toset(output.alarm_names) == toset([
       for name in [
         "queue-age-evaluations", "queue-age-run-status", "dead-letters-evaluations", "dead-letters-run-status", "consumer-lag",
-        "run-failed", "run-timedout", "run-aborted", "no-healthy-page", "no-healthy-upload", "database-full", "no-runs",
+        "run-failed", "run-aborted", "no-healthy-page", "no-healthy-upload", "database-full", "no-runs",
       ] : "superres-test-${name}"
     ])
     error_message = "Queues, dead letters, lag, failed runs, missing runs, missing instances and a full disk each have an alarm."
@@ -70,7 +69,7 @@ run "someone_is_told" {
   }
 
   assert {
-    condition     = toset([for each in aws_cloudwatch_metric_alarm.above : each.metric_name if each.namespace == "AWS/States"]) == toset(["ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted"])
+    condition     = toset([for each in aws_cloudwatch_metric_alarm.above : each.metric_name if each.namespace == "AWS/States"]) == toset(["ExecutionsFailed", "ExecutionsAborted"])
     error_message = "Every bad end of a run is told."
   }
 
@@ -92,8 +91,8 @@ run "someone_is_told" {
 
   # The budget.
   assert {
-    condition     = aws_budgets_budget.monthly[0].limit_amount == "300" && aws_budgets_budget.monthly[0].time_unit == "MONTHLY" && tolist(tolist(aws_budgets_budget.monthly[0].cost_filter)[0].values) == tolist(["user:Project$superres"])
-    error_message = "The budget counts what bears the project's tag, by the month."
+    condition     = aws_budgets_budget.monthly[0].limit_amount == "300" && aws_budgets_budget.monthly[0].time_unit == "MONTHLY" && tolist(tolist(aws_budgets_budget.monthly[0].cost_filter)[0].values) == tolist(["user:Stack$superres-test"])
+    error_message = "The budget counts what bears this environment's tag, by the month."
   }
 
   assert {

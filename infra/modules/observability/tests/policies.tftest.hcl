@@ -16,7 +16,6 @@ override_data {
 
 variables {
   name               = "superres-test"
-  project            = "superres"
   key_arn            = "arn:aws:kms:eu-central-1:123456789012:key/data"
   queues             = { evaluations = "superres-test-evaluations" }
   dead_letter_queues = {}

@@ -76,11 +76,21 @@ run "instances_may_do_what_jobs_do_and_no_more" {
 
   # Emr passes one role and uses one key.
   assert {
-    condition = [for each in jsondecode(output.service_policy).Statement : [each.Sid, each.Resource, try(each.Condition, null)] if each.Sid != "EncryptDisks"] == [
-      ["PassRoleOfInstances", "arn:aws:iam::123456789012:role/superres-test-emr-nodes", { StringEquals = { "iam:PassedToService" = "ec2.amazonaws.com" } }],
-      ["LetDisksBeOpened", "arn:aws:kms:eu-central-1:123456789012:key/data", { Bool = { "kms:GrantIsForAWSResource" = "true" } }],
+    condition = [for each in jsondecode(output.service_policy).Statement : [each.Sid, each.Action, each.Resource, try(each.Condition, null)]] == [
+      ["PassRoleOfInstances", "iam:PassRole", "arn:aws:iam::123456789012:role/superres-test-emr-nodes", { StringEquals = { "iam:PassedToService" = "ec2.amazonaws.com" } }],
+      [
+        "EncryptDisks",
+        ["kms:ReEncryptTo", "kms:ReEncryptFrom", "kms:GenerateDataKeyWithoutPlaintext", "kms:GenerateDataKey", "kms:Encrypt", "kms:DescribeKey", "kms:Decrypt"],
+        "arn:aws:kms:eu-central-1:123456789012:key/data", null,
+      ],
+      [
+        "MakeSpotRole", "iam:CreateServiceLinkedRole",
+        "arn:aws:iam::123456789012:role/aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot",
+        { StringEquals = { "iam:AWSServiceName" = "spot.amazonaws.com" } },
+      ],
+      ["LetDisksBeOpened", "kms:CreateGrant", "arn:aws:kms:eu-central-1:123456789012:key/data", { Bool = { "kms:GrantIsForAWSResource" = "true" } }],
     ]
-    error_message = "EMR passes the instances' role to EC2 alone, and grants the key to services of AWS alone."
+    error_message = "EMR passes the instances' role to EC2 alone, encrypts disks with one key, grants it to services of AWS alone, and may make the role that spot needs."
   }
 
   assert {

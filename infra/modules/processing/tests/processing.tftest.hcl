@@ -233,6 +233,19 @@ run "persistent" {
   }
 }
 
+run "emr_reaches_its_nodes" {
+  command = apply
+
+  # The only port by which EMR speaks to a node of a private cluster.
+  assert {
+    condition = alltrue([
+      for rule in concat(values(aws_vpc_security_group_egress_rule.from_service), values(aws_vpc_security_group_ingress_rule.from_service)) :
+      rule.from_port == 8443 && rule.to_port == 8443
+    ]) && length(aws_vpc_security_group_ingress_rule.from_service) == 2
+    error_message = "EMR speaks to primary and other nodes at 8443."
+  }
+}
+
 run "transient" {
   command = apply
 
@@ -292,6 +305,18 @@ run "transient" {
   assert {
     condition     = alltrue([for each in output.run_job_flow.Instances.InstanceFleets : can(each.LaunchSpecifications.SpotSpecification) == (each.Name == "task")])
     error_message = "Only GPUs come from spot."
+  }
+
+  assert {
+    condition = [for each in output.run_job_flow.Instances.InstanceFleets : [each.LaunchSpecifications.SpotSpecification.TimeoutAction, each.LaunchSpecifications.SpotSpecification.TimeoutDurationMinutes] if each.Name == "task"] == [
+      ["SWITCH_TO_ON_DEMAND", 15],
+    ]
+    error_message = "Where there is no spot capacity for a quarter of an hour, an on-demand instance begins."
+  }
+
+  assert {
+    condition     = output.run_job_flow.Instances.TerminationProtected == false
+    error_message = "The state machine must be able to terminate what it made."
   }
 }
 

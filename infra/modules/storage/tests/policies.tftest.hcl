@@ -82,9 +82,11 @@ run "policies" {
   assert {
     condition = alltrue([
       for each in jsondecode(aws_kms_key_policy.data.policy).Statement :
-      each.Principal == { AWS = "arn:aws:iam::123456789012:root" } || (can(each.Principal.Service) && can(each.Condition))
+      each.Principal == { AWS = "arn:aws:iam::123456789012:root" } || (can(each.Principal.Service) && can(each.Condition)) || (
+        try(each.Condition.StringEquals["kms:CallerAccount"], "") == "123456789012" && try(each.Condition.StringEquals["kms:ViaService"], "") == "ec2.eu-central-1.amazonaws.com"
+      )
     ])
-    error_message = "No one outside the account; a service only under a condition."
+    error_message = "No one outside the account; a service only under a condition; everyone in the account for disks, through EC2."
   }
 
   assert {
