@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from delivery import deploy as deploying
 from delivery import destroy as destroying
@@ -24,10 +25,10 @@ from delivery.environments import (
     read_deployed,
     read_environment,
 )
-from delivery.package import PACKAGE, ROOT, build_package
+from delivery.package import JOBS, PACKAGE, ROOT, build_package
 from delivery.terraform import check_version
 from delivery.wheelhouses import RECIPES, Role
-from superres.errors import PrerequisiteError, SuperresError
+from superres.errors import ConfigError, PrerequisiteError, SuperresError
 
 INTERRUPTED = 130
 
@@ -50,7 +51,7 @@ def execute(arguments: Sequence[str]) -> int:
     except SuperresError as error:
         click.echo(str(error), err=True)
         return 1
-    except (ClientError, BotoCoreError) as error:
+    except (ClientError, BotoCoreError, ResponseParserError) as error:
         click.echo(f"AWS: {executions.one_line(str(error))}", err=True)
         return 1
     except OSError as error:
@@ -155,6 +156,7 @@ def submit(
     name: str, ingest_date: str | None, run_id: str | None, scale: str | None, redo: bool
 ) -> None:
     """Start an execution, or find the one that runs already, and follow it to its end."""
+    steps.check_run(run_id, int(scale) if scale else None, ingest_date)
     request = executions.Request(ingest_date, run_id, int(scale) if scale else None, redo)
     deployed, clients = _deployed(name)
     execution = executions.submit(
@@ -191,8 +193,8 @@ def _console(deployed: Deployed, arn: str) -> str:
 
 @cli.command("emr-step")
 @_environment_option
-@click.option("--job", required=True, metavar="NAME", help="As in mass_split.")
-@click.option("--run-id", required=True, metavar="ID", help="As in 2026-01-31-x2.")
+@click.option("--job", default="", metavar="NAME", help="As in mass_split; must be given.")
+@click.option("--run-id", default="", metavar="ID", help="As in 2026-01-31-x2; must be given.")
 @click.option("--scale", type=click.Choice(["2", "3", "4"]), help="If the run id names none.")
 @click.option("--ingest-date", metavar="YYYY-MM-DD", help="If the run id names none.")
 @click.option("--redo", is_flag=True, help="Finished images too.")
@@ -207,8 +209,19 @@ def emr_step(
     cluster: str | None,
 ) -> None:
     """Submit one job as a step, as the state machine would, and follow it to its end."""
+    # Not left to click: make hands an empty JOB= on, and its users know no --job.
+    for value, told in (
+        (job, "JOB=mass_split (--job)"),
+        (run_id, "RUN_ID=2026-01-31-x2 (--run-id)"),
+    ):
+        if not value:
+            raise click.UsageError(f"{told.partition('=')[0]} is missing; give {told}")
+    if job not in JOBS:
+        raise ConfigError(f"JOB (--job) {job!r}: no such job; there are {', '.join(JOBS)}")
+    number = int(scale) if scale else None
+    steps.check_run(run_id, number, ingest_date)
     deployed, clients = _deployed(name)
-    arguments = steps.job_arguments(run_id, int(scale) if scale else None, ingest_date, redo=redo)
+    arguments = steps.job_arguments(run_id, number, ingest_date, redo=redo)
     step = steps.submit_step(clients.emr, deployed, job, arguments, cluster)
     _say_with_time(f"{job}: step {step.id} on {step.cluster}")
     status = steps.follow_step(clients.emr, step, job, deployed["log_uri"], _say_with_time)
@@ -225,7 +238,14 @@ def status(name: str) -> None:
     """Tell what is deployed, which clusters live and how the latest executions stand."""
     deployed, clients = _deployed(name)
     environment = deployed.environment
-    _say(f"{environment.full_name} in {environment.region}, {deployed.get('cluster_lifecycle')}")
+    if not deployed.outputs:
+        raise PrerequisiteError(
+            f"{environment.full_name} is not deployed in {environment.region}; run make deploy "
+            f"ENV={name}"
+        )
+    # An output is missing where a deployment stopped midway.
+    lifecycle = deployed.get("cluster_lifecycle") or "deployed in part"
+    _say(f"{environment.full_name} in {environment.region}, {lifecycle}")
     for output, what in (("page_url", "page"), ("uploads_url", "uploads")):
         if deployed.get(output):
             _say(f"  {what:<8} {deployed[output]}")

@@ -38,11 +38,16 @@ def make_clients(region: str) -> Clients:
         raise PrerequisiteError(f"{error}; run aws configure, or unset AWS_PROFILE") from None
     # EMR's limit of questions is per account and low; "standard" waits longer each time.
     config = Config(retries={"mode": "standard"})
-    return Clients(
-        session.client("ec2", config=config),
-        session.client("emr", config=config),
-        session.client("service-quotas", config=config),
-        session.client("s3", config=config),
-        session.client("stepfunctions", config=config),
-        session.client("sts", config=config),
-    )
+    try:
+        return Clients(
+            session.client("ec2", config=config),
+            session.client("emr", config=config),
+            session.client("service-quotas", config=config),
+            session.client("s3", config=config),
+            session.client("stepfunctions", config=config),
+            session.client("sts", config=config),
+        )
+    except ValueError as error:
+        raise PrerequisiteError(
+            f"{error}; unset AWS_ENDPOINT_URL, or give it an address such as http://127.0.0.1:4566"
+        ) from None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from delivery.environments import Deployed, Environment, has_bucket, initialised
 from delivery.package import Tell
-from delivery.preflight import Fleets
+from delivery.preflight import Fleets, Group
 from delivery.terraform import DATA, INFRA, Run, evaluate, run_command, terraform_on
 
 if TYPE_CHECKING:
@@ -22,6 +22,12 @@ _FLEETS = """{
   core          = var.processing.core.instance_types,
   gpu           = var.processing.gpu.instance_types,
   gpu_instances = var.processing.gpu.max_instances,
+  on_demand = [
+    [var.processing.primary.instance_types, 1],
+    [var.processing.core.instance_types, var.processing.core.instances],
+    [[var.ingestion.instance_type], var.ingestion.instances],
+    [[var.notifier.instance_type], var.notifier.instances],
+  ],
 }"""
 
 
@@ -30,7 +36,10 @@ def fleets_of(environment: Environment) -> Fleets:
     values: dict[str, Any] = evaluate(" ".join(_FLEETS.split()), environment.values)
     gpu = values["gpu"] if values["device"] == "cuda" else []
     kinds = dict.fromkeys([*values["primary"], *values["core"], *gpu])
-    return Fleets(values["release_label"], tuple(kinds), tuple(gpu), values["gpu_instances"])
+    groups = tuple(Group(tuple(types), count) for types, count in values["on_demand"])
+    return Fleets(
+        values["release_label"], tuple(kinds), tuple(gpu), values["gpu_instances"], groups
+    )
 
 
 def ensure_state_bucket(
@@ -81,6 +90,28 @@ def deploy(
     return Deployed(environment, terraform.outputs())
 
 
+def _forwarding(deployed: Deployed) -> list[str]:
+    """How a laptop reaches an internal load balancer, whose address opens in the network only."""
+    host = str(deployed.get("load_balancer_dns_name") or "")
+    if not host.startswith("internal-"):  # as AWS names those, and no other
+        return []
+    scheme = str(deployed["page_url"]).partition(":")[0]
+    port, local = {"http": (80, 8080), "https": (443, 8443)}[scheme]
+    region = deployed.environment.region
+    instance = (
+        "aws autoscaling describe-auto-scaling-groups --auto-scaling-group-names "
+        f"{deployed['service_groups']['notifier']} --region {region} "
+        "--query 'AutoScalingGroups[0].Instances[0].InstanceId' --output text"
+    )
+    return [
+        "These addresses open inside the network only. From elsewhere, with AWS's Session Manager "
+        f"plugin, run this, then open {scheme}://localhost:{local}:",
+        f'  aws ssm start-session --region {region} --target "$({instance})" '
+        "--document-name AWS-StartPortForwardingSessionToRemoteHost "
+        f"--parameters host={host},portNumber={port},localPortNumber={local}",
+    ]
+
+
 def in_words(deployed: Deployed) -> list[str]:
     """What to do next, for whoever deployed."""
     environment = deployed.environment.name
@@ -89,6 +120,7 @@ def in_words(deployed: Deployed) -> list[str]:
         lines.append(f"Look at the results:  {deployed['page_url']}")
     if deployed.get("uploads_url"):
         lines.append(f"Upload photographs:   {deployed['uploads_url']}")
+    lines += _forwarding(deployed)
     for page, secret in sorted((deployed.get("tokens") or {}).items()):
         lines.append(
             f"Token of {page + ':':<13}aws secretsmanager get-secret-value --secret-id {secret} "

@@ -14,7 +14,6 @@ from botocore.exceptions import ClientError
 
 from delivery.environments import Environment
 from delivery.executions import running
-from delivery.package import PACKAGE
 from delivery.steps import Pause, Tell, live_clusters
 from delivery.terraform import ANY_PACKAGE, Terraform, evaluate
 from superres.errors import PrerequisiteError
@@ -122,10 +121,12 @@ def destroy_with_terraform(
     terraform: Terraform, environment: Environment, buckets: Iterable[str], s3: "S3Client"
 ) -> None:
     """Empties and destroys; once more if logs came into a bucket meanwhile."""
-    arguments = ["destroy", "-auto-approve", f"-var-file={environment.values}"]
-    if not (PACKAGE / "manifest.json").is_file():
-        # Terraform reads the manifest even to destroy; any will do.
-        arguments.append(f"-var=package_dir={ANY_PACKAGE}")
+    # Terraform reads a package even to destroy. Not build/package, which may be missing or not fit
+    # these values (no wheelhouse for GPUs, say): that would fail after the images are gone.
+    arguments = [
+        *("destroy", "-auto-approve", f"-var-file={environment.values}"),
+        f"-var=package_dir={ANY_PACKAGE}",
+    ]
     buckets = list(buckets)
     for bucket in buckets:
         empty_bucket(s3, bucket)

@@ -5,11 +5,13 @@ Service Quotas, say) stops nothing: it is told as a warning.
 """
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.parsers import ResponseParserError
 
 from delivery.environments import Environment
 from superres.errors import PrerequisiteError
@@ -23,6 +25,17 @@ if TYPE_CHECKING:
 # Service Quotas names them "All G and VT Spot Instance Requests" and "Running On-Demand G and VT
 # instances"; both count vCPUs. A new account begins with 0.
 SPOT_QUOTA, ON_DEMAND_QUOTA = "L-3819A6DF", "L-DB2E81BA"
+# "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances"; new accounts have few.
+STANDARD_QUOTA = "L-1216C47A"
+_STANDARD = re.compile(r"(a|c|d|h|i|im|is|m|r|t|z)\d")  # not trn1, mac1 and the like
+
+
+@dataclass(frozen=True)
+class Group:
+    """Instances on demand, each of one of these types."""
+
+    instance_types: tuple[str, ...]
+    instances: int
 
 
 @dataclass(frozen=True)
@@ -30,9 +43,10 @@ class Fleets:
     """The instances that an environment asks for, as its values say."""
 
     release_label: str
-    instance_types: tuple[str, ...]
+    instance_types: tuple[str, ...]  # of EMR
     gpu_types: tuple[str, ...]  # none: inference runs on CPUs
     gpu_instances: int
+    on_demand: tuple[Group, ...]  # primary, core, ingestion, notifier
 
 
 @dataclass(frozen=True)
@@ -72,6 +86,12 @@ def check_credentials(sts: "STSClient", environment: Environment) -> str:
             f"AWS cannot be reached in {environment.region} ({error}); check the network, the "
             "region's name and AWS_PROFILE"
         ) from None
+    # A page in place of an answer; botocore raises KeyError where the page is well-formed XML.
+    except (ResponseParserError, KeyError):
+        raise PrerequisiteError(
+            f"what answers for {environment.region} is not AWS; check AWS_ENDPOINT_URL, and "
+            "whether a proxy or a login page of the network stands between"
+        ) from None
 
 
 def findings(
@@ -79,6 +99,7 @@ def findings(
 ) -> Iterator[Finding]:
     """What stands in the way of these fleets, and what could not be asked."""
     yield from _asked("the release label", lambda: _label_findings(fleets, emr))
+    yield from _asked("the on-demand quota", lambda: _standard_findings(fleets, ec2, quotas))
     if fleets.gpu_types:
         yield from _asked("the GPU quotas", lambda: _quota_findings(fleets, ec2, quotas))
 
@@ -107,19 +128,48 @@ def _label_findings(fleets: Fleets, emr: "EMRClient") -> Iterator[Finding]:
         )
 
 
+def _standard_findings(
+    fleets: Fleets, ec2: "EC2Client", quotas: "ServiceQuotasClient"
+) -> Iterator[Finding]:
+    """Of several types EMR takes whichever it likes, so the largest counts."""
+    groups = [
+        (tuple(kind for kind in group.instance_types if _STANDARD.match(kind)), group.instances)
+        for group in fleets.on_demand
+    ]
+    vcpus = _vcpus(ec2, [kind for kinds, _ in groups for kind in kinds])
+    needed = sum(max(vcpus[kind] for kind in kinds) * count for kinds, count in groups if kinds)
+    value = _quota(quotas, STANDARD_QUOTA)
+    if value < needed:
+        yield Finding(
+            "the quota 'Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances' is "
+            f"{value:.0f} vCPUs, cluster and services have {needed}: ask for that many in the "
+            f"console (Service Quotas, EC2, {STANDARD_QUOTA}), or name fewer or smaller instances "
+            "in the environment's values"
+        )
+
+
+def _vcpus(ec2: "EC2Client", kinds: Iterable[str]) -> dict[str, int]:
+    """The vCPUs of each type of instance."""
+    wanted: Any = list(dict.fromkeys(kinds))
+    found = ec2.describe_instance_types(InstanceTypes=wanted)["InstanceTypes"]
+    return {kind["InstanceType"]: kind["VCpuInfo"]["DefaultVCpus"] for kind in found}
+
+
+def _quota(quotas: "ServiceQuotasClient", code: str) -> float:
+    return quotas.get_service_quota(ServiceCode="ec2", QuotaCode=code)["Quota"]["Value"]
+
+
 def _quota_findings(
     fleets: Fleets, ec2: "EC2Client", quotas: "ServiceQuotasClient"
 ) -> Iterator[Finding]:
     """Spot must hold the whole fleet; on-demand, to which it switches over, should."""
-    wanted: Any = list(fleets.gpu_types)
-    kinds = ec2.describe_instance_types(InstanceTypes=wanted)["InstanceTypes"]
-    each = max(kind["VCpuInfo"]["DefaultVCpus"] for kind in kinds)
+    each = max(_vcpus(ec2, fleets.gpu_types).values())
     needed = each * fleets.gpu_instances
     for code, name, least in (
         (SPOT_QUOTA, "All G and VT Spot Instance Requests", needed),
         (ON_DEMAND_QUOTA, "Running On-Demand G and VT instances", each),
     ):
-        value = quotas.get_service_quota(ServiceCode="ec2", QuotaCode=code)["Quota"]["Value"]
+        value = _quota(quotas, code)
         if value < each:
             yield Finding(
                 f"the quota {name!r} is {value:.0f} vCPUs, one GPU instance has {each}: ask for "

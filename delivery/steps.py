@@ -4,10 +4,13 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from delivery.environments import Deployed
 from superres.errors import ConfigError, PrerequisiteError
+from superres.layout import dataset_in, layout_of
 
 if TYPE_CHECKING:
     from types_boto3_emr import EMRClient
@@ -137,6 +140,24 @@ def submit_step(
         ],
     )
     return Step(cluster, answer["StepIds"][0])
+
+
+def check_run(run_id: str | None, scale: int | None, ingest_date: str | None) -> None:
+    """Raises ``ConfigError`` for a run that no job would take, before AWS is asked."""
+    day = None
+    if ingest_date is not None:
+        # date.fromisoformat takes 20260131 too; folders are named 2026-01-31 only.
+        if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", ingest_date):
+            raise ConfigError(f"INGEST_DATE (--ingest-date) {ingest_date!r}: write 2026-01-31")
+        try:
+            day = date.fromisoformat(ingest_date)
+        except ValueError as error:
+            raise ConfigError(f"INGEST_DATE (--ingest-date) {ingest_date!r}: {error}") from None
+    if run_id is not None:
+        try:
+            layout_of(dataset_in(Path()), run_id, scale, day)
+        except ConfigError as error:
+            raise ConfigError(f"RUN_ID: {error}") from None
 
 
 def job_arguments(

@@ -102,7 +102,7 @@ def evaluate(expression: str, values: Path, infra: Path = INFRA) -> Any:  # JSON
     """What an expression over the root's variables is worth with a file of values.
 
     A root of variables alone needs neither provider nor state, so this works before everything.
-    Raises ``ConfigError`` with Terraform's complaint about a value.
+    Raises ``ConfigError`` with Terraform's complaint about a value or a name.
     """
     folder = DATA / "variables"
     folder.mkdir(parents=True, exist_ok=True)
@@ -123,12 +123,25 @@ def evaluate(expression: str, values: Path, infra: Path = INFRA) -> Any:  # JSON
     # It goes on after a value that is not allowed, and then the answer stands behind a warning.
     if done.returncode != 0 or "Error: " in done.stderr:
         raise ConfigError(f"{values}: {_complaint(done.stderr)}")
+    # Of a name that it does not know it only warns, above the answer.
+    plain = " ".join(_plain(done.stdout + done.stderr).split())
+    unknown = re.findall(r'does not declare a variable named "([^"]+)"', plain)
+    if unknown:
+        raise ConfigError(
+            f"{values}: there is no variable {' or '.join(unknown)}; see infra/variables.tf for "
+            "how it is spelled"
+        )
     return json.loads(json.loads(done.stdout.splitlines()[-1]))
+
+
+def _plain(text: str) -> str:
+    """Without colours and frames."""
+    return re.sub(r"\x1b\[[0-9;]*m|[│╷╵]", "", text)
 
 
 def _complaint(text: str) -> str:
     """The first error of Terraform's, on one line."""
-    plain = re.sub(r"\x1b\[[0-9;]*m|[│╷╵]", "", text)
+    plain = _plain(text)
     _, _, rest = plain.partition("Error: ")
     paragraphs = [" ".join(part.split()) for part in re.split(r"\n\s*\n", rest or plain)]
     told = [part for part in paragraphs if part and not part.startswith("on ")]

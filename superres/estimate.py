@@ -5,6 +5,7 @@ and then before and after the rest, not beside it: times err on the long side fo
 on input pixels, of which one output megapixel has fewer the larger the scale.
 """
 
+import math
 from dataclasses import dataclass
 from importlib import resources
 
@@ -90,12 +91,19 @@ def _seconds_per_megapixel(instance: Instance, scale: int, assumptions: Assumpti
     )
 
 
+def _finite(_context: click.Context, _parameter: click.Parameter, value: float) -> float:
+    if not math.isfinite(value):
+        raise click.BadParameter(f"{value} is no number of megapixels; give one such as 2.5.")
+    return value
+
+
 @click.command(epilog="Example: superres estimate --images 100000 --megapixels 2 --scale 4")
 @click.option("--images", type=click.IntRange(1), required=True, help="How many images.")
 @click.option(
     "--megapixels",
     type=click.FloatRange(0, min_open=True),
     required=True,
+    callback=_finite,  # no range keeps nan out
     help="Megapixels of an image as it comes in.",
 )
 @scale_option("How many times as large.  [default: 2]")

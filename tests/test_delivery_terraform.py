@@ -9,6 +9,7 @@ import pytest
 
 from delivery import deploy, terraform
 from delivery.environments import Deployed, Environment, read_deployed, read_environment
+from delivery.preflight import Group
 from superres.errors import ConfigError, PrerequisiteError
 from tests.aws import Recorder, stubbed
 from tests.tools import require
@@ -173,6 +174,22 @@ def test_fleets_are_what_terraform_makes_of_the_values(name):
     assert fleets.release_label == "emr-spark-8.1.0"
     assert set(fleets.gpu_types) <= set(fleets.instance_types)
     assert bool(fleets.gpu_types) == (name != "local")
+    primary, core, ingestion, notifier = fleets.on_demand
+    assert {*primary.instance_types, *core.instance_types} <= set(fleets.instance_types)
+    assert primary.instances == 1
+    if name == "dev":
+        assert core.instances == 1
+        assert (ingestion, notifier) == (Group(("t3.medium",), 1), Group(("t3.small",), 1))
+
+
+def test_a_name_that_is_spelled_wrong_is_refused(tmp_path):
+    require("terraform", "install Terraform 1.11 or later")
+    values = tmp_path / "x.tfvars"
+    values.write_text('environment = "xx"\nregion = "eu-central-1"\nnotifer = {}\nkafak = {}\n')
+    with pytest.raises(ConfigError, match=r"^\S+x\.tfvars: there is no variable [^\n]+$") as told:
+        terraform.evaluate("var.project", values)
+    assert "notifer" in str(told.value)
+    assert "kafak" in str(told.value)
 
 
 def test_a_wrong_value_is_told_in_one_line(tmp_path):
@@ -278,6 +295,31 @@ def test_what_to_do_next_is_said_in_words(dev):
     text = "\n".join(deploy.in_words(deployed))
     for part in ("https://page/uploads", "--secret-id superres-dev/token", "make submit ENV=dev"):
         assert part in text
+
+
+@pytest.mark.parametrize(
+    ("page", "ports", "local"),
+    [
+        ("http://internal-x.elb.amazonaws.com", "portNumber=80,localPortNumber=8080", "8080"),
+        ("https://gallery.example.org", "portNumber=443,localPortNumber=8443", "8443"),
+    ],
+)
+def test_how_a_laptop_reaches_an_internal_page_is_said(dev, page, ports, local):
+    outputs = {
+        "page_url": page,
+        "load_balancer_dns_name": "internal-x.elb.amazonaws.com",
+        "service_groups": {"ingestion": "superres-dev-i", "notifier": "superres-dev-n"},
+    }
+    text = "\n".join(deploy.in_words(Deployed(dev, outputs)))
+    for part in (
+        "aws ssm start-session --region eu-central-1 --target ",
+        "--auto-scaling-group-names superres-dev-n ",
+        f"--parameters host=internal-x.elb.amazonaws.com,{ports}",
+        f"{page.partition(':')[0]}://localhost:{local}",
+    ):
+        assert part in text
+    outputs["load_balancer_dns_name"] = "x.elb.amazonaws.com"
+    assert "ssm" not in "\n".join(deploy.in_words(Deployed(dev, outputs)))
 
 
 def test_outputs_are_read_from_the_state(dev, data):

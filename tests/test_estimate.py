@@ -62,7 +62,9 @@ def test_the_table_names_types_sources_and_doubts(capsys):
     assert "unproven" in shown
 
 
-@pytest.mark.parametrize("wrong", [["0", "1"], ["1", "0"], ["1", "-2"], ["many", "1"]])
+@pytest.mark.parametrize(
+    "wrong", [["0", "1"], ["1", "0"], ["1", "-2"], ["many", "1"], ["1", "nan"], ["1", "inf"]]
+)
 def test_amounts_must_be_positive(capsys, wrong):
     assert execute(["estimate", "--images", wrong[0], "--megapixels", wrong[1]]) == 2
     assert "Invalid value" in capsys.readouterr().err
