@@ -28,22 +28,6 @@ output "queues" {
   }
 }
 
-output "configuration" {
-  description = "What overrides config.yaml, as environment variables; the brokers' addresses are asked for with cluster_arn."
-  value = {
-    SUPERRES_DATASET__HIGH_RESOLUTION_DIR      = module.storage.dataset.high_resolution_dir
-    SUPERRES_DATASET__LOW_RESOLUTION_DIR       = module.storage.dataset.low_resolution_dir
-    SUPERRES_DATASET__PATCHES_DIR              = module.storage.dataset.patches_dir
-    SUPERRES_DATASET__INFERENCE_RESULT_DIR     = module.storage.dataset.inference_result_dir
-    SUPERRES_DATASET__RECONSTRUCTED_IMAGES_DIR = module.storage.dataset.reconstructed_images_dir
-    SUPERRES_INGESTION__UPLOADS_DIR            = module.storage.dataset.uploads_dir
-    SUPERRES_KAFKA__SECURITY                   = "iam"
-    SUPERRES_KAFKA__REGION                     = var.region
-    SUPERRES_NOTIFIER__EVENTS_QUEUE_URL        = module.storage.evaluations.url
-    SUPERRES_NOTIFIER__RUNS_QUEUE_URL          = module.orchestration.run_status.url
-  }
-}
-
 output "page_url" {
   description = "Where people find the page; with a certificate, once the name leads to load_balancer_dns_name."
   value       = local.page_url

@@ -99,11 +99,6 @@ run "the_parts_fit_together" {
   }
 
   assert {
-    condition     = output.configuration["SUPERRES_KAFKA__SECURITY"] == "iam" && output.configuration["SUPERRES_NOTIFIER__EVENTS_QUEUE_URL"] == "https://queue.invalid/queue"
-    error_message = "Services are told of queue and security."
-  }
-
-  assert {
     condition     = length(module.network.private_subnet_ids) == var.zone_count
     error_message = "There is a private subnet in each zone."
   }
