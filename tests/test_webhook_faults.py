@@ -97,7 +97,8 @@ def test_nothing_is_lost_when_senders_are_killed(tmp_path):
         unanswered = {each.message_id for each in receiver.got()}
         assert delivered(database) == 0
         kill_in_flight(url, receiver, database, answers=True)
-        assert 0 < delivered(database) < len(sent)
+        done, before = delivered(database), len(receiver.got())
+        assert 0 < done < len(sent)
         receiver.always["/hook"] = Reply()
         with process(url, receiver):
             until(lambda: delivered(database) == len(sent), PATIENCE)
@@ -109,8 +110,8 @@ def test_nothing_is_lost_when_senders_are_killed(tmp_path):
         assert each.message_id == sent[each.verified(secret)["data"]["n"]].message_id
     times = Counter(each.message_id for each in got)
     assert all(times[name] >= 2 for name in unanswered)
-    # Beside those, what was between its answer and the commit when the second was killed.
-    assert times.total() <= len(sent) + 2 + 2
+    # What was not delivered is sent once more; two may have been on their way when they were counted.
+    assert len(got) <= before + (len(sent) - done) + 2
 
 
 def test_a_receiver_that_is_down_gets_all_of_it_when_it_is_back(tmp_path):
