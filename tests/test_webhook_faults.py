@@ -110,7 +110,7 @@ def test_nothing_is_lost_when_senders_are_killed(tmp_path):
         assert each.message_id == sent[each.verified(secret)["data"]["n"]].message_id
     times = Counter(each.message_id for each in got)
     assert all(times[name] >= 2 for name in unanswered)
-    # What was not delivered is sent once more; two may have been on their way when they were counted.
+    # What was not delivered is sent once more; two may have been on their way when counted.
     assert len(got) <= before + (len(sent) - done) + 2
 
 
