@@ -1,0 +1,120 @@
+"""EMR's operations on instance fleets, instance groups and instances.
+
+Capacities are kept and told, and change nothing here: a cluster is one machine.
+"""
+
+from localstack_emr_msk.calls import Caller, Request, Response
+from localstack_emr_msk.emr.cluster import Cluster
+from localstack_emr_msk.emr.fleets import Fleet, state_of
+from localstack_emr_msk.emr.registry import Registry, page
+from localstack_emr_msk.emr.requests import EXCLUSIVE, check_fleet
+from localstack_emr_msk.errors import invalid_request, validation
+
+
+class FleetOperations:
+    """Part of ``EmrProvider``."""
+
+    registry: Registry
+
+    def list_instance_fleets(self, caller: Caller, request: Request) -> Response:
+        """The fleets of a cluster that has such."""
+        cluster = self._cluster(caller, request["ClusterId"], fleets=True)
+        return page(
+            "InstanceFleets", [each.view(cluster.state) for each in cluster.fleets], request
+        )
+
+    def add_instance_fleet(self, caller: Caller, request: Request) -> Response:
+        """A task fleet for a cluster that lives."""
+        cluster = self._cluster(caller, request["ClusterId"], fleets=True)
+        config = dict(request["InstanceFleet"])
+        check_fleet(config)
+        with cluster.changed:
+            cluster.check_modifiable()
+            kind = config.get("InstanceFleetType")
+            if any(each.role == kind for each in cluster.fleets):
+                raise validation(f"The cluster has an instance fleet of type {kind} already.")
+            fleet = Fleet(config, fleets=True)
+            cluster.fleets.append(fleet)
+        return {
+            "ClusterId": cluster.id,
+            "InstanceFleetId": fleet.id,
+            "ClusterArn": cluster.arn,
+        }
+
+    def modify_instance_fleet(self, caller: Caller, request: Request) -> Response:
+        """Other target capacities."""
+        cluster = self._cluster(caller, request["ClusterId"], fleets=True)
+        change = request["InstanceFleet"]
+        with cluster.changed:
+            cluster.check_modifiable()
+            fleet = _member(cluster, change["InstanceFleetId"])
+            fleet.resize(change.get("TargetOnDemandCapacity"), change.get("TargetSpotCapacity"))
+        return {}
+
+    def list_instance_groups(self, caller: Caller, request: Request) -> Response:
+        """The groups of a cluster that has such."""
+        cluster = self._cluster(caller, request["ClusterId"], fleets=False)
+        return page(
+            "InstanceGroups", [each.view(cluster.state) for each in cluster.fleets], request
+        )
+
+    def add_instance_groups(self, caller: Caller, request: Request) -> Response:
+        """Task groups for a cluster that lives."""
+        cluster = self._cluster(caller, request["JobFlowId"], fleets=False)
+        with cluster.changed:
+            cluster.check_modifiable()
+            groups = [Fleet(dict(each), fleets=False) for each in request["InstanceGroups"]]
+            cluster.fleets.extend(groups)
+        ids = [each.id for each in groups]
+        return {"JobFlowId": cluster.id, "InstanceGroupIds": ids, "ClusterArn": cluster.arn}
+
+    def modify_instance_groups(self, caller: Caller, request: Request) -> Response:
+        """Other numbers of instances, or configurations."""
+        for change in request.get("InstanceGroups") or []:
+            for cluster in self.registry.clusters(caller):
+                for group in cluster.fleets:
+                    if group.id == change["InstanceGroupId"]:
+                        _modify_group(cluster, group, change)
+                        break
+        return {}
+
+    def list_instances(self, caller: Caller, request: Request) -> Response:
+        """Instances by state, fleet, group or role."""
+        cluster = self.registry.described(caller, request["ClusterId"])
+        wanted = request.get("InstanceStates")
+        ids = {request.get("InstanceFleetId"), request.get("InstanceGroupId")} - {None}
+        roles = set(request.get("InstanceGroupTypes") or [])
+        roles |= {request.get("InstanceFleetType")} - {None}
+        found = [
+            instance
+            for fleet in cluster.fleets
+            if (not ids or fleet.id in ids) and (not roles or fleet.role in roles)
+            for instance in fleet.instance_views(cluster.state)
+        ]
+        if wanted and state_of(cluster.state) not in wanted:
+            found = []
+        return page("Instances", found, request)
+
+    def _cluster(self, caller: Caller, identifier: str, *, fleets: bool) -> Cluster:
+        cluster = self.registry.described(caller, identifier)
+        if cluster.fleets[0].fleets != fleets:
+            has = "instance groups" if fleets else "instance fleets"
+            raise invalid_request(
+                f"{EXCLUSIVE} The EMR cluster specified in the request uses {has}."
+            )
+        return cluster
+
+
+def _member(cluster: Cluster, identifier: str) -> Fleet:
+    for fleet in cluster.fleets:
+        if fleet.id == identifier:
+            return fleet
+    raise invalid_request(f"Instance fleet id '{identifier}' is not valid.")
+
+
+def _modify_group(cluster: Cluster, group: Fleet, change: Request) -> None:
+    with cluster.changed:
+        cluster.check_modifiable()
+        group.resize(change.get("InstanceCount"), None)
+        if change.get("Configurations") is not None:
+            group.config["Configurations"] = change["Configurations"]

@@ -1,0 +1,111 @@
+"""All clusters and security configurations of this LocalStack."""
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from localstack_emr_msk.calls import Caller, Request, Response
+from localstack_emr_msk.emr.cluster import ENDED, Cluster, Ending
+from localstack_emr_msk.emr.machine import Identity, LocalMachine, Machine, applications_of
+from localstack_emr_msk.emr.steps import Step
+from localstack_emr_msk.errors import ServiceError, invalid_request, validation
+from localstack_emr_msk.objects import S3Objects
+from localstack_emr_msk.settings import Settings
+
+_PAGE = 50  # EMR's
+
+
+class Registry:
+    """What exists, by account and region."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._lock = threading.Lock()
+        self._clusters: dict[Caller, dict[str, Cluster]] = {}
+        self._security: dict[Caller, dict[str, Response]] = {}
+        self.block_public: dict[Caller, Response] = {}
+
+    def create(self, caller: Caller, request: Request) -> Cluster:
+        """A new cluster, which has begun to live."""
+        cluster = Cluster(caller, request, self.machine)
+        with self._lock:
+            self._clusters.setdefault(caller, {})[cluster.id] = cluster
+        cluster.start()
+        return cluster
+
+    def machine(self, cluster: Cluster) -> Machine:
+        """What a cluster runs on."""
+        request = cluster.request
+        identity = Identity(
+            cluster=cluster.id,
+            primary=cluster.primary,
+            caller=cluster.caller,
+            log_uri=request.get("LogUri"),
+            applications=applications_of(request.get("Applications") or ()),
+            configurations=tuple(request.get("Configurations") or ()),
+        )
+        objects = S3Objects(self.settings.endpoint, cluster.caller)
+        return LocalMachine(self.settings, identity, objects)
+
+    def clusters(self, caller: Caller) -> list[Cluster]:
+        """All of an account and region, newest first."""
+        with self._lock:
+            return list(self._clusters.get(caller, {}).values())[::-1]
+
+    def described(self, caller: Caller, identifier: str) -> Cluster:
+        """A cluster, for operations that describe; refuses as they do."""
+        return self._find(caller, identifier) or _raise(
+            invalid_request(f"Cluster id '{identifier}' is not valid.")
+        )
+
+    def changed(self, caller: Caller, identifier: str) -> Cluster:
+        """A cluster, for operations on a job flow; refuses as they do."""
+        return self._find(caller, identifier) or _raise(
+            validation("Specified job flow ID does not exist.")
+        )
+
+    def _find(self, caller: Caller, identifier: str) -> Cluster | None:
+        with self._lock:
+            return self._clusters.get(caller, {}).get(identifier)
+
+    def security(self, caller: Caller) -> dict[str, Response]:
+        """Security configurations by name."""
+        return self._security.setdefault(caller, {})
+
+    def stop(self) -> None:
+        """Ends all clusters and waits for their processes."""
+        with self._lock:
+            living = [
+                cluster
+                for each in self._clusters.values()
+                for cluster in each.values()
+                if cluster.state not in ENDED
+            ]
+        for cluster in living:
+            cluster.end(Ending("INTERNAL_ERROR", "LocalStack stops"))
+        for cluster in living:
+            cluster.join(self.settings.stop_seconds + 10)
+
+
+def step_of(cluster: Cluster, identifier: str) -> Step:
+    """A step of a cluster."""
+    for step in cluster.steps:
+        if step.id == identifier:
+            return step
+    raise invalid_request(f"Step id '{identifier}' is not valid.")
+
+
+def page(name: str, items: Sequence[Any], request: Request) -> Response:
+    """The part of a list that a request asks for; its marker is the number of the first item."""
+    marker = str(request.get("Marker") or "0")
+    if not marker.isdecimal():
+        raise invalid_request(f"Marker '{marker}' is not valid.")
+    first = int(marker)
+    answer: Response = {name: list(items[first : first + _PAGE])}
+    if first + _PAGE < len(items):
+        answer["Marker"] = str(first + _PAGE)
+    return answer
+
+
+def _raise(error: ServiceError) -> Cluster:
+    raise error

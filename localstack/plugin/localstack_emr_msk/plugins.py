@@ -1,0 +1,73 @@
+"""What LocalStack loads: the entry points in pyproject.toml.
+
+Modules are imported only when they are needed: what LocalStack imports at its start delays it.
+"""
+
+import logging
+import os
+from collections.abc import Callable
+from typing import Any
+
+from localstack.runtime import hooks
+from localstack.services.plugins import Service, aws_provider
+
+_LOG = logging.getLogger(__name__)
+_stops: list[Callable[[], None]] = []
+
+
+@aws_provider(api="emr")  # type: ignore[untyped-decorator,unused-ignore]
+def emr() -> Service:
+    """EMR."""
+    from localstack import config
+    from localstack_emr_msk.emr.provider import EmrProvider
+    from localstack_emr_msk.service import service_of
+    from localstack_emr_msk.settings import settings_from
+
+    # An address rather than a name: with it, clients put buckets into the path.
+    endpoint = f"http://127.0.0.1:{config.GATEWAY_LISTEN[0].port}"
+    provider = EmrProvider(settings_from(endpoint))
+    _stops.append(provider.stop)
+    return service_of("emr", provider)
+
+
+@aws_provider(api="kafka")  # type: ignore[untyped-decorator,unused-ignore]
+def kafka() -> Service:
+    """MSK."""
+    from localstack_emr_msk.msk.provider import MskProvider
+    from localstack_emr_msk.service import service_of
+
+    return service_of("kafka", MskProvider(os.environ))
+
+
+@aws_provider(api="autoscaling")  # type: ignore[untyped-decorator,unused-ignore]
+def autoscaling() -> Service:
+    """Auto Scaling groups, as moto has them: their instances are names."""
+    from localstack_emr_msk.service import moto_service
+
+    return moto_service("autoscaling")
+
+
+@aws_provider(api="elbv2")  # type: ignore[untyped-decorator,unused-ignore]
+def elbv2() -> Service:
+    """Load balancers, as moto has them: they pass nothing on."""
+    from localstack_emr_msk.service import moto_service
+
+    return moto_service("elbv2")
+
+
+@hooks.on_infra_start()  # type: ignore[untyped-decorator,unused-ignore]
+def prepare() -> None:
+    """Has Step Functions learn of EMR, and gaps closed, once services are loaded."""
+    from localstack_emr_msk.loading import watch
+
+    watch()
+
+
+@hooks.on_infra_shutdown()  # type: ignore[untyped-decorator,unused-ignore]
+def end() -> None:
+    """Ends what runs. Where LocalStack is killed instead, the guards of the processes see it."""
+    for stop in _stops:
+        stop()
+
+
+__all__: list[Any] = ["autoscaling", "elbv2", "emr", "end", "kafka", "prepare"]

@@ -1,0 +1,209 @@
+"""What each action of the integration takes, calls, answers and waits for.
+
+https://docs.aws.amazon.com/step-functions/latest/dg/connect-emr.html
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from localstack_emr_msk.calls import Request, Response
+
+_CLUSTER_OVER = ("TERMINATED", "TERMINATED_WITH_ERRORS")
+_STEP_OVER = ("CANCELLED", "FAILED", "INTERRUPTED")
+# The errors that EMR's API model names; the SDK of Step Functions knows all others by one name.
+_MODELLED = ("InvalidRequestException", "InternalServerException", "InternalServerError")
+Client = Any
+
+
+class WaitError(Exception):
+    """What was waited for has ended badly; holds how it stands."""
+
+    def __init__(self, cause: Response) -> None:
+        super().__init__("")
+        self.cause = cause
+
+
+@dataclass(frozen=True)
+class Action:
+    """An action.
+
+    Args:
+        parameters: What it takes; others are refused when the state machine is made.
+        required: What it needs; refused when it runs, as values may come from the input.
+        call: Does it; gets a client of EMR and the parameters.
+        look: Looks whether it is over (``.sync``): the answer, or None; may raise ``WaitError``.
+        undo: What stops it when the execution stops or the state times out.
+    """
+
+    parameters: frozenset[str]
+    required: frozenset[str]
+    call: Callable[[Client, Request], Response]
+    look: Callable[[Client, Request, Response], Response | None] | None = None
+    undo: Callable[[Client, Request, Response], object] | None = None
+
+
+def error_name(code: str) -> str:
+    """How an error of EMR is named in Retry and Catch."""
+    return f"EMR.{code if code in _MODELLED else 'AmazonElasticMapReduceException'}"
+
+
+def error_cause(response: Mapping[str, Any]) -> str:
+    """The text beside it, as the SDK of Step Functions writes it."""
+    error, meta = response.get("Error") or {}, response.get("ResponseMetadata") or {}
+    return (
+        f"{error.get('Message', '')} (Service: AmazonElasticMapReduce; "
+        f"Status Code: {meta.get('HTTPStatusCode')}; Error Code: {error.get('Code')}; "
+        f"Request ID: {meta.get('RequestId')}; Proxy: null)"
+    )
+
+
+def plain(value: Any) -> Any:
+    """A value of the API as it stands in a state's output: no metadata, times in milliseconds."""
+    if isinstance(value, Mapping):
+        return {key: plain(each) for key, each in value.items() if key != "ResponseMetadata"}
+    if isinstance(value, list):
+        return [plain(each) for each in value]
+    return int(value.timestamp() * 1000) if hasattr(value, "timestamp") else value
+
+
+# ---- what they do
+
+
+def _create(emr: Client, given: Request) -> Response:
+    answer = emr.run_job_flow(**given)
+    return {"ClusterId": answer["JobFlowId"], "ClusterArn": answer["ClusterArn"]}
+
+
+def _created(emr: Client, given: Request, submitted: Response) -> Response | None:
+    cluster = emr.describe_cluster(ClusterId=submitted["ClusterId"])["Cluster"]
+    state = cluster["Status"]["State"]
+    if state in _CLUSTER_OVER:
+        raise WaitError(plain(cluster))
+    return {**submitted, "Cluster": plain(cluster)} if state == "WAITING" else None
+
+
+def _uncreate(emr: Client, given: Request, submitted: Response) -> object:
+    return emr.terminate_job_flows(JobFlowIds=[submitted["ClusterId"]])
+
+
+def _add(emr: Client, given: Request) -> Response:
+    role = {key: given[key] for key in ("ExecutionRoleArn",) if given.get(key)}
+    answer = emr.add_job_flow_steps(JobFlowId=given["ClusterId"], Steps=[given["Step"]], **role)
+    return {"StepId": answer["StepIds"][0]}
+
+
+def _added(emr: Client, given: Request, submitted: Response) -> Response | None:
+    answer = emr.describe_step(ClusterId=given["ClusterId"], StepId=submitted["StepId"])
+    step = answer["Step"]
+    state = step["Status"]["State"]
+    if state in _STEP_OVER:
+        raise WaitError(plain(step))
+    return {**submitted, "Step": plain(step)} if state == "COMPLETED" else None
+
+
+def _unadd(emr: Client, given: Request, submitted: Response) -> object:
+    return emr.cancel_steps(ClusterId=given["ClusterId"], StepIds=[submitted["StepId"]])
+
+
+def _cancel(emr: Client, given: Request) -> Response:
+    answer = emr.cancel_steps(ClusterId=given["ClusterId"], StepIds=[given["StepId"]])
+    return {"CancelStepsInfo": plain(answer["CancelStepsInfoList"][0])}
+
+
+def _terminate(emr: Client, given: Request) -> Response:
+    emr.terminate_job_flows(JobFlowIds=[given["ClusterId"]])
+    return {}
+
+
+def _terminated(emr: Client, given: Request, submitted: Response) -> Response | None:
+    cluster = emr.describe_cluster(ClusterId=given["ClusterId"])["Cluster"]
+    if cluster["Status"]["State"] not in _CLUSTER_OVER:
+        return None
+    return {"ClusterId": given["ClusterId"], "Cluster": plain(cluster)}
+
+
+def _protect(emr: Client, given: Request) -> Response:
+    emr.set_termination_protection(
+        JobFlowIds=[given["ClusterId"]], TerminationProtected=given["TerminationProtected"]
+    )
+    return {}
+
+
+def _modify_fleet(emr: Client, given: Request) -> Response:
+    fleets = emr.list_instance_fleets(ClusterId=given["ClusterId"])["InstanceFleets"]
+    found = {each["Name"]: each["Id"] for each in fleets}
+    change = {**given["InstanceFleet"], "InstanceFleetId": found[given["InstanceFleetName"]]}
+    emr.modify_instance_fleet(ClusterId=given["ClusterId"], InstanceFleet=change)
+    return {}
+
+
+_RUN_JOB_FLOW = frozenset(
+    # As RunJobFlow's, without Steps: https://docs.aws.amazon.com/emr/latest/APIReference/API_RunJobFlow.html
+    [
+        "AdditionalInfo",
+        "AmiVersion",
+        "Applications",
+        "AutoScalingRole",
+        "AutoTerminationPolicy",
+        "BootstrapActions",
+        "Configurations",
+        "CustomAmiId",
+        "EbsRootVolumeIops",
+        "EbsRootVolumeSize",
+        "EbsRootVolumeThroughput",
+        "Instances",
+        "JobFlowRole",
+        "KerberosAttributes",
+        "LogEncryptionKmsKeyId",
+        "LogUri",
+        "ManagedScalingPolicy",
+        "Name",
+        "NewSupportedProducts",
+        "OSReleaseLabel",
+        "PlacementGroupConfigs",
+        "ReleaseLabel",
+        "RepoUpgradeOnBoot",
+        "ScaleDownBehavior",
+        "SecurityConfiguration",
+        "ServiceRole",
+        "StepConcurrencyLevel",
+        "SupportedProducts",
+        "Tags",
+        "VisibleToAllUsers",
+    ]
+)
+
+
+def _named(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+ACTIONS: Mapping[str, Action] = {
+    "createCluster": Action(_RUN_JOB_FLOW, _named("Name Instances"), _create, _created, _uncreate),
+    "addStep": Action(
+        _named("ClusterId Step ExecutionRoleArn"), _named("ClusterId Step"), _add, _added, _unadd
+    ),
+    "cancelStep": Action(_named("ClusterId StepId"), _named("ClusterId StepId"), _cancel),
+    "terminateCluster": Action(_named("ClusterId"), _named("ClusterId"), _terminate, _terminated),
+    "setClusterTerminationProtection": Action(
+        _named("ClusterId TerminationProtected"),
+        _named("ClusterId TerminationProtected"),
+        _protect,
+    ),
+    "modifyInstanceFleetByName": Action(
+        _named("ClusterId InstanceFleetName InstanceFleet"),
+        _named("ClusterId InstanceFleetName InstanceFleet"),
+        _modify_fleet,
+    ),
+}
+
+
+def missing_parameters(action: str, given: Request) -> list[str]:
+    """What an action lacks."""
+    lacking = [each for each in ACTIONS[action].required if given.get(each) is None]
+    instances = given.get("Instances") or {}
+    # .sync waits for WAITING, which a cluster without steps would never reach.
+    if action == "createCluster" and instances.get("KeepJobFlowAliveWhenNoSteps") is not True:
+        lacking.append("Instances.KeepJobFlowAliveWhenNoSteps (true)")
+    return sorted(lacking)

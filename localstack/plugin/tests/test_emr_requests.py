@@ -1,0 +1,231 @@
+"""What EMR refuses, and what it tells of what it was asked for."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from localstack_emr_msk.calls import Caller
+from localstack_emr_msk.emr.fleets import fleets_of
+from localstack_emr_msk.emr.provider import EmrProvider
+from localstack_emr_msk.emr.requests import check_cluster
+from localstack_emr_msk.emr.spark import defaults
+from localstack_emr_msk.errors import ServiceError, SettingsError
+from localstack_emr_msk.settings import Settings, settings_from
+
+CALLER = Caller("000000000000", "eu-central-1")
+FLEET = {
+    "Name": "primary",
+    "InstanceFleetType": "MASTER",
+    "TargetOnDemandCapacity": 1,
+    "InstanceTypeConfigs": [
+        {"InstanceType": "m6i.xlarge", "BidPriceAsPercentageOfOnDemandPrice": 100.0}
+    ],
+}
+TASK = FLEET | {"Name": "task", "InstanceFleetType": "TASK", "TargetOnDemandCapacity": 0}
+GOOD: dict[str, Any] = {
+    "Name": "test",
+    "ReleaseLabel": "emr-spark-8.1.0",
+    "ServiceRole": "service",
+    "JobFlowRole": "nodes",
+    "Instances": {"KeepJobFlowAliveWhenNoSteps": True, "InstanceFleets": [FLEET]},
+}
+GROUPS = [{"InstanceRole": "MASTER", "InstanceType": "m6i.xlarge", "InstanceCount": 1}]
+
+
+@pytest.fixture
+def emr(tmp_path: Path) -> Iterator[EmrProvider]:
+    # Nothing here asks S3: there are no logs, scripts or steps.
+    provider = EmrProvider(Settings("http://127.0.0.1:1", tmp_path, tmp_path / "mnt"))
+    yield provider
+    provider.stop()
+
+
+@pytest.mark.parametrize("label", ["emr-spark-8.1.0", "emr-7.14.0", "emr-5.36.2", "emr-6.15.0"])
+def test_releases_of_both_forms_are_known(label: str) -> None:
+    check_cluster(GOOD | {"ReleaseLabel": label})
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"Name": ""}, "Name is required"),
+        ({"ReleaseLabel": "emr-8.1.0"}, "release label is invalid: emr-8.1.0"),
+        ({"ReleaseLabel": "emr-7.99.0"}, "release label is invalid"),
+        ({"ReleaseLabel": None}, "release label is invalid"),
+        ({"ServiceRole": None}, "ServiceRole is required"),
+        ({"JobFlowRole": None}, "InstanceProfile is required"),
+        ({"LogUri": "/logs"}, "not an address of S3"),
+        ({"StepConcurrencyLevel": 257}, "between 1 and 256"),
+        ({"AutoTerminationPolicy": {"IdleTimeout": 5}}, "IdleTimeout"),
+        ({"BootstrapActions": [{"Name": "x"}] * 17}, "limit of 16"),
+        ({"BootstrapActions": [{"Name": "x"}]}, "ScriptBootstrapAction.Path"),
+        ({"Steps": [{"Name": "x"}]}, "HadoopJarStep.Jar is required"),
+        (
+            {"Steps": [{"Name": "x", "HadoopJarStep": {"Jar": "j"}}] * 257},
+            "Maximum number of active steps",
+        ),
+        (
+            {"Steps": [{"Name": "x", "HadoopJarStep": {"Jar": "j"}, "ActionOnFailure": "STOP"}]},
+            "ActionOnFailure STOP",
+        ),
+        ({"Instances": {}}, "master instance group or fleet"),
+        ({"Instances": {"InstanceFleets": [TASK]}}, "master instance group or fleet"),
+        ({"Instances": {"InstanceFleets": [FLEET, FLEET]}}, "only one MASTER"),
+        (
+            {"Instances": {"InstanceFleets": [FLEET], "InstanceGroups": GROUPS}},
+            "mutually exclusive",
+        ),
+        (
+            {"Instances": {"InstanceFleets": [FLEET | {"TargetSpotCapacity": 1}]}},
+            "target capacity of 1",
+        ),
+    ],
+)
+def test_a_cluster_that_cannot_be_is_refused(change: dict[str, Any], told: str) -> None:
+    check_cluster(GOOD)
+    with pytest.raises(ServiceError, match=told) as refused:
+        check_cluster(GOOD | change)
+    assert refused.value.code == "ValidationException"
+
+
+def test_what_is_not_there_is_refused_as_each_operation_does(emr: EmrProvider) -> None:
+    for call in (emr.describe_cluster, emr.list_steps, emr.list_instances):
+        with pytest.raises(ServiceError, match="InvalidRequestException: Cluster id 'j-0'"):
+            call(CALLER, {"ClusterId": "j-0"})
+    with pytest.raises(ServiceError, match="ValidationException: Specified job flow ID"):
+        emr.add_job_flow_steps(CALLER, {"JobFlowId": "j-0", "Steps": []})
+    with pytest.raises(ServiceError, match="ValidationException: Specified job flow ID"):
+        emr.terminate_job_flows(CALLER, {"JobFlowIds": ["j-0"]})
+    with pytest.raises(ServiceError, match="Security configuration with name 'x' does not exist"):
+        emr.run_job_flow(CALLER, GOOD | {"SecurityConfiguration": "x"})
+
+
+def test_accounts_and_regions_see_only_their_own(emr: EmrProvider) -> None:
+    identifier = emr.run_job_flow(CALLER, GOOD)["JobFlowId"]
+    assert len(emr.list_clusters(CALLER, {})["Clusters"]) == 1
+    for other in (Caller("111111111111", CALLER.region), Caller(CALLER.account, "us-east-1")):
+        assert emr.list_clusters(other, {})["Clusters"] == []
+        with pytest.raises(ServiceError, match="not valid"):
+            emr.describe_cluster(other, {"ClusterId": identifier})
+
+
+def test_a_protected_cluster_stays(emr: EmrProvider) -> None:
+    identifier = emr.run_job_flow(CALLER, GOOD)["JobFlowId"]
+    emr.set_termination_protection(
+        CALLER, {"JobFlowIds": [identifier], "TerminationProtected": True}
+    )
+    with pytest.raises(ServiceError, match="termination protected"):
+        emr.terminate_job_flows(CALLER, {"JobFlowIds": [identifier]})
+    emr.set_termination_protection(
+        CALLER, {"JobFlowIds": [identifier], "TerminationProtected": False}
+    )
+    emr.terminate_job_flows(CALLER, {"JobFlowIds": [identifier]})
+
+
+def test_fleets_are_told_as_they_were_asked_for(emr: EmrProvider) -> None:
+    identifier = emr.run_job_flow(CALLER, GOOD)["JobFlowId"]
+    asked = {"ClusterId": identifier}
+    emr.add_instance_fleet(CALLER, asked | {"InstanceFleet": TASK})
+    with pytest.raises(ServiceError, match="type TASK already"):
+        emr.add_instance_fleet(CALLER, asked | {"InstanceFleet": TASK})
+    primary, task = emr.list_instance_fleets(CALLER, asked)["InstanceFleets"]
+    kind = task["InstanceTypeSpecifications"][0]
+    assert (kind["InstanceType"], kind["BidPriceAsPercentageOfOnDemandPrice"]) == (
+        "m6i.xlarge",
+        100,
+    )
+    change = {"InstanceFleetId": task["Id"], "TargetSpotCapacity": 3}
+    emr.modify_instance_fleet(CALLER, asked | {"InstanceFleet": change})
+    of_task = asked | {"InstanceFleetId": task["Id"]}
+    assert [each["Market"] for each in emr.list_instances(CALLER, of_task)["Instances"]] == [
+        "SPOT"
+    ] * 3
+    assert len(emr.list_instances(CALLER, asked)["Instances"]) == 4
+    assert primary["ProvisionedOnDemandCapacity"] == 1
+    with pytest.raises(ServiceError, match="uses instance fleets"):
+        emr.list_instance_groups(CALLER, asked)
+
+
+def test_groups_come_from_a_number_of_instances_too() -> None:
+    found = fleets_of({"MasterInstanceType": "a", "SlaveInstanceType": "b", "InstanceCount": 3})
+    assert [(each.role, len(each.instances)) for each in found] == [("MASTER", 1), ("CORE", 2)]
+
+
+def test_policies_tags_and_security_configurations_are_kept(emr: EmrProvider) -> None:
+    name = {"Name": "safe"}
+    with pytest.raises(ServiceError, match="not a JSON object"):
+        emr.create_security_configuration(CALLER, name | {"SecurityConfiguration": "{"})
+    emr.create_security_configuration(CALLER, name | {"SecurityConfiguration": json.dumps({})})
+    with pytest.raises(ServiceError, match="already exists"):
+        emr.create_security_configuration(CALLER, name | {"SecurityConfiguration": "{}"})
+    identifier = emr.run_job_flow(
+        CALLER, GOOD | {"SecurityConfiguration": "safe", "Tags": [{"Key": "a", "Value": "1"}]}
+    )["JobFlowId"]
+    with pytest.raises(ServiceError, match="a cluster uses it"):
+        emr.delete_security_configuration(CALLER, name)
+    asked = {"ClusterId": identifier}
+    limits = {"MinimumCapacityUnits": 1, "MaximumCapacityUnits": 4}
+    for policy in ({"ComputeLimits": limits}, None):
+        if policy:
+            emr.put_managed_scaling_policy(CALLER, asked | {"ManagedScalingPolicy": policy})
+        else:
+            emr.remove_managed_scaling_policy(CALLER, asked)
+        assert emr.get_managed_scaling_policy(CALLER, asked).get("ManagedScalingPolicy") == policy
+    idle = {"IdleTimeout": 3600}
+    emr.put_auto_termination_policy(CALLER, asked | {"AutoTerminationPolicy": idle})
+    assert emr.get_auto_termination_policy(CALLER, asked)["AutoTerminationPolicy"] == idle
+    tagged = {"ResourceId": identifier}
+    emr.add_tags(CALLER, tagged | {"Tags": [{"Key": "b", "Value": "2"}]})
+    emr.remove_tags(CALLER, tagged | {"TagKeys": ["a"]})
+    told = emr.describe_cluster(CALLER, asked)["Cluster"]
+    assert told["Tags"] == [{"Key": "b", "Value": "2"}]
+    assert told["SecurityConfiguration"] == "safe"
+
+
+def test_lists_come_in_pages(emr: EmrProvider) -> None:
+    first = emr.list_supported_instance_types(CALLER, {"ReleaseLabel": "emr-7.14.0"})
+    assert len(first["SupportedInstanceTypes"]) == 50
+    found, marker = list(first["SupportedInstanceTypes"]), first.get("Marker")
+    while marker:
+        asked = {"ReleaseLabel": "emr-7.14.0", "Marker": marker}
+        answer = emr.list_supported_instance_types(CALLER, asked)
+        found += answer["SupportedInstanceTypes"]
+        marker = answer.get("Marker")
+    types = [each["Type"] for each in found]
+    assert len(set(types)) == len(types)
+    assert {"m6i.xlarge", "g6.2xlarge", "g5.2xlarge", "g4dn.2xlarge"} <= set(types)
+
+
+def test_settings_come_from_the_environment(tmp_path: Path) -> None:
+    found = settings_from(
+        "http://127.0.0.1:1",
+        {
+            "LOCAL_EMR_FOLDER": str(tmp_path),
+            "LOCAL_EMR_WORKER_MEMORY": "1024",
+            "LOCAL_EMR_NODE_ENV_TOOL_HOME": "/x",
+            "OTHER": "y",
+        },
+    )
+    assert (found.folder, found.mount, found.worker_memory) == (tmp_path, tmp_path / "mnt", 1024)
+    assert found.node_environment == {"TOOL_HOME": "/x"}
+    with pytest.raises(SettingsError, match="LOCAL_EMR_WORKER_CORES is 'two'"):
+        settings_from("http://127.0.0.1:1", {"LOCAL_EMR_WORKER_CORES": "two"})
+
+
+def test_sparks_defaults_are_this_machines_then_the_clusters(tmp_path: Path) -> None:
+    settings = Settings("http://127.0.0.1:4566", tmp_path, tmp_path, spark_classpath="/jars/*")
+    cluster = [
+        {"Classification": "yarn-site", "Properties": {"yarn.x": "1"}},
+        {
+            "Classification": "spark-defaults",
+            "Properties": {"spark.ui.enabled": "true", "spark.yarn.x": "1"},
+        },
+    ]
+    conf = defaults(settings, "eu-central-1", cluster)
+    assert conf["spark.hadoop.fs.s3.impl"].endswith("S3AFileSystem")
+    assert conf["spark.hadoop.fs.s3a.endpoint"] == "http://127.0.0.1:4566"
+    assert conf["spark.executor.extraClassPath"] == "/jars/*"
+    assert conf["spark.ui.enabled"] == "true"
+    assert not any(key.startswith(("yarn", "spark.yarn")) for key in conf)

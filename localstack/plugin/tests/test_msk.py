@@ -1,0 +1,151 @@
+"""MSK without LocalStack: what it keeps, tells and refuses."""
+
+from typing import Any
+
+import pytest
+from localstack_emr_msk.calls import Caller
+from localstack_emr_msk.errors import ServiceError
+from localstack_emr_msk.msk.provider import MskProvider
+
+CALLER = Caller("000000000000", "eu-central-1")
+
+
+@pytest.fixture
+def msk() -> MskProvider:
+    return MskProvider({"LOCAL_MSK_BROKERS_SASL_IAM": "127.0.0.1:19098"})
+
+
+def asked(name: str = "broker", **more: Any) -> dict[str, Any]:
+    return {
+        "ClusterName": name,
+        "KafkaVersion": "3.9.x.kraft",
+        "NumberOfBrokerNodes": 2,
+        "BrokerNodeGroupInfo": {"ClientSubnets": ["a", "b"], "InstanceType": "kafka.m7g.large"},
+        "ClientAuthentication": {"Sasl": {"Iam": {"Enabled": True}}},
+        "EncryptionInfo": {"EncryptionInTransit": {"ClientBroker": "TLS"}},
+        "Tags": {"a": "1"},
+    } | more
+
+
+def test_a_cluster_is_told_as_it_was_asked_for(msk: MskProvider) -> None:
+    arn = msk.create_cluster(CALLER, asked())["ClusterArn"]
+    assert arn.startswith("arn:aws:kafka:eu-central-1:000000000000:cluster/broker/")
+    found = msk.describe_cluster(CALLER, {"ClusterArn": arn})["ClusterInfo"]
+    assert (found["State"], found["NumberOfBrokerNodes"], found["Tags"]) == (
+        "ACTIVE",
+        2,
+        {"a": "1"},
+    )
+    assert found["CurrentBrokerSoftwareInfo"] == {"KafkaVersion": "3.9.x.kraft"}
+    second = msk.describe_cluster_v2(CALLER, {"ClusterArn": arn})["ClusterInfo"]
+    assert second["ClusterType"] == "PROVISIONED"
+    assert second["Provisioned"]["NumberOfBrokerNodes"] == 2
+    assert len(msk.list_nodes(CALLER, {"ClusterArn": arn})["NodeInfoList"]) == 2
+    assert msk.list_clusters(CALLER, {"ClusterNameFilter": "br"})["ClusterInfoList"] == [found]
+    assert msk.list_clusters(Caller(CALLER.account, "us-east-1"), {})["ClusterInfoList"] == []
+    assert msk.delete_cluster(CALLER, {"ClusterArn": arn})["State"] == "DELETING"
+    with pytest.raises(ServiceError, match="NotFoundException"):
+        msk.describe_cluster(CALLER, {"ClusterArn": arn})
+
+
+@pytest.mark.parametrize(
+    ("change", "brokers"),
+    [
+        ({}, {"BootstrapBrokerStringSaslIam": "127.0.0.1:19098"}),
+        (
+            {"ClientAuthentication": {"Unauthenticated": {"Enabled": True}}},
+            {"BootstrapBrokerStringTls": "127.0.0.1:9094"},
+        ),
+        (
+            {
+                "ClientAuthentication": {},
+                "EncryptionInfo": {"EncryptionInTransit": {"ClientBroker": "TLS_PLAINTEXT"}},
+            },
+            {
+                "BootstrapBrokerString": "127.0.0.1:9092",
+                "BootstrapBrokerStringTls": "127.0.0.1:9094",
+            },
+        ),
+    ],
+)
+def test_brokers_are_told_for_the_ways_in_that_are_open(
+    msk: MskProvider, change: dict[str, Any], brokers: dict[str, str]
+) -> None:
+    arn = msk.create_cluster(CALLER, asked(**change))["ClusterArn"]
+    assert msk.get_bootstrap_brokers(CALLER, {"ClusterArn": arn}) == brokers
+
+
+def test_a_serverless_cluster(msk: MskProvider) -> None:
+    body = {"ClientAuthentication": {"Sasl": {"Iam": {"Enabled": True}}}}
+    arn = msk.create_cluster_v2(CALLER, {"ClusterName": "s", "Serverless": body})["ClusterArn"]
+    found = msk.describe_cluster_v2(CALLER, {"ClusterArn": arn})["ClusterInfo"]
+    assert (found["ClusterType"], found["Serverless"]) == ("SERVERLESS", body)
+    brokers = msk.get_bootstrap_brokers(CALLER, {"ClusterArn": arn})
+    assert brokers == {"BootstrapBrokerStringSaslIam": "127.0.0.1:19098"}
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"NumberOfBrokerNodes": 3}, "multiple of Availability Zones"),
+        ({"ClusterName": "no_underscore"}, "name 'no_underscore' is not valid"),
+        ({"ConfigurationInfo": {"Arn": "arn:none", "Revision": 1}}, "Configuration ARN"),
+    ],
+)
+def test_a_cluster_that_cannot_be_is_refused(
+    msk: MskProvider, change: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(ServiceError, match=told):
+        msk.create_cluster(CALLER, asked(**change))
+
+
+def test_two_of_one_name_are_refused(msk: MskProvider) -> None:
+    msk.create_cluster(CALLER, asked())
+    with pytest.raises(ServiceError, match="ConflictException") as refused:
+        msk.create_cluster(CALLER, asked())
+    assert refused.value.status == 409
+
+
+def test_changes_name_the_version_that_they_mean(msk: MskProvider) -> None:
+    arn = msk.create_cluster(CALLER, asked())["ClusterArn"]
+    version = msk.describe_cluster(CALLER, {"ClusterArn": arn})["ClusterInfo"]["CurrentVersion"]
+    change = {"ClusterArn": arn, "CurrentVersion": version, "TargetNumberOfBrokerNodes": 4}
+    operation = msk.update_broker_count(CALLER, change)["ClusterOperationArn"]
+    told = msk.describe_cluster_operation(CALLER, {"ClusterOperationArn": operation})
+    assert told["ClusterOperationInfo"]["OperationState"] == "UPDATE_COMPLETE"
+    found = msk.describe_cluster(CALLER, {"ClusterArn": arn})["ClusterInfo"]
+    assert found["NumberOfBrokerNodes"] == 4
+    with pytest.raises(ServiceError, match="isn't current"):
+        msk.update_broker_count(CALLER, change)
+
+
+def test_configurations_have_revisions_and_stay_while_they_are_used(msk: MskProvider) -> None:
+    made = msk.create_configuration(CALLER, {"Name": "c", "ServerProperties": b"a=1"})
+    arn = made["Arn"]
+    assert made["LatestRevision"]["Revision"] == 1
+    assert (
+        msk.update_configuration(CALLER, {"Arn": arn, "ServerProperties": b"a=2"})[
+            "LatestRevision"
+        ]["Revision"]
+        == 2
+    )
+    for number, properties in ((1, b"a=1"), (2, b"a=2")):
+        found = msk.describe_configuration_revision(CALLER, {"Arn": arn, "Revision": number})
+        assert found["ServerProperties"] == properties
+    with pytest.raises(ServiceError, match="revision 3"):
+        msk.describe_configuration_revision(CALLER, {"Arn": arn, "Revision": 3})
+    info = {"ConfigurationInfo": {"Arn": arn, "Revision": 2}}
+    cluster = msk.create_cluster(CALLER, asked(**info))["ClusterArn"]
+    with pytest.raises(ServiceError, match="in use"):
+        msk.delete_configuration(CALLER, {"Arn": arn})
+    msk.delete_cluster(CALLER, {"ClusterArn": cluster})
+    msk.delete_configuration(CALLER, {"Arn": arn})
+    with pytest.raises(ServiceError, match="Configuration ARN does not exist"):
+        msk.describe_configuration(CALLER, {"Arn": arn})
+
+
+def test_tags_come_and_go(msk: MskProvider) -> None:
+    arn = msk.create_cluster(CALLER, asked())["ClusterArn"]
+    msk.tag_resource(CALLER, {"ResourceArn": arn, "Tags": {"b": "2"}})
+    msk.untag_resource(CALLER, {"ResourceArn": arn, "TagKeys": ["a"]})
+    assert msk.list_tags_for_resource(CALLER, {"ResourceArn": arn})["Tags"] == {"b": "2"}
