@@ -21,6 +21,7 @@ from superres.errors import PrerequisiteError
 if TYPE_CHECKING:
     from types_boto3_emr import EMRClient
     from types_boto3_s3 import S3Client
+    from types_boto3_s3.type_defs import ObjectIdentifierTypeDef
     from types_boto3_stepfunctions import SFNClient
 
 _BUCKET = ("managed", "aws_s3_bucket")
@@ -86,7 +87,7 @@ def empty_bucket(s3: "S3Client", bucket: str, prefix: str = "") -> int:
     count = 0
     try:
         for batch in _batches(_versions(s3, bucket, prefix)):
-            answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": batch, "Quiet": True})  # type: ignore[typeddict-item]
+            answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": batch, "Quiet": True})
             for error in answer.get("Errors", []):
                 raise PrerequisiteError(
                     f"s3://{bucket}/{error.get('Key')}: cannot be deleted ({error.get('Code')}); "
@@ -99,15 +100,17 @@ def empty_bucket(s3: "S3Client", bucket: str, prefix: str = "") -> int:
     return count
 
 
-def _versions(s3: "S3Client", bucket: str, prefix: str) -> Iterator[dict[str, str]]:
+def _versions(s3: "S3Client", bucket: str, prefix: str) -> Iterator["ObjectIdentifierTypeDef"]:
     pages = s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix)
     for page in pages:
         for each in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]:
             yield {"Key": each["Key"], "VersionId": each["VersionId"]}
 
 
-def _batches(keys: Iterable[dict[str, str]]) -> Iterator[list[dict[str, str]]]:
-    batch: list[dict[str, str]] = []
+def _batches(
+    keys: Iterable["ObjectIdentifierTypeDef"],
+) -> Iterator[list["ObjectIdentifierTypeDef"]]:
+    batch: list[ObjectIdentifierTypeDef] = []
     for key in keys:
         batch.append(key)
         if len(batch) == _AT_ONCE:

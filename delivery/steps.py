@@ -14,6 +14,7 @@ from superres.layout import dataset_in, layout_of
 
 if TYPE_CHECKING:
     from types_boto3_emr import EMRClient
+    from types_boto3_emr.literals import ClusterStateType
 
 Tell = Callable[[str], None]
 Pause = Callable[[float], None]
@@ -22,7 +23,7 @@ POLL_SECONDS = (
     10.0  # EMR counts every question of the account; Step Functions itself asks each 60 s
 )
 _OVER = {"COMPLETED", "CANCELLED", "FAILED", "INTERRUPTED"}
-_TAKES_STEPS = {"STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING"}
+_TAKES_STEPS: tuple["ClusterStateType", ...] = ("STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING")
 
 
 @dataclass(frozen=True)
@@ -180,8 +181,9 @@ def application_of(text: str) -> str | None:
 
 def live_clusters(emr: "EMRClient", name: str) -> Iterator[tuple[str, str, str]]:
     """Id, name and state of every cluster of an environment that is not over."""
-    states = [*sorted(_TAKES_STEPS), "TERMINATING"]
-    for page in emr.get_paginator("list_clusters").paginate(ClusterStates=states):  # type: ignore[arg-type]
+    for page in emr.get_paginator("list_clusters").paginate(
+        ClusterStates=[*_TAKES_STEPS, "TERMINATING"]
+    ):
         for cluster in page["Clusters"]:
             # superres-dev must not take superres-dev2's, nor every name with a hyphen.
             if re.fullmatch(rf"{re.escape(name)}(-.*)?", cluster["Name"]):
