@@ -66,7 +66,7 @@ jars/lib/.fetched: jars/pom.xml
 
 .PHONY: localstack-setup
 localstack-setup: localstack/.venv/.setup ## Make LocalStack's own environment (Python 3.13)
-localstack/.venv/.setup: localstack/requirements.txt | .venv/.setup-run
+localstack/.venv/.setup: localstack/requirements.txt localstack/plugin/pyproject.toml | .venv/.setup-run
 	@localstack/setup.sh
 
 .PHONY: web-tools
@@ -158,8 +158,9 @@ infra/.checked: $(shell git ls-files --cached --others --exclude-standard infra 
 
 # Locally, tests whose tools are missing skip; with CI=true they fail.
 .PHONY: test
-test: lint ## Lint, then run all tests (ARGS="-k tiling")
+test: setup-dev ## Lint, then run all tests (ARGS="-k tiling")
 	@$(MAKE) --keep-going jars localstack-setup web-tools || test "$(CI)" != true
+	@$(MAKE) lint
 	@.venv/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 .PHONY: clean

@@ -14,6 +14,7 @@ python=$here/.venv/bin/python
 pid_file=$folder/pid
 log=$folder/localstack.log
 data=$folder/data
+emr=${LOCAL_EMR_FOLDER:-$folder/emr} # clusters: logs and scratch space, and what nodes have as /mnt
 
 # Prints the pid of the instance that up.sh started here; fails when it is gone. A pid file may
 # outlive a reboot and the number belong to someone else by then, so the command line must fit.
@@ -26,6 +27,15 @@ running_pid() {
     command=$(ps -p "$pid" -o command=)
   fi
   [[ $command == *localstack.runtime.main* ]] && echo "$pid"
+}
+
+# Tells whether something that a cluster runs is left; each process begins in a folder of its cluster.
+emr_processes() {
+  local process
+  for process in /proc/[0-9]*; do
+    [[ $(readlink "$process/cwd" 2>/dev/null) != "$emr"/* ]] || return 0
+  done
+  return 1
 }
 
 report() { # PID

@@ -25,5 +25,11 @@ if ! wait_gone "${LOCALSTACK_STOP_SECONDS:-10}"; then
   kill -KILL "$pid"
   wait_gone 10 || { echo "local-down: process $pid does not end" >&2; exit 1; }
 fi
+# What clusters ran sees that LocalStack is gone, and has a few seconds to end.
+for _ in $(seq 150); do
+  emr_processes || break
+  sleep 0.1
+done
+rm -rf "$emr"/j-*
 rm -f "$pid_file"
 echo "LocalStack stopped (pid $pid)"

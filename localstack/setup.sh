@@ -13,4 +13,12 @@ echo "Setting up LocalStack (once, half a minute) …"
 "$python" -m venv --clear --without-pip localstack/.venv
 UV_PYTHON_DOWNLOADS=never .venv/bin/uv pip install --quiet --require-hashes \
   --python localstack/.venv/bin/python -r localstack/requirements.txt
+# The plugin with EMR and MSK, as files that may change without a new environment. Its build backend
+# is in the project's environment; that of LocalStack has none.
+wheel=$(mktemp -d)
+trap 'rm -rf "$wheel"' EXIT
+told=$(cd localstack/plugin && ../../.venv/bin/python -m hatchling build --target wheel:editable --directory "$wheel" 2>&1) ||
+  { echo "$told" >&2; exit 1; }
+UV_PYTHON_DOWNLOADS=never .venv/bin/uv pip install --quiet --no-deps \
+  --python localstack/.venv/bin/python "$wheel"/*.whl
 touch localstack/.venv/.setup

@@ -16,7 +16,21 @@ if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
 fi
 
 mkdir -p "$data"
+rm -rf "$emr"/j-* # clusters of an earlier start; what their nodes installed may serve again
 echo "$port" >"$folder/port"
+# The plugin's clusters (plugin/README.md) run on the project's Spark. What is ours about them stands
+# here: the plugin knows nothing of it.
+root=$(cd "$here/.." && pwd)
+mount=${LOCAL_EMR_MOUNT:-$emr/mnt}
+export LOCAL_EMR_FOLDER=$emr LOCAL_EMR_MOUNT=$mount
+export LOCAL_EMR_SPARK_CLASSPATH=${LOCAL_EMR_SPARK_CLASSPATH:-$root/jars/lib/*}
+export LOCAL_EMR_NODE_ENV_SUPERRES_MNT=$mount LOCAL_EMR_NODE_ENV_SUPERRES_GPU=no
+if [[ -x $root/.venv/bin/python ]]; then
+  export LOCAL_EMR_NODE_ENV_SUPERRES_PYTHON=$root/.venv/bin/python
+  spark=("$root"/.venv/lib/python3*/site-packages/pyspark)
+  [[ ! -d ${spark[0]} ]] || export LOCAL_EMR_SPARK_HOME=${LOCAL_EMR_SPARK_HOME:-${spark[0]}}
+fi
+
 # hypercorn: the default server listens on all interfaces whatever GATEWAY_LISTEN says.
 # DNS_ADDRESS=0: no name server on port 53. A user's own profile or endpoint must not lead
 # LocalStack's inner clients astray.

@@ -15,6 +15,10 @@ there() { # TOOL WHAT REMEDY: without it, CI fails and others are told what is l
 "$bin/ruff" format --check
 "$bin/mypy"
 "$bin/lint-imports"
+# LocalStack's plugin, in the environment that it runs in.
+if there localstack/.venv/bin/python "localstack/plugin" "make localstack-setup"; then
+  (cd localstack/plugin && ../../$bin/mypy --python-executable ../.venv/bin/python localstack_emr_msk)
+fi
 
 mapfile -t shell_files < <(git ls-files --cached --others --exclude-standard '*.sh' .ci/run ':!infra/tests/package')
 if there shellcheck "shell scripts" "make system-packages"; then
