@@ -163,6 +163,12 @@ test: setup-dev ## Lint, then run all tests (ARGS="-k tiling")
 	@$(MAKE) lint
 	@.venv/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
+.PHONY: local-test
+local-test: ## All of `make test`, then the deployment and a run in the local cloud
+	@python3 scripts/doctor.py --for local-test
+	@$(MAKE) test ARGS=
+	@.venv/bin/python -m pytest tests/local_cloud $(ARGS)
+
 .PHONY: clean
 clean: local-down kafka-down ## Remove everything that make built
 	@rm -rf .venv .local localstack/.venv jars/lib kafka/lib tests/web/node_modules infra/.checked infra/tools/{.setup,.venv,bin,node_modules} build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis spark-warehouse

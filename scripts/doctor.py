@@ -3,7 +3,7 @@
 
 Only the standard library, and nothing newer than Python 3.8, since it runs before any
 environment exists. `--for run` (the default) fails when something that `make run` needs is
-missing, `--for test` also when something that `make test` needs is.
+missing, `--for test` and `--for local-test` also when something that the tests need is.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class Finding(NamedTuple):
     remedy: str = ""
 
     def status(self, purpose: str) -> str:
-        """Return ok, missing (fails) or optional (does not fail) for `make run` or `make test`."""
+        """Return ok, missing (fails) or optional (does not fail) for `make {purpose}`."""
         if self.present:
             return OK
-        needed = self.needed_for == "run" or (self.needed_for == "test" and purpose == "test")
+        needed = self.needed_for == "run" or (self.needed_for == "test" and purpose != "run")
         return MISSING if needed else OPTIONAL
 
 
@@ -86,10 +86,12 @@ def java() -> Finding:
     )
 
 
-def tool(name: str, command: str, needed_for: str, pattern: str, remedy: str) -> Finding:
+def tool(
+    name: str, command: str, needed_for: str, pattern: str, remedy: str, ask: str = "--version"
+) -> Finding:
     """Look for a command on PATH and the version that it prints."""
     path = shutil.which(command)
-    match = re.search(pattern, output(command, "--version")) if path else None
+    match = re.search(pattern, output(command, ask)) if path else None
     if path is None:
         detail = command + " not found"
     else:
@@ -190,7 +192,9 @@ CHECKS: list[Callable[[], Finding]] = [
         r"Terraform v(\S+)",
         "1.11 or newer, for tests and AWS: developer.hashicorp.com/terraform/install",
     ),
-    lambda: tool("Go", "go", "test", r"go(\d\S+)", "for `make infra-tools`: go.dev/dl"),
+    lambda: tool("Go", "go", "test", r"go(\d\S+)", "for `make infra-tools`: go.dev/dl", "version"),
+    lambda: tool("Chromium", "chromium", "test", r"Chromium ([\d.]+)", "make system-packages"),
+    lambda: tool("npm", "npm", "test", r"^([\d.]+)", "make system-packages"),
     lambda: tool("shellcheck", "shellcheck", "test", r"version: (\S+)", "make system-packages"),
     lambda: port(
         port_setting("LOCALSTACK_PORT", 4566),
@@ -223,7 +227,7 @@ def main() -> int:
     """Print the table; return 1 when something needed is missing."""
     parser = argparse.ArgumentParser(description="List prerequisites with remedies.")
     parser.add_argument(
-        "--for", dest="purpose", choices=["run", "test"], default="run", help="what must work"
+        "--for", dest="purpose", choices=["run", "test", "local-test"], default="run"
     )
     purpose = parser.parse_args().purpose
     findings = [check() for check in CHECKS]

@@ -88,7 +88,8 @@ def test_run_passes_its_variables_on():
 
 
 PREREQUISITES = (
-    *("Python 3.11", "Java 17", "Maven", "make", "Python 3.13", "shellcheck"),
+    *("Python 3.11", "Java 17", "Maven", "make", "Python 3.13", "Terraform", "Go"),
+    *("Chromium", "npm", "shellcheck"),
     *("Disk", "Memory", "Port 4566", "Port 9092", "GPU", "AWS credentials"),
 )
 
@@ -114,7 +115,7 @@ def test_doctor_fails_on_a_bare_machine_and_gives_remedies(tmp_path):
 
 
 def test_doctor_asks_more_for_tests_than_for_run(tmp_path):
-    for purpose, status in (("run", "optional"), ("test", "missing")):
+    for purpose, status in (("run", "optional"), ("test", "missing"), ("local-test", "missing")):
         report = doctor("--for", purpose, PATH=str(tmp_path)).stdout
         assert re.search(rf"^{status} +shellcheck", report, re.MULTILINE)
 
