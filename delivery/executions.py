@@ -62,7 +62,7 @@ def submit(states: "SFNClient", machine: str, request: Request, default_scale: i
         if isinstance(asked, dict) and run_of(asked, default_scale) == run:
             return Execution(execution.arn, execution.name, found=True)
     prefix = f"{run.replace('.', '_')[:70]}-"  # 80 characters, and no dots
-    names = [execution.name for execution in _listed(states, machine)]
+    names = [execution.name for execution in listed(states, machine)]
     numbers = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
     attempt = 1 + max((int(number) for number in numbers if number.isdecimal()), default=0)
     for number in range(attempt, attempt + _TRIES):
@@ -81,10 +81,11 @@ def submit(states: "SFNClient", machine: str, request: Request, default_scale: i
 
 def running(states: "SFNClient", machine: str) -> Iterator[Execution]:
     """The executions that are not over."""
-    return _listed(states, machine, "RUNNING")
+    return listed(states, machine, "RUNNING")
 
 
-def _listed(states: "SFNClient", machine: str, status: str | None = None) -> Iterator[Execution]:
+def listed(states: "SFNClient", machine: str, status: str | None = None) -> Iterator[Execution]:
+    """All executions, or those of one status, the latest first."""
     wanted: Any = {"statusFilter": status} if status else {}
     for page in states.get_paginator("list_executions").paginate(stateMachineArn=machine, **wanted):
         for each in page["executions"]:

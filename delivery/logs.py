@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
-from delivery.executions import steps_of
+from delivery.executions import listed, steps_of
 from delivery.steps import Step, Tell, application_of, step_status
 from superres.errors import ConfigError
 
@@ -21,10 +21,9 @@ _LINES = 40
 
 def find_execution(states: "SFNClient", machine: str, name: str | None) -> str:
     """The ARN of the execution of that name, or of the latest."""
-    for page in states.get_paginator("list_executions").paginate(stateMachineArn=machine):
-        for execution in page["executions"]:
-            if name in (None, execution["name"]):
-                return execution["executionArn"]
+    for execution in listed(states, machine):
+        if name in (None, execution.name):
+            return execution.arn
     if name is None:
         raise ConfigError("nothing has run yet; start something with make submit")
     raise ConfigError(f"EXECUTION={name}: no such execution; make status lists them")

@@ -1,21 +1,19 @@
 module "notifier" {
   source = "./modules/notifier"
 
-  name                       = local.name
-  vpc_id                     = module.network.vpc_id
-  subnet_ids                 = module.network.private_subnet_ids
-  target_group_arn           = module.load_balancer.target_groups["page"].arn
-  port                       = 8080
-  balancer_security_group_id = module.load_balancer.security_group_id
-  public_url                 = local.page_url
-  public_gallery             = var.notifier.public_gallery
-  buckets                    = module.storage.buckets
-  files                      = local.service_files["notifier"]
-  key_arn                    = module.storage.key_arn
-  instance_type              = var.notifier.instance_type
-  instances                  = var.notifier.instances
-  secret_recovery_days       = var.secret_recovery_days
-  deletion_protection        = var.deletion_protection
+  name                 = local.name
+  vpc_id               = module.network.vpc_id
+  subnet_ids           = module.network.private_subnet_ids
+  target               = module.load_balancer.targets["page"]
+  public_url           = local.page_url
+  public_gallery       = var.notifier.public_gallery
+  buckets              = module.storage.buckets
+  files                = local.service_files["notifier"]
+  key_arn              = module.storage.key_arn
+  instance_type        = var.notifier.instance_type
+  instances            = var.notifier.instances
+  secret_recovery_days = var.secret_recovery_days
+  deletion_protection  = var.deletion_protection
 
   queues = {
     evaluations = module.storage.evaluations

@@ -9,7 +9,7 @@ module "observability" {
   state_machine_arn = module.orchestration.state_machine_arn
   scheduled         = var.schedule.enabled
   load_balancer     = module.load_balancer.arn_suffix
-  target_groups     = { for name, group in module.load_balancer.target_groups : name => group.arn_suffix }
+  target_groups     = { for name, target in module.load_balancer.targets : name => target.group_arn_suffix }
   database          = module.notifier.database_identifier
 
   queues = {

@@ -16,7 +16,9 @@ from tests.tools import require
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-pytest_plugins = ["tests.broker", "tests.cloud", "tests.postgres"]
+    from notifier.store.database import Database
+
+pytest_plugins = ["tests.broker", "tests.cloud", "tests.postgres", "tests.receiver"]
 
 INGEST_DATE = date(2026, 1, 31)
 
@@ -46,6 +48,16 @@ def make_place(base: str, scale: int = 2, **processing: object) -> Place:
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     return make_place(str(tmp_path))
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> "Iterator[Database]":
+    """The notifier's database, on SQLite."""
+    from notifier.store.database import open_database
+
+    opened = open_database(f"sqlite:///{tmp_path}/notifier.db")
+    yield opened
+    opened.close()
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from threading import Event
 from typing import Any
 from urllib.parse import quote_plus
@@ -20,7 +19,6 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from notifier.intake.service import start_intake
-from notifier.store.database import Database, open_database
 from superres import storage
 from superres.config import Settings
 from tests.cloud import LocalCloud
@@ -34,8 +32,8 @@ from tests.test_notifier_intake import (
     runs,
     settings_for,
     shown,
-    status_event,
 )
+from tests.test_queue_messages import status_event
 
 pytestmark = pytest.mark.localstack
 VISIBLE_AGAIN_SECONDS = 4
@@ -102,13 +100,6 @@ def results(bucket: str) -> Iterator[str]:
     storage._s3_client.cache_clear()  # it may have been made for another endpoint
     yield f"s3://{bucket}/some data/results"
     storage._s3_client.cache_clear()
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = open_database(f"sqlite:///{tmp_path}/notifier.db")
-    yield opened
-    opened.close()
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ read from the policies that Terraform renders.
 """
 
 import ast
+import hashlib
 import json
 import re
 from collections.abc import Iterable
@@ -18,7 +19,8 @@ import grimp
 import pytest
 from botocore import xform_name
 
-from delivery.terraform import Terraform, terraform_on
+from delivery.terraform import Terraform, check_version, terraform_on
+from superres import storage
 from tests.tools import require
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -214,20 +216,43 @@ def pipeline_needs() -> set[str]:
 @cache
 def policies(module: str) -> dict[tuple[str, str], set[str]]:
     """The actions that policies allow, by the run of the module's policies test and the output."""
-    require("terraform", "install Terraform 1.11 or newer")
-    data = ROOT / "build" / "terraform" / f"permissions-{module}"
-    # The root names the provider's version, and so the mirror that has it.
-    settings = terraform_on(INFRA, data).settings
-    terraform = Terraform(INFRA / "modules" / module, data, settings)
-    terraform.read("init", "-backend=false")
-    told = terraform.read("test", "-verbose", "-json", "-filter=tests/policies.tftest.hcl")
-    plans = [line for line in map(json.loads, told.splitlines()) if line["type"] == "test_plan"]
     return {
-        (plan["@testrun"], name): actions(json.loads(change["after"]))
-        for plan in plans
-        for name, change in plan["test_plan"]["output_changes"].items()
+        (run, name): actions(json.loads(change["after"]))
+        for run, changes in json.loads(rendered(module))
+        for name, change in changes.items()
         if name.endswith("policy")
     }
+
+
+def rendered(module: str) -> str:
+    """The outputs by run of the module's policies test, as JSON; kept until a file changes."""
+    require("terraform", "install Terraform 1.11 or newer")
+    data = ROOT / "build" / "terraform" / f"permissions-{module}"
+    kept = data / f"told-{digest()}.json"
+    if not kept.exists():
+        # The root names the provider's version, and so the mirror that has it.
+        settings = terraform_on(INFRA, data).settings
+        terraform = Terraform(INFRA / "modules" / module, data, settings)
+        terraform.read("init", "-backend=false")
+        told = terraform.read("test", "-verbose", "-json", "-filter=tests/policies.tftest.hcl")
+        plans = [line for line in map(json.loads, told.splitlines()) if line["type"] == "test_plan"]
+        runs = [(plan["@testrun"], plan["test_plan"]["output_changes"]) for plan in plans]
+        for old in data.glob("told-*.json"):
+            old.unlink()
+        storage.write_bytes(str(kept), json.dumps(runs).encode())
+    return kept.read_text()
+
+
+@cache
+def digest() -> str:
+    """Of this Terraform, and of every file that a policy may come from."""
+    patterns = ("*.tf", "services/*", "modules/*/*", "modules/*/tests/*")
+    files = [file for pattern in patterns for file in INFRA.glob(pattern)]
+    known = hashlib.sha256(check_version().encode())
+    for file in sorted(file for file in files if file.is_file()):
+        known.update(f"{file.relative_to(INFRA)} {file.stat().st_size}\n".encode())
+        known.update(file.read_bytes())
+    return known.hexdigest()[:12]
 
 
 def actions(policy: dict[str, Any]) -> set[str]:

@@ -21,7 +21,7 @@ from tests.broker import free_port
 from tests.http_source import until
 from tests.postgres import Postgres
 from tests.receiver import Receiver, Reply
-from tests.test_webhooks import sending
+from tests.webhooks import sending
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 PATIENCE = 20.0

@@ -1,25 +1,10 @@
 # What must hold in every environment: run it with -var-file=environments/….tfvars for each.
 
 mock_provider "aws" {
+  source = "tests/mocks"
+
   mock_data "aws_availability_zones" {
     defaults = { names = ["eu-central-1a", "eu-central-1b", "eu-central-1c"] }
-  }
-
-  mock_data "aws_caller_identity" {
-    defaults = { account_id = "123456789012" }
-  }
-
-  mock_data "aws_partition" {
-    defaults = { partition = "aws" }
-  }
-
-  mock_data "aws_region" {
-    defaults = { name = "eu-central-1" }
-  }
-
-  # Rendered in the modules' own tests.
-  mock_data "aws_iam_policy_document" {
-    defaults = { json = "{}" }
   }
 
   mock_resource "aws_kms_key" {

@@ -26,7 +26,7 @@ module "service" {
   vpc_id             = var.vpc_id
   subnet_ids         = var.subnet_ids
   security_group_ids = [var.kafka.security_group_id]
-  target             = { group_arn = var.target_group_arn, port = var.port, balancer_security_group_id = var.balancer_security_group_id }
+  target             = var.target
   bucket             = var.buckets["artifacts"]
   files              = var.files
   units              = ["consume", "uploads"]
@@ -39,7 +39,7 @@ module "service" {
 
   settings = {
     SUPERRES_INGESTION__UPLOAD_HOST = "0.0.0.0"
-    SUPERRES_INGESTION__UPLOAD_PORT = tostring(var.port)
+    SUPERRES_INGESTION__UPLOAD_PORT = tostring(var.target.port)
     SUPERRES_KAFKA__CLUSTER_ARN     = var.kafka.cluster_arn
     SUPERRES_KAFKA__REGION          = data.aws_region.current.name
     SUPERRES_KAFKA__SECURITY        = "iam"

@@ -18,19 +18,13 @@ variable "subnet_ids" {
   type        = list(string)
 }
 
-variable "target_group_arn" {
-  description = "ARN of the target group of uploads."
-  type        = string
-}
-
-variable "port" {
-  description = "Port that uploads are taken at."
-  type        = number
-}
-
-variable "balancer_security_group_id" {
-  description = "Id of the load balancer's security group."
-  type        = string
+variable "target" {
+  description = "The target group of uploads, the port that they are taken at, and the security group of the load balancer."
+  type = object({
+    group_arn                  = string
+    port                       = number
+    balancer_security_group_id = string
+  })
 }
 
 variable "buckets" {

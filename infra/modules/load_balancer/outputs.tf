@@ -8,15 +8,17 @@ output "arn_suffix" {
   value       = aws_lb.this.arn_suffix
 }
 
-output "security_group_id" {
-  description = "Id of the load balancer's security group."
-  value       = aws_security_group.this.id
-}
-
 # There once something leads to them.
-output "target_groups" {
-  description = "ARN of each target group, and what CloudWatch calls it."
-  value       = { for name, group in aws_lb_target_group.this : name => { arn = group.arn, arn_suffix = group.arn_suffix } }
+output "targets" {
+  description = "By its name, what modules/service takes as its target, and what CloudWatch calls the target group."
+  value = {
+    for name, group in aws_lb_target_group.this : name => {
+      group_arn                  = group.arn
+      group_arn_suffix           = group.arn_suffix
+      port                       = var.targets[name].port
+      balancer_security_group_id = aws_security_group.this.id
+    }
+  }
 
   depends_on = [aws_lb_listener.http, aws_lb_listener.https, aws_lb_listener_rule.this]
 }

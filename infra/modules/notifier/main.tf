@@ -29,7 +29,7 @@ module "service" {
   name          = local.name
   vpc_id        = var.vpc_id
   subnet_ids    = var.subnet_ids
-  target        = { group_arn = var.target_group_arn, port = var.port, balancer_security_group_id = var.balancer_security_group_id }
+  target        = var.target
   bucket        = var.buckets["artifacts"]
   files         = var.files
   units         = ["notify"]
@@ -43,7 +43,7 @@ module "service" {
 
   settings = merge(local.database_settings, {
     SUPERRES_NOTIFIER__HOST             = "0.0.0.0"
-    SUPERRES_NOTIFIER__PORT             = tostring(var.port)
+    SUPERRES_NOTIFIER__PORT             = tostring(var.target.port)
     SUPERRES_NOTIFIER__PROXIES          = "1" # the load balancer
     SUPERRES_NOTIFIER__PUBLIC_URL       = var.public_url
     SUPERRES_NOTIFIER__PUBLIC_GALLERY   = tostring(var.public_gallery)

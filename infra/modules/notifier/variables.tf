@@ -18,19 +18,13 @@ variable "subnet_ids" {
   type        = list(string)
 }
 
-variable "target_group_arn" {
-  description = "ARN of the target group of the page."
-  type        = string
-}
-
-variable "port" {
-  description = "Port that the notifier answers at."
-  type        = number
-}
-
-variable "balancer_security_group_id" {
-  description = "Id of the load balancer's security group."
-  type        = string
+variable "target" {
+  description = "The target group of the page, the port that it is answered at, and the security group of the load balancer."
+  type = object({
+    group_arn                  = string
+    port                       = number
+    balancer_security_group_id = string
+  })
 }
 
 variable "public_url" {

@@ -37,31 +37,39 @@ locals {
     workers = aws_security_group.workers.id
   }
 
-  # Each kind of instance with each: YARN, Spark and HDFS choose ports as they like.
-  within = {
-    for pair in setproduct(["primary", "workers"], ["primary", "workers"]) :
-    "${pair[0]} to ${pair[1]}" => { from = pair[0], to = pair[1] }
-  }
+  groups = merge(local.nodes, { service = aws_security_group.service.id })
+
+  # From whom to whom, at which port of TCP. Each kind of instance reaches each at all of them: YARN,
+  # Spark and HDFS choose ports as they like.
+  between = merge(
+    { for pair in setproduct(keys(local.nodes), keys(local.nodes)) : "Everything, ${pair[0]} to ${pair[1]}" => { from = pair[0], to = pair[1], port = null } },
+    { for node in keys(local.nodes) : "EMR to ${node}" => { from = "service", to = node, port = 8443 } },
+    { "Primary instance to EMR" = { from = "primary", to = "service", port = 9443 } },
+  )
 }
 
-resource "aws_vpc_security_group_ingress_rule" "within" {
-  for_each = local.within
+resource "aws_vpc_security_group_ingress_rule" "between" {
+  for_each = local.between
 
-  security_group_id            = local.nodes[each.value.to]
-  description                  = "Everything, ${each.key}"
-  referenced_security_group_id = local.nodes[each.value.from]
-  ip_protocol                  = "-1"
+  security_group_id            = local.groups[each.value.to]
+  description                  = each.key
+  referenced_security_group_id = local.groups[each.value.from]
+  ip_protocol                  = each.value.port == null ? "-1" : "tcp"
+  from_port                    = each.value.port
+  to_port                      = each.value.port
 
   tags = local.emr_tag
 }
 
-resource "aws_vpc_security_group_egress_rule" "within" {
-  for_each = local.within
+resource "aws_vpc_security_group_egress_rule" "between" {
+  for_each = local.between
 
-  security_group_id            = local.nodes[each.value.from]
-  description                  = "Everything, ${each.key}"
-  referenced_security_group_id = local.nodes[each.value.to]
-  ip_protocol                  = "-1"
+  security_group_id            = local.groups[each.value.from]
+  description                  = each.key
+  referenced_security_group_id = local.groups[each.value.to]
+  ip_protocol                  = each.value.port == null ? "-1" : "tcp"
+  from_port                    = each.value.port
+  to_port                      = each.value.port
 
   tags = local.emr_tag
 }
@@ -90,56 +98,6 @@ resource "aws_vpc_security_group_egress_rule" "packages" {
   ip_protocol       = "tcp"
   from_port         = 80
   to_port           = 80
-
-  tags = local.emr_tag
-}
-
-# ---- EMR itself
-
-resource "aws_vpc_security_group_egress_rule" "from_service" {
-  for_each = local.nodes
-
-  security_group_id            = aws_security_group.service.id
-  description                  = "EMR to ${each.key}"
-  referenced_security_group_id = each.value
-  ip_protocol                  = "tcp"
-  from_port                    = 8443
-  to_port                      = 8443
-
-  tags = local.emr_tag
-}
-
-resource "aws_vpc_security_group_ingress_rule" "from_service" {
-  for_each = local.nodes
-
-  security_group_id            = each.value
-  description                  = "EMR to ${each.key}"
-  referenced_security_group_id = aws_security_group.service.id
-  ip_protocol                  = "tcp"
-  from_port                    = 8443
-  to_port                      = 8443
-
-  tags = local.emr_tag
-}
-
-resource "aws_vpc_security_group_ingress_rule" "to_service" {
-  security_group_id            = aws_security_group.service.id
-  description                  = "Primary instance to EMR"
-  referenced_security_group_id = aws_security_group.primary.id
-  ip_protocol                  = "tcp"
-  from_port                    = 9443
-  to_port                      = 9443
-
-  tags = local.emr_tag
-}
-
-resource "aws_vpc_security_group_egress_rule" "to_service" {
-  security_group_id            = aws_security_group.primary.id
-  description                  = "Primary instance to EMR"
-  referenced_security_group_id = aws_security_group.service.id
-  ip_protocol                  = "tcp"
-  from_port                    = 9443
-  to_port                      = 9443
 
   tags = local.emr_tag
 }

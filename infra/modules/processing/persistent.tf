@@ -123,14 +123,10 @@ resource "aws_emr_cluster" "this" {
     aws_iam_role_policy.service,
     aws_iam_role_policy_attachment.service,
     aws_iam_role_policy.nodes,
-    aws_vpc_security_group_egress_rule.within,
+    aws_vpc_security_group_egress_rule.between,
     aws_vpc_security_group_egress_rule.https,
     aws_vpc_security_group_egress_rule.packages,
-    aws_vpc_security_group_egress_rule.from_service,
-    aws_vpc_security_group_egress_rule.to_service,
-    aws_vpc_security_group_ingress_rule.within,
-    aws_vpc_security_group_ingress_rule.from_service,
-    aws_vpc_security_group_ingress_rule.to_service,
+    aws_vpc_security_group_ingress_rule.between,
   ]
 }
 

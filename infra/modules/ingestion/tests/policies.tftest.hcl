@@ -25,16 +25,14 @@ override_data {
 }
 
 variables {
-  name                       = "superres-test"
-  vpc_id                     = "vpc-1"
-  subnet_ids                 = ["subnet-1", "subnet-2"]
-  target_group_arn           = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/upload/1"
-  port                       = 8081
-  balancer_security_group_id = "sg-balancer"
-  buckets                    = { raw = "raw", results = "results", artifacts = "artifacts" }
-  key_arn                    = "arn:aws:kms:eu-central-1:123456789012:key/data"
-  instance_type              = "t3.medium"
-  instances                  = 1
+  name          = "superres-test"
+  vpc_id        = "vpc-1"
+  subnet_ids    = ["subnet-1", "subnet-2"]
+  target        = { group_arn = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/upload/1", port = 8081, balancer_security_group_id = "sg-balancer" }
+  buckets       = { raw = "raw", results = "results", artifacts = "artifacts" }
+  key_arn       = "arn:aws:kms:eu-central-1:123456789012:key/data"
+  instance_type = "t3.medium"
+  instances     = 1
   kafka = {
     cluster_arn       = "arn:aws:kafka:eu-central-1:123456789012:cluster/superres-test/1"
     security_group_id = "sg-kafka"

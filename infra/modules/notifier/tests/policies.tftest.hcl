@@ -34,17 +34,15 @@ override_resource {
 }
 
 variables {
-  name                       = "superres-test"
-  vpc_id                     = "vpc-1"
-  subnet_ids                 = ["subnet-1", "subnet-2"]
-  target_group_arn           = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/page/1"
-  port                       = 8080
-  balancer_security_group_id = "sg-balancer"
-  public_url                 = "https://gallery.example.org"
-  buckets                    = { raw = "raw", results = "results", artifacts = "artifacts" }
-  key_arn                    = "arn:aws:kms:eu-central-1:123456789012:key/data"
-  instance_type              = "t3.small"
-  instances                  = 1
+  name          = "superres-test"
+  vpc_id        = "vpc-1"
+  subnet_ids    = ["subnet-1", "subnet-2"]
+  target        = { group_arn = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/page/1", port = 8080, balancer_security_group_id = "sg-balancer" }
+  public_url    = "https://gallery.example.org"
+  buckets       = { raw = "raw", results = "results", artifacts = "artifacts" }
+  key_arn       = "arn:aws:kms:eu-central-1:123456789012:key/data"
+  instance_type = "t3.small"
+  instances     = 1
   queues = {
     evaluations = { name = "superres-test-evaluations", url = "https://queue.invalid/evaluations" }
     run_status  = { name = "superres-test-run-status", url = "https://queue.invalid/run-status" }

@@ -1,20 +1,5 @@
 mock_provider "aws" {
-  mock_data "aws_caller_identity" {
-    defaults = { account_id = "123456789012" }
-  }
-
-  mock_data "aws_partition" {
-    defaults = { partition = "aws" }
-  }
-
-  mock_data "aws_region" {
-    defaults = { name = "eu-central-1" }
-  }
-
-  # Rendered in policies.tftest.hcl.
-  mock_data "aws_iam_policy_document" {
-    defaults = { json = "{}" }
-  }
+  source = "../../tests/mocks"
 
   mock_resource "aws_iam_role" {
     defaults = { arn = "arn:aws:iam::123456789012:role/role" }
@@ -23,18 +8,6 @@ mock_provider "aws" {
   mock_resource "aws_sqs_queue" {
     defaults = { arn = "arn:aws:sqs:eu-central-1:123456789012:superres-test-run-status" }
   }
-}
-
-variables {
-  name    = "superres-test"
-  key_arn = "arn:aws:kms:eu-central-1:123456789012:key/data"
-
-  run_job_flow = { Name = "superres-test", Instances = { KeepJobFlowAliveWhenNoSteps = true } }
-  role_arns    = { service = "arn:aws:iam::123456789012:role/superres-test-emr", nodes = "arn:aws:iam::123456789012:role/superres-test-emr-nodes" }
-  log_uri      = "s3://logs/emr/"
-  bucket_arns  = { raw = "arn:aws:s3:::raw", work = "arn:aws:s3:::work" }
-  cluster_id   = "j-1"
-  steps        = { for job in ["mass_split", "batch_inference", "mass_reconstruct", "evaluate", "fused"] : job => ["spark-submit", "--conf", "spark.a=${job}", "s3://artifacts/${job}.py"] }
 }
 
 run "how_runs_stand_is_told_to_the_queue" {

@@ -1,23 +1,8 @@
 mock_provider "aws" {
-  mock_data "aws_caller_identity" {
-    defaults = { account_id = "123456789012" }
-  }
-
-  mock_data "aws_partition" {
-    defaults = { partition = "aws" }
-  }
-
-  mock_data "aws_region" {
-    defaults = { name = "eu-central-1" }
-  }
+  source = "../../tests/mocks"
 
   mock_data "aws_default_tags" {
     defaults = { tags = { Project = "superres", Environment = "test" } }
-  }
-
-  # Rendered in policies.tftest.hcl.
-  mock_data "aws_iam_policy_document" {
-    defaults = { json = "{}" }
   }
 
   mock_resource "aws_iam_role" {
@@ -26,33 +11,6 @@ mock_provider "aws" {
 
   mock_resource "aws_iam_instance_profile" {
     defaults = { arn = "arn:aws:iam::123456789012:instance-profile/profile" }
-  }
-}
-
-variables {
-  name              = "superres-test"
-  vpc_id            = "vpc-1"
-  subnet_ids        = ["subnet-1", "subnet-2"]
-  s3_prefix_list_id = "pl-1"
-  key_arn           = "arn:aws:kms:eu-central-1:123456789012:key/data"
-
-  bucket_arns = {
-    raw       = "arn:aws:s3:::raw"
-    work      = "arn:aws:s3:::work"
-    results   = "arn:aws:s3:::results"
-    artifacts = "arn:aws:s3:::artifacts"
-    logs      = "arn:aws:s3:::logs"
-  }
-
-  package = {
-    config    = "s3://artifacts/releases/1/environments/test.yaml"
-    jobs      = { for job in ["mass_split", "batch_inference", "mass_reconstruct", "evaluate", "fused"] : job => "s3://artifacts/releases/1/jobs/${job}.py" }
-    bootstrap = { install_fsrcnn = "s3://artifacts/releases/1/bootstrap/install_fsrcnn.sh", enable_gpu_scheduling = "s3://artifacts/releases/1/bootstrap/enable_gpu_scheduling.sh" }
-    wheel     = { uri = "s3://artifacts/releases/1/wheel/superres.whl", sha256 = "aa" }
-    wheelhouses = {
-      cpu = { uri = "s3://artifacts/wheelhouses/cpu.tar", sha256 = "bb" }
-      gpu = { uri = "s3://artifacts/wheelhouses/gpu.tar", sha256 = "cc" }
-    }
   }
 }
 
@@ -186,7 +144,7 @@ run "persistent" {
   # No one comes in.
   assert {
     condition = alltrue([
-      for each in concat(values(aws_vpc_security_group_ingress_rule.within), values(aws_vpc_security_group_ingress_rule.from_service), [aws_vpc_security_group_ingress_rule.to_service]) :
+      for each in values(aws_vpc_security_group_ingress_rule.between) :
       each.cidr_ipv4 == null && each.cidr_ipv6 == null && contains([aws_security_group.primary.id, aws_security_group.workers.id, aws_security_group.service.id], coalesce(each.referenced_security_group_id, "no group"))
     ])
     error_message = "Instances hear only each other and EMR; no address is let in."
@@ -194,7 +152,7 @@ run "persistent" {
 
   assert {
     condition = alltrue([for each in aws_vpc_security_group_egress_rule.https : each.from_port == 443 && each.to_port == 443 && each.ip_protocol == "tcp"]) && alltrue([
-      for each in concat(values(aws_vpc_security_group_egress_rule.within), values(aws_vpc_security_group_egress_rule.packages), values(aws_vpc_security_group_egress_rule.from_service), [aws_vpc_security_group_egress_rule.to_service]) : each.cidr_ipv4 == null
+      for each in concat(values(aws_vpc_security_group_egress_rule.between), values(aws_vpc_security_group_egress_rule.packages)) : each.cidr_ipv4 == null
     ])
     error_message = "Beyond the network they speak HTTPS, and HTTP with S3 alone."
   }
@@ -236,13 +194,25 @@ run "persistent" {
 run "emr_reaches_its_nodes" {
   command = apply
 
-  # The only port by which EMR speaks to a node of a private cluster.
+  # The only ports between EMR and a node of a private cluster; a rule on either side.
   assert {
     condition = alltrue([
-      for rule in concat(values(aws_vpc_security_group_egress_rule.from_service), values(aws_vpc_security_group_ingress_rule.from_service)) :
-      rule.from_port == 8443 && rule.to_port == 8443
-    ]) && length(aws_vpc_security_group_ingress_rule.from_service) == 2
-    error_message = "EMR speaks to primary and other nodes at 8443."
+      for rules in [aws_vpc_security_group_egress_rule.between, aws_vpc_security_group_ingress_rule.between] :
+      { for rule in values(rules) : rule.description => [rule.ip_protocol, rule.from_port, rule.to_port] if rule.ip_protocol != "-1" } == {
+        "EMR to primary"          = ["tcp", 8443, 8443]
+        "EMR to workers"          = ["tcp", 8443, 8443]
+        "Primary instance to EMR" = ["tcp", 9443, 9443]
+      }
+    ])
+    error_message = "EMR speaks to primary and other nodes at 8443, and the primary to EMR at 9443."
+  }
+
+  # Each kind of instance to each, and nothing else at every port.
+  assert {
+    condition = toset([
+      for rule in values(aws_vpc_security_group_ingress_rule.between) : [rule.referenced_security_group_id, rule.security_group_id] if rule.ip_protocol == "-1"
+    ]) == toset(setproduct([aws_security_group.primary.id, aws_security_group.workers.id], [aws_security_group.primary.id, aws_security_group.workers.id]))
+    error_message = "Only nodes reach nodes at every port."
   }
 }
 

@@ -14,17 +14,6 @@ override_data {
   values = { account_id = "123456789012" }
 }
 
-variables {
-  name    = "superres-test-evaluations"
-  key_arn = "arn:aws:kms:eu-central-1:123456789012:key/data"
-  senders = {
-    AllowEventsOfResults = {
-      service    = "s3.amazonaws.com"
-      source_arn = "arn:aws:s3:::results"
-    }
-  }
-}
-
 run "policies" {
   command = plan
 

@@ -1,36 +1,10 @@
 mock_provider "aws" {
-  mock_data "aws_caller_identity" {
-    defaults = { account_id = "123456789012" }
-  }
-
-  mock_data "aws_partition" {
-    defaults = { partition = "aws" }
-  }
-
-  mock_data "aws_region" {
-    defaults = { name = "eu-central-1" }
-  }
-
-  # Rendered in policies.tftest.hcl.
-  mock_data "aws_iam_policy_document" {
-    defaults = { json = "{}" }
-  }
+  source = "../../tests/mocks"
 }
 
 override_resource {
   target = aws_sqs_queue.dead_letters
   values = { arn = "arn:aws:sqs:eu-central-1:123456789012:superres-test-evaluations-dead-letters" }
-}
-
-variables {
-  name    = "superres-test-evaluations"
-  key_arn = "arn:aws:kms:eu-central-1:123456789012:key/data"
-  senders = {
-    AllowEventsOfResults = {
-      service    = "s3.amazonaws.com"
-      source_arn = "arn:aws:s3:::results"
-    }
-  }
 }
 
 run "by_default" {

@@ -20,26 +20,12 @@ override_data {
 }
 
 variables {
-  name          = "superres-test-notifier"
-  vpc_id        = "vpc-1"
-  subnet_ids    = ["subnet-1", "subnet-2"]
-  target        = { group_arn = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/page/1", port = 8080, balancer_security_group_id = "sg-balancer" }
-  bucket        = "artifacts"
-  units         = ["notify"]
-  policies      = ["{\"Version\":\"2012-10-17\",\"Statement\":[{\"Sid\":\"Own\",\"Effect\":\"Allow\",\"Action\":\"sqs:ReceiveMessage\",\"Resource\":\"arn:aws:sqs:eu-central-1:123456789012:queue\"}]}"]
-  key_arn       = "arn:aws:kms:eu-central-1:123456789012:key/data"
-  decrypts_for  = ["sqs"]
-  instance_type = "t3.small"
-  instances     = 2
+  policies     = ["{\"Version\":\"2012-10-17\",\"Statement\":[{\"Sid\":\"Own\",\"Effect\":\"Allow\",\"Action\":\"sqs:ReceiveMessage\",\"Resource\":\"arn:aws:sqs:eu-central-1:123456789012:queue\"}]}"]
+  decrypts_for = ["sqs"]
   secrets = [
     { unit = "notify", variable = "SUPERRES_NOTIFIER_TOKEN", id = "superres-test/token", arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:superres-test/token-??????", fill = true },
     { unit = "notify", variable = "PGPASSWORD", id = "database#password", arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:database", fill = false },
   ]
-  files = {
-    wheel      = { key = "releases/1/wheel", sha256 = "1111111111111111111111111111111111111111111111111111111111111111" }
-    wheelhouse = { key = "wheelhouses/2", sha256 = "2222222222222222222222222222222222222222222222222222222222222222" }
-    config     = { key = "releases/1/config", sha256 = "3333333333333333333333333333333333333333333333333333333333333333" }
-  }
 }
 
 run "an_instance_may_do_what_it_does_and_no_more" {

@@ -1,15 +1,5 @@
 mock_provider "aws" {
-  mock_data "aws_caller_identity" {
-    defaults = { account_id = "123456789012" }
-  }
-
-  mock_data "aws_partition" {
-    defaults = { partition = "aws" }
-  }
-
-  mock_data "aws_region" {
-    defaults = { name = "eu-central-1" }
-  }
+  source = "../../tests/mocks"
 
   mock_data "aws_default_tags" {
     defaults = { tags = { Project = "superres" } }
@@ -17,11 +7,6 @@ mock_provider "aws" {
 
   mock_data "aws_ssm_parameter" {
     defaults = { value = "ami-1" }
-  }
-
-  # Rendered in policies.tftest.hcl.
-  mock_data "aws_iam_policy_document" {
-    defaults = { json = "{}" }
   }
 
   mock_resource "aws_iam_instance_profile" {
@@ -34,23 +19,9 @@ mock_provider "aws" {
 }
 
 variables {
-  name          = "superres-test-notifier"
-  vpc_id        = "vpc-1"
-  subnet_ids    = ["subnet-1", "subnet-2"]
-  target        = { group_arn = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/page/1", port = 8080, balancer_security_group_id = "sg-balancer" }
-  bucket        = "artifacts"
-  units         = ["notify"]
-  policies      = []
-  key_arn       = "arn:aws:kms:eu-central-1:123456789012:key/data"
-  instance_type = "t3.small"
-  instances     = 2
-  settings      = { SUPERRES_NOTIFIER__PUBLIC_URL = "https://it's.example" }
-  secrets       = [{ unit = "notify", variable = "SUPERRES_NOTIFIER_TOKEN", id = "superres-test/token", arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:superres-test/token-??????", fill = true }]
-  files = {
-    wheel      = { key = "releases/1/superres-1-py3-none-any.whl", sha256 = "1111111111111111111111111111111111111111111111111111111111111111" }
-    wheelhouse = { key = "wheelhouses/notifier-2.tar", sha256 = "2222222222222222222222222222222222222222222222222222222222222222" }
-    config     = { key = "releases/1/environments/test.yaml", sha256 = "3333333333333333333333333333333333333333333333333333333333333333" }
-  }
+  policies = []
+  settings = { SUPERRES_NOTIFIER__PUBLIC_URL = "https://it's.example" }
+  secrets  = [{ unit = "notify", variable = "SUPERRES_NOTIFIER_TOKEN", id = "superres-test/token", arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:superres-test/token-??????", fill = true }]
 }
 
 run "by_default" {
