@@ -3,7 +3,7 @@
 import os
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -51,15 +51,7 @@ def require_topics(kafka: Kafka) -> None:
 
     Raises ``PrerequisiteError`` with the remedy when that fails.
     """
-    admin = AdminClient(client_conf(kafka))
-    admin.poll(0)  # the first IAM token is made here
-    try:
-        topics = admin.list_topics(timeout=_ANSWER_SECONDS).topics
-    except KafkaException as error:
-        raise PrerequisiteError(
-            f"Kafka at {brokers_of(kafka)} does not answer ({error.args[0].str()}); "
-            "start one with scripts/kafka_start.sh or set kafka.bootstrap_servers"
-        ) from None
+    admin, topics = _asked(kafka)
     for topic in (kafka.topic, kafka.dead_letter_topic):
         if topic in topics:
             continue
@@ -70,6 +62,28 @@ def require_topics(kafka: Kafka) -> None:
                 f"Kafka at {kafka.bootstrap_servers} has no topic {topic!r}; "
                 "create it, or start the broker with scripts/kafka_start.sh, which does"
             )
+
+
+def _asked(kafka: Kafka) -> tuple[AdminClient, Collection[str]]:
+    """A client, and the topics there are."""
+    heard: list[KafkaError] = []
+    conf = client_conf(kafka) | {"error_cb": heard.append}
+    try:
+        admin = AdminClient(conf)  # with IAM it waits for its first token
+        try:
+            return admin, admin.list_topics(timeout=_ANSWER_SECONDS).topics
+        finally:
+            admin.poll(0)  # hears what became of its connections
+    except KafkaException as error:
+        # What the call itself says is only that there was no connection.
+        reasons = [each.str() for each in heard if each.code() != KafkaError._ALL_BROKERS_DOWN]
+        reason = reasons[-1] if reasons else error.args[0].str()
+        remedy = "start one with scripts/kafka_start.sh or set kafka.bootstrap_servers"
+        if kafka.security != "plaintext":
+            remedy = "look at kafka.security, ca_file and region, and at what it signs in with"
+        raise PrerequisiteError(
+            f"Kafka at {brokers_of(kafka)} does not answer ({reason}); {remedy}"
+        ) from None
 
 
 def _make(admin: AdminClient, topic: str) -> None:

@@ -2,6 +2,9 @@
 # What kafka_start.sh and kafka_stop.sh share. Sourced, never run.
 #   KAFKA_PORT             port of the broker on 127.0.0.1 (9092)
 #   KAFKA_CONTROLLER_PORT  port of its KRaft controller on 127.0.0.1 (KAFKA_PORT + 1)
+#   KAFKA_IAM_PORT         a second port on 127.0.0.1, for clients that sign in as to Amazon MSK with IAM
+#                          (none); they trust ca.pem of KAFKA_DATA_DIR
+#   KAFKA_IAM_REGION       the region whose tokens it takes (AWS_REGION, AWS_DEFAULT_REGION, eu-central-1)
 #   KAFKA_DATA_DIR         data, server.properties, broker.log and broker.pid (.local/kafka)
 #   KAFKA_HEAP             memory of its JVM (512m)
 #   KAFKA_TOPIC, KAFKA_DEAD_LETTER_TOPIC, KAFKA_PARTITIONS  what it has (images-topic,
@@ -14,6 +17,8 @@ mkdir -p "$folder"
 folder=$(cd "$folder" && pwd)
 properties=$folder/server.properties
 data=$folder/data
+certificate=$folder/ca.pem
+key_store=$folder/key.p12
 log=$folder/broker.log
 pid_file=$folder/broker.pid
 

@@ -8,10 +8,12 @@ source "$(dirname "${BASH_SOURCE[0]}")/kafka_common.sh"
 
 topics=("${KAFKA_TOPIC:-images-topic}")
 topics+=("${KAFKA_DEAD_LETTER_TOPIC:-${topics[0]}-dead-letter}")
+iam_region=${KAFKA_IAM_REGION:-${AWS_REGION:-${AWS_DEFAULT_REGION:-eu-central-1}}}
 java=${JAVA_HOME:+$JAVA_HOME/bin/}java
+key_password=localhost # the key store must have one; what guards it is its mode
 # Quick to start rather than quick in the long run: this is a broker for one developer's machine.
-kafka=("$java" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dorg.slf4j.simpleLogger.defaultLogLevel=error
-  -cp "$lib:$lib/*")
+jvm=("$java" -XX:+UseSerialGC -XX:TieredStopAtLevel=1)
+kafka=("${jvm[@]}" -Dorg.slf4j.simpleLogger.defaultLogLevel=error -cp "$lib:$lib/*")
 
 fail() {
   echo "kafka-up: $*" >&2
@@ -27,26 +29,50 @@ check_java() {
 }
 
 fetch() {
-  local pom=$root/kafka/pom.xml program=$root/kafka/Topics.java
-  [[ $lib/.fetched -nt $pom && $lib/.fetched -nt $program ]] && return
+  local pom=$root/kafka/pom.xml
+  [[ $lib/.fetched -nt $pom ]] && return
   command -v mvn >/dev/null || fail "mvn not found; install Maven (Debian: apt-get install maven)"
   echo "Fetching Apache Kafka (once, 43 MB) …"
   rm -rf "$lib"
   mvn --quiet --batch-mode -Dstyle.color=never -f "$pom" dependency:copy-dependencies ||
     fail "Maven could not fetch Kafka; look above for the reason, then run this again"
-  # The compiler as a module of the same Java: a javac on PATH may belong to another one.
-  "$java" -m jdk.compiler/com.sun.tools.javac.Main -cp "$lib"/kafka-clients-*.jar -d "$lib" "$program" ||
-    fail "$java cannot compile; install a JDK (Debian: apt-get install openjdk-17-jdk-headless)"
   touch "$lib/.fetched"
 }
 
-write_properties() { # PORT CONTROLLER_PORT
+compile() {
+  local made
+  [[ ! -e $lib/.compiled || $(find "$root/kafka" -maxdepth 1 -name '*.java' -newer "$lib/.compiled") ]] || return 0
+  made=$(mktemp -d "$lib/compiling-XXXXXX") # another start may be loading those of before
+  # The compiler as a module of the same Java: a javac on PATH may belong to another one.
+  "$java" -m jdk.compiler/com.sun.tools.javac.Main -cp "$lib"/kafka-clients-*.jar -d "$made" "$root"/kafka/*.java ||
+    { rm -r "$made"; fail "$java cannot compile; install a JDK (Debian: apt-get install openjdk-17-jdk-headless)"; }
+  mv "$made"/*.class "$lib"
+  rmdir "$made"
+  touch "$lib/.compiled"
+}
+
+# A certificate of the broker's own, which clients trust by its file. It stays, as clients that run do.
+make_certificate() {
+  local days=3650 keytool=("${jvm[@]}" -m java.base/sun.security.tools.keytool.Main)
+  [[ -s $key_store && -s $certificate && -z $(find "$certificate" -mtime "+$((days - 30))") ]] && return
+  local store=(-alias broker -keystore "$key_store" -storepass "$key_password")
+  rm -f "$key_store"
+  {
+    (umask 077 && "${keytool[@]}" -genkeypair "${store[@]}" -storetype PKCS12 -keyalg EC -groupname secp256r1 \
+      -validity "$days" -dname CN=localhost -ext SAN=ip:127.0.0.1,dns:localhost -ext eku=serverAuth) &&
+      "${keytool[@]}" -exportcert -rfc "${store[@]}" -file "$certificate.new"
+  } >"$log" 2>&1 ||
+    fail "the certificate $certificate cannot be made; see $log"
+  mv "$certificate.new" "$certificate"
+}
+
+write_properties() { # PORT CONTROLLER_PORT [IAM_PORT]
   cat >"$properties" <<END
 # Written by scripts/kafka_start.sh at each start.
 process.roles=broker,controller
 node.id=1
-listeners=PLAINTEXT://127.0.0.1:$1,CONTROLLER://127.0.0.1:$2
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:$1,CONTROLLER://127.0.0.1:$2${3:+,IAM://127.0.0.1:$3}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT${3:+,IAM:SASL_SSL}
 controller.listener.names=CONTROLLER
 # here rather than written into the data, so that the port may be another one next time
 controller.quorum.voters=1@127.0.0.1:$2
@@ -70,18 +96,30 @@ group.initial.rebalance.delay.ms=0
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 END
+  [[ -z ${3:-} ]] || cat >>"$properties" <<END
+listener.name.iam.ssl.keystore.type=PKCS12
+listener.name.iam.ssl.keystore.location=${key_store##*/}
+listener.name.iam.ssl.keystore.password=$key_password
+listener.name.iam.sasl.enabled.mechanisms=OAUTHBEARER
+listener.name.iam.oauthbearer.sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;
+listener.name.iam.oauthbearer.sasl.server.callback.handler.class=MskIamSignIn
+superres.iam.region=$iam_region
+# as with MSK, a session ends with its token unless the client signs in again
+listener.name.iam.oauthbearer.connections.max.reauth.ms=43200000
+END
 }
 
 listening() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; } # PORT
 
-start_broker() { # PORT CONTROLLER_PORT; sets pid
+start_broker() { # PORT CONTROLLER_PORT [IAM_PORT]; sets pid
   local used deadline=$((SECONDS + 60))
   for used in "$@"; do
     ! listening "$used" || fail "port $used on 127.0.0.1 is taken by another process; stop that one or" \
-      "choose others: KAFKA_PORT=9192 KAFKA_CONTROLLER_PORT=9193 make kafka-up"
+      "choose others: KAFKA_PORT=9192 KAFKA_CONTROLLER_PORT=9193 ${3:+KAFKA_IAM_PORT=9198 }make kafka-up"
   done
 
   cd "$folder"
+  [[ $# -lt 3 ]] || make_certificate
   write_properties "$@"
   # Formatting writes this file last.
   if [[ ! -f data/meta.properties ]]; then
@@ -94,7 +132,7 @@ start_broker() { # PORT CONTROLLER_PORT; sets pid
   pid=$!
   echo "$pid" >"$pid_file"
 
-  until listening "$1"; do
+  until listening "$1" && listening "${3:-$1}"; do
     if ! kill -0 "$pid" 2>/dev/null || (( SECONDS > deadline )); then
       echo "kafka-up: Kafka did not come up; the end of $log:" >&2
       tail -n 15 "$log" >&2
@@ -105,18 +143,25 @@ start_broker() { # PORT CONTROLLER_PORT; sets pid
   done
 }
 
+[[ $iam_region =~ ^[a-z0-9-]+$ ]] || fail "KAFKA_IAM_REGION: $iam_region is no region of AWS, such as eu-central-1"
 check_java
 fetch
+compile
 if pid=$(running_pid); then
   port=$(sed -n 's/^listeners=PLAINTEXT:[^,]*:\([0-9]*\),.*/\1/p' "$properties")
+  iam_port=$(sed -n 's/^listeners=.*,IAM:[^,]*:\([0-9]*\)$/\1/p' "$properties")
+  [[ -n $iam_port || -z ${KAFKA_IAM_PORT:-} ]] ||
+    fail "Kafka (pid $pid) runs without IAM; stop it first: make kafka-down"
 else
   port=${KAFKA_PORT:-9092}
-  start_broker "$port" "${KAFKA_CONTROLLER_PORT:-$((port + 1))}"
+  iam_port=${KAFKA_IAM_PORT:-}
+  start_broker "$port" "${KAFKA_CONTROLLER_PORT:-$((port + 1))}" ${iam_port:+"$iam_port"}
 fi
 complaint=$("${kafka[@]}" Topics "127.0.0.1:$port" "${KAFKA_PARTITIONS:-3}" "${topics[@]}" 2>&1) ||
   fail "Kafka (pid $pid) does not give its topics: $complaint"
 echo "Kafka runs (pid $pid)"
 echo "  broker  127.0.0.1:$port"
+[[ -z $iam_port ]] || printf '  %-6s  %s\n' iam "127.0.0.1:$iam_port" ca "$certificate"
 echo "  topics  ${topics[*]}"
 echo "  log     $log"
 echo "  data    $data (stays after a stop)"

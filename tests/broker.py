@@ -22,7 +22,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 # The first consumer of a fresh broker waits for the broker's own topics.
 PATIENCE: Final = 30.0
+IAM_REGION: Final = "eu-central-1"
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,21 @@ class Broker:
     port: int
     controller_port: int
     folder: Path
+    iam_port: int | None = None
 
     @property
     def bootstrap(self) -> str:
         return f"127.0.0.1:{self.port}"
+
+    @property
+    def iam_bootstrap(self) -> str:
+        """Where clients begin that sign in as to Amazon MSK, in `IAM_REGION`."""
+        return f"127.0.0.1:{self.iam_port}"
+
+    @property
+    def ca_file(self) -> Path:
+        """What these clients trust."""
+        return self.folder / "ca.pem"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -65,6 +77,8 @@ class Broker:
             "KAFKA_DATA_DIR": str(self.folder),
             "KAFKA_HEAP": "256m",
         }
+        if self.iam_port is not None:
+            ours |= {"KAFKA_IAM_PORT": str(self.iam_port), "KAFKA_IAM_REGION": IAM_REGION}
         users = {name: text for name, text in os.environ.items() if not name.startswith("KAFKA_")}
         return subprocess.run(
             [str(ROOT / "scripts" / f"kafka_{name}.sh")],
@@ -186,9 +200,19 @@ def unstarted_broker(folder: Path) -> Broker:
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """One running broker for the whole session, with the topics of a fresh start."""
-    running = unstarted_broker(tmp_path_factory.mktemp("kafka"))
+    yield from _running(unstarted_broker(tmp_path_factory.mktemp("kafka")))
+
+
+@pytest.fixture(scope="session")
+def iam_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """One more, with a listener for clients that sign in as to Amazon MSK."""
+    broker = unstarted_broker(tmp_path_factory.mktemp("kafka-iam"))
+    yield from _running(replace(broker, iam_port=free_port()))
+
+
+def _running(broker: Broker) -> Iterator[Broker]:
     try:
-        running.start()
-        yield running
+        broker.start()
+        yield broker
     finally:
-        running.stop()
+        broker.stop()

@@ -46,6 +46,13 @@ def test_a_second_start_only_adds_topics_that_are_missing(broker):
     assert (topics[topic], topics[f"{topic}-dead-letter"]) == (1, 2)
 
 
+def test_iam_is_nothing_that_a_running_broker_can_be_given(broker):
+    refused = broker.script("start", KAFKA_IAM_PORT=str(free_port()))
+    assert refused.returncode == 1
+    assert "runs without IAM; stop it first" in only_line(refused.stderr)
+    assert not broker.ca_file.exists()
+
+
 def test_a_misspelt_topic_does_not_come_to_be(broker):
     from confluent_kafka import KafkaError, Producer
 
@@ -120,7 +127,7 @@ def test_the_port_may_be_another_one_next_time(broker):
 # ---- a broker that cannot run
 
 
-@pytest.mark.parametrize("which", ["port", "controller_port"])
+@pytest.mark.parametrize("which", ["port", "controller_port", "iam_port"])
 def test_a_taken_port_is_named_with_the_remedy(tmp_path, which):
     unstarted = unstarted_broker(tmp_path)  # skips where Java or Maven is missing
     with socket.socket() as listener:
@@ -132,6 +139,13 @@ def test_a_taken_port_is_named_with_the_remedy(tmp_path, which):
     line = only_line(refused.stderr)
     assert f"port {port}" in line
     assert "KAFKA_PORT=" in line
+    assert ("KAFKA_IAM_PORT=" in line) == (which == "iam_port")
+
+
+def test_what_is_no_region_is_told(idle):
+    refused = idle.script("start", KAFKA_IAM_REGION="eu central")
+    assert refused.returncode == 1
+    assert "KAFKA_IAM_REGION: eu central" in only_line(refused.stderr)
 
 
 def test_a_stale_pid_file_harms_no_other_process(idle):
