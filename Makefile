@@ -33,6 +33,12 @@ help: ## List the targets
 run: setup ## Photographs → Kafka → Spark → gallery (SOURCE=dir|picsum:|url MODE=upscale SCALE=2|3|4 FOLLOW=1 SERVE=no)
 	@SOURCE="$(or $(SOURCE),$(INPUT))" SCALE="$(SCALE)" MODE="$(MODE)" FOLLOW="$(FOLLOW)" SERVE="$(SERVE)" SPARK_MASTER="$(SPARK_MASTER)" scripts/run.sh $(ARGS)
 
+.PHONY: notebook
+notebook: .venv/.setup-notebook ## Open main.ipynb: the whole program, cell by cell
+	@.venv/bin/jupyter lab main.ipynb
+.venv/.setup-notebook: requirements/notebook.txt $(LOCKS)
+	@scripts/setup.sh notebook
+
 .PHONY: train
 train: setup-dev ## Train the network (ARGS="--scale 2 --data DIR")
 	@.venv/bin/superres train $(ARGS)

@@ -9,9 +9,9 @@ compile() {
 }
 ours=(--universal --python-version 3.11)
 
-# dev holds every role; the others are held to its versions, so one .venv can serve several roles.
+# dev holds every role (but no JupyterLab); the others are held to its versions, so one .venv can serve several roles.
 compile "${ours[@]}" "$@" --extra dev -o requirements/dev.txt pyproject.toml
-for role in run cluster ingestion notifier gpu train; do
+for role in run cluster ingestion notifier gpu train notebook; do
   compile "${ours[@]}" "$@" -c requirements/dev.txt --extra "$role" -o "requirements/$role.txt" pyproject.toml
 done
 compile "${ours[@]}" "$@" -c requirements/dev.txt -o requirements/setup.txt requirements/setup.in

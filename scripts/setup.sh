@@ -4,9 +4,9 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-role=${1:?usage: scripts/setup.sh run|dev|ingestion|notifier|gpu|train}
+role=${1:?usage: scripts/setup.sh run|dev|ingestion|notifier|gpu|train|notebook}
 lock=requirements/$role.txt
-[[ -f $lock ]] || { echo "setup: no lock file $lock; roles are run, dev, ingestion, notifier, gpu and train" >&2; exit 2; }
+[[ -f $lock ]] || { echo "setup: no lock file $lock; roles are run, dev, ingestion, notifier, gpu, train and notebook" >&2; exit 2; }
 
 # A Python that was upgraded or removed leaves an environment that cannot start: make it anew.
 if ! .venv/bin/python -c 'import pip' 2>/dev/null; then
