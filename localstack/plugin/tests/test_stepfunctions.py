@@ -88,7 +88,8 @@ def start(states: Any) -> Callable[..., Execution]:
 
 
 def newest(emr: Any, cluster: str) -> Any:
-    return emr.list_steps(ClusterId=cluster)["Steps"][0]
+    steps = emr.list_steps(ClusterId=cluster)["Steps"]
+    return steps[0] if steps else {"Status": {"State": "NONE"}}
 
 
 def test_a_cluster_is_made_used_and_taken_away(
@@ -208,6 +209,33 @@ def test_stopping_an_execution_cancels_its_step(
     )
     until(lambda: newest(emr, cluster)["Status"]["State"] == "RUNNING")
     states.stop_execution(executionArn=begun["executionArn"])
+    until(lambda: newest(emr, cluster)["Status"]["State"] == "CANCELLED")
+
+
+def test_an_execution_stopped_within_a_map_is_aborted(
+    emr: Any,
+    states: Any,
+    cluster: str,
+    machine: Callable[..., str],
+    start: Callable[..., Execution],
+) -> None:
+    within = task("addStep.sync", add("sleep", "300"), End=True)
+    arn = machine(
+        All={
+            "Type": "Map",
+            "ItemsPath": "$.items",
+            "ItemSelector": {"cluster.$": "$.cluster"},
+            "ItemProcessor": {"StartAt": "Add", "States": {"Add": within}},
+            "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Caught"}],
+            "End": True,
+        },
+        Caught={"Type": "Fail"},
+    )
+    begun = start(arn, wait=False, cluster=cluster, items=[1])["executionArn"]
+    until(lambda: newest(emr, cluster)["Status"]["State"] == "RUNNING")
+    states.stop_execution(executionArn=begun)
+    until(lambda: states.describe_execution(executionArn=begun)["status"] != "RUNNING")
+    assert states.describe_execution(executionArn=begun)["status"] == "ABORTED"
     until(lambda: newest(emr, cluster)["Status"]["State"] == "CANCELLED")
 
 

@@ -1,11 +1,14 @@
 """Puts EMR's tasks into LocalStack's interpreter."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 from localstack.services.stepfunctions.asl.component.state.state_execution.state_task import (
     state_task_factory as factory,
 )
+from localstack.services.stepfunctions.asl.eval.environment import Environment
+from localstack.services.stepfunctions.asl.eval.program_state import ProgramStopped
 
 from localstack_emr_msk.stepfunctions.task import EmrTask
 
@@ -24,3 +27,15 @@ def teach() -> None:
 
     setattr(task_for, _MARK, True)
     factory.state_task_service_for = task_for
+    Environment.set_error = _unless_stopped(Environment.set_error)
+
+
+def _unless_stopped(set_error: Callable[..., None]) -> Callable[..., None]:
+    """A Map that is stopped ends as an error, of which 4.13 would make a failed execution."""
+
+    @functools.wraps(set_error)
+    def guarded(env: Environment, error: Any) -> None:
+        if not isinstance(env.program_state(), ProgramStopped):
+            set_error(env, error)
+
+    return guarded
