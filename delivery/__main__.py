@@ -286,7 +286,7 @@ def destroy(name: str, yes: bool) -> None:
         return
     destroying.check_protection(environment)
     terraform = initialised(environment, account)
-    made = terraform.read("state", "list").split()
+    made = terraform.read("state", "list").splitlines()
     outputs = terraform.outputs()
     buckets = destroying.buckets_of(terraform)
     if made:

@@ -1,8 +1,8 @@
 """Running Terraform: which one, with which provider, on which state.
 
-Terraform's own output goes straight to the terminal. Its working data lies under build/terraform/,
-apart for each environment, so that going from one to another needs no new ``init`` and the tests of
-infra/ are not disturbed.
+Terraform's own output goes straight to the terminal. Its working data lies under build/terraform/
+(or where SUPERRES_TERRAFORM_DIR says), apart for each environment, so that going from one to
+another needs no new ``init`` and the tests of infra/ are not disturbed.
 """
 
 import json
@@ -19,7 +19,7 @@ from delivery.package import ROOT
 from superres.errors import ConfigError, PrerequisiteError
 
 INFRA = ROOT / "infra"
-DATA = ROOT / "build" / "terraform"
+DATA = Path(os.environ.get("SUPERRES_TERRAFORM_DIR") or ROOT / "build" / "terraform")
 ANY_PACKAGE = "tests/package"  # a package in small, for when only its form matters
 _REGISTRY = "registry.terraform.io"
 _LEAST = (1, 11)  # it locks a state with a file in S3

@@ -3,12 +3,12 @@ environment   = "local"
 region        = "us-east-1"
 force_destroy = true
 
-zone_count        = 2
-nat_gateway_count = 0
-flow_logs         = false
+# Two zones are the fewest that Kafka takes. Endpoints as in prod, so that all of the root is there.
+zone_count          = 2
+nat_gateway_count   = 1
+interface_endpoints = ["elasticmapreduce", "kms", "logs", "sqs", "sts"]
 
 storage = {
-  access_logs       = false
   key_deletion_days = 7
 }
 
@@ -35,7 +35,6 @@ processing = {
   driver = { memory = "1g", overhead = "512m" }
 }
 
-# Nothing starts by itself while it is being tested. LocalStack forgets whether a state machine is
-# traced, so a plan would never be done with it.
+# Nothing starts by itself while it is being tested, and a step that hangs is noticed soon.
 schedule = { enabled = false }
-pipeline = { step_seconds = 900, tracing = false }
+pipeline = { step_seconds = 900 }

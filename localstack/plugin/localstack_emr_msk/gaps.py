@@ -50,6 +50,22 @@ def _launch_templates(_: Table, __: Any, ___: Response, answer: Response) -> Non
             data["TagSpecifications"] = kept
 
 
+_destinations: dict[str, Any] = {}
+
+
+def _flow_log(_: Table, __: Any, request: Response, answer: Response) -> None:
+    if request.get("DestinationOptions"):
+        made = answer.get("FlowLogIds") or []
+        _destinations.update(dict.fromkeys(made, request["DestinationOptions"]))
+
+
+def _flow_logs(_: Table, __: Any, ___: Response, answer: Response) -> None:
+    """The form of files in S3 is forgotten."""
+    for told in answer.get("FlowLogs") or []:
+        if told["FlowLogId"] in _destinations:
+            told.setdefault("DestinationOptions", _destinations[told["FlowLogId"]])
+
+
 def _queue_attributes(_: Table, __: Any, ___: Response, answer: Response) -> None:
     """A policy that was taken away is told as an empty text; Terraform waits until it is gone."""
     attributes = answer.get("Attributes") or {}
@@ -85,6 +101,8 @@ REPAIRS: dict[tuple[str, str], Repair] = {
     ("ec2", "AuthorizeSecurityGroupEgress"): _rule_described,
     ("ec2", "DescribeSecurityGroupRules"): _rule_told,
     ("ec2", "DescribeLaunchTemplateVersions"): _launch_templates,
+    ("ec2", "CreateFlowLogs"): _flow_log,
+    ("ec2", "DescribeFlowLogs"): _flow_logs,
     ("sqs", "GetQueueAttributes"): _queue_attributes,
     ("cloudwatch", "PutMetricAlarm"): _alarm,
     ("stepfunctions", "CreateStateMachine"): _trace,

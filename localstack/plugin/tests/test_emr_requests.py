@@ -148,6 +148,19 @@ def test_fleets_are_told_as_they_were_asked_for(emr: EmrProvider) -> None:
         emr.list_instance_groups(CALLER, asked)
 
 
+def test_a_fleet_that_went_with_its_cluster_is_refused_as_terraform_expects(
+    emr: EmrProvider,
+) -> None:
+    identifier = emr.run_job_flow(CALLER, GOOD)["JobFlowId"]
+    asked = {"ClusterId": identifier}
+    task = emr.add_instance_fleet(CALLER, asked | {"InstanceFleet": TASK})["InstanceFleetId"]
+    emr.terminate_job_flows(CALLER, {"JobFlowIds": [identifier]})
+    change = {"InstanceFleetId": task, "TargetOnDemandCapacity": 0, "TargetSpotCapacity": 0}
+    with pytest.raises(ServiceError, match="when the cluster is running or waiting") as refused:
+        emr.modify_instance_fleet(CALLER, asked | {"InstanceFleet": change})
+    assert refused.value.code == "InvalidRequestException"
+
+
 def test_groups_come_from_a_number_of_instances_too() -> None:
     found = fleets_of({"MasterInstanceType": "a", "SlaveInstanceType": "b", "InstanceCount": 3})
     assert [(each.role, len(each.instances)) for each in found] == [("MASTER", 1), ("CORE", 2)]

@@ -45,6 +45,19 @@ def test_tags_that_come_with_an_alarm_are_kept() -> None:
     assert kept == [{"ResourceARN": arn, "Tags": tags}]
 
 
+def test_a_flow_log_tells_the_form_of_its_files() -> None:
+    logs = [{"FlowLogId": "fl-1"}, {"FlowLogId": "fl-2"}]
+    table: dict[str, Any] = {
+        "CreateFlowLogs": lambda context, request: {"FlowLogIds": ["fl-1"]},
+        "DescribeFlowLogs": lambda context, request: {"FlowLogs": logs},
+    }
+    close("ec2", table)
+    form = {"FileFormat": "parquet", "HiveCompatiblePartitions": False, "PerHourPartition": True}
+    table["CreateFlowLogs"](CONTEXT, {"DestinationOptions": form})
+    told = table["DescribeFlowLogs"](CONTEXT, {})["FlowLogs"]
+    assert [each.get("DestinationOptions") for each in told] == [form, None]
+
+
 def test_a_state_machine_tells_whether_it_is_traced() -> None:
     table: dict[str, Any] = {
         "CreateStateMachine": lambda context, request: {"stateMachineArn": request["name"]},

@@ -24,7 +24,7 @@ from localstack_emr_msk.emr.steps import OVER, Step
 from localstack_emr_msk.errors import validation
 
 ENDED = frozenset({"TERMINATED", "TERMINATED_WITH_ERRORS"})
-_FINISHED = "A job flow that is shutting down, terminating, or finished may not be modified."
+_FINISHED = "A job flow that is shutting down, terminated, or finished may not be modified."
 
 
 @dataclass(frozen=True)
@@ -94,9 +94,14 @@ class Cluster:
             self.steps.extend(steps)
             self.changed.notify_all()
 
+    @property
+    def modifiable(self) -> bool:
+        """Whether it is neither about to end nor has ended."""
+        return self._ending is None and self.state not in ENDED
+
     def check_modifiable(self) -> None:
         """Refuses when it is about to end or has ended."""
-        if self._ending is not None or self.state in ENDED:
+        if not self.modifiable:
             raise validation(_FINISHED)
 
     def cancel(self, step: Step) -> bool:

@@ -10,6 +10,12 @@ from localstack_emr_msk.emr.registry import Registry, page
 from localstack_emr_msk.emr.requests import EXCLUSIVE, check_fleet
 from localstack_emr_msk.errors import invalid_request, validation
 
+# By this code and message Terraform's provider knows a fleet that went with its cluster:
+# https://github.com/hashicorp/terraform-provider-aws/blob/v5.100.0/internal/service/emr/instance_fleet.go
+_FLEET_OF_THE_PAST = (
+    "An instance fleet may only be modified when the cluster is running or waiting."
+)
+
 
 class FleetOperations:
     """Part of ``EmrProvider``."""
@@ -46,7 +52,8 @@ class FleetOperations:
         cluster = self._cluster(caller, request["ClusterId"], fleets=True)
         change = request["InstanceFleet"]
         with cluster.changed:
-            cluster.check_modifiable()
+            if not cluster.modifiable:
+                raise invalid_request(_FLEET_OF_THE_PAST)
             fleet = _member(cluster, change["InstanceFleetId"])
             fleet.resize(change.get("TargetOnDemandCapacity"), change.get("TargetSpotCapacity"))
         return {}

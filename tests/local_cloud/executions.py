@@ -1,0 +1,145 @@
+"""Photographs in the raw bucket, and executions of the state machine that process them."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.intake import take_in
+from superres import storage
+from superres.config import Settings, load_settings
+from superres.layout import Layout, layout_on
+from tests.local_cloud.stack import Stack
+from tests.test_jobs import photograph, write_photograph
+
+SCALE = 2
+_RUN_SECONDS = 900.0  # all steps of a run, on a machine that does other things too
+
+
+def await_told(happened: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Waits for what LocalStack is to tell, without keeping it busy; fails when it does not."""
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end, f"not told within {seconds} s"
+        time.sleep(0.5)
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One execution of the deployed state machine, or of another like it."""
+
+    stack: Stack
+    arn: str
+
+    @property
+    def status(self) -> str:
+        """As Step Functions tells it: RUNNING, SUCCEEDED, FAILED, ABORTED."""
+        return str(self.described["status"])
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """All that Step Functions tells of it."""
+        answer: dict[str, Any] = self.stack.client("stepfunctions").describe_execution(
+            executionArn=self.arn
+        )
+        return answer
+
+    def ended(self, seconds: float = _RUN_SECONDS) -> dict[str, Any]:
+        """What is told of it when it is over."""
+        await_told(lambda: self.status != "RUNNING", seconds)
+        return self.described
+
+
+@dataclass(frozen=True)
+class Day:
+    """Photographs of one ingest date in the raw bucket, and the run that they make."""
+
+    stack: Stack
+    date: date
+
+    @cached_property
+    def settings(self) -> Settings:
+        """What the jobs find in their configuration."""
+        return load_settings(self.stack.outputs["config_uri"])
+
+    @cached_property
+    def layout(self) -> Layout:
+        return layout_on(self.settings.dataset, self.date, SCALE)
+
+    def take_in(self, folder: Path, *names: str) -> list[str]:
+        """Stores small photographs, each with an original; gives their image_id."""
+        folder.mkdir(exist_ok=True)
+        files = [folder / f"{name}.png" for name in names]
+        for number, file in enumerate(files):
+            write_photograph(file, photograph(64 + number, 80, seed=number))
+        taken = list(take_in(files, "evaluate", self.settings.processing, self.layout))
+        assert [one.rejected for one in taken] == [None] * len(files)
+        return [one.image_id for one in taken]
+
+    def start(self, machine: str | None = None) -> Execution:
+        """Starts the state machine, or one like it, for this day."""
+        started = self.stack.client("stepfunctions").start_execution(
+            stateMachineArn=machine or self.stack.outputs["state_machine_arn"],
+            input=json.dumps({"ingest_date": self.date.isoformat(), "scale": SCALE}),
+        )
+        return Execution(self.stack, started["executionArn"])
+
+    def finished(self) -> set[str]:
+        """Images that have an evaluation record."""
+        return {Path(file.name).stem for file in storage.list_files(self.layout.evaluations)}
+
+    def processes(self) -> list[int]:
+        """Processes of this machine that belong to the steps of this day's run."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                words = (process / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue  # it has ended
+            if self.layout.run_id.encode() in words:
+                found.append(int(process.name))
+        return found
+
+
+@contextmanager
+def clients_on(stack: Stack) -> Iterator[None]:
+    """The project's own code in this process talks to the stack."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
+            patch.delenv(name, raising=False)
+        for name, text in stack.environment.items():
+            if name.startswith("AWS_"):
+                patch.setenv(name, text)
+        storage._s3_client.cache_clear()  # it may have been made for another endpoint
+        yield
+    storage._s3_client.cache_clear()
+
+
+def steps_of(stack: Stack, cluster: str, *states: str) -> list[dict[str, Any]]:
+    """The steps of a cluster, the latest first; only those in some states, if named."""
+    wanted = {"StepStates": list(states)} if states else {}
+    steps: list[dict[str, Any]] = stack.client("emr").list_steps(ClusterId=cluster, **wanted)[
+        "Steps"
+    ]
+    return steps
+
+
+def running_step(stack: Stack, cluster: str, job: str, seconds: float = _RUN_SECONDS) -> str:
+    """The id of the step of a job, once it runs."""
+    found: list[str] = []
+
+    def runs() -> bool:
+        found[:] = [
+            step["Id"] for step in steps_of(stack, cluster, "RUNNING") if step["Name"] == job
+        ]
+        return bool(found)
+
+    await_told(runs, seconds)
+    return found[0]

@@ -1,0 +1,97 @@
+"""Takes a stack down when its tests have ended, however they ended: done, Ctrl-C or kill -9.
+
+``python -m tests.local_cloud.keeper FOLDER`` waits until its standard input closes, which only the
+process that holds the other end can keep from happening by living on.
+
+LOCAL_CLOUD_LOGS=FOLDER lets it keep what was logged there, of LocalStack, the steps and the units.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+MARK = "LOCAL_CLOUD_FOLDER"  # whatever belongs to a stack has its folder under this name
+_PATIENCE = 30.0
+
+
+@contextmanager
+def kept_folder() -> Iterator[Path]:
+    """A folder for a stack; it and all that runs there is gone afterwards, whatever happens."""
+    folder = Path(tempfile.mkdtemp(prefix="superres-local-cloud-"))
+    keeper = subprocess.Popen(
+        [sys.executable, "-m", "tests.local_cloud.keeper", str(folder)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        yield folder
+    finally:
+        assert keeper.stdin is not None
+        keeper.stdin.close()
+        keeper.wait(4 * _PATIENCE)
+
+
+def take_down(folder: Path) -> None:
+    """Ends LocalStack, then all that is left of a stack, and removes its folder."""
+    if os.environ.get("LOCAL_CLOUD_LOGS"):
+        keep_logs(folder, Path(os.environ["LOCAL_CLOUD_LOGS"]))
+    settings = {"LOCALSTACK_FOLDER": str(folder / "localstack"), "LOCALSTACK_STOP_SECONDS": "1"}
+    subprocess.run(
+        [ROOT / "localstack" / "down.sh"],
+        env={**os.environ, **settings},
+        stdout=subprocess.DEVNULL,
+        check=False,
+    )
+    deadline = time.monotonic() + _PATIENCE
+    while (left := list(processes_of(folder))) and time.monotonic() < deadline:
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        time.sleep(0.1)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def keep_logs(folder: Path, target: Path) -> None:
+    """Copies what helps to understand a failure, under the paths that it has."""
+    for pattern in ("*.log", "*/*.log", "instances/*/*.log", "localstack/emr/*/logs/**/std*"):
+        for file in folder.glob(pattern):
+            copy = target / file.relative_to(folder)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy)
+
+
+def processes_of(folder: Path) -> Iterator[int]:
+    """What runs with the mark of a stack, or within its folder; not this process."""
+    mark = f"{MARK}={folder}".encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            marked = mark in (process / "environ").read_bytes().split(b"\0")
+            inside = (process / "cwd").readlink().is_relative_to(folder)
+        except OSError:
+            continue  # gone, or of another user
+        if (marked or inside) and int(process.name) != os.getpid():
+            yield int(process.name)
+
+
+def main() -> None:
+    """Waits, then takes the stack down."""
+    # What ends the tests must not end this.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    sys.stdin.buffer.read()
+    take_down(Path(sys.argv[1]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,209 @@
+"""The production root on LocalStack: brought up, deployed by our own commands, taken down.
+
+with running_stack() as stack:
+    stack.delivery("submit", "--env", "local", "--ingest-date", "2026-01-31")
+    stack.client("s3").list_objects_v2(Bucket=stack.outputs["buckets"]["results"])
+    other = stack.deployed(cluster_lifecycle="transient")
+
+pytest-localstack is for nothing here: it starts LocalStack as a container, or attaches clients to
+one, which a variable of the environment does as well.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from delivery.environments import read_environment
+from delivery.terraform import INFRA, Terraform, terraform_on
+from tests.broker import Broker, free_port, unstarted_broker
+from tests.local_cloud.keeper import MARK, ROOT, kept_folder
+from tests.tools import require
+
+ENVIRONMENT = "local"  # infra/environments/local.tfvars
+NAME = f"superres-{ENVIRONMENT}"  # what the name of everything begins with
+REGION = "us-east-1"
+_DEPLOY_SECONDS = 1200.0
+_TERRAFORMS = ("TF_CLI_CONFIG_FILE", "TF_DATA_DIR", "TF_IN_AUTOMATION", "TF_INPUT", "CHECKPOINT_")
+# What a developer has set for work of their own.
+_FOREIGN = ("AWS_", "TF_VAR_", "SUPERRES_", "LOCAL_", "LOCALSTACK_", "KAFKA_")
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A LocalStack of its own, and what is deployed on it.
+
+    Attributes:
+        folder: all that belongs to it lies there: logs, data, what its nodes install.
+        port: of LocalStack.
+        broker: the Kafka that MSK names; whoever needs it calls `start_kafka`.
+        outputs: of the Terraform root; empty until it is deployed.
+        seconds: how long each phase took.
+    """
+
+    folder: Path
+    port: int
+    broker: Broker
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The whole environment of a process that is to talk to this stack, and to no other."""
+        kept = {key: text for key, text in os.environ.items() if not key.startswith(_FOREIGN)}
+        return kept | {
+            MARK: str(self.folder),
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_MAX_ATTEMPTS": "2",
+            "SUPERRES_TERRAFORM_DIR": str(self.folder / "terraform"),
+            "TMPDIR": str(self.folder / "tmp"),
+        }
+
+    @property
+    def log(self) -> str:
+        """What LocalStack has written."""
+        return (self.folder / "localstack" / "localstack.log").read_text(errors="replace")
+
+    def client(self, service: str) -> Any:
+        """A client of a service, by boto3's name for it."""
+        make: Any = boto3.client  # its types know services by literal names only
+        return make(
+            service,
+            endpoint_url=self.endpoint,
+            region_name=REGION,
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+            config=Config(retries={"max_attempts": 2}, s3={"addressing_style": "path"}),
+        )
+
+    def up(self) -> None:
+        """Starts LocalStack, as `make local-up` does."""
+        settings = {
+            "LOCAL_MSK_BROKERS_SASL_IAM": self.broker.iam_bootstrap,
+            "LOCALSTACK_PORT": str(self.port),
+            "LOCALSTACK_FOLDER": str(self.folder / "localstack"),
+        }
+        done = subprocess.run(
+            [ROOT / "localstack" / "up.sh"],
+            env=self.environment | settings,
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def start_kafka(self) -> None:
+        """Starts the broker, which lets in who signs in as to MSK with IAM."""
+        done = self.broker.script("start", KAFKA_IAM_REGION=REGION)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def terraform(self, data: Path | None = None) -> Terraform:
+        """Terraform on the root as our commands run it; the last output lies in terraform.log."""
+
+        def run(
+            command: Sequence[str], environment: Mapping[str, str], capture: bool
+        ) -> "subprocess.CompletedProcess[str]":
+            told = {key: text for key, text in environment.items() if key.startswith(_TERRAFORMS)}
+            done = subprocess.run(
+                list(command),
+                env=self.environment | told,
+                capture_output=True,
+                text=True,
+                timeout=_DEPLOY_SECONDS,
+                check=False,
+            )
+            (self.folder / "terraform.log").write_text(done.stdout + done.stderr)
+            return done
+
+        return terraform_on(INFRA, data or self.folder / "terraform" / NAME, run)
+
+    def delivery(self, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+        """Runs `python -m delivery …`, which is what `make deploy`, `make submit` and so on call.
+
+        `variables` are for its environment, such as TF_VAR_cluster_lifecycle="transient".
+        """
+        return subprocess.run(
+            [sys.executable, "-m", "delivery", *arguments],
+            cwd=ROOT,
+            env=self.environment | variables,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_DEPLOY_SECONDS,
+            check=False,
+        )
+
+    def deployed(self, **variables: Any) -> "Stack":
+        """After `make deploy ENV=local YES=1`, with variables of the root that the file leaves out.
+
+        Packages too: what is deployed is always what lies here.
+        """
+        # A tfvars file counts for more than the environment: what it has cannot be said here.
+        told = {
+            f"TF_VAR_{name}": value if isinstance(value, str) else json.dumps(value)
+            for name, value in variables.items()
+        }
+        done = self.delivery("deploy", "--env", ENVIRONMENT, "--yes", **told)
+        (self.folder / "deploy.log").write_text(done.stdout + done.stderr)
+        assert done.returncode == 0, f"deploy failed:\n{(done.stdout + done.stderr)[-6000:]}"
+        return replace(self, outputs=self.read_outputs())
+
+    def read_outputs(self) -> dict[str, Any]:
+        """The outputs as Terraform's state in S3 has them."""
+        account = self.client("sts").get_caller_identity()["Account"]
+        environment = read_environment(ENVIRONMENT)
+        state = self.client("s3").get_object(
+            Bucket=environment.state_bucket(account), Key=environment.state_key
+        )
+        found: dict[str, Any] = json.loads(state["Body"].read())["outputs"]
+        return {name: output["value"] for name, output in found.items()}
+
+    @contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        """Notes how long a phase takes."""
+        began = time.monotonic()
+        yield
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + time.monotonic() - began
+
+
+def check_prerequisites() -> None:
+    """Skips, or fails with CI=true, naming what is missing with its remedy."""
+    python = (ROOT / "localstack" / ".venv" / ".setup").exists()
+    require("LocalStack's environment (Python 3.13)", "make localstack-setup", found=python)
+    require("terraform", "install Terraform 1.11 or later")
+    require("java", "make system-packages")
+    require("chromium", "make system-packages")
+    jars = (ROOT / "jars" / "lib" / ".fetched").exists()
+    require("Spark's S3 connector", "make jars", found=jars)
+
+
+@contextmanager
+def running_stack() -> Iterator[Stack]:
+    """LocalStack up and nothing on it; whatever happens, nothing of it is left afterwards."""
+    check_prerequisites()
+    with kept_folder() as folder:
+        (folder / "tmp").mkdir()
+        broker = replace(unstarted_broker(folder / "kafka"), iam_port=free_port())
+        stack = Stack(folder, free_port(), broker)
+        with stack.timed("local-up"):
+            stack.up()
+        yield stack

@@ -1,0 +1,102 @@
+"""The production root in the local cloud: all of it is there, and a plan has nothing to add."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from delivery.environments import read_environment
+from delivery.terraform import ANY_PACKAGE
+from tests.local_cloud.stack import ENVIRONMENT, Stack
+
+
+@dataclass(frozen=True)
+class Switch:
+    """A value of infra/environments/local.tfvars that leaves resources of the root out."""
+
+    value: str
+    resources: str
+    reason: str
+
+
+# Five at most.
+SWITCHES = [
+    Switch(
+        'notifier.database = "sqlite"',
+        r"module\.notifier\.aws_(db_|security_group\.|vpc_security_group_).*",
+        "the free LocalStack has no RDS; the notifier's own tests run on a PostgreSQL",
+    ),
+    Switch(
+        "alarms.budget_dollars = null",
+        r".*\.aws_budgets_budget\..*",
+        "the free LocalStack has no AWS Budgets",
+    ),
+]
+
+
+def test_a_plan_shows_no_change(stack: Stack) -> None:
+    terraform = stack.terraform()
+    values = read_environment(ENVIRONMENT).values
+    with stack.timed("plan"):
+        code = terraform.call(
+            "plan", "-detailed-exitcode", "-lock=false", f"-var-file={values}", allowed=(0, 1, 2)
+        )
+    assert code == 0, (stack.folder / "terraform.log").read_text()[-6000:]
+
+
+@pytest.fixture(scope="module")
+def of_prod(stack: Stack) -> set[str]:
+    """The resources that a plan of prod has, against a state that holds nothing."""
+    terraform = stack.terraform(stack.folder / "terraform" / "prod")
+    plan = stack.folder / "prod.tfplan"
+    local, prod = read_environment(ENVIRONMENT), read_environment("prod")
+    account = stack.client("sts").get_caller_identity()["Account"]
+    terraform.call(
+        "init",
+        f"-backend-config=bucket={local.state_bucket(account)}",
+        f"-backend-config=key={prod.state_key}",
+        f"-backend-config=region={local.region}",
+    )
+    terraform.call(
+        "plan",
+        "-lock=false",
+        f"-var-file={prod.values}",
+        f"-var=package_dir={ANY_PACKAGE}",
+        f"-out={plan}",
+    )
+    planned = json.loads(terraform.read("show", "-json", str(plan)))["resource_changes"]
+    return {without_keys(each["address"]) for each in planned if each["mode"] == "managed"}
+
+
+def without_keys(address: str) -> str:
+    return re.sub(r"\[[^\]]*\]", "", address)
+
+
+def test_all_that_prod_has_is_there_but_for_a_few_switches(stack: Stack, of_prod: set[str]) -> None:
+    listed = stack.terraform().read("state", "list").splitlines()
+    there = {without_keys(address) for address in listed if ".data." not in f".{address}"}
+    assert len(of_prod) > 100
+    missing = of_prod - there
+    left_out = {
+        switch.value: {address for address in missing if re.fullmatch(switch.resources, address)}
+        for switch in SWITCHES
+    }
+    assert missing == set().union(*left_out.values())
+    assert all(left_out.values()), left_out  # no switch that leaves out nothing
+    assert len(SWITCHES) <= 5
+
+
+def test_only_values_differ_between_local_and_aws() -> None:
+    root = Path(__file__).resolve().parents[2]
+    names = ["*.asl.json", "install_fsrcnn.sh", "mass_split.py", "install.sh"]
+    for name in names:
+        found = [
+            path
+            for folder in ("infra", "bootstrap", "jobs")
+            for path in (root / folder).rglob(name)
+            if not {".terraform", "node_modules"} & set(path.parts)
+            and "tests/package" not in path.as_posix()
+        ]
+        assert len(found) == 1, found

@@ -1,0 +1,72 @@
+"""`make destroy`, after all other tests of this folder: nothing is left of the environment."""
+
+import json
+from typing import Any
+
+from tests.local_cloud.stack import ENVIRONMENT, NAME, Stack
+
+# Service, operation and arguments of what tells names.
+LISTS: list[tuple[str, str, dict[str, Any]]] = [
+    ("autoscaling", "describe_auto_scaling_groups", {}),
+    ("cloudwatch", "describe_alarms", {}),
+    ("cloudwatch", "list_dashboards", {}),
+    ("ec2", "describe_launch_templates", {}),
+    ("ec2", "describe_security_groups", {}),
+    ("ec2", "describe_subnets", {}),
+    ("ec2", "describe_vpcs", {}),
+    ("ec2", "describe_nat_gateways", {"Filters": [{"Name": "state", "Values": ["available"]}]}),
+    ("elbv2", "describe_load_balancers", {}),
+    ("elbv2", "describe_target_groups", {}),
+    ("emr", "list_security_configurations", {}),
+    ("events", "list_rules", {}),
+    ("iam", "list_instance_profiles", {}),
+    ("iam", "list_roles", {}),
+    ("kafka", "list_clusters_v2", {}),
+    ("kafka", "list_configurations", {}),
+    ("kms", "list_aliases", {}),
+    ("logs", "describe_log_groups", {}),
+    ("s3", "list_buckets", {}),
+    ("scheduler", "list_schedules", {}),
+    ("secretsmanager", "list_secrets", {}),
+    ("sns", "list_topics", {}),
+    ("sqs", "list_queues", {}),
+    ("stepfunctions", "list_state_machines", {}),
+]
+
+
+def test_destroy_leaves_nothing(stack: Stack) -> None:
+    before = {service for service, name in left(stack)}
+    assert {"ec2", "emr", "iam", "kafka", "s3", "sqs", "stepfunctions"} <= before
+    assert len(enabled_keys(stack)) == 1
+    with stack.timed("destroy"):
+        done = stack.delivery("destroy", "--env", ENVIRONMENT, "--yes")
+    assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
+    assert done.stdout.endswith(f"{NAME} is gone\n")
+    assert left(stack) == []
+    assert stack.client("s3").list_buckets()["Buckets"] == []  # that of the states neither
+    alive = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING", "TERMINATING"]
+    assert stack.client("emr").list_clusters(ClusterStates=alive)["Clusters"] == []
+    assert enabled_keys(stack) == []
+
+
+def left(stack: Stack) -> list[tuple[str, str]]:
+    """The lists in which the environment's name still stands."""
+    found = []
+    for service, operation, arguments in LISTS:
+        answer = getattr(stack.client(service), operation)(**arguments)
+        answer.pop("ResponseMetadata")
+        if NAME in json.dumps(answer, default=str):
+            found.append((service, operation))
+    return found
+
+
+def enabled_keys(stack: Stack) -> list[str]:
+    """The environment's keys of KMS that nobody has scheduled for deletion."""
+    kms = stack.client("kms")
+    found = []
+    for key in kms.list_keys()["Keys"]:
+        tags = kms.list_resource_tags(KeyId=key["KeyId"])["Tags"]
+        state = kms.describe_key(KeyId=key["KeyId"])["KeyMetadata"]
+        if {"TagKey": "Stack", "TagValue": NAME} in tags and state["Enabled"]:
+            found.append(key["KeyId"])
+    return found

@@ -1,0 +1,463 @@
+"""Photographs from a web server to a page and a webhook, through everything that is deployed.
+
+The tests are in the order of the pipeline; the fixtures bring about what is looked at.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+import pytest
+
+from superres import storage
+from superres.config import Settings, load_settings
+from superres.evaluation import measure_result
+from superres.images import DecodedImage, Limits, decode, decode_file
+from superres.intake import reference_of
+from superres.layout import Layout, layout_on
+from superres.metrics import Quality
+from superres.records import Evaluation, ImageReference, Metrics, RejectedImage, RunManifest
+from superres.resample import reduce_planes
+from tests import corpus
+from tests.browser import Page, chromium
+from tests.http_source import HttpSource
+from tests.local_cloud.executions import clients_on
+from tests.local_cloud.instances import Instance, ingestion_instance, notifier_instance
+from tests.local_cloud.stack import ENVIRONMENT, Stack
+from tests.receiver import Got, Receiver
+
+SCALE = 2
+CORRUPT = "torn.jpg"
+UPLOADED = "sent.png"
+DRAWN = "[...document.images].every(image => !image.src || (image.complete && image.naturalWidth))"
+_LIMITS = Limits(1 << 30, 1 << 30)
+_SUPERRES = Path(sys.executable).parent / "superres"
+
+FETCHED = {
+    "boat.png": corpus.png(corpus.photo(96, 128, seed=1)),
+    "hill.jpg": corpus.pillow(corpus.photo(90, 121, seed=2), "JPEG", quality=92),
+    "fog.png": corpus.png(corpus.photo(64, 80, channels=1, seed=3)),
+    # Wider than two tiles: the seam between them is to be seen.
+    "shore.png": corpus.png(corpus.photo(64, 1100, seed=4)),
+}
+SENT = corpus.png(corpus.photo(70, 84, depth=16, seed=5))
+GOOD = {*FETCHED, UPLOADED}
+
+
+def eventually(happened: Callable[[], bool], what: str, seconds: float) -> None:
+    """Waits for what the cloud brings about, asking it twice a second."""
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end, f"{what}: not within {seconds} s"
+        time.sleep(0.5)
+
+
+# ---- what happens, in order
+
+
+@pytest.fixture(scope="module")
+def settings(stack: Stack) -> Iterator[Settings]:
+    """The configuration that was deployed; this process, too, may look into the cloud now."""
+    with clients_on(stack):
+        yield load_settings(stack.outputs["config_uri"], {})
+
+
+@pytest.fixture(scope="module")
+def source() -> Iterator[HttpSource]:
+    """The web server that photographs are fetched from."""
+    with HttpSource() as serving:
+        for name, content in FETCHED.items():
+            serving.serve(f"/{name}", content)
+        serving.serve(f"/{CORRUPT}", corpus.truncated()["half.jpg"])
+        yield serving
+
+
+@pytest.fixture(scope="module")
+def receiver() -> Iterator[Receiver]:
+    """Another service, which wants to know."""
+    with Receiver() as listening:
+        yield listening
+
+
+@dataclass(frozen=True)
+class Services:
+    """The instances, installed and started, and what each said it runs."""
+
+    ingestion: Instance
+    notifier: Instance
+    ingestion_units: list[str]
+    notifier_units: list[str]
+
+
+@pytest.fixture(scope="module")
+def services(stack: Stack, source: HttpSource, receiver: Receiver) -> Iterator[Services]:
+    """Both instances by their user data, beside a Kafka that lets in by IAM."""
+    instances = ingestion_instance(stack, source.host), notifier_instance(stack, receiver.host)
+    with stack.timed("services"), ThreadPoolExecutor() as pool:
+        kafka = pool.submit(stack.start_kafka)
+        units = list(pool.map(Instance.install, instances))
+        kafka.result()
+        for instance, names in zip(instances, units, strict=True):
+            for unit in names:
+                instance.start(unit)
+        for instance in instances:
+            instance.wait_ready()
+    yield Services(*instances, *units)
+    for instance in instances:
+        instance.stop()
+
+
+@pytest.fixture(scope="module")
+def secret(stack: Stack, services: Services, receiver: Receiver) -> str:
+    """With which the receiver checks what it is told, having subscribed."""
+    status, answer = services.notifier.ask(
+        "notify",
+        "POST",
+        "/api/v1/subscriptions",
+        json.dumps({"url": receiver.url()}).encode(),
+        {"Content-Type": "application/json", **bearer_of(stack)},
+    )
+    assert status == 201, answer
+    created: str = json.loads(answer)["secret"]
+    return created
+
+
+def token(stack: Stack, page: str) -> str:
+    """What an instance has put into Secrets Manager."""
+    answer = stack.client("secretsmanager").get_secret_value(SecretId=stack.outputs["tokens"][page])
+    found: str = answer["SecretString"]
+    return found
+
+
+def bearer_of(stack: Stack) -> dict[str, str]:
+    """The header of someone who may do all with the notifier."""
+    return {"Authorization": f"Bearer {token(stack, 'notifier')}"}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What ingestion made of it all, by the names of the files."""
+
+    layout: Layout
+    low: dict[str, str]
+    references: dict[str, ImageReference]
+    rejected: list[RejectedImage]
+
+
+@pytest.fixture(scope="module")
+def stored(
+    stack: Stack, services: Services, source: HttpSource, settings: Settings, secret: str
+) -> Stored:
+    """Published by the producer and by the page of uploads; consumed; in S3."""
+    with stack.timed("ingestion"):
+        publish(services.ingestion, source)
+        send(services.ingestion, token(stack, "uploads"))
+        folder = settings.dataset.low_resolution_dir
+        eventually(lambda: len(storage.list_files(folder)) == len(GOOD), "images are stored", 120)
+        rejections = f"{settings.dataset.reconstructed_images_dir}/rejected"
+        eventually(lambda: bool(storage.list_files(rejections)), "one is rejected", 60)
+    low = [file.uri for file in storage.list_files(folder)]
+    references = {uri: reference_of(uri) for uri in low}
+    known = {uri: each for uri, each in references.items() if each is not None}
+    names = {uri: each.source.rpartition("/")[2].rpartition(":")[2] for uri, each in known.items()}
+    days = {each.ingest_date for each in known.values()}
+    assert len(days) == 1, "the tests began before midnight and go on after it"
+    return Stored(
+        layout_on(settings.dataset, days.pop(), SCALE),
+        {name: uri for uri, name in names.items()},
+        {name: known[uri] for uri, name in names.items()},
+        [
+            RejectedImage.from_json(storage.read_bytes(file.uri))
+            for file in storage.list_files(rejections)
+        ],
+    )
+
+
+def publish(ingestion: Instance, source: HttpSource) -> None:
+    """What a person does on an ingestion instance."""
+    urls = ingestion.root / "urls.txt"
+    urls.write_text("".join(f"{source.url(f'/{name}')}\n" for name in [*FETCHED, CORRUPT]))
+    done = subprocess.run(
+        ingestion.command("produce", str(urls)),
+        env=ingestion.environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def send(ingestion: Instance, bearer: str) -> None:
+    """What the page of uploads does with a photograph that is dropped on it."""
+    edge = "edge-of-a-part"
+    part = f'Content-Disposition: form-data; name="files"; filename="{UPLOADED}"'
+    status, answer = ingestion.ask(
+        "uploads",
+        "POST",
+        "/uploads",
+        f"--{edge}\r\n{part}\r\n\r\n".encode() + SENT + f"\r\n--{edge}--\r\n".encode(),
+        {
+            "Content-Type": f"multipart/form-data; boundary={edge}",
+            "Authorization": f"Bearer {bearer}",
+        },
+    )
+    assert status == 202, answer
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that has ended."""
+
+    told: str
+    records: dict[str, Evaluation]
+
+
+@pytest.fixture(scope="module")
+def finished(stack: Stack, stored: Stored) -> Finished:
+    """After `make submit`, which follows the state machine to its end."""
+    day = stored.layout.ingest_date.isoformat()
+    with stack.timed("pipeline"):
+        done = stack.delivery("submit", "--env", ENVIRONMENT, "--ingest-date", day)
+    assert done.returncode == 0, done.stdout + done.stderr
+    records = {
+        name: Evaluation.from_json(storage.read_bytes(stored.layout.evaluation(each.image_id)))
+        for name, each in stored.references.items()
+    }
+    return Finished(done.stdout, records)
+
+
+# ---- ingestion
+
+
+def test_the_user_data_installs_the_units_of_each_instance(services):
+    assert services.ingestion_units == ["consume", "uploads"]
+    assert services.notifier_units == ["notify"]
+
+
+def test_brokers_were_asked_of_msk_and_let_in_by_iam(stack, services, stored):
+    user_data = services.ingestion.user_data
+    assert f"SUPERRES_KAFKA__CLUSTER_ARN='{stack.outputs['cluster_arn']}'" in user_data
+    assert "SUPERRES_KAFKA__SECURITY='iam'" in user_data
+    assert "BOOTSTRAP_SERVERS" not in user_data
+
+
+def test_good_photographs_are_stored_as_they_came_and_reduced(stored, settings):
+    assert stored.low.keys() == GOOD
+    for name, content in {**FETCHED, UPLOADED: SENT}.items():
+        image_id = stored.references[name].image_id
+        (kept,) = (
+            file.uri
+            for file in storage.list_files(stored.layout.high_resolution)
+            if file.stem == image_id
+        )
+        assert storage.read_bytes(kept) == content, name
+        reduced = decode(storage.read_bytes(stored.low[name]), _LIMITS).planes()
+        assert np.array_equal(reduced, reduce_planes(decode(content, _LIMITS).planes(), SCALE)), (
+            name
+        )
+
+
+def test_a_corrupt_one_is_rejected_with_its_reason(stack, stored):
+    (record,) = stored.rejected
+    assert record.source.endswith(CORRUPT)
+    assert record.stage == "ingest"
+    assert record.image_id not in {each.image_id for each in stored.references.values()}
+    (letter,) = stack.broker.received("images-topic-dead-letter", 1)
+    assert ImageReference.from_json(letter).image_id == record.image_id
+
+
+# ---- the run
+
+
+def test_submit_follows_the_four_steps(finished, stored):
+    run = stored.layout.run_id
+    for job in ("mass_split", "batch_inference", "mass_reconstruct", "evaluate"):
+        assert re.search(rf"{run} {job}: completed after ", finished.told), finished.told
+    assert re.search(r"execution \S+ succeeded", finished.told)
+    manifest = RunManifest.from_json(storage.read_bytes(stored.layout.manifest))
+    assert manifest.rejected == []
+    assert manifest.counts == {"evaluate_images": len(GOOD), "evaluate_rejected": 0}
+
+
+def test_results_are_pixel_for_pixel_those_of_superres_upscale(finished, stored, tmp_path):
+    for name, uri in stored.low.items():
+        (tmp_path / Path(name).with_suffix(Path(uri).suffix)).write_bytes(storage.read_bytes(uri))
+    large = tmp_path / "large"
+    subprocess.run(
+        [_SUPERRES, "upscale", tmp_path, "--scale", str(SCALE), "--output", large],
+        capture_output=True,
+        timeout=300,
+        check=True,
+    )
+    for name, record in finished.records.items():
+        ours = image_at(record.result.uri)
+        wanted = decode_file(large / f"{Path(name).stem}_x{SCALE}.png", _LIMITS)
+        assert ours.info == wanted.info, name
+        assert np.array_equal(ours.planes(), wanted.planes()), name
+
+
+def test_records_hold_what_can_be_measured_anew(finished):
+    for name, record in finished.records.items():
+        assert record.original is not None
+        ours, bicubic = measure_result(
+            image_at(record.original.uri),
+            image_at(record.result.uri),
+            image_at(record.low_resolution.uri).planes(),
+            SCALE,
+        )
+        assert (record.ours, record.bicubic) == (metrics_of(ours), metrics_of(bicubic)), name
+
+
+def image_at(uri: str) -> DecodedImage:
+    return decode(storage.read_bytes(uri), _LIMITS)
+
+
+def metrics_of(quality: Quality | None) -> Metrics | None:
+    return None if quality is None else Metrics(psnr=quality.psnr, ssim=quality.ssim)
+
+
+# ---- who is told
+
+
+def test_the_notifier_hears_of_images_by_the_queue(stack, services, finished):
+    ask = partial(services.notifier.ask, "notify", "GET", headers=bearer_of(stack))
+
+    def shown() -> bool:
+        status, answer = ask("/api/v1/images?limit=100")
+        assert status == 200, answer
+        return len(json.loads(answer)["images"]) == len(GOOD)
+
+    eventually(shown, "the notifier knows of all images", 60)
+    status, text = ask("/metrics")
+    events = re.search(rb"^superres_notifier_events_total (\S+)$", text, re.MULTILINE)
+    assert status == 200
+    assert events, text
+    assert float(events[1]) >= len(GOOD)
+    assert services.notifier.ask("notify", "GET", "/api/v1/images")[0] == 401
+
+
+def test_the_notifier_hears_of_the_execution(stack, services, finished):
+    states = stack.client("stepfunctions")
+    machine = stack.outputs["state_machine_arn"]
+    (execution,) = states.list_executions(stateMachineArn=machine)["executions"]
+    # The free LocalStack does not tell EventBridge of executions: this is what AWS would say.
+    detail = {
+        **{key: execution[key] for key in ("executionArn", "stateMachineArn", "name", "status")},
+        "startDate": round(execution["startDate"].timestamp() * 1000),
+        "stopDate": round(execution["stopDate"].timestamp() * 1000),
+        "input": states.describe_execution(executionArn=execution["executionArn"])["input"],
+    }
+    event = {
+        "Source": "aws.states",
+        "DetailType": "Step Functions Execution Status Change",
+        "Resources": [execution["executionArn"]],
+        "Detail": json.dumps(detail),
+    }
+    assert stack.client("events").put_events(Entries=[event])["FailedEntryCount"] == 0
+
+    def shown() -> bool:
+        _, answer = services.notifier.ask("notify", "GET", "/api/v1/runs", headers=bearer_of(stack))
+        runs = [(run["name"], run["state"]) for run in json.loads(answer)["runs"]]
+        return (execution["name"], "succeeded") in runs
+
+    eventually(shown, "the notifier knows of the execution", 60)
+
+
+def test_a_receiver_gets_a_signed_event_for_each_image(receiver, secret, finished):
+    def told() -> dict[str, Got]:
+        events = [(got, got.verified(secret)) for got in receiver.got()]
+        return {
+            event["data"]["image_id"]: got
+            for got, event in events
+            if event["type"] == "image.finished"
+        }
+
+    wanted = {record.image_id for record in finished.records.values()}
+    eventually(lambda: told().keys() == wanted, "the receiver was told of all images", 60)
+    assert len({got.message_id for got in told().values()}) == len(wanted)
+
+
+def test_the_page_shows_images_and_figures(stack, services, finished):
+    with chromium() as page, stack.timed("page"):
+        page.look(1280, 860)
+        log_in(
+            page, f"http://127.0.0.1:{services.notifier.ports['notify']}/", token(stack, "notifier")
+        )
+        page.wait(f"document.querySelectorAll('.cards > li').length === {len(GOOD)}")
+        assert set(page.run(_NAMES)) == GOOD
+        for lazy in range(len(GOOD)):
+            page.run(f"document.querySelectorAll('.cards > li')[{lazy}].scrollIntoView()")
+            page.wait(DRAWN)
+        for record in finished.records.values():
+            shown = page.run(
+                f"document.querySelector('[data-key=\"{record.image_id}\"]').innerText"
+            )
+            assert record.ours
+            assert record.bicubic
+            for metrics in (record.ours, record.bicubic):
+                assert f"{metrics.psnr:.2f}" in shown
+                assert f"{metrics.ssim:.4f}" in shown
+        boat = finished.records["boat.png"]
+        path = show_in_full(page, boat)
+        assert page.complaints == []
+    # The browser was sent on to S3, with a signed address.
+    status, answer = services.notifier.ask("notify", "GET", path, headers=bearer_of(stack))
+    assert status == 302
+    assert boat.result.uri.removeprefix(storage.S3) in unquote(answer.decode())
+    assert b"X-Amz-Signature=" in answer
+
+
+_NAMES = "[...document.querySelectorAll('.cards > li h3')].map(title => title.textContent)"
+
+
+def card_of(record: Evaluation) -> str:
+    return f"document.querySelector('li[data-key=\"{record.image_id}\"]')"
+
+
+def log_in(page: Page, address: str, bearer: str) -> None:
+    page.open(address)
+    page.wait("document.querySelector('form.login')")
+    page.run(f"document.querySelector('#token').value = {bearer!r}")
+    page.run("document.querySelector('form.login button').click()")
+
+
+def show_in_full(page: Page, record: Evaluation) -> str:
+    """Looks at a result in its full size; the address that the page asked for."""
+    page.run(f"{card_of(record)}.querySelector('button.zoom').click()")
+    shown = "[...document.querySelectorAll('#viewer .layer img')]"
+    page.wait(f"{shown}.every(image => image.naturalWidth === {record.result.width})")
+    addresses: list[str] = page.run(f"{shown}.map(image => image.src)")
+    return next(urlsplit(each).path for each in addresses if "/result" in each)
+
+
+# ---- looking back
+
+
+def test_status_tells_of_cluster_and_run(stack, finished):
+    done = stack.delivery("status", "--env", ENVIRONMENT)
+    assert done.returncode == 0, done.stderr
+    assert f"superres-local in {stack.outputs['region']}, persistent" in done.stdout
+    assert re.search(rf"cluster  {stack.outputs['cluster_id']}  (waiting|running) ", done.stdout)
+    assert re.search(r"run +\S+ \S+  succeeded ", done.stdout), done.stdout
+
+
+def test_logs_show_the_steps_and_the_end_of_the_last(stack, finished):
+    done = stack.delivery("logs", "--env", ENVIRONMENT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("completed after ") == 4, done.stdout
+    assert "stderr.gz" in done.stdout
+
+
+def test_units_end_well_when_they_are_stopped(services, finished, stored):
+    codes = services.ingestion.stop() | services.notifier.stop()
+    assert codes == dict.fromkeys(("consume", "uploads", "notify"), 0)

@@ -1,0 +1,132 @@
+"""What goes wrong goes through the door that AWS has too: executions, steps, the cluster."""
+
+import json
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from superres import storage
+from tests.local_cloud.executions import Day, await_told, clients_on, running_step, steps_of
+from tests.local_cloud.stack import Stack
+
+
+@pytest.fixture(autouse=True)
+def project_clients(stack: Stack) -> Iterator[None]:
+    with clients_on(stack):
+        yield
+
+
+@pytest.fixture
+def cluster(stack: Stack) -> str:
+    return str(stack.outputs["cluster_id"])
+
+
+def state_of(stack: Stack, cluster: str) -> str:
+    described = stack.client("emr").describe_cluster(ClusterId=cluster)["Cluster"]
+    return str(described["Status"]["State"])
+
+
+def versions(uri: str, stack: Stack) -> list[str]:
+    """Every version that an object ever had."""
+    bucket, key = urlsplit(uri).netloc, urlsplit(uri).path.lstrip("/")
+    answer = stack.client("s3").list_object_versions(Bucket=bucket, Prefix=key)
+    return [each["VersionId"] for each in answer.get("Versions", [])]
+
+
+def impatient(stack: Stack, job: str, seconds: int) -> str:
+    """A state machine like the deployed one that waits so long for a job, no longer."""
+    states = stack.client("stepfunctions")
+    deployed = states.describe_state_machine(stateMachineArn=stack.outputs["state_machine_arn"])
+    definition = json.loads(deployed["definition"])
+    for state in definition["States"]["Runs"]["ItemProcessor"]["States"].values():
+        if state.get("Parameters", {}).get("Step", {}).get("Name") == job:
+            state["TimeoutSeconds"] = seconds
+    made = states.create_state_machine(
+        name=f"impatient-{job}", definition=json.dumps(definition), roleArn=deployed["roleArn"]
+    )
+    return str(made["stateMachineArn"])
+
+
+def test_a_bad_configuration_fails_the_step_and_the_execution_says_why(
+    stack: Stack, cluster: str, tmp_path: Path
+) -> None:
+    day = Day(stack, date(2026, 2, 1))
+    day.take_in(tmp_path, "one")
+    uri = stack.outputs["config_uri"]
+    good = storage.read_bytes(uri)
+    storage.write_bytes(uri, good.replace(b"upscale_factor", b"upscale_faktor"))
+    try:
+        ended = day.start().ended()
+    finally:
+        storage.write_bytes(uri, good)
+    assert (ended["status"], ended["error"]) == ("FAILED", "SuperResolution.RunFailed")
+    assert "mass_split" in ended["cause"]
+    latest = steps_of(stack, cluster)[0]["Status"]
+    assert latest["State"] == "FAILED"
+    assert "upscale_faktor" in latest["FailureDetails"]["Message"]
+    assert storage.exists(latest["FailureDetails"]["LogFile"])
+    assert state_of(stack, cluster) == "WAITING"  # others go on with it
+
+
+def test_a_step_that_takes_too_long_is_cancelled(
+    stack: Stack, cluster: str, tmp_path: Path
+) -> None:
+    day = Day(stack, date(2026, 2, 2))
+    day.take_in(tmp_path, "one")
+    ended = day.start(impatient(stack, "mass_split", seconds=2)).ended()
+    assert (ended["status"], ended["error"]) == ("FAILED", "SuperResolution.RunFailed")
+    assert "States.Timeout" in ended["cause"]
+    await_told(lambda: not steps_of(stack, cluster, "PENDING", "RUNNING", "CANCEL_PENDING"))
+    assert steps_of(stack, cluster)[0]["Status"]["State"] == "CANCELLED"
+    await_told(lambda: not day.processes())
+
+
+def test_a_cancelled_step_fails_the_execution(stack: Stack, cluster: str, tmp_path: Path) -> None:
+    day = Day(stack, date(2026, 2, 3))
+    day.take_in(tmp_path, "one")
+    execution = day.start()
+    step = running_step(stack, cluster, "mass_split")
+    await_told(lambda: bool(day.processes()))
+    stack.client("emr").cancel_steps(
+        ClusterId=cluster, StepIds=[step], StepCancellationOption="TERMINATE_PROCESS"
+    )
+    ended = execution.ended()
+    assert (ended["status"], ended["error"]) == ("FAILED", "SuperResolution.RunFailed")
+    assert "States.TaskFailed" in ended["cause"]
+    assert steps_of(stack, cluster)[0]["Status"]["State"] == "CANCELLED"
+    await_told(lambda: not day.processes())
+    assert state_of(stack, cluster) == "WAITING"
+
+
+def test_a_stopped_execution_is_finished_by_the_next_and_nothing_is_done_twice(
+    stack: Stack, cluster: str, tmp_path: Path
+) -> None:
+    day = Day(stack, date(2026, 2, 4))
+    first = day.take_in(tmp_path, "one", "two")
+    (bad,) = day.take_in(tmp_path, "bad")
+    # What was stored whole, and is not now.
+    low = storage.join(day.layout.low_resolution, f"{bad}.png")
+    storage.write_bytes(low, storage.read_bytes(low)[:200])
+    ended = day.start().ended()
+    assert ended["status"] == "SUCCEEDED", ended.get("cause")
+    assert day.finished() == set(first)
+    assert storage.exists(day.layout.rejection(bad))
+
+    second = day.take_in(tmp_path / "later", "three")
+    stopped = day.start()
+    running_step(stack, cluster, "batch_inference")
+    stack.client("stepfunctions").stop_execution(executionArn=stopped.arn)
+    assert stopped.ended()["status"] == "ABORTED"
+    await_told(lambda: not steps_of(stack, cluster, "PENDING", "RUNNING", "CANCEL_PENDING"))
+    await_told(lambda: not day.processes())
+    assert day.finished() == set(first)
+
+    ended = day.start().ended()
+    assert ended["status"] == "SUCCEEDED", ended.get("cause")
+    assert day.finished() == {*first, *second}
+    for image_id in (*first, *second):
+        assert len(versions(day.layout.evaluation(image_id), stack)) == 1
+        assert len(versions(day.layout.result(image_id), stack)) == 1

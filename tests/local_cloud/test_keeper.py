@@ -1,0 +1,42 @@
+"""A test run that is killed leaves nothing."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from tests.http_source import until
+from tests.local_cloud.keeper import ROOT, processes_of
+from tests.local_cloud.stack import check_prerequisites
+
+_RUN = """
+import time
+from tests.local_cloud.stack import running_stack
+
+with running_stack() as stack:
+    print(stack.folder, stack.port, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_nothing_is_left_of_a_run_that_was_killed() -> None:
+    check_prerequisites()
+    with subprocess.Popen(
+        [sys.executable, "-c", _RUN], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as run:
+        assert run.stdout is not None
+        told = run.stdout.readline().split()
+        os.kill(run.pid, signal.SIGKILL)
+    folder, port = Path(told[0]), int(told[1])
+    until(lambda: not folder.exists(), 60)
+    assert list(processes_of(folder)) == []
+    assert not listens(port)
+
+
+def listens(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
