@@ -23,11 +23,11 @@ SCALE = 2
 _RUN_SECONDS = 900.0  # all steps of a run, on a machine that does other things too
 
 
-def await_told(happened: Callable[[], bool], seconds: float = 60.0) -> None:
-    """Waits for what LocalStack is to tell, without keeping it busy; fails when it does not."""
+def eventually(happened: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
+    """Waits for what the cloud brings about, asking it twice a second."""
     end = time.monotonic() + seconds
     while not happened():
-        assert time.monotonic() < end, f"not told within {seconds} s"
+        assert time.monotonic() < end, f"{what}: not within {seconds} s"
         time.sleep(0.5)
 
 
@@ -53,7 +53,7 @@ class Execution:
 
     def ended(self, seconds: float = _RUN_SECONDS) -> dict[str, Any]:
         """What is told of it when it is over."""
-        await_told(lambda: self.status != "RUNNING", seconds)
+        eventually(lambda: self.status != "RUNNING", "the execution ends", seconds)
         return self.described
 
 
@@ -141,5 +141,5 @@ def running_step(stack: Stack, cluster: str, job: str, seconds: float = _RUN_SEC
         ]
         return bool(found)
 
-    await_told(runs, seconds)
+    eventually(runs, f"{job} runs", seconds)
     return found[0]

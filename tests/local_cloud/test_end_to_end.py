@@ -7,8 +7,7 @@ import json
 import re
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -30,7 +29,7 @@ from superres.resample import reduce_planes
 from tests import corpus
 from tests.browser import Page, chromium
 from tests.http_source import HttpSource
-from tests.local_cloud.executions import clients_on
+from tests.local_cloud.executions import clients_on, eventually
 from tests.local_cloud.instances import Instance, ingestion_instance, notifier_instance
 from tests.local_cloud.stack import ENVIRONMENT, Stack
 from tests.receiver import Got, Receiver
@@ -51,14 +50,6 @@ FETCHED = {
 }
 SENT = corpus.png(corpus.photo(70, 84, depth=16, seed=5))
 GOOD = {*FETCHED, UPLOADED}
-
-
-def eventually(happened: Callable[[], bool], what: str, seconds: float) -> None:
-    """Waits for what the cloud brings about, asking it twice a second."""
-    end = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < end, f"{what}: not within {seconds} s"
-        time.sleep(0.5)
 
 
 # ---- what happens, in order

@@ -4,12 +4,13 @@ import json
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from superres import storage
-from tests.local_cloud.executions import Day, await_told, clients_on, running_step, steps_of
+from tests.local_cloud.executions import Day, clients_on, eventually, running_step, steps_of
 from tests.local_cloud.stack import Stack
 
 
@@ -27,6 +28,10 @@ def cluster(stack: Stack) -> str:
 def state_of(stack: Stack, cluster: str) -> str:
     described = stack.client("emr").describe_cluster(ClusterId=cluster)["Cluster"]
     return str(described["Status"]["State"])
+
+
+def open_steps(stack: Stack, cluster: str) -> list[dict[str, Any]]:
+    return steps_of(stack, cluster, "PENDING", "RUNNING", "CANCEL_PENDING")
 
 
 def versions(uri: str, stack: Stack) -> list[str]:
@@ -79,9 +84,9 @@ def test_a_step_that_takes_too_long_is_cancelled(
     ended = day.start(impatient(stack, "mass_split", seconds=2)).ended()
     assert (ended["status"], ended["error"]) == ("FAILED", "SuperResolution.RunFailed")
     assert "States.Timeout" in ended["cause"]
-    await_told(lambda: not steps_of(stack, cluster, "PENDING", "RUNNING", "CANCEL_PENDING"))
+    eventually(lambda: not open_steps(stack, cluster), "the step is cancelled")
     assert steps_of(stack, cluster)[0]["Status"]["State"] == "CANCELLED"
-    await_told(lambda: not day.processes())
+    eventually(lambda: not day.processes(), "its processes end")
 
 
 def test_a_cancelled_step_fails_the_execution(stack: Stack, cluster: str, tmp_path: Path) -> None:
@@ -89,7 +94,7 @@ def test_a_cancelled_step_fails_the_execution(stack: Stack, cluster: str, tmp_pa
     day.take_in(tmp_path, "one")
     execution = day.start()
     step = running_step(stack, cluster, "mass_split")
-    await_told(lambda: bool(day.processes()))
+    eventually(lambda: bool(day.processes()), "its processes begin")
     stack.client("emr").cancel_steps(
         ClusterId=cluster, StepIds=[step], StepCancellationOption="TERMINATE_PROCESS"
     )
@@ -97,7 +102,7 @@ def test_a_cancelled_step_fails_the_execution(stack: Stack, cluster: str, tmp_pa
     assert (ended["status"], ended["error"]) == ("FAILED", "SuperResolution.RunFailed")
     assert "States.TaskFailed" in ended["cause"]
     assert steps_of(stack, cluster)[0]["Status"]["State"] == "CANCELLED"
-    await_told(lambda: not day.processes())
+    eventually(lambda: not day.processes(), "its processes end")
     assert state_of(stack, cluster) == "WAITING"
 
 
@@ -120,8 +125,8 @@ def test_a_stopped_execution_is_finished_by_the_next_and_nothing_is_done_twice(
     running_step(stack, cluster, "batch_inference")
     stack.client("stepfunctions").stop_execution(executionArn=stopped.arn)
     assert stopped.ended()["status"] == "ABORTED"
-    await_told(lambda: not steps_of(stack, cluster, "PENDING", "RUNNING", "CANCEL_PENDING"))
-    await_told(lambda: not day.processes())
+    eventually(lambda: not open_steps(stack, cluster), "the step is cancelled")
+    eventually(lambda: not day.processes(), "its processes end")
     assert day.finished() == set(first)
 
     ended = day.start().ended()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from superres import storage
-from tests.local_cloud.executions import Day, Execution, await_told, clients_on, steps_of
+from tests.local_cloud.executions import Day, Execution, clients_on, eventually, steps_of
 from tests.local_cloud.stack import Stack
 
 _OVER = {"TERMINATED", "TERMINATED_WITH_ERRORS"}
@@ -89,6 +89,7 @@ def test_a_failed_bootstrap_action_fails_the_execution(transient: Stack, tmp_pat
 
 def test_no_cluster_lives_on(transient: Stack) -> None:
     emr = transient.client("emr")
-    await_told(
-        lambda: all(each["Status"]["State"] in _OVER for each in emr.list_clusters()["Clusters"])
+    eventually(
+        lambda: {each["Status"]["State"] for each in emr.list_clusters()["Clusters"]} <= _OVER,
+        "all clusters end",
     )
