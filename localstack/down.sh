@@ -30,6 +30,6 @@ for _ in $(seq 150); do
   emr_processes || break
   sleep 0.1
 done
-rm -rf "$emr"/j-*
+rm -rf "$emr"/j-* "$data"
 rm -f "$pid_file"
 echo "LocalStack stopped (pid $pid)"

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from tests.cloud import LocalCloud, unstarted_cloud
+from tests.cloud import REGION, LocalCloud, unstarted_cloud
 
 pytestmark = pytest.mark.localstack
 
@@ -53,12 +53,21 @@ def test_two_instances_live_side_by_side(local_cloud, bucket, tmp_path):
     try:
         assert started.returncode == 0, started.stderr
         assert other.s3().list_buckets()["Buckets"] == []
-        local_cloud.s3().head_bucket(Bucket=bucket)
+        # A bucket of the same name is another, with files of its own.
+        place = {"LocationConstraint": REGION}
+        other.s3().create_bucket(Bucket=bucket, CreateBucketConfiguration=place)
+        other.s3().put_object(Bucket=bucket, Key="one", Body=b"pixels")
+        assert list((tmp_path / "data").rglob(bucket))
+        other.s3().delete_object(Bucket=bucket, Key="one")
+        other.s3().delete_bucket(Bucket=bucket)
+        large = bytes(1 << 20)  # small ones stay in memory
+        local_cloud.s3().put_object(Bucket=bucket, Key="one", Body=large)
     finally:
         stopped = other.script("down")
     assert pid_of(stopped.stdout) == pid_of(started.stdout)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", other.port), timeout=5)
+    assert {path.name for path in tmp_path.iterdir()} == {"localstack.log", "port"}
     assert other.script("down").returncode == 0
     assert other.script("status").returncode == 3
     local_cloud.s3().head_bucket(Bucket=bucket)

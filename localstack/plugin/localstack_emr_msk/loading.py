@@ -4,9 +4,13 @@ LocalStack offers no hook for it, so the method that takes a loaded service in i
 """
 
 import functools
+from pathlib import Path
 from typing import Any
 
 from localstack.aws.handlers.service import ServiceRequestRouter
+from localstack.services.s3 import provider as s3
+
+from localstack import config
 
 _MARK = "_with_emr_msk"
 
@@ -32,3 +36,12 @@ def watch() -> None:
 
     setattr(add_skeleton, _MARK, True)
     ServiceRequestRouter.add_skeleton = add_skeleton
+
+
+def keep_objects_apart() -> None:
+    """Has S3 keep objects in the folder of this LocalStack.
+
+    They lie in one folder of the machine, else: whoever deletes a bucket deletes those of the same
+    name of another LocalStack, and what is killed leaves them behind.
+    """
+    s3.DEFAULT_S3_TMP_DIR = str(Path(config.dirs.tmp) / "s3")

@@ -58,8 +58,9 @@ def elbv2() -> Service:
 @hooks.on_infra_start()  # type: ignore[untyped-decorator,unused-ignore]
 def prepare() -> None:
     """Has Step Functions learn of EMR, and gaps closed, once services are loaded."""
-    from localstack_emr_msk.loading import watch
+    from localstack_emr_msk.loading import keep_objects_apart, watch
 
+    keep_objects_apart()
     watch()
 
 
