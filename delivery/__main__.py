@@ -92,6 +92,7 @@ def _opened(name: str) -> tuple[Environment, Clients, str]:
     environment = read_environment(name)
     preflight.check_region(environment)
     clients = make_clients(environment.region)
+    preflight.check_place(environment, clients.sts.meta.endpoint_url)
     return environment, clients, preflight.check_credentials(clients.sts, environment)
 
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from botocore.parsers import ResponseParserError
@@ -65,6 +66,17 @@ def check_region(environment: Environment, variables: Mapping[str, str] = os.env
                 f"{name} is {variables[name]}, but {environment.values.name} says "
                 f"{environment.region}; unset {name}, or change the region there"
             )
+
+
+def check_place(environment: Environment, endpoint: str) -> None:
+    """Raises ``PrerequisiteError`` when what is meant for the local cloud would go to AWS."""
+    host = urlsplit(endpoint).hostname or ""
+    if environment.name == "local" and host.endswith((".amazonaws.com", ".amazonaws.com.cn")):
+        raise PrerequisiteError(
+            "ENV=local is for LocalStack and this shell leads to AWS; make local-up, then export "
+            "AWS_ENDPOINT_URL=http://127.0.0.1:4566 AWS_ACCESS_KEY_ID=test "
+            "AWS_SECRET_ACCESS_KEY=test"
+        )
 
 
 def check_credentials(sts: "STSClient", environment: Environment) -> str:

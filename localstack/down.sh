@@ -4,8 +4,18 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-if ! pid=$(running_pid); then
+clean_up() { # what clusters ran sees that LocalStack is gone, and has a few seconds to end
+  local left=150
+  while emr_processes; do
+    (( left-- > 0 )) || { echo "local-down: something that a cluster ran does not end, below $emr" >&2; exit 1; }
+    sleep 0.1
+  done
+  rm -rf "$emr"/j-* "$data"
   rm -f "$pid_file"
+}
+
+if ! pid=$(running_pid); then
+  clean_up
   echo "LocalStack does not run"
   exit 0
 fi
@@ -25,11 +35,5 @@ if ! wait_gone "${LOCALSTACK_STOP_SECONDS:-10}"; then
   kill -KILL "$pid"
   wait_gone 10 || { echo "local-down: process $pid does not end" >&2; exit 1; }
 fi
-# What clusters ran sees that LocalStack is gone, and has a few seconds to end.
-for _ in $(seq 150); do
-  emr_processes || break
-  sleep 0.1
-done
-rm -rf "$emr"/j-* "$data"
-rm -f "$pid_file"
+clean_up
 echo "LocalStack stopped (pid $pid)"

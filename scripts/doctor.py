@@ -87,16 +87,25 @@ def java() -> Finding:
 
 
 def tool(
-    name: str, command: str, needed_for: str, pattern: str, remedy: str, ask: str = "--version"
+    name: str,
+    command: str,
+    needed_for: str,
+    pattern: str,
+    remedy: str,
+    ask: str = "--version",
+    least: tuple[int, ...] = (),
 ) -> Finding:
-    """Look for a command on PATH and the version that it prints."""
+    """Look for a command on PATH that tells its version, and perhaps for one new enough."""
     path = shutil.which(command)
     match = re.search(pattern, output(command, ask)) if path else None
     if path is None:
         detail = command + " not found"
+    elif match is None:
+        detail = f"does not tell its version ({path})"
     else:
-        detail = "{} ({})".format(match.group(1) if match else "version unknown", path)
-    return Finding(name, needed_for, path is not None, detail, remedy)
+        detail = f"{match.group(1)} ({path})"
+    found = match is not None and tuple(map(int, re.findall(r"\d+", match.group(1)))) >= least
+    return Finding(name, needed_for, found, detail, remedy)
 
 
 def disk() -> Finding:
@@ -191,6 +200,7 @@ CHECKS: list[Callable[[], Finding]] = [
         "test",
         r"Terraform v(\S+)",
         "1.11 or newer, for tests and AWS: developer.hashicorp.com/terraform/install",
+        least=(1, 11),
     ),
     lambda: tool("Go", "go", "test", r"go(\d\S+)", "for `make infra-tools`: go.dev/dl", "version"),
     lambda: tool("Chromium", "chromium", "test", r"Chromium ([\d.]+)", "make system-packages"),

@@ -66,9 +66,11 @@ class LocalCloud:
             "LOCALSTACK_FOLDER": str(self.folder),
             "LOCALSTACK_STOP_SECONDS": "1",
         }
+        # A developer's own LocalStack, and what its clusters left, is not ours to touch.
+        foreign = {k: v for k, v in os.environ.items() if not k.startswith("LOCAL_")}
         return subprocess.run(
             [str(LOCALSTACK / f"{name}.sh")],
-            env={**os.environ, **settings},
+            env=foreign | settings,
             capture_output=True,
             text=True,
             timeout=180,

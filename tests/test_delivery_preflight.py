@@ -11,6 +11,7 @@ from delivery.preflight import (
     Fleets,
     Group,
     check_credentials,
+    check_place,
     check_region,
     findings,
 )
@@ -74,6 +75,14 @@ def found(
     for code, value in ((SPOT_QUOTA, spot), (ON_DEMAND_QUOTA, on_demand)):
         answer_quota(quota_stub, code, value)
     return list(findings(fleets, emr, ec2, quotas))
+
+
+def test_what_is_for_the_local_cloud_does_not_go_to_aws():
+    local, dev = read_environment("local"), read_environment("dev")
+    with pytest.raises(PrerequisiteError, match="AWS_ENDPOINT_URL"):
+        check_place(local, "https://sts.us-east-1.amazonaws.com")
+    check_place(local, "http://127.0.0.1:4566")
+    check_place(dev, "https://sts.us-east-1.amazonaws.com")
 
 
 def test_what_suffices_is_not_mentioned():

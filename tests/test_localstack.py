@@ -54,8 +54,9 @@ def test_two_instances_live_side_by_side(local_cloud, bucket, tmp_path):
         assert started.returncode == 0, started.stderr
         assert other.s3().list_buckets()["Buckets"] == []
         # A bucket of the same name is another, with files of its own.
-        place = {"LocationConstraint": REGION}
-        other.s3().create_bucket(Bucket=bucket, CreateBucketConfiguration=place)
+        other.s3().create_bucket(
+            Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION}
+        )
         other.s3().put_object(Bucket=bucket, Key="one", Body=b"pixels")
         assert list((tmp_path / "data").rglob(bucket))
         other.s3().delete_object(Bucket=bucket, Key="one")

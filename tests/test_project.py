@@ -130,6 +130,15 @@ def test_doctor_refuses_another_java(tmp_path):
     assert f"Java 11 (JAVA_HOME={tmp_path})" in report.stdout
 
 
+def test_doctor_refuses_a_terraform_that_is_too_old(tmp_path):
+    terraform = tmp_path / "terraform"
+    terraform.write_text("#!/bin/sh\necho 'Terraform v1.5.7'\n")
+    terraform.chmod(0o755)
+    report = doctor("--for", "local-test", PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert report.returncode == 1
+    assert re.search(r"^missing +Terraform +1\.5\.7", report.stdout, re.MULTILINE)
+
+
 def test_doctor_tells_a_port_in_use():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

@@ -9,18 +9,27 @@ import pytest
 from tests.local_cloud.stack import Stack, running_stack
 
 _FOLDER = Path(__file__).parent
-_LAST = "test_destroy"  # takes away what all others need
+# The first deploys clusters that live for one execution, so that the others, and what destroys it
+# all, find the persistent one.
+_ORDER = [
+    "test_keeper",
+    "test_transient",
+    "test_apply",
+    "test_end_to_end",
+    "test_failures",
+    "test_destroy",
+]
 _SECONDS = pytest.StashKey[dict[str, float]]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests of this folder, and puts the last one last."""
+    """Marks the tests of this folder, and puts them in order, after all others."""
     ours = [item for item in items if item.path.is_relative_to(_FOLDER)]
     for item in ours:
         item.add_marker(pytest.mark.local_cloud)
         # The first test waits for the deployment.
         item.add_marker(pytest.mark.timeout(1800))
-    items.sort(key=lambda item: item in ours and item.path.stem == _LAST)
+    items.sort(key=lambda item: _ORDER.index(item.path.stem) if item in ours else -1)
 
 
 def pytest_terminal_summary(
@@ -28,16 +37,24 @@ def pytest_terminal_summary(
 ) -> None:
     """Tells how long each phase took."""
     for phase, seconds in config.stash.get(_SECONDS, {}).items():
-        terminalreporter.write_line(f"{phase:12}{seconds:6.0f} s")
+        terminalreporter.write_line(f"{phase:18}{seconds:6.0f} s")
 
 
 @pytest.fixture(scope="session")
-def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
-    """The production root, deployed on a LocalStack of its own."""
+def cloud(request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """A LocalStack with nothing on it, and a package to deploy."""
     with running_stack() as running, pytest.MonkeyPatch.context() as patch:
         request.config.stash[_SECONDS] = running.seconds
         # What this process makes for a while, Chromium's profile say, goes with the stack.
         patch.setattr(tempfile, "tempdir", str(running.folder / "tmp"))
-        with running.timed("deploy"):
-            deployed = running.deployed()
-        yield deployed
+        with running.timed("package"):
+            packed = running.delivery("package", "--without-gpu")
+        assert packed.returncode == 0, packed.stdout + packed.stderr
+        yield running
+
+
+@pytest.fixture(scope="session")
+def stack(cloud: Stack) -> Stack:
+    """The production root as local.tfvars has it, with a persistent cluster."""
+    with cloud.timed("deploy"):
+        return cloud.deployed()

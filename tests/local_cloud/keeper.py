@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -43,11 +43,14 @@ def kept_folder() -> Iterator[Path]:
 def take_down(folder: Path) -> None:
     """Ends LocalStack, then all that is left of a stack, and removes its folder."""
     if os.environ.get("LOCAL_CLOUD_LOGS"):
-        keep_logs(folder, Path(os.environ["LOCAL_CLOUD_LOGS"]))
+        try:
+            keep_logs(folder, Path(os.environ["LOCAL_CLOUD_LOGS"]))
+        except OSError as error:
+            print(f"LOCAL_CLOUD_LOGS: {error}", file=sys.stderr)
     settings = {"LOCALSTACK_FOLDER": str(folder / "localstack"), "LOCALSTACK_STOP_SECONDS": "1"}
     subprocess.run(
         [ROOT / "localstack" / "down.sh"],
-        env={**os.environ, **settings},
+        env=without_ours(os.environ) | settings,
         stdout=subprocess.DEVNULL,
         check=False,
     )
@@ -60,6 +63,12 @@ def take_down(folder: Path) -> None:
                 continue
         time.sleep(0.1)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def without_ours(environment: Mapping[str, str]) -> dict[str, str]:
+    """Without what leads to a LocalStack that a developer runs."""
+    ours = ("LOCAL_", "LOCALSTACK_")
+    return {name: text for name, text in environment.items() if not name.startswith(ours)}
 
 
 def keep_logs(folder: Path, target: Path) -> None:

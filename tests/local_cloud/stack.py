@@ -181,8 +181,10 @@ class Stack:
     def timed(self, phase: str) -> Iterator[None]:
         """Notes how long a phase takes."""
         began = time.monotonic()
-        yield
-        self.seconds[phase] = self.seconds.get(phase, 0.0) + time.monotonic() - began
+        try:
+            yield
+        finally:
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.monotonic() - began
 
 
 def check_prerequisites() -> None:

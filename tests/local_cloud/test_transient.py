@@ -8,28 +8,40 @@ from typing import Any
 import pytest
 
 from superres import storage
-from tests.local_cloud.executions import Day, Execution, clients_on, eventually, steps_of
+from tests.local_cloud.executions import (
+    Day,
+    Execution,
+    clients_on,
+    eventually,
+    running_step,
+    steps_of,
+)
 from tests.local_cloud.stack import Stack
 
 _OVER = {"TERMINATED", "TERMINATED_WITH_ERRORS"}
 
 
 @pytest.fixture(scope="module")
-def transient(stack: Stack) -> Iterator[Stack]:
-    """The stack, deployed once more with transient clusters: the persistent one is gone."""
-    with stack.timed("deploy with transient clusters"):
-        deployed = stack.deployed(cluster_lifecycle="transient")
+def transient(cloud: Stack) -> Iterator[Stack]:
+    """The production root as local.tfvars has it, but for its clusters."""
+    with cloud.timed("deploy, transient"):
+        deployed = cloud.deployed(cluster_lifecycle="transient")
     with clients_on(deployed):
         yield deployed
 
 
 def cluster_of(execution: Execution) -> dict[str, Any]:
     """The cluster that an execution made, as EMR tells it."""
+    (found,) = clusters_of(execution)
     emr = execution.stack.client("emr")
-    name = f"{execution.stack.outputs['name']}-{execution.arn.rsplit(':', 1)[1]}"
-    (found,) = [each for each in emr.list_clusters()["Clusters"] if each["Name"] == name]
-    cluster: dict[str, Any] = emr.describe_cluster(ClusterId=found["Id"])["Cluster"]
+    cluster: dict[str, Any] = emr.describe_cluster(ClusterId=found)["Cluster"]
     return cluster
+
+
+def clusters_of(execution: Execution) -> list[str]:
+    name = f"{execution.stack.outputs['name']}-{execution.arn.rsplit(':', 1)[1]}"
+    listed = execution.stack.client("emr").list_clusters()["Clusters"]
+    return [each["Id"] for each in listed if each["Name"] == name]
 
 
 def test_a_run_takes_its_cluster_away(transient: Stack, tmp_path: Path) -> None:
@@ -85,6 +97,26 @@ def test_a_failed_bootstrap_action_fails_the_execution(transient: Stack, tmp_pat
     assert status["StateChangeReason"]["Code"] == "BOOTSTRAP_FAILURE"
     logs = f"{transient.outputs['log_uri'].rstrip('/')}/{cluster_of(execution)['Id']}/node"
     assert any(file.name.endswith("stderr.gz") for file in storage.list_files(logs))
+
+
+def test_a_stopped_execution_leaves_a_cluster_that_ends_when_it_is_idle(
+    transient: Stack, tmp_path: Path
+) -> None:
+    day = Day(transient, date(2026, 2, 14))
+    day.take_in(tmp_path, "one")
+    execution = day.start()
+    eventually(lambda: bool(clusters_of(execution)), "a cluster is made")
+    cluster = cluster_of(execution)["Id"]
+    running_step(transient, cluster, "mass_split")
+    transient.client("stepfunctions").stop_execution(executionArn=execution.arn)
+    assert execution.ended()["status"] == "ABORTED"
+    eventually(lambda: not day.processes(), "its processes end")
+    # Nobody but the cluster itself is left to end it.
+    emr = transient.client("emr")
+    policy = emr.get_auto_termination_policy(ClusterId=cluster)["AutoTerminationPolicy"]
+    assert policy == {"IdleTimeout": 3600}
+    emr.put_auto_termination_policy(ClusterId=cluster, AutoTerminationPolicy={"IdleTimeout": 60})
+    eventually(lambda: cluster_of(execution)["Status"]["State"] == "TERMINATED", "it ends", 180)
 
 
 def test_no_cluster_lives_on(transient: Stack) -> None:
