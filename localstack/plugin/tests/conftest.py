@@ -102,7 +102,12 @@ def start_cloud(folder: Path, port: int) -> Cloud:
             start_new_session=True,
         )
     cloud = Cloud(f"http://127.0.0.1:{port}", folder, process)
-    until(lambda: _answers(cloud), 120)
+    try:
+        until(lambda: _answers(cloud), 120)
+    except BaseException:
+        # Nobody else knows of the process.
+        stop_cloud(cloud)
+        raise
     return cloud
 
 

@@ -229,6 +229,23 @@ def test_cancel_and_wait_cancels_the_others(make: Make) -> None:
     assert made.states() == ["FAILED", "CANCELLED", "CANCELLED"]
 
 
+@pytest.mark.parametrize("asked", ["CANCEL_AND_WAIT", "TERMINATE_CLUSTER"])
+def test_a_failed_step_stops_nothing_where_steps_run_beside_each_other(
+    make: Make, asked: str
+) -> None:
+    made = make(Steps=[step(asked), step(), step()])
+    made.running(0)
+    with made.cluster.changed:
+        made.cluster.concurrency = 2
+        made.cluster.changed.notify_all()
+    made.running(1)
+    made.running(0).finish(1)
+    for number in (1, 2):
+        made.running(number).finish(0)
+    made.reaches("WAITING")
+    assert made.states() == ["FAILED", "COMPLETED", "COMPLETED"]
+
+
 @pytest.mark.parametrize("asked", ["TERMINATE_CLUSTER", "TERMINATE_JOB_FLOW"])
 def test_terminate_ends_the_cluster_unless_it_is_protected(make: Make, asked: str) -> None:
     made = make(Steps=[step(asked), step()])

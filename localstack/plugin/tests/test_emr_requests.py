@@ -31,7 +31,15 @@ GOOD: dict[str, Any] = {
     "JobFlowRole": "nodes",
     "Instances": {"KeepJobFlowAliveWhenNoSteps": True, "InstanceFleets": [FLEET]},
 }
-GROUPS = [{"InstanceRole": "MASTER", "InstanceType": "m6i.xlarge", "InstanceCount": 1}]
+GROUP = {"InstanceRole": "MASTER", "InstanceType": "m6i.xlarge", "InstanceCount": 1}
+GROUPS = [GROUP]
+LIMITS = {"UnitType": "InstanceFleetUnits", "MinimumCapacityUnits": 1, "MaximumCapacityUnits": 4}
+
+
+def groups(*others: dict[str, Any], **master: Any) -> dict[str, Any]:
+    """A RunJobFlow with groups."""
+    asked = [GROUP | master, *(GROUP | each for each in others)]
+    return GOOD | {"Instances": {"KeepJobFlowAliveWhenNoSteps": True, "InstanceGroups": asked}}
 
 
 @pytest.fixture
@@ -81,6 +89,14 @@ def test_releases_of_both_forms_are_known(label: str) -> None:
             {"Instances": {"InstanceFleets": [FLEET | {"TargetSpotCapacity": 1}]}},
             "target capacity of 1",
         ),
+        ({"Instances": {"InstanceFleets": [FLEET, TASK, TASK]}}, "only one TASK"),
+        (
+            {"Instances": {"InstanceFleets": [FLEET, FLEET | {"InstanceFleetType": "GPU"}]}},
+            "InstanceFleetType GPU is not one of",
+        ),
+        (groups({"InstanceRole": "GPU"}), "InstanceRole GPU is not one of"),
+        (groups({"InstanceRole": "TASK", "InstanceCount": -1}), "must not be negative"),
+        (groups(InstanceCount=0), "master instance group must have 1 or 3"),
     ],
 )
 def test_a_cluster_that_cannot_be_is_refused(change: dict[str, Any], told: str) -> None:
@@ -88,6 +104,84 @@ def test_a_cluster_that_cannot_be_is_refused(change: dict[str, Any], told: str) 
     with pytest.raises(ServiceError, match=told) as refused:
         check_cluster(GOOD | change)
     assert refused.value.code == "ValidationException"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"MinimumCapacityUnits": 7}, "The min capacity cannot be higher than max capacity"),
+        (
+            {"MaximumCoreCapacityUnits": 7},
+            "The max Core capacity cannot be higher than max capacity",
+        ),
+        ({"UnitType": "VCPU"}, "instance fleets must be InstanceFleetUnits"),
+        ({"UnitType": None}, "UnitType, MinimumCapacityUnits and MaximumCapacityUnits"),
+    ],
+)
+def test_scaling_that_cannot_be_is_refused(
+    emr: EmrProvider, change: dict[str, Any], told: str
+) -> None:
+    # As the Terraform of the project around this plugin asks for it.
+    ours = LIMITS | {
+        "MinimumCapacityUnits": 2,
+        "MaximumCapacityUnits": 6,
+        "MaximumCoreCapacityUnits": 2,
+        "MaximumOnDemandCapacityUnits": 2,
+    }
+    good, bad = ({"ManagedScalingPolicy": {"ComputeLimits": ours | each}} for each in ({}, change))
+    identifier = emr.run_job_flow(CALLER, GOOD | good)["JobFlowId"]
+    asked = {"ClusterId": identifier}
+    emr.put_managed_scaling_policy(CALLER, asked | good)
+    for call, request in (
+        (emr.put_managed_scaling_policy, asked | bad),
+        (emr.run_job_flow, GOOD | bad),
+    ):
+        with pytest.raises(ServiceError, match=told) as refused:
+            call(CALLER, request)
+        assert refused.value.code == "ValidationException"
+    assert emr.get_managed_scaling_policy(CALLER, asked) == good
+
+
+@pytest.mark.parametrize("unit", ["Instances", "VCPU"])
+def test_groups_scale_in_units_of_their_own(unit: str) -> None:
+    check_cluster(
+        groups() | {"ManagedScalingPolicy": {"ComputeLimits": LIMITS | {"UnitType": unit}}}
+    )
+    with pytest.raises(ServiceError, match="instance groups must be Instances or VCPU"):
+        check_cluster(groups() | {"ManagedScalingPolicy": {"ComputeLimits": LIMITS}})
+
+
+def test_groups_change_all_or_none(emr: EmrProvider) -> None:
+    task = {"InstanceRole": "TASK", "InstanceCount": 1}
+    asked = {"ClusterId": emr.run_job_flow(CALLER, groups(task, task))["JobFlowId"]}
+
+    def counts() -> list[int]:
+        found = emr.list_instance_groups(CALLER, asked)["InstanceGroups"]
+        return [each["RequestedInstanceCount"] for each in found]
+
+    ids = [each["Id"] for each in emr.list_instance_groups(CALLER, asked)["InstanceGroups"]]
+    more = {"InstanceGroupId": ids[1], "InstanceCount": 2}
+    unknown = {"InstanceGroupId": "ig-NOSUCH", "InstanceCount": 1}
+    for named in ({}, asked):
+        with pytest.raises(ServiceError, match="Instance group id 'ig-NOSUCH' is not") as refused:
+            emr.modify_instance_groups(CALLER, named | {"InstanceGroups": [more, unknown]})
+        assert refused.value.code == "InvalidRequestException"
+    none = {"InstanceGroupId": ids[0], "InstanceCount": 0}
+    with pytest.raises(ServiceError, match="must have 1 or 3"):
+        emr.modify_instance_groups(CALLER, {"InstanceGroups": [more, none]})
+    assert counts() == [1, 1, 1]
+    emr.modify_instance_groups(CALLER, asked | {"InstanceGroups": [more]})
+    assert counts() == [1, 2, 1]
+
+
+def test_groups_that_cannot_be_are_not_added(emr: EmrProvider) -> None:
+    asked = {"JobFlowId": emr.run_job_flow(CALLER, groups())["JobFlowId"]}
+    for group, told in ((GROUP, "only one MASTER"), (GROUP | {"InstanceRole": "GPU"}, "GPU")):
+        with pytest.raises(ServiceError, match=told):
+            emr.add_instance_groups(CALLER, asked | {"InstanceGroups": [group]})
+    several = [GROUP | {"InstanceRole": "TASK"}] * 2
+    added = emr.add_instance_groups(CALLER, asked | {"InstanceGroups": several})
+    assert len(added["InstanceGroupIds"]) == 2
 
 
 def test_what_is_not_there_is_refused_as_each_operation_does(emr: EmrProvider) -> None:
@@ -144,6 +238,9 @@ def test_fleets_are_told_as_they_were_asked_for(emr: EmrProvider) -> None:
     ] * 3
     assert len(emr.list_instances(CALLER, asked)["Instances"]) == 4
     assert primary["ProvisionedOnDemandCapacity"] == 1
+    none = {"InstanceFleetId": primary["Id"], "TargetOnDemandCapacity": 0}
+    with pytest.raises(ServiceError, match="target capacity of 1"):
+        emr.modify_instance_fleet(CALLER, asked | {"InstanceFleet": none})
     with pytest.raises(ServiceError, match="uses instance fleets"):
         emr.list_instance_groups(CALLER, asked)
 
@@ -179,8 +276,7 @@ def test_policies_tags_and_security_configurations_are_kept(emr: EmrProvider) ->
     with pytest.raises(ServiceError, match="a cluster uses it"):
         emr.delete_security_configuration(CALLER, name)
     asked = {"ClusterId": identifier}
-    limits = {"MinimumCapacityUnits": 1, "MaximumCapacityUnits": 4}
-    for policy in ({"ComputeLimits": limits}, None):
+    for policy in ({"ComputeLimits": LIMITS}, None):
         if policy:
             emr.put_managed_scaling_policy(CALLER, asked | {"ManagedScalingPolicy": policy})
         else:

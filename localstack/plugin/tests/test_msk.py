@@ -149,3 +149,32 @@ def test_tags_come_and_go(msk: MskProvider) -> None:
     msk.tag_resource(CALLER, {"ResourceArn": arn, "Tags": {"b": "2"}})
     msk.untag_resource(CALLER, {"ResourceArn": arn, "TagKeys": ["a"]})
     assert msk.list_tags_for_resource(CALLER, {"ResourceArn": arn})["Tags"] == {"b": "2"}
+
+
+@pytest.mark.parametrize(
+    "other", [Caller("111111111111", CALLER.region), Caller(CALLER.account, "us-east-1")]
+)
+def test_accounts_and_regions_see_only_their_own(msk: MskProvider, other: Caller) -> None:
+    configuration = msk.create_configuration(CALLER, {"Name": "c", "ServerProperties": b""})["Arn"]
+    cluster = msk.create_cluster(CALLER, asked())["ClusterArn"]
+    change = {"ClusterArn": cluster, "TargetNumberOfBrokerNodes": 4}
+    operation = msk.update_broker_count(CALLER, change)["ClusterOperationArn"]
+    info = {"Arn": configuration, "Revision": 1}
+    for call, request in (
+        (msk.describe_cluster, {"ClusterArn": cluster}),
+        (msk.delete_cluster, {"ClusterArn": cluster}),
+        (msk.get_bootstrap_brokers, {"ClusterArn": cluster}),
+        (msk.list_scram_secrets, {"ClusterArn": cluster}),
+        (msk.update_broker_count, change),
+        (msk.describe_cluster_operation, {"ClusterOperationArn": operation}),
+        (msk.list_tags_for_resource, {"ResourceArn": cluster}),
+        (msk.list_tags_for_resource, {"ResourceArn": configuration}),
+        (msk.describe_configuration, {"Arn": configuration}),
+        (msk.delete_configuration, {"Arn": configuration}),
+        (msk.create_cluster, asked("theirs", ConfigurationInfo=info)),
+    ):
+        with pytest.raises(ServiceError, match="does not exist"):
+            call(other, request)
+    # The owner still has both.
+    assert msk.describe_cluster(CALLER, {"ClusterArn": cluster})
+    assert msk.describe_configuration(CALLER, {"Arn": configuration})

@@ -264,6 +264,10 @@ class Cluster:
             self.changed.notify_all()
 
     def _after_failure(self, step: Step) -> None:
+        # Where steps run beside each other, a failed one stops nothing, whatever it asked for:
+        # https://docs.aws.amazon.com/emr/latest/APIReference/API_StepConfig.html
+        if self.concurrency > 1:
+            return
         # A protected cluster waits instead.
         if step.on_failure == "TERMINATE_CLUSTER" and not self.protected:
             told = f"Shut down as step failed: {step.id}"

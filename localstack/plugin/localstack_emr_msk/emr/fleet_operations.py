@@ -3,11 +3,13 @@
 Capacities are kept and told, and change nothing here: a cluster is one machine.
 """
 
+from collections.abc import Sequence
+
 from localstack_emr_msk.calls import Caller, Request, Response
 from localstack_emr_msk.emr.cluster import Cluster
 from localstack_emr_msk.emr.fleets import Fleet, state_of
 from localstack_emr_msk.emr.registry import Registry, page
-from localstack_emr_msk.emr.requests import EXCLUSIVE, check_fleet
+from localstack_emr_msk.emr.requests import EXCLUSIVE, check_fleet, check_group, check_roles
 from localstack_emr_msk.errors import invalid_request, validation
 
 # By this code and message Terraform's provider knows a fleet that went with its cluster:
@@ -54,8 +56,15 @@ class FleetOperations:
         with cluster.changed:
             if not cluster.modifiable:
                 raise invalid_request(_FLEET_OF_THE_PAST)
-            fleet = _member(cluster, change["InstanceFleetId"])
-            fleet.resize(change.get("TargetOnDemandCapacity"), change.get("TargetSpotCapacity"))
+            fleet = _fleet(cluster, change["InstanceFleetId"])
+            on_demand = change.get("TargetOnDemandCapacity")
+            spot = change.get("TargetSpotCapacity")
+            asked = {
+                "TargetOnDemandCapacity": fleet.on_demand if on_demand is None else on_demand,
+                "TargetSpotCapacity": fleet.spot if spot is None else spot,
+            }
+            check_fleet(fleet.config | asked)
+            fleet.resize(on_demand, spot)
         return {}
 
     def list_instance_groups(self, caller: Caller, request: Request) -> Response:
@@ -68,21 +77,32 @@ class FleetOperations:
     def add_instance_groups(self, caller: Caller, request: Request) -> Response:
         """Task groups for a cluster that lives."""
         cluster = self._cluster(caller, request["JobFlowId"], fleets=False)
+        for each in request["InstanceGroups"]:
+            check_group(each)
         with cluster.changed:
             cluster.check_modifiable()
             groups = [Fleet(dict(each), fleets=False) for each in request["InstanceGroups"]]
+            check_roles([each.role for each in [*cluster.fleets, *groups]], fleets=False)
             cluster.fleets.extend(groups)
         ids = [each.id for each in groups]
         return {"JobFlowId": cluster.id, "InstanceGroupIds": ids, "ClusterArn": cluster.arn}
 
     def modify_instance_groups(self, caller: Caller, request: Request) -> Response:
         """Other numbers of instances, or configurations."""
-        for change in request.get("InstanceGroups") or []:
-            for cluster in self.registry.clusters(caller):
-                for group in cluster.fleets:
-                    if group.id == change["InstanceGroupId"]:
-                        _modify_group(cluster, group, change)
-                        break
+        named = request.get("ClusterId")
+        if named is None:
+            clusters = self.registry.clusters(caller)
+        else:
+            clusters = [self._cluster(caller, named, fleets=False)]
+        changes = request.get("InstanceGroups") or []
+        found = [_group(clusters, each["InstanceGroupId"]) for each in changes]
+        # All or none: nothing has changed when one is refused.
+        for (cluster, group), change in zip(found, changes, strict=True):
+            cluster.check_modifiable()
+            if change.get("InstanceCount") is not None:
+                check_group(group.config | {"InstanceCount": change["InstanceCount"]})
+        for (cluster, group), change in zip(found, changes, strict=True):
+            _modify_group(cluster, group, change)
         return {}
 
     def list_instances(self, caller: Caller, request: Request) -> Response:
@@ -112,7 +132,15 @@ class FleetOperations:
         return cluster
 
 
-def _member(cluster: Cluster, identifier: str) -> Fleet:
+def _group(clusters: Sequence[Cluster], identifier: str) -> tuple[Cluster, Fleet]:
+    for cluster in clusters:
+        for fleet in cluster.fleets:
+            if fleet.id == identifier and not fleet.fleets:
+                return cluster, fleet
+    raise invalid_request(f"Instance group id '{identifier}' is not valid.")
+
+
+def _fleet(cluster: Cluster, identifier: str) -> Fleet:
     for fleet in cluster.fleets:
         if fleet.id == identifier:
             return fleet

@@ -9,7 +9,7 @@ import json
 from localstack_emr_msk.calls import Caller, Request, Response, now
 from localstack_emr_msk.emr.cluster import ENDED
 from localstack_emr_msk.emr.registry import Registry, page
-from localstack_emr_msk.emr.requests import check_idle_timeout
+from localstack_emr_msk.emr.requests import check_idle_timeout, check_scaling
 from localstack_emr_msk.errors import invalid_request
 
 
@@ -24,9 +24,7 @@ class PolicyOperations:
         """Limits of a cluster that lives."""
         cluster = self.registry.described(caller, request["ClusterId"])
         policy = request["ManagedScalingPolicy"]
-        limits = policy.get("ComputeLimits") or {}
-        if limits and limits["MinimumCapacityUnits"] > limits["MaximumCapacityUnits"]:
-            raise invalid_request("MinimumCapacityUnits must not be above MaximumCapacityUnits.")
+        check_scaling(policy, fleets=cluster.fleets[0].fleets)
         with cluster.changed:
             cluster.check_modifiable()
             cluster.scaling = policy

@@ -5,13 +5,16 @@ from typing import Any
 
 from localstack_emr_msk.calls import Request
 from localstack_emr_msk.emr.releases import check_label
-from localstack_emr_msk.errors import validation
+from localstack_emr_msk.errors import ServiceError, validation
 from localstack_emr_msk.objects import is_s3
 
 MAX_STEPS = 256  # pending and running at once
 _MAX_BOOTSTRAP_ACTIONS = 16
 _ACTIONS = ("TERMINATE_JOB_FLOW", "TERMINATE_CLUSTER", "CANCEL_AND_WAIT", "CONTINUE")
 _IDLE_SECONDS = (60, 604800)
+_ROLES = ("MASTER", "CORE", "TASK")
+_FLEET_UNITS = "InstanceFleetUnits"
+_GROUP_UNITS = ("Instances", "VCPU")
 EXCLUSIVE = "Instance fleets and instance groups are mutually exclusive."
 
 
@@ -30,7 +33,9 @@ def check_cluster(request: Request) -> None:
     concurrency = request.get("StepConcurrencyLevel")
     check_concurrency(1 if concurrency is None else concurrency)
     _check_bootstrap(request.get("BootstrapActions") or ())
-    _check_instances(request.get("Instances") or {})
+    instances = request.get("Instances") or {}
+    _check_instances(instances)
+    check_scaling(request.get("ManagedScalingPolicy"), fleets=bool(instances.get("InstanceFleets")))
     check_idle_timeout(request.get("AutoTerminationPolicy"))
     check_steps(request.get("Steps") or (), 0, request.get("StepConcurrencyLevel") or 1)
 
@@ -46,6 +51,29 @@ def check_idle_timeout(policy: Mapping[str, Any] | None) -> None:
     least, most = _IDLE_SECONDS
     if policy is not None and not least <= (policy.get("IdleTimeout") or 0) <= most:
         raise validation(f"IdleTimeout must be between {least} and {most} seconds.")
+
+
+def check_scaling(policy: Mapping[str, Any] | None, *, fleets: bool) -> None:
+    """Refuses a managed scaling policy of a cluster that has fleets, or groups."""
+    limits = (policy or {}).get("ComputeLimits")
+    if not limits:
+        return
+    unit = limits.get("UnitType")
+    least, most = limits.get("MinimumCapacityUnits"), limits.get("MaximumCapacityUnits")
+    if None in (unit, least, most):
+        raise _scaling("UnitType, MinimumCapacityUnits and MaximumCapacityUnits are required")
+    allowed = (_FLEET_UNITS,) if fleets else _GROUP_UNITS
+    if unit not in allowed:
+        has = "instance fleets" if fleets else "instance groups"
+        raise _scaling(f"The UnitType of a cluster with {has} must be {' or '.join(allowed)}")
+    if least > most:
+        raise _scaling("The min capacity cannot be higher than max capacity")
+    if (limits.get("MaximumCoreCapacityUnits") or 0) > most:
+        raise _scaling("The max Core capacity cannot be higher than max capacity")
+
+
+def _scaling(why: str) -> ServiceError:
+    return validation(f"Invalid configuration for managed scaling. {why}")
 
 
 def check_steps(steps: Sequence[Mapping[str, Any]], active: int, concurrency: int) -> None:
@@ -91,17 +119,25 @@ def _check_instances(instances: Mapping[str, Any]) -> None:
             check_fleet(each)
     elif groups:
         roles = [each.get("InstanceRole") for each in groups]
+        for each in groups:
+            check_group(each)
     else:
         roles = ["MASTER"] if simple else []
-    for role in ("MASTER", "CORE"):
-        if roles.count(role) > 1:
-            raise validation(f"There can be only one {role} instance group or fleet.")
+    check_roles(roles, fleets=bool(fleets))
     if "MASTER" not in roles:
         raise validation("A master instance group or fleet is required.")
 
 
+def check_roles(roles: Sequence[str | None], *, fleets: bool) -> None:
+    """Refuses what a cluster can have only one of; of task groups it can have several."""
+    for role in _ROLES if fleets else ("MASTER", "CORE"):
+        if roles.count(role) > 1:
+            raise validation(f"There can be only one {role} instance group or fleet.")
+
+
 def check_fleet(fleet: Mapping[str, Any]) -> None:
     """Refuses an instance fleet."""
+    _check_role("InstanceFleetType", fleet.get("InstanceFleetType"))
     capacities = [fleet.get("TargetOnDemandCapacity") or 0, fleet.get("TargetSpotCapacity") or 0]
     if min(capacities) < 0:
         raise validation("The target capacity of a fleet must not be negative.")
@@ -109,3 +145,18 @@ def check_fleet(fleet: Mapping[str, Any]) -> None:
         raise validation("The master instance fleet must have a target capacity of 1.")
     if fleet.get("InstanceFleetType") != "TASK" and not fleet.get("InstanceTypeConfigs"):
         raise validation("An instance fleet needs instance types.")
+
+
+def check_group(group: Mapping[str, Any]) -> None:
+    """Refuses an instance group."""
+    _check_role("InstanceRole", group.get("InstanceRole"))
+    count = group.get("InstanceCount") or 0
+    if count < 0:
+        raise validation("The instance count of a group must not be negative.")
+    if group.get("InstanceRole") == "MASTER" and count not in (1, 3):
+        raise validation("The master instance group must have 1 or 3 instances.")
+
+
+def _check_role(name: str, role: str | None) -> None:
+    if role not in _ROLES:
+        raise validation(f"{name} {role} is not one of {', '.join(_ROLES)}.")

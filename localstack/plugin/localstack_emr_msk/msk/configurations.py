@@ -20,6 +20,11 @@ def missing(what: str) -> ServiceError:
     return ServiceError("NotFoundException", f"{what} does not exist.", 404)
 
 
+def owns(caller: Caller, arn: str) -> bool:
+    """Whether an ARN is of the caller's account and region."""
+    return arn.startswith(f"arn:aws:kafka:{caller.region}:{caller.account}:")
+
+
 @dataclass
 class _Configuration:
     arn: str
@@ -28,6 +33,7 @@ class _Configuration:
     kafka_versions: list[str]
     created: datetime = field(default_factory=now)
     revisions: list[Response] = field(default_factory=list)
+    tags: dict[str, str] = field(default_factory=dict)
 
     def latest(self) -> Response:
         return {k: v for k, v in self.revisions[-1].items() if k != "ServerProperties"}
@@ -73,11 +79,11 @@ class Configurations:
 
     def update_configuration(self, caller: Caller, request: Request) -> Response:
         """Another revision."""
-        return self._revise(self._configuration(request["Arn"]), request)
+        return self._revise(self._configuration(caller, request["Arn"]), request)
 
     def describe_configuration(self, caller: Caller, request: Request) -> Response:
         """All about it but its properties."""
-        return self._configuration(request["Arn"]).view()
+        return self._configuration(caller, request["Arn"]).view()
 
     def list_configurations(self, caller: Caller, request: Request) -> Response:
         """All of an account and region."""
@@ -85,7 +91,7 @@ class Configurations:
 
     def describe_configuration_revision(self, caller: Caller, request: Request) -> Response:
         """A revision with its properties."""
-        found = self._configuration(request["Arn"])
+        found = self._configuration(caller, request["Arn"])
         number = int(request["Revision"])
         if not 1 <= number <= len(found.revisions):
             raise missing(f"Configuration revision {number}")
@@ -93,7 +99,7 @@ class Configurations:
 
     def list_configuration_revisions(self, caller: Caller, request: Request) -> Response:
         """All revisions, without their properties."""
-        found = self._configuration(request["Arn"])
+        found = self._configuration(caller, request["Arn"])
         kept = [
             {k: v for k, v in each.items() if k != "ServerProperties"} for each in found.revisions
         ]
@@ -101,7 +107,7 @@ class Configurations:
 
     def delete_configuration(self, caller: Caller, request: Request) -> Response:
         """Takes it away, unless a cluster has it."""
-        found = self._configuration(request["Arn"])
+        found = self._configuration(caller, request["Arn"])
         if self.in_use(found.arn):
             raise bad_request(
                 "Configuration is in use by one or more clusters. Dissociate the configuration "
@@ -110,23 +116,22 @@ class Configurations:
         del self._configurations[found.arn]
         return {"Arn": found.arn, "State": "DELETING"}
 
-    def check_configuration(self, info: Mapping[str, Any] | None) -> None:
+    def check_configuration(self, caller: Caller, info: Mapping[str, Any] | None) -> None:
         """Refuses a configuration or revision that is not there."""
         if info is None:
             return
-        found = self._configuration(info["Arn"])
+        found = self._configuration(caller, info["Arn"])
         if not 1 <= int(info["Revision"]) <= len(found.revisions):
             raise bad_request(f"Configuration revision {info['Revision']} does not exist.")
 
-    def _configuration(self, arn: str) -> _Configuration:
-        if arn not in self._configurations:
+    def _configuration(self, caller: Caller, arn: str) -> _Configuration:
+        if arn not in self._configurations or not owns(caller, arn):
             # Of all that MSK does not find, this one is no NotFoundException.
             raise bad_request("Configuration ARN does not exist.")
         return self._configurations[arn]
 
     def _all(self, caller: Caller) -> list[_Configuration]:
-        mark = f":kafka:{caller.region}:{caller.account}:"
-        return [each for each in self._configurations.values() if mark in each.arn]
+        return [each for each in self._configurations.values() if owns(caller, each.arn)]
 
     @staticmethod
     def _revise(found: _Configuration, request: Request) -> Response:

@@ -12,7 +12,7 @@ from typing import Any
 
 from localstack_emr_msk.calls import Caller, Request, Response, now, present
 from localstack_emr_msk.errors import ServiceError
-from localstack_emr_msk.msk.configurations import Configurations, bad_request, missing
+from localstack_emr_msk.msk.configurations import Configurations, bad_request, missing, owns
 from localstack_emr_msk.msk.views import MskCluster, version
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9-]{0,63}")
@@ -30,7 +30,6 @@ class MskProvider(Configurations):
         self._variables = variables
         self._clusters: dict[str, MskCluster] = {}
         self._operations: dict[str, Response] = {}
-        self._configuration_tags: dict[str, dict[str, str]] = {}
 
     # ---- clusters
 
@@ -69,7 +68,7 @@ class MskProvider(Configurations):
                     "The number of broker nodes must be a multiple of Availability Zones in the "
                     "Client Subnets parameter."
                 )
-            self.check_configuration(body.get("ConfigurationInfo"))
+            self.check_configuration(caller, body.get("ConfigurationInfo"))
         arn = f"arn:aws:kafka:{caller.region}:{caller.account}:cluster/{name}/{uuid.uuid4()}-1"
         tags = dict(request.get("Tags") or {})
         self._clusters[arn] = MskCluster(arn, name, serverless, body, tags)
@@ -77,11 +76,11 @@ class MskProvider(Configurations):
 
     def describe_cluster(self, caller: Caller, request: Request) -> Response:
         """All about a cluster."""
-        return {"ClusterInfo": self._cluster(request["ClusterArn"]).first()}
+        return {"ClusterInfo": self._cluster(caller, request["ClusterArn"]).first()}
 
     def describe_cluster_v2(self, caller: Caller, request: Request) -> Response:
         """All about a cluster."""
-        return {"ClusterInfo": self._cluster(request["ClusterArn"]).second()}
+        return {"ClusterInfo": self._cluster(caller, request["ClusterArn"]).second()}
 
     def list_clusters(self, caller: Caller, request: Request) -> Response:
         """Provisioned ones, by the beginning of their name."""
@@ -98,18 +97,18 @@ class MskProvider(Configurations):
 
     def delete_cluster(self, caller: Caller, request: Request) -> Response:
         """Takes it away; the Kafka behind it stays."""
-        cluster = self._cluster(request["ClusterArn"])
+        cluster = self._cluster(caller, request["ClusterArn"])
         self._check_version(cluster, request)
         del self._clusters[cluster.arn]
         return {"ClusterArn": cluster.arn, "State": "DELETING"}
 
     def get_bootstrap_brokers(self, caller: Caller, request: Request) -> Response:
         """Where clients begin."""
-        return self._cluster(request["ClusterArn"]).brokers(self._variables)
+        return self._cluster(caller, request["ClusterArn"]).brokers(self._variables)
 
     def list_nodes(self, caller: Caller, request: Request) -> Response:
         """As many brokers as were asked for, though one stands behind them."""
-        cluster = self._cluster(request["ClusterArn"])
+        cluster = self._cluster(caller, request["ClusterArn"])
         body = provisioned_nodes(cluster)
         return {
             "NodeInfoList": [
@@ -127,30 +126,32 @@ class MskProvider(Configurations):
 
     def update_broker_count(self, caller: Caller, request: Request) -> Response:
         """More brokers."""
-        return self._update(request, NumberOfBrokerNodes=request["TargetNumberOfBrokerNodes"])
+        wanted = request["TargetNumberOfBrokerNodes"]
+        return self._update(caller, request, NumberOfBrokerNodes=wanted)
 
     def update_broker_type(self, caller: Caller, request: Request) -> Response:
         """Other instances."""
-        nodes = provisioned_nodes(self._cluster(request["ClusterArn"]))
+        nodes = provisioned_nodes(self._cluster(caller, request["ClusterArn"]))
         changed = {**nodes, "InstanceType": request["TargetInstanceType"]}
-        return self._update(request, BrokerNodeGroupInfo=changed)
+        return self._update(caller, request, BrokerNodeGroupInfo=changed)
 
     def update_broker_storage(self, caller: Caller, request: Request) -> Response:
         """Larger volumes."""
-        nodes = provisioned_nodes(self._cluster(request["ClusterArn"]))
+        nodes = provisioned_nodes(self._cluster(caller, request["ClusterArn"]))
         size = request["TargetBrokerEBSVolumeInfo"][0]["VolumeSizeGB"]
         storage = {"EbsStorageInfo": {"VolumeSize": size}}
-        return self._update(request, BrokerNodeGroupInfo={**nodes, "StorageInfo": storage})
+        return self._update(caller, request, BrokerNodeGroupInfo={**nodes, "StorageInfo": storage})
 
     def update_cluster_configuration(self, caller: Caller, request: Request) -> Response:
         """Another configuration, or another revision of it."""
-        self.check_configuration(request["ConfigurationInfo"])
-        return self._update(request, ConfigurationInfo=request["ConfigurationInfo"])
+        self.check_configuration(caller, request["ConfigurationInfo"])
+        return self._update(caller, request, ConfigurationInfo=request["ConfigurationInfo"])
 
     def update_cluster_kafka_version(self, caller: Caller, request: Request) -> Response:
         """Another Kafka, in name."""
-        self.check_configuration(request.get("ConfigurationInfo"))
+        self.check_configuration(caller, request.get("ConfigurationInfo"))
         return self._update(
+            caller,
             request,
             KafkaVersion=request["TargetKafkaVersion"],
             ConfigurationInfo=request.get("ConfigurationInfo"),
@@ -159,22 +160,22 @@ class MskProvider(Configurations):
     def update_monitoring(self, caller: Caller, request: Request) -> Response:
         """What is measured and logged."""
         keys = ("EnhancedMonitoring", "OpenMonitoring", "LoggingInfo")
-        return self._update(request, **{key: request.get(key) for key in keys})
+        return self._update(caller, request, **{key: request.get(key) for key in keys})
 
     def update_security(self, caller: Caller, request: Request) -> Response:
         """How clients show who they are."""
         keys = ("ClientAuthentication", "EncryptionInfo")
-        return self._update(request, **{key: request.get(key) for key in keys})
+        return self._update(caller, request, **{key: request.get(key) for key in keys})
 
     def describe_cluster_operation(self, caller: Caller, request: Request) -> Response:
         """A change, which is complete."""
         arn = request["ClusterOperationArn"]
-        if arn not in self._operations:
+        if arn not in self._operations or not owns(caller, arn):
             raise missing("Operation")
         return {"ClusterOperationInfo": self._operations[arn]}
 
-    def _update(self, request: Request, **changes: Any) -> Response:
-        cluster = self._cluster(request["ClusterArn"])
+    def _update(self, caller: Caller, request: Request, **changes: Any) -> Response:
+        cluster = self._cluster(caller, request["ClusterArn"])
         self._check_version(cluster, request)
         cluster.body |= present(changes)
         cluster.version = version()
@@ -193,45 +194,46 @@ class MskProvider(Configurations):
 
     def put_cluster_policy(self, caller: Caller, request: Request) -> Response:
         """Who else may use it; kept, and told again."""
-        cluster = self._cluster(request["ClusterArn"])
+        cluster = self._cluster(caller, request["ClusterArn"])
         cluster.policy = request["Policy"]
         return {"CurrentVersion": cluster.version}
 
     def get_cluster_policy(self, caller: Caller, request: Request) -> Response:
         """Who else may use it."""
-        cluster = self._cluster(request["ClusterArn"])
+        cluster = self._cluster(caller, request["ClusterArn"])
         if cluster.policy is None:
             raise missing("Cluster policy")
         return {"CurrentVersion": cluster.version, "Policy": cluster.policy}
 
     def delete_cluster_policy(self, caller: Caller, request: Request) -> Response:
         """Nobody else."""
-        self._cluster(request["ClusterArn"]).policy = None
+        self._cluster(caller, request["ClusterArn"]).policy = None
         return {}
 
     def list_scram_secrets(self, caller: Caller, request: Request) -> Response:
-        """Secrets of users with passwords."""
-        return {"SecretArnList": list(self._cluster(request["ClusterArn"]).secrets)}
+        """Secrets of users with passwords: none, as none can be associated here."""
+        self._cluster(caller, request["ClusterArn"])
+        return {"SecretArnList": []}
 
     def list_tags_for_resource(self, caller: Caller, request: Request) -> Response:
         """Tags of a cluster or configuration."""
-        return {"Tags": dict(self._tags(request["ResourceArn"]))}
+        return {"Tags": dict(self._tags(caller, request["ResourceArn"]))}
 
     def tag_resource(self, caller: Caller, request: Request) -> Response:
         """Adds tags."""
-        self._tags(request["ResourceArn"]).update(request["Tags"])
+        self._tags(caller, request["ResourceArn"]).update(request["Tags"])
         return {}
 
     def untag_resource(self, caller: Caller, request: Request) -> Response:
         """Takes tags away."""
         for key in request["TagKeys"]:
-            self._tags(request["ResourceArn"]).pop(key, None)
+            self._tags(caller, request["ResourceArn"]).pop(key, None)
         return {}
 
-    def _tags(self, arn: str) -> dict[str, str]:
+    def _tags(self, caller: Caller, arn: str) -> dict[str, str]:
         if ":configuration/" in arn:
-            return self._configuration_tags.setdefault(arn, {})
-        return self._cluster(arn).tags
+            return self._configuration(caller, arn).tags
+        return self._cluster(caller, arn).tags
 
     # ---- what there is
 
@@ -243,11 +245,10 @@ class MskProvider(Configurations):
         )
 
     def _mine(self, caller: Caller) -> list[MskCluster]:
-        mark = f":kafka:{caller.region}:{caller.account}:"
-        return [each for each in self._clusters.values() if mark in each.arn]
+        return [each for each in self._clusters.values() if owns(caller, each.arn)]
 
-    def _cluster(self, arn: str) -> MskCluster:
-        if arn not in self._clusters:
+    def _cluster(self, caller: Caller, arn: str) -> MskCluster:
+        if arn not in self._clusters or not owns(caller, arn):
             raise missing(f"Cluster {arn}")
         return self._clusters[arn]
 

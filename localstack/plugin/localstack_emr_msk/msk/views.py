@@ -34,7 +34,6 @@ class MskCluster:
     tags: dict[str, str]
     version: str = field(default_factory=version)
     created: datetime = field(default_factory=now)
-    secrets: list[str] = field(default_factory=list)
     policy: str | None = None
 
     def first(self) -> Response:

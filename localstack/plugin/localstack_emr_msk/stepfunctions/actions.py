@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from localstack_emr_msk.calls import Request, Response
 
 _CLUSTER_OVER = ("TERMINATED", "TERMINATED_WITH_ERRORS")
@@ -131,11 +133,21 @@ def _protect(emr: Client, given: Request) -> Response:
 
 
 def _modify_fleet(emr: Client, given: Request) -> Response:
-    fleets = emr.list_instance_fleets(ClusterId=given["ClusterId"])["InstanceFleets"]
-    found = {each["Name"]: each["Id"] for each in fleets}
-    change = {**given["InstanceFleet"], "InstanceFleetId": found[given["InstanceFleetName"]]}
+    answer = emr.list_instance_fleets(ClusterId=given["ClusterId"])
+    found = {each["Name"]: each["Id"] for each in answer["InstanceFleets"]}
+    name = given["InstanceFleetName"]
+    if name not in found:
+        raise _invalid(f"Instance fleet name '{name}' is not valid.", answer)
+    change = {**given["InstanceFleet"], "InstanceFleetId": found[name]}
     emr.modify_instance_fleet(ClusterId=given["ClusterId"], InstanceFleet=change)
     return {}
+
+
+def _invalid(message: str, answer: Response) -> ClientError:
+    """EMR's error for what EMR itself was not asked: it knows no fleet by name."""
+    meta = {**answer["ResponseMetadata"], "HTTPStatusCode": 400}
+    error = {"Code": "InvalidRequestException", "Message": message}
+    return ClientError({"Error": error, "ResponseMetadata": meta}, "ModifyInstanceFleet")
 
 
 _RUN_JOB_FLOW = frozenset(

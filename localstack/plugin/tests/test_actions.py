@@ -1,0 +1,47 @@
+"""Actions of Step Functions with an EMR that only answers."""
+
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from localstack_emr_msk.stepfunctions.actions import ACTIONS, error_cause, error_name
+
+
+class FakeEmr:
+    """Has one fleet, and keeps how it was changed."""
+
+    def __init__(self) -> None:
+        self.changes: list[Any] = []
+
+    def list_instance_fleets(self, **_: Any) -> dict[str, Any]:
+        fleets = [{"Name": "task", "Id": "if-1"}]
+        meta = {"HTTPStatusCode": 200, "RequestId": "r-1"}
+        return {"InstanceFleets": fleets, "ResponseMetadata": meta}
+
+    def modify_instance_fleet(self, **given: Any) -> None:
+        self.changes.append(given)
+
+
+def modify(emr: FakeEmr, name: str) -> None:
+    change = {"TargetSpotCapacity": 2}
+    given = {"ClusterId": "j-1", "InstanceFleetName": name, "InstanceFleet": change}
+    ACTIONS["modifyInstanceFleetByName"].call(emr, given)
+
+
+def test_a_fleet_is_changed_by_its_name() -> None:
+    emr = FakeEmr()
+    modify(emr, "task")
+    change = {"InstanceFleetId": "if-1", "TargetSpotCapacity": 2}
+    assert emr.changes == [{"ClusterId": "j-1", "InstanceFleet": change}]
+
+
+def test_a_fleet_that_is_not_there_is_an_error_of_the_service() -> None:
+    emr = FakeEmr()
+    with pytest.raises(ClientError) as refused:
+        modify(emr, "tusk")
+    answer = refused.value.response
+    assert error_name(answer["Error"]["Code"]) == "EMR.InvalidRequestException"
+    cause = error_cause(answer)
+    assert "'tusk' is not valid" in cause
+    assert "Status Code: 400; Error Code: InvalidRequestException; Request ID: r-1" in cause
+    assert emr.changes == []
