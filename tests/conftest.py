@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from notifier.store.database import Database
 
-pytest_plugins = ["tests.broker", "tests.cloud", "tests.postgres", "tests.receiver"]
+pytest_plugins = ["tests.broker", "tests.cloud", "tests.postgres", "tests.receiver", "tests.wheels"]
 
 INGEST_DATE = date(2026, 1, 31)
 

@@ -19,6 +19,7 @@ from superres.errors import ModelError
 from superres.weights import default_model_path, load_weights
 from tests.wheels import lock_of, make_wheel
 
+pytestmark = pytest.mark.usefixtures("any_room")
 BOOTSTRAP = Path(__file__).resolve().parent.parent / "bootstrap"
 PACKAGE = BOOTSTRAP.parent / "build" / "package"
 

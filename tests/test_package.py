@@ -16,6 +16,7 @@ from delivery.wheelhouses import RECIPES, build_wheelhouse, read_lock, requireme
 from superres.errors import PrerequisiteError
 from tests.wheels import lock_of, make_wheel
 
+pytestmark = pytest.mark.usefixtures("any_room")
 LOCKS = ROOT / "requirements"
 
 
