@@ -17,7 +17,8 @@ import time
 from tests.local_cloud.stack import running_stack
 
 with running_stack() as stack:
-    print(stack.folder, stack.port, flush=True)
+    stack.start_kafka()
+    print(stack.folder, stack.port, stack.broker.port, flush=True)
     time.sleep(600)
 """
 
@@ -30,10 +31,11 @@ def test_nothing_is_left_of_a_run_that_was_killed() -> None:
         assert run.stdout is not None
         told = run.stdout.readline().split()
         os.kill(run.pid, signal.SIGKILL)
-    folder, port = Path(told[0]), int(told[1])
+    folder, ports = Path(told[0]), [int(port) for port in told[1:]]
     until(lambda: not folder.exists(), 60)
     assert list(processes_of(folder)) == []
-    assert not listens(port)
+    assert len(ports) == 2
+    assert not any(map(listens, ports))
 
 
 def listens(port: int) -> bool:
