@@ -9,14 +9,13 @@ import pytest
 from tests.local_cloud.stack import Stack, running_stack
 
 _FOLDER = Path(__file__).parent
-# The first deploys clusters that live for one execution, so that the others, and what destroys it
-# all, find the persistent one.
+# The third finds empty buckets; clusters that live for one execution come after the persistent one.
 _ORDER = [
     "test_keeper",
-    "test_transient",
     "test_apply",
     "test_end_to_end",
     "test_failures",
+    "test_transient",
     "test_destroy",
 ]
 _SECONDS = pytest.StashKey[dict[str, float]]()
@@ -41,8 +40,8 @@ def pytest_terminal_summary(
 
 
 @pytest.fixture(scope="session")
-def cloud(request: pytest.FixtureRequest) -> Iterator[Stack]:
-    """A LocalStack with nothing on it, and a package to deploy."""
+def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """The production root as local.tfvars has it, deployed on a LocalStack of its own."""
     with running_stack() as running, pytest.MonkeyPatch.context() as patch:
         request.config.stash[_SECONDS] = running.seconds
         # What this process makes for a while, Chromium's profile say, goes with the stack.
@@ -50,11 +49,6 @@ def cloud(request: pytest.FixtureRequest) -> Iterator[Stack]:
         with running.timed("package"):
             packed = running.delivery("package", "--without-gpu")
         assert packed.returncode == 0, packed.stdout + packed.stderr
-        yield running
-
-
-@pytest.fixture(scope="session")
-def stack(cloud: Stack) -> Stack:
-    """The production root as local.tfvars has it, with a persistent cluster."""
-    with cloud.timed("deploy"):
-        return cloud.deployed()
+        with running.timed("deploy"):
+            deployed = running.deployed()
+        yield deployed

@@ -102,11 +102,10 @@ def test_only_values_differ_between_local_and_aws() -> None:
         assert len(found) == 1, found
 
 
-def test_nothing_that_is_deployed_asks_whether_it_is_on_aws() -> None:
+def test_neither_terraform_nor_scripts_ask_whether_they_are_on_aws() -> None:
     root = Path(__file__).resolve().parents[2]
     deployed = [*(root / "infra").glob("*.tf"), *(root / "infra" / "modules").glob("*/*.tf")]
     deployed += [*(root / "infra" / "services").iterdir(), *(root / "bootstrap").iterdir()]
-    deployed += (root / "jobs").glob("*.py")
     for path in deployed:
         if path.is_file():
             asked = re.findall(r"AWS_ENDPOINT_URL|localstack|== *\"local\"", path.read_text(), re.I)

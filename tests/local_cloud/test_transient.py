@@ -22,10 +22,10 @@ _OVER = {"TERMINATED", "TERMINATED_WITH_ERRORS"}
 
 
 @pytest.fixture(scope="module")
-def transient(cloud: Stack) -> Iterator[Stack]:
-    """The production root as local.tfvars has it, but for its clusters."""
-    with cloud.timed("deploy, transient"):
-        deployed = cloud.deployed(cluster_lifecycle="transient")
+def transient(stack: Stack) -> Iterator[Stack]:
+    """The stack, deployed once more with transient clusters: the persistent one is gone."""
+    with stack.timed("deploy, transient"):
+        deployed = stack.deployed(cluster_lifecycle="transient")
     with clients_on(deployed):
         yield deployed
 
