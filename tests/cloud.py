@@ -9,7 +9,7 @@ import os
 import socket
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -32,6 +32,7 @@ class LocalCloud:
 
     port: int
     folder: Path
+    region: str = REGION
 
     @property
     def endpoint(self) -> str:
@@ -44,8 +45,8 @@ class LocalCloud:
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_REGION": REGION,
-            "AWS_DEFAULT_REGION": REGION,
+            "AWS_REGION": self.region,
+            "AWS_DEFAULT_REGION": self.region,
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_MAX_ATTEMPTS": "2",
         }
@@ -54,23 +55,26 @@ class LocalCloud:
         return boto3.client(
             "s3",
             endpoint_url=self.endpoint,
-            region_name=REGION,
+            region_name=self.region,
             aws_access_key_id="test",
             aws_secret_access_key="test",
         )
 
-    def script(self, name: str) -> "subprocess.CompletedProcess[str]":
-        """Run localstack/NAME.sh for this instance."""
+    def script(
+        self, name: str, environment: Mapping[str, str] | None = None
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run localstack/NAME.sh for this instance, in this process's environment or another."""
+        if environment is None:
+            # A developer's own LocalStack, and what its clusters left, is not ours to touch.
+            environment = {k: v for k, v in os.environ.items() if not k.startswith("LOCAL_")}
         settings = {
             "LOCALSTACK_PORT": str(self.port),
             "LOCALSTACK_FOLDER": str(self.folder),
             "LOCALSTACK_STOP_SECONDS": "1",
         }
-        # A developer's own LocalStack, and what its clusters left, is not ours to touch.
-        foreign = {k: v for k, v in os.environ.items() if not k.startswith("LOCAL_")}
         return subprocess.run(
             [str(LOCALSTACK / f"{name}.sh")],
-            env=foreign | settings,
+            env={**environment, **settings},
             capture_output=True,
             text=True,
             timeout=180,
@@ -78,13 +82,18 @@ class LocalCloud:
         )
 
 
-def unstarted_cloud(folder: Path) -> LocalCloud:
-    """Choose a free port for a LocalStack in `folder`; skips where it is not installed."""
+def require_localstack() -> None:
+    """Skip or fail the running test where LocalStack is not installed."""
     require(
         "LocalStack's environment (Python 3.13)",
         "make localstack-setup",
         found=(LOCALSTACK / ".venv" / ".setup").exists(),
     )
+
+
+def unstarted_cloud(folder: Path) -> LocalCloud:
+    """Choose a free port for a LocalStack in `folder`; skips where it is not installed."""
+    require_localstack()
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return LocalCloud(listener.getsockname()[1], folder)

@@ -30,9 +30,11 @@ from superres.records import Attribution, Evaluation, ImageReference, Mode, Scal
 from superres.samples import sample_photographs
 from superres.upscaling import enlarge_image, enlarged_info
 from superres.weights import default_model_path, load_weights
+from tests import corpus
 
 DAY = date(2026, 1, 31)
 TOKEN = "a-token-of-these-tests"
+PHOTO = corpus.png(corpus.photo(61, 83))
 _LIMITS = Limits(1 << 30, 1 << 30)
 
 
@@ -189,3 +191,14 @@ def hours_ago(hours: float) -> datetime:
 def credited(author: str, url: str | None = None) -> dict[str, Any]:
     """A photographer, for ``Gallery.finish``."""
     return {"attribution": Attribution(author=author, url=url)}
+
+
+@contextmanager
+def gallery_of_one(folder: Path) -> Iterator[tuple[Gallery, Evaluation]]:
+    """A service with one image, for tests that change nothing."""
+    made = Gallery(folder)
+    image = made.finish(
+        PHOTO, "a boat.png", **credited("Ada <Lovelace>", "https://example.org/ada")
+    )
+    yield made, image
+    made.close()

@@ -14,9 +14,7 @@ from notifier.web.showing import gain_of, shown, shown_run
 from superres.records import Metrics, StoredImage
 from tests import corpus
 from tests.finished import MOMENT, evaluation
-from tests.gallery import DAY, TOKEN, Gallery, credited, hours_ago
-
-PHOTO = corpus.png(corpus.photo(61, 83))
+from tests.gallery import DAY, PHOTO, TOKEN, Gallery, credited, gallery_of_one, hours_ago
 
 
 @pytest.fixture
@@ -29,12 +27,8 @@ def gallery(tmp_path):
 @pytest.fixture(scope="module")
 def one(tmp_path_factory):
     """A service with one image, for tests that change nothing."""
-    made = Gallery(tmp_path_factory.mktemp("one"))
-    image = made.finish(
-        PHOTO, "a boat.png", **credited("Ada <Lovelace>", "https://example.org/ada")
-    )
-    yield made, image
-    made.close()
+    with gallery_of_one(tmp_path_factory.mktemp("one")) as made:
+        yield made
 
 
 def text_of(page: str) -> str:

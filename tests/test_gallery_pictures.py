@@ -12,9 +12,7 @@ from notifier.web.showing import shown
 from superres.records import Evaluation, StoredImage
 from tests import corpus
 from tests.finished import evaluation
-from tests.gallery import Gallery, credited, hours_ago
-
-PHOTO = corpus.png(corpus.photo(61, 83))
+from tests.gallery import PHOTO, Gallery, gallery_of_one, hours_ago
 
 
 @pytest.fixture
@@ -27,12 +25,8 @@ def gallery(tmp_path):
 @pytest.fixture(scope="module")
 def one(tmp_path_factory):
     """A service with one image, for tests that change nothing."""
-    made = Gallery(tmp_path_factory.mktemp("one"))
-    image = made.finish(
-        PHOTO, "a boat.png", **credited("Ada <Lovelace>", "https://example.org/ada")
-    )
-    yield made, image
-    made.close()
+    with gallery_of_one(tmp_path_factory.mktemp("one")) as made:
+        yield made
 
 
 def picture(one: tuple[Gallery, Evaluation], kind: str, query: str = "", **headers: str):

@@ -143,3 +143,9 @@ def running_step(stack: Stack, cluster: str, job: str, seconds: float = _RUN_SEC
 
     eventually(runs, f"{job} runs", seconds)
     return found[0]
+
+
+def state_of(stack: Stack, cluster: str) -> str:
+    """The state of a cluster, as EMR tells it."""
+    described = stack.client("emr").describe_cluster(ClusterId=cluster)["Cluster"]
+    return str(described["Status"]["State"])

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,7 @@ class Instance:
     def wait_ready(self) -> None:
         """Until all that was started says that it is ready."""
         for unit in self.running:
-            until(lambda unit=unit: self._is_ready(unit), _START_SECONDS)  # type: ignore[misc]
+            until(partial(self._is_ready, unit), _START_SECONDS)
 
     def _is_ready(self, unit: str) -> bool:
         assert self.running[unit].poll() is None, f"{unit} has ended:\n{self.log(unit)[-3000:]}"

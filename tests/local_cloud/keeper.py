@@ -13,9 +13,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.cloud import LocalCloud
 
 ROOT = Path(__file__).resolve().parents[2]
 MARK = "LOCAL_CLOUD_FOLDER"  # whatever belongs to a stack has its folder under this name
@@ -47,13 +49,7 @@ def take_down(folder: Path) -> None:
             keep_logs(folder, Path(os.environ["LOCAL_CLOUD_LOGS"]))
         except OSError as error:
             print(f"LOCAL_CLOUD_LOGS: {error}", file=sys.stderr)
-    settings = {"LOCALSTACK_FOLDER": str(folder / "localstack"), "LOCALSTACK_STOP_SECONDS": "1"}
-    subprocess.run(
-        [ROOT / "localstack" / "down.sh"],
-        env=without_ours(os.environ) | settings,
-        stdout=subprocess.DEVNULL,
-        check=False,
-    )
+    LocalCloud(0, folder / "localstack").script("down")  # which asks for no port
     deadline = time.monotonic() + _PATIENCE
     while (left := list(processes_of(folder))) and time.monotonic() < deadline:
         for pid in left:
@@ -63,12 +59,6 @@ def take_down(folder: Path) -> None:
                 continue
         time.sleep(0.1)
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def without_ours(environment: Mapping[str, str]) -> dict[str, str]:
-    """Without what leads to a LocalStack that a developer runs."""
-    ours = ("LOCAL_", "LOCALSTACK_")
-    return {name: text for name, text in environment.items() if not name.startswith(ours)}
 
 
 def keep_logs(folder: Path, target: Path) -> None:

@@ -26,6 +26,7 @@ from botocore.config import Config
 from delivery.environments import read_environment
 from delivery.terraform import INFRA, Terraform, terraform_on
 from tests.broker import Broker, free_port, unstarted_broker
+from tests.cloud import LocalCloud, require_localstack, unstarted_cloud
 from tests.local_cloud.keeper import MARK, ROOT, kept_folder
 from tests.tools import require
 
@@ -44,21 +45,17 @@ class Stack:
 
     Attributes:
         folder: all that belongs to it lies there: logs, data, what its nodes install.
-        port: of LocalStack.
+        cloud: its LocalStack.
         broker: the Kafka that MSK names; whoever needs it calls `start_kafka`.
         outputs: of the Terraform root; empty until it is deployed.
         seconds: how long each phase took.
     """
 
     folder: Path
-    port: int
+    cloud: LocalCloud
     broker: Broker
     outputs: Mapping[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -66,13 +63,7 @@ class Stack:
         kept = {key: text for key, text in os.environ.items() if not key.startswith(_FOREIGN)}
         return kept | {
             MARK: str(self.folder),
-            "AWS_ENDPOINT_URL": self.endpoint,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_REGION": REGION,
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_MAX_ATTEMPTS": "2",
+            **self.cloud.environment,
             "SUPERRES_TERRAFORM_DIR": str(self.folder / "terraform"),
             "TMPDIR": str(self.folder / "tmp"),
         }
@@ -87,7 +78,7 @@ class Stack:
         make: Any = boto3.client  # its types know services by literal names only
         return make(
             service,
-            endpoint_url=self.endpoint,
+            endpoint_url=self.cloud.endpoint,
             region_name=REGION,
             aws_access_key_id="test",
             aws_secret_access_key="test",
@@ -96,19 +87,8 @@ class Stack:
 
     def up(self) -> None:
         """Starts LocalStack, as `make local-up` does."""
-        settings = {
-            "LOCAL_MSK_BROKERS_SASL_IAM": self.broker.iam_bootstrap,
-            "LOCALSTACK_PORT": str(self.port),
-            "LOCALSTACK_FOLDER": str(self.folder / "localstack"),
-        }
-        done = subprocess.run(
-            [ROOT / "localstack" / "up.sh"],
-            env=self.environment | settings,
-            capture_output=True,
-            text=True,
-            timeout=180,
-            check=False,
-        )
+        brokers = {"LOCAL_MSK_BROKERS_SASL_IAM": self.broker.iam_bootstrap}
+        done = self.cloud.script("up", self.environment | brokers)
         assert done.returncode == 0, done.stdout + done.stderr
 
     def start_kafka(self) -> None:
@@ -189,8 +169,7 @@ class Stack:
 
 def check_prerequisites() -> None:
     """Skips, or fails with CI=true, naming what is missing with its remedy."""
-    python = (ROOT / "localstack" / ".venv" / ".setup").exists()
-    require("LocalStack's environment (Python 3.13)", "make localstack-setup", found=python)
+    require_localstack()
     require("terraform", "install Terraform 1.11 or later")
     require("java", "make system-packages")
     require("chromium", "make system-packages")
@@ -205,7 +184,8 @@ def running_stack() -> Iterator[Stack]:
     with kept_folder() as folder:
         (folder / "tmp").mkdir()
         broker = replace(unstarted_broker(folder / "kafka"), iam_port=free_port())
-        stack = Stack(folder, free_port(), broker)
+        cloud = replace(unstarted_cloud(folder / "localstack"), region=REGION)
+        stack = Stack(folder, cloud, broker)
         with stack.timed("local-up"):
             stack.up()
         yield stack

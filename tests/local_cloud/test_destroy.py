@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from tests.local_cloud.executions import state_of
 from tests.local_cloud.stack import ENVIRONMENT, NAME, Stack
 
 # Service, operation and arguments of what tells names.
@@ -37,8 +38,7 @@ LISTS: list[tuple[str, str, dict[str, Any]]] = [
 def test_destroy_leaves_nothing(stack: Stack) -> None:
     with stack.timed("deploy again"):
         again = stack.deployed()  # what came before may have taken the persistent cluster away
-    cluster = stack.client("emr").describe_cluster(ClusterId=again.outputs["cluster_id"])["Cluster"]
-    assert cluster["Status"]["State"] == "WAITING"
+    assert state_of(stack, again.outputs["cluster_id"]) == "WAITING"
     before = set(left(stack))
     found = {service for service, _ in before}
     assert {"ec2", "emr", "iam", "kafka", "s3", "sqs", "stepfunctions"} <= found

@@ -10,7 +10,14 @@ from urllib.parse import urlsplit
 import pytest
 
 from superres import storage
-from tests.local_cloud.executions import Day, clients_on, eventually, running_step, steps_of
+from tests.local_cloud.executions import (
+    Day,
+    clients_on,
+    eventually,
+    running_step,
+    state_of,
+    steps_of,
+)
 from tests.local_cloud.stack import Stack
 
 
@@ -23,11 +30,6 @@ def project_clients(stack: Stack) -> Iterator[None]:
 @pytest.fixture
 def cluster(stack: Stack) -> str:
     return str(stack.outputs["cluster_id"])
-
-
-def state_of(stack: Stack, cluster: str) -> str:
-    described = stack.client("emr").describe_cluster(ClusterId=cluster)["Cluster"]
-    return str(described["Status"]["State"])
 
 
 def open_steps(stack: Stack, cluster: str) -> list[dict[str, Any]]:

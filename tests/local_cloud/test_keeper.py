@@ -18,7 +18,7 @@ from tests.local_cloud.stack import running_stack
 
 with running_stack() as stack:
     stack.start_kafka()
-    print(stack.folder, stack.port, stack.broker.port, flush=True)
+    print(stack.folder, stack.cloud.port, stack.broker.port, flush=True)
     time.sleep(600)
 """
 

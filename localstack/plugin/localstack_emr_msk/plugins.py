@@ -3,6 +3,9 @@
 Modules are imported only when they are needed: what LocalStack imports at its start delays it.
 """
 
+# LocalStack's decorators have no types.
+# mypy: disable-error-code="untyped-decorator"
+
 import logging
 import os
 from collections.abc import Callable
@@ -15,7 +18,7 @@ _LOG = logging.getLogger(__name__)
 _stops: list[Callable[[], None]] = []
 
 
-@aws_provider(api="emr")  # type: ignore[untyped-decorator,unused-ignore]
+@aws_provider(api="emr")
 def emr() -> Service:
     """EMR."""
     from localstack import config
@@ -30,7 +33,7 @@ def emr() -> Service:
     return service_of("emr", provider)
 
 
-@aws_provider(api="kafka")  # type: ignore[untyped-decorator,unused-ignore]
+@aws_provider(api="kafka")
 def kafka() -> Service:
     """MSK."""
     from localstack_emr_msk.msk.provider import MskProvider
@@ -39,7 +42,7 @@ def kafka() -> Service:
     return service_of("kafka", MskProvider(os.environ))
 
 
-@aws_provider(api="autoscaling")  # type: ignore[untyped-decorator,unused-ignore]
+@aws_provider(api="autoscaling")
 def autoscaling() -> Service:
     """Auto Scaling groups, as moto has them: their instances are names."""
     from localstack_emr_msk.service import moto_service
@@ -47,7 +50,7 @@ def autoscaling() -> Service:
     return moto_service("autoscaling")
 
 
-@aws_provider(api="elbv2")  # type: ignore[untyped-decorator,unused-ignore]
+@aws_provider(api="elbv2")
 def elbv2() -> Service:
     """Load balancers, as moto has them: they pass nothing on."""
     from localstack_emr_msk.service import moto_service
@@ -55,7 +58,7 @@ def elbv2() -> Service:
     return moto_service("elbv2")
 
 
-@hooks.on_infra_start()  # type: ignore[untyped-decorator,unused-ignore]
+@hooks.on_infra_start()
 def prepare() -> None:
     """Has Step Functions learn of EMR, and gaps closed, once services are loaded."""
     from localstack_emr_msk.loading import keep_objects_apart, watch
@@ -64,7 +67,7 @@ def prepare() -> None:
     watch()
 
 
-@hooks.on_infra_shutdown()  # type: ignore[untyped-decorator,unused-ignore]
+@hooks.on_infra_shutdown()
 def end() -> None:
     """Ends what runs. Where LocalStack is killed instead, the guards of the processes see it."""
     for stop in _stops:

@@ -51,7 +51,7 @@ from localstack_emr_msk.stepfunctions.actions import (
 _POLL_SECONDS = 0.3
 
 
-class EmrTask(StateTaskServiceCallback):  # type: ignore[misc,unused-ignore]
+class EmrTask(StateTaskServiceCallback):  # type: ignore[misc]  # LocalStack has no types
     """A task of ``arn:aws:states:::elasticmapreduce:…``."""
 
     def __init__(self) -> None:
