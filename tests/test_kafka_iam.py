@@ -1,6 +1,7 @@
 """The broker's second listener takes the tokens that MSK takes; the services sign in with them."""
 
 import base64
+import os
 import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -56,9 +57,8 @@ def kafka(iam_broker: Broker) -> Kafka:
 def cloud(iam_broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
     """A local cloud whose MSK knows of the broker."""
     cloud = unstarted_cloud(tmp_path_factory.mktemp("localstack"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LOCAL_MSK_BROKERS_SASL_IAM", iam_broker.iam_bootstrap)
-        started = cloud.script("up")
+    brokers = {"LOCAL_MSK_BROKERS_SASL_IAM": iam_broker.iam_bootstrap}
+    started = cloud.script("up", {**os.environ, **brokers})
     assert started.returncode == 0, started.stderr
     yield cloud
     cloud.script("down")
