@@ -42,6 +42,7 @@ _WAITING = 1024
 _MOST_BYTES = 32 << 20  # of messages in flight: most have half a kilobyte, some may have a thousand
 _ASK_SECONDS = 5.0
 _LEAVE_SECONDS = 10.0
+_REFUSAL_SECONDS = 60.0  # between two lines that the broker lets nobody in
 
 
 @dataclass
@@ -95,8 +96,8 @@ class ImageConsumer:
         self._last_sent = last_sent
         self._told = told
         self._own_only = own_only
-        conf = consumer_conf(self._settings.kafka) | {"on_commit": self._on_commit}
-        self._consumer = Consumer(conf)
+        callbacks = {"on_commit": self._on_commit, "error_cb": self._on_error}
+        self._consumer = Consumer(consumer_conf(self._settings.kafka) | callbacks)
         self._partitions: dict[int, Partition] = {}
         self._ends: dict[int, int] = {}  # partitions read to their end, and where that is
         self._results: queue.SimpleQueue[tuple[Delivery, Outcome]] = queue.SimpleQueue()
@@ -107,6 +108,7 @@ class ImageConsumer:
         self._paused = False
         self._finished = 0
         self._committed_at = time.monotonic()
+        self._refused_at = -_REFUSAL_SECONDS
         self._asked_at = 0.0
         self.turned_at = time.monotonic()
 
@@ -218,6 +220,13 @@ class ImageConsumer:
         elif error.fatal():
             raise KafkaException(error)
         else:
+            _log.warning("kafka", reason=error.str())
+
+    def _on_error(self, error: KafkaError) -> None:
+        # A lost connection librdkafka mends by itself; a sign-in that is refused somebody must.
+        now = time.monotonic()
+        if error.code() == KafkaError._AUTHENTICATION and now - self._refused_at > _REFUSAL_SECONDS:
+            self._refused_at = now
             _log.warning("kafka", reason=error.str())
 
     def _submit(self, delivery: Delivery) -> None:

@@ -5,6 +5,7 @@ flat however much a source holds.
 """
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from typing import TypeVar
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from ingestion.sources.base import Source
-from ingestion.topics import FOR_GROUP, client_conf
+from ingestion.topics import FOR_GROUP, client_conf, reason_of
 from superres.config import Kafka
 from superres.errors import SuperresError
 from superres.records import ImageReference
@@ -25,6 +26,7 @@ _FLUSH_SECONDS, _FLUSH_SECONDS_AT_STOP = 60.0, 10.0  # without another acknowled
 _UNACKNOWLEDGED = 1000
 _WAIT_SECONDS = 0.1
 _KEPT_FAILURES = 20
+_KEPT_ERRORS = 10
 _CATCH_UP_SECONDS = 1.0  # of a rate, after a source that was slow
 
 
@@ -74,9 +76,11 @@ def publish(
     in-sync replicas, or counted among the failures. ``told`` hears of the counts now and then.
     ``for_group`` is the only consumer group to take what is published.
     """
+    heard: deque[KafkaError] = deque(maxlen=_KEPT_ERRORS)
     producer = Producer(
         client_conf(kafka)
         | {
+            "error_cb": heard.append,
             "enable.idempotence": True,
             "acks": "all",
             "linger.ms": 5,
@@ -117,7 +121,9 @@ def publish(
         told(published)
     left = _flush(producer, lambda: stop.is_set() and published.references != pace.limit)
     if left:
-        published.fail(f"{left} references were not acknowledged; produce them again", left)
+        reason = reason_of(heard) or "Kafka does not answer"
+        line = f"{left} references were not acknowledged ({reason}); produce them again"
+        published.fail(line, left)
     told(published)
     return published
 

@@ -3,7 +3,7 @@
 import os
 import time
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -46,6 +46,12 @@ def client_conf(kafka: Kafka) -> ClientConf:
     }
 
 
+def reason_of(errors: Iterable[KafkaError]) -> str:
+    """Why no broker answers, of what a client's ``error_cb`` was told; empty when nothing tells."""
+    reasons = [each.str() for each in errors if each.code() != KafkaError._ALL_BROKERS_DOWN]
+    return reasons[-1] if reasons else ""
+
+
 def require_topics(kafka: Kafka) -> None:
     """Makes sure that the broker answers and has both topics; on Amazon MSK, makes them.
 
@@ -76,8 +82,7 @@ def _asked(kafka: Kafka) -> tuple[AdminClient, Collection[str]]:
             admin.poll(0)  # hears what became of its connections
     except KafkaException as error:
         # What the call itself says is only that there was no connection.
-        reasons = [each.str() for each in heard if each.code() != KafkaError._ALL_BROKERS_DOWN]
-        reason = reasons[-1] if reasons else error.args[0].str()
+        reason = reason_of(heard) or error.args[0].str()
         remedy = "start one with scripts/kafka_start.sh or set kafka.bootstrap_servers"
         if kafka.security != "plaintext":
             remedy = "look at kafka.security, ca_file and region, and at what it signs in with"

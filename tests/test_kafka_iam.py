@@ -5,6 +5,7 @@ import os
 import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
@@ -13,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
+from structlog.testing import capture_logs
 
-from ingestion import topics
+from ingestion import consumer, service, topics
 from ingestion.producer import publish
 from ingestion.topics import client_conf, require_topics
-from superres.config import Kafka
+from superres.config import Ingestion, Kafka, Settings
 from superres.errors import PrerequisiteError
 from superres.records import ImageReference
 from tests.broker import IAM_REGION, PATIENCE, Broker
@@ -104,7 +106,7 @@ def test_what_is_published_is_consumed(iam_broker, tmp_path: Path, settings: str
         for name, value in kafka.model_dump(exclude_defaults=True).items()
     }
     with World(iam_broker, f"{tmp_path}/images", tmp_path / "scratch", given) as world:
-        consumer = world.consumer()
+        consuming = world.consumer()
         topic = {"topic": world.topic, "dead_letter_topic": world.dead_topic}
         published = publish(Given(world.offer(5)), kafka.model_copy(update=topic), 2, Event())
         assert (published.acknowledged, published.failures) == (5, [])
@@ -112,8 +114,8 @@ def test_what_is_published_is_consumed(iam_broker, tmp_path: Path, settings: str
         world.bad[unreadable_id(b"nonsense")] = "JSON"
         world.settle()
         assert len(world.dead_letters()) == 1
-        consumer.terminate()
-        assert consumer.wait() == 0
+        consuming.terminate()
+        assert consuming.wait() == 0
 
 
 @pytest.mark.parametrize(
@@ -130,6 +132,25 @@ def test_who_is_not_let_in_is_told_why_in_one_line(kafka, monkeypatch, wrong, to
     with pytest.raises(PrerequisiteError, match=rf"{told}.*; look at kafka\.security") as caught:
         require_topics(kafka.model_copy(update=wrong))
     assert "\n" not in str(caught.value)
+
+
+def test_a_consumer_that_is_no_longer_let_in_says_so_once(kafka, tmp_path, monkeypatch):
+    monkeypatch.setattr(service, "require_topics", lambda _: None)  # it was let in as it started
+    monkeypatch.setattr(consumer, "_LEAVE_SECONDS", 0.5)
+    ingestion = Ingestion(consumer_port=0, threads=1)
+    elsewhere = kafka.model_copy(update={"region": "us-east-1"})
+    settings = Settings(ingestion=ingestion, kafka=elsewhere)
+    stop = Event()
+    with capture_logs() as logs, ThreadPoolExecutor() as pool:
+        consuming = pool.submit(service.consume, settings, stop)
+        try:
+            until(lambda: any(log["event"] == "kafka" for log in logs), PATIENCE)
+            stop.wait(5)  # in which it tries some times more
+        finally:
+            stop.set()
+        assert consuming.result(PATIENCE) == (0, 0)
+    (told,) = [log["reason"] for log in logs if log["event"] == "kafka"]
+    assert "it is for us-east-1, not eu-central-1" in told
 
 
 # ---- tokens
