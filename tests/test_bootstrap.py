@@ -1,7 +1,6 @@
 """The bootstrap actions, run for real: only S3, the disk's size and mounting are stand-ins."""
 
 import hashlib
-import json
 import os
 import subprocess
 import sys
@@ -21,7 +20,6 @@ from tests.wheels import lock_of, make_wheel
 
 pytestmark = pytest.mark.usefixtures("any_room")
 BOOTSTRAP = Path(__file__).resolve().parent.parent / "bootstrap"
-PACKAGE = BOOTSTRAP.parent / "build" / "package"
 
 # Stands in for ours: says which library it was asked for, and that its own requirement is there.
 SELF_TEST = """
@@ -336,27 +334,6 @@ def test_another_result_is_an_error(monkeypatch, capsys):
     assert len(capsys.readouterr().err.splitlines()) == 1
     monkeypatch.setattr(sys, "argv", ["self_test", "tensorflow"])
     assert self_test.main() == 2
-
-
-@pytest.mark.slow
-def test_the_real_package_installs_and_super_resolves(node, tmp_path):
-    try:
-        manifest = json.loads((PACKAGE / "manifest.json").read_text())
-    except OSError:
-        pytest.skip("make package has not run")
-    files = {file["key"]: file for file in manifest["files"]}
-    arguments = []
-    for name, key in (("wheel", manifest["wheel"]), ("cpu", manifest["wheelhouses"]["cpu"])):
-        (node.bucket / Path(key).name).write_bytes((PACKAGE / files[key]["path"]).read_bytes())
-        arguments += [
-            f"--{name}",
-            f"s3://artifacts/{key}",
-            f"--{name}-sha256",
-            files[key]["sha256"],
-        ]
-    done = node.run("install_fsrcnn", *arguments, SUPERRES_PYTHON=sys.executable)
-    assert done.returncode == 0, done.stderr
-    assert "self-test with onnxruntime" in done.stdout
 
 
 # ---- GPU scheduling

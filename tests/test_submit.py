@@ -1,4 +1,4 @@
-"""The jobs as spark-submit files on a real standalone master and worker."""
+"""The jobs as spark-submit files on a real standalone master and worker, from bucket to bucket."""
 
 import json
 import os
@@ -12,30 +12,39 @@ import pyspark
 import pytest
 import yaml
 
+from jobs.session import jars_folder
 from jobs.standalone import Resources, standalone_cluster
 from superres import storage
+from superres.images import Limits, decode
 from superres.records import RunManifest
-from tests.conftest import Place
-from tests.test_jobs import photograph, planes_of, take, upscaled, write_photograph
+from tests.cloud import LocalCloud
+from tests.conftest import make_place
+from tests.spark import quick_conf
+from tests.test_jobs import photograph, take, upscaled, write_photograph
 from tests.tools import require
 
-pytestmark = [pytest.mark.spark, pytest.mark.cluster, pytest.mark.slow]
+pytestmark = [pytest.mark.spark, pytest.mark.cluster, pytest.mark.localstack, pytest.mark.slow]
 ROOT = Path(__file__).resolve().parent.parent
-JOBS = ["mass_split", "batch_inference", "mass_reconstruct", "evaluate"]
 
 
 @pytest.fixture(scope="module")
-def master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def master(local_cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A cluster whose executors find the local cloud's S3 in their environment."""
     require("java", "make system-packages")
-    with standalone_cluster(Resources(2, 1536), tmp_path_factory.mktemp("cluster")) as url:
-        yield url
+    folder = tmp_path_factory.mktemp("cluster")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in local_cloud.environment.items():
+            patch.setenv(name, value)
+        with standalone_cluster(Resources(2, 1536), folder) as url:
+            yield url
 
 
 def submit(
-    master: str, job: str, *arguments: str, conf: tuple[str, ...] = ()
+    master: str, job: str, *arguments: str, **conf: str
 ) -> "subprocess.CompletedProcess[str]":
     home = Path(pyspark.__file__).parent
-    options = [f"--conf={entry}" for entry in ("spark.executor.memory=1g", *conf)]
+    given = quick_conf() | {"spark.executor.memory": "1g"} | conf
+    options = [f"--conf={key}={value}" for key, value in given.items()]
     command = [str(home / "bin" / "spark-submit"), "--master", master, *options]
     environment = os.environ | {
         "SPARK_HOME": str(home),
@@ -52,6 +61,25 @@ def submit(
     )
 
 
+def run_alone(job: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """The job without spark-submit, in a session of its own."""
+    environment = os.environ | {
+        "SPARK_MASTER": "local[2]",
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "PYSPARK_PYTHON": sys.executable,
+        "SUPERRES_S3A_JARS": str(jars_folder()),
+    }
+    return subprocess.run(
+        [sys.executable, "-m", f"jobs.{job}", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env=environment,
+        cwd=ROOT,
+        check=False,
+    )
+
+
 def lines_of(done: "subprocess.CompletedProcess[str]", beginning: str) -> list[str]:
     """What the job said; spark-submit passes a Python program's stderr on to its own stdout."""
     lines = (done.stdout + done.stderr).splitlines()
@@ -59,36 +87,63 @@ def lines_of(done: "subprocess.CompletedProcess[str]", beginning: str) -> list[s
     return [line for line in lines if line.startswith(beginning)]
 
 
-def config_file(place: Place, folder: Path) -> str:
-    path = folder / "config.yaml"
-    path.write_text(yaml.safe_dump(place.settings.model_dump()))
-    return str(path)
+def told_by(done: "subprocess.CompletedProcess[str]") -> dict[str, object]:
+    """The line of JSON that a job ends with."""
+    assert done.returncode == 0, done.stderr[-3000:]
+    line: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
+    return line
 
 
-def test_the_four_steps(master: str, place: Place, tmp_path: Path) -> None:
+def test_four_steps_from_bucket_to_bucket_and_one_fails_at_first(
+    master: str, aws_environment: LocalCloud, bucket: str, tmp_path: Path
+) -> None:
+    require("S3A jars", "make jars", found=any(jars_folder().glob("hadoop-aws-*.jar")))
+    storage._s3_client.cache_clear()  # it may have been made for another endpoint
+    place = make_place(f"s3://{bucket}/data")
     inbox = tmp_path / "inbox"
     inbox.mkdir()
-    write_photograph(inbox / "one.png", photograph(120, 90, seed=1))
-    write_photograph(inbox / "two.png", photograph(64, 200, seed=2))
+    write_photograph(inbox / "one.png", photograph(101, 90, seed=1))
+    write_photograph(inbox / "two.png", photograph(64, 130, channels=4, seed=2))
+    (inbox / "bad.png").write_bytes(b"not an image")
     ids = take(inbox, place)
-    config = config_file(place, tmp_path)
-    for job in JOBS:
-        report = str(tmp_path / f"{job}.json")
-        options = ["--config", config, "--run-id", place.layout.run_id, "--report", report]
-        done = submit(master, job, *options)
-        assert done.returncode == 0, done.stderr
-        line = json.loads(done.stdout.splitlines()[-1])
-        assert json.loads(Path(report).read_text()) == line
+    config, cuda = f"s3://{bucket}/config.yaml", f"s3://{bucket}/cuda.yaml"
+    settings = place.settings.model_dump()
+    storage.write_bytes(config, yaml.safe_dump(settings).encode())
+    settings["processing"]["device"] = "cuda"
+    storage.write_bytes(cuda, yaml.safe_dump(settings).encode())
+
+    def options(job: str, of: str = config) -> list[str]:
+        report = f"s3://{bucket}/{job}.json"
+        return ["--config", of, "--run-id", place.layout.run_id, "--report", report]
+
+    region = {"spark.hadoop.fs.s3a.endpoint.region": aws_environment.region}
+    lines = {"mass_split": told_by(submit(master, "mass_split", *options("mass_split"), **region))}
+    done = submit(master, "batch_inference", *options("batch_inference", cuda), **region)
+    assert done.returncode == 1
+    (reason,) = lines_of(done, "batch_inference: ")
+    assert "no GPU" in reason
+    for job, run in (
+        ("batch_inference", lambda *given: submit(master, *given, **region)),
+        ("mass_reconstruct", run_alone),
+        ("evaluate", run_alone),
+    ):
+        lines[job] = told_by(run(job, *options(job)))
+    for job, line in lines.items():
+        assert json.loads(storage.read_bytes(f"s3://{bucket}/{job}.json")) == line
         assert line["job"] == job
-        assert line["seconds"] > 0
-        assert line.get("images", 2) == 2
+    assert lines["mass_split"]["images"] == 2
+
+    assert storage.exists(place.layout.rejection(ids["bad.png"]))
     manifest = RunManifest.from_json(storage.read_bytes(place.layout.manifest))
     assert manifest.counts == {"evaluate_images": 2, "evaluate_rejected": 0}
-    for image_id in ids.values():
-        assert storage.exists(place.layout.evaluation(image_id))
-        low = storage.join(place.layout.low_resolution, f"{image_id}.png")
-        result = planes_of(place.layout.result(image_id))
-        assert np.array_equal(result, upscaled(low, place.settings))
+    for name in ("one.png", "two.png"):
+        assert storage.exists(place.layout.evaluation(ids[name]))
+        with storage.local_copy(f"{place.layout.low_resolution}/{ids[name]}.png") as low:
+            wanted = upscaled(str(low), place.settings)
+        result = storage.read_bytes(place.layout.result(ids[name]))
+        assert np.array_equal(decode(result, Limits(1 << 30, 1 << 30)).planes(), wanted)
+    finished = storage.list_files(place.layout.patches, hidden=True)
+    assert any(file.name == "_SUCCESS" for file in finished)
 
 
 def test_configuration_given_to_spark_submit_wins(tmp_path: Path) -> None:
@@ -99,7 +154,7 @@ def test_configuration_given_to_spark_submit_wins(tmp_path: Path) -> None:
         "session = get_session('probe', Settings())\n"
         f"print([session.conf.get(key) for key in {keys}])\n"
     )
-    done = submit("local[1]", str(tmp_path / "probe"), conf=(f"{keys[0]}=7",))
+    done = submit("local[1]", str(tmp_path / "probe"), **{keys[0]: "7"})
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == str(["7", str(16 << 20)])
 
@@ -113,20 +168,3 @@ def test_a_wrong_configuration_is_one_line(master: str, tmp_path: Path) -> None:
     assert len(told) == 1
     assert "upscale_factor" in told[0]
     assert "5" in told[0]
-
-
-def test_a_gpu_that_is_not_there_stops_at_once(master: str, place: Place, tmp_path: Path) -> None:
-    inbox = tmp_path / "inbox"
-    inbox.mkdir()
-    write_photograph(inbox / "one.png", photograph(50, 50))
-    take(inbox, place)
-    options = ["--config", config_file(place, tmp_path), "--run-id", place.layout.run_id]
-    assert submit(master, "mass_split", *options).returncode == 0
-    cuda = place.settings.model_dump()
-    cuda["processing"]["device"] = "cuda"
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(cuda))
-    done = submit(master, "batch_inference", *options)
-    assert done.returncode == 1
-    told = lines_of(done, "batch_inference: ")
-    assert len(told) == 1
-    assert "GPU" in told[0]

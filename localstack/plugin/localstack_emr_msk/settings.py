@@ -9,6 +9,8 @@ from pathlib import Path
 from localstack_emr_msk.errors import SettingsError
 
 _NODE = "LOCAL_EMR_NODE_ENV_"
+# Short-lived on a small machine: the first compiler and the plain collector start quickest.
+_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Settings:
         mount: What a node has as ``/mnt``. All clusters share it: they are one machine.
         spark_home: A Spark, such as the folder of the pip package ``pyspark``.
         spark_classpath: Jars of Spark's S3 connector, as in ``/jars/*``.
+        spark_java: Options for each JVM of Spark.
         worker_cores: Cores that a cluster's Spark worker offers.
         worker_memory: MiB that it offers to executors.
         spark_seconds: How long Spark may take to come up.
@@ -33,6 +36,7 @@ class Settings:
     mount: Path
     spark_home: Path | None = None
     spark_classpath: str = ""
+    spark_java: str = _JAVA
     worker_cores: int = 2
     worker_memory: int = 4096
     spark_seconds: float = 120.0
@@ -56,6 +60,7 @@ def settings_from(endpoint: str, variables: Mapping[str, str] = os.environ) -> S
         mount=Path(variables.get("LOCAL_EMR_MOUNT") or folder / "mnt"),
         spark_home=Path(home) if home else None,
         spark_classpath=variables.get("LOCAL_EMR_SPARK_CLASSPATH", ""),
+        spark_java=variables.get("LOCAL_EMR_SPARK_JAVA", _JAVA),
         worker_cores=_number(variables, "LOCAL_EMR_WORKER_CORES", os.cpu_count() or 2),
         worker_memory=_number(variables, "LOCAL_EMR_WORKER_MEMORY", 4096),
         spark_seconds=_number(variables, "LOCAL_EMR_SPARK_SECONDS", 120),

@@ -116,11 +116,12 @@ class LocalMachine:
         conf = spark.defaults(
             self._settings, self._identity.caller.region, self._identity.configurations
         )
-        (self._conf_folder / "spark-defaults.conf").write_text(spark.written(conf))
+        self._defaults.write_text(spark.written(conf))
         folder = self._folder / "spark"
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            self._spark = spark.StandaloneSpark(self._settings, folder, self._environment())
+            environment = self._environment() | self._without_conf
+            self._spark = spark.StandaloneSpark(self._settings, folder, environment)
             self._spark.start()
         except spark.SparkError as error:
             raise MachineError(str(error)) from None
@@ -203,9 +204,10 @@ class LocalMachine:
         if is_s3(application):
             application = str(self._fetch(application, self._folder / "steps" / step))
         program = spark.spark_home(self._settings) / "bin" / "spark-submit"
-        command = [str(program), *adapted.options, application, *adapted.arguments]
+        options = ["--properties-file", str(self._defaults), *adapted.options]
+        command = [str(program), *options, application, *adapted.arguments]
         self._drivers.add(logs)
-        return self._run(command, logs, adapted.environment)
+        return self._run(command, logs, self._without_conf | dict(adapted.environment))
 
     def _run(
         self, command: Sequence[str], logs: str, more: Mapping[str, str] | None = None
@@ -241,6 +243,19 @@ class LocalMachine:
         folder = self._folder / "conf"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    @property
+    def _defaults(self) -> Path:
+        return self._conf_folder / "spark-defaults.conf"
+
+    @property
+    def _without_conf(self) -> dict[str, str]:
+        """For a JVM whose configuration is given to it in another way.
+
+        Spark has that folder in its class path, and a JVM uses no archive of classes
+        (-XX:SharedArchiveFile) while the path has a folder in which something lies.
+        """
+        return {"SPARK_CONF_DIR": str(self._folder / "no-conf")}
 
     def _environment(self) -> dict[str, str]:
         """What everything on this machine finds in its environment."""

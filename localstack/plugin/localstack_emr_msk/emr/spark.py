@@ -12,8 +12,6 @@ from localstack_emr_msk.settings import Settings
 _HOST = "127.0.0.1"
 _MASTER = re.compile(r"Starting Spark master at (spark://\S+)")
 _WORKER = re.compile(r"Successfully registered with master")
-# Short-lived on a small machine: the first compiler and the plain collector start quickest.
-_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 
 class SparkError(Exception):
@@ -40,8 +38,8 @@ def defaults(
     from the environment of the processes.
     """
     conf = {
-        "spark.driver.extraJavaOptions": _JAVA,
-        "spark.executor.extraJavaOptions": _JAVA,
+        "spark.driver.extraJavaOptions": settings.spark_java,
+        "spark.executor.extraJavaOptions": settings.spark_java,
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
@@ -80,7 +78,8 @@ class StandaloneSpark:
         self._environment = {
             **environment,
             "SPARK_DAEMON_MEMORY": "512m",
-            "SPARK_DAEMON_JAVA_OPTS": _JAVA,
+            "SPARK_DAEMON_JAVA_OPTS": settings.spark_java,
+            "SPARK_DAEMON_CLASSPATH": settings.spark_classpath,
         }
         self._processes: list[Process] = []
         self.master = ""

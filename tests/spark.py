@@ -1,0 +1,22 @@
+"""How tests start Spark: on one machine, for a short while, with S3's connector if it is there."""
+
+from jobs.session import jars_folder
+
+
+def quick_conf() -> dict[str, str]:
+    """Configuration with which a JVM starts soonest.
+
+    The archive of classes (scripts/spark_archive.sh) is for a class path with the connector in it,
+    whether it is used or not. Where it is missing Spark takes a little longer.
+    """
+    jars = jars_folder()
+    java = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xlog:disable"
+    java = f"{java} -XX:SharedArchiveFile={jars / 'spark.jsa'}"
+    return {
+        "spark.driver.extraClassPath": f"{jars}/*",
+        "spark.executor.extraClassPath": f"{jars}/*",
+        "spark.driver.extraJavaOptions": java,
+        "spark.executor.extraJavaOptions": java,
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+    }
