@@ -181,7 +181,7 @@ local-test: ## Lint, then run all tests: those of `make test`, and a deployment 
 	@CI=true scripts/local_test.sh $(PYTEST)
 
 .PHONY: test-tools
-test-tools: setup-dev
+test-tools: setup-dev ## Fetch what the tests need beside Debian's packages
 	@$(MAKE) --keep-going jars localstack-setup web-tools || test "$(CI)" != true
 
 .PHONY: clean

@@ -1,4 +1,4 @@
-"""A job with a bit of all that the project's jobs do with Spark; `scripts/spark_archive.sh` runs it."""
+"""A bit of all that the project's jobs do with Spark; `scripts/spark_archive.sh` runs it."""
 
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -11,6 +11,7 @@ from pyspark.sql import SparkSession
 
 
 def same(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """A task in a Python worker."""
     yield from batches
 
 
