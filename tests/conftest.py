@@ -11,6 +11,7 @@ import pytest
 
 from superres.config import Settings, validated
 from superres.layout import Layout, layout_of
+from tests.kept import MARK, kept_folder
 from tests.tools import require
 
 if TYPE_CHECKING:
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
 pytest_plugins = ["tests.broker", "tests.cloud", "tests.postgres", "tests.receiver", "tests.wheels"]
 
 INGEST_DATE = date(2026, 1, 31)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kept() -> Iterator[None]:
+    """Nothing that a test has started outlives this process, even if it is killed."""
+    with kept_folder() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv(MARK, str(folder))
+        yield
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from delivery.environments import read_environment
 from delivery.terraform import INFRA, Terraform, terraform_on
 from tests.broker import Broker, free_port, unstarted_broker
 from tests.cloud import LocalCloud, require_localstack, unstarted_cloud
-from tests.local_cloud.keeper import MARK, ROOT, kept_folder
+from tests.kept import MARK, ROOT, kept_folder
 from tests.tools import require
 
 ENVIRONMENT = "local"  # infra/environments/local.tfvars

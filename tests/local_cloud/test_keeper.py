@@ -9,7 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from tests.http_source import until
-from tests.local_cloud.keeper import ROOT, processes_of
+from tests.keeper import processes_of
+from tests.kept import ROOT
 from tests.local_cloud.stack import check_prerequisites
 
 _RUN = """

@@ -1,7 +1,7 @@
-"""Takes a stack down when its tests have ended, however they ended: done, Ctrl-C or kill -9.
+"""Takes down what tests have started in a folder or with its mark (kept.py), once they have ended.
 
-``python -m tests.local_cloud.keeper FOLDER`` waits until its standard input closes, which only the
-process that holds the other end can keep from happening by living on.
+``python -m tests.keeper FOLDER`` waits until its standard input closes, which only the process that
+holds the other end can keep from happening by living on.
 
 LOCAL_CLOUD_LOGS=FOLDER lets it keep what was logged there, of LocalStack, the steps and the units.
 """
@@ -9,48 +9,25 @@ LOCAL_CLOUD_LOGS=FOLDER lets it keep what was logged there, of LocalStack, the s
 import os
 import shutil
 import signal
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from tests.cloud import LocalCloud
-
-ROOT = Path(__file__).resolve().parents[2]
-MARK = "LOCAL_CLOUD_FOLDER"  # whatever belongs to a stack has its folder under this name
-_PATIENCE = 30.0
-
-
-@contextmanager
-def kept_folder() -> Iterator[Path]:
-    """A folder for a stack; it and all that runs there is gone afterwards, whatever happens."""
-    folder = Path(tempfile.mkdtemp(prefix="superres-local-cloud-"))
-    keeper = subprocess.Popen(
-        [sys.executable, "-m", "tests.local_cloud.keeper", str(folder)],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        start_new_session=True,
-    )
-    try:
-        yield folder
-    finally:
-        assert keeper.stdin is not None
-        keeper.stdin.close()
-        keeper.wait(4 * _PATIENCE)
+from tests.kept import MARK, PATIENCE
 
 
 def take_down(folder: Path) -> None:
-    """Ends LocalStack, then all that is left of a stack, and removes its folder."""
+    """Ends LocalStack, then all else, and removes the folder."""
     if os.environ.get("LOCAL_CLOUD_LOGS"):
         try:
             keep_logs(folder, Path(os.environ["LOCAL_CLOUD_LOGS"]))
         except OSError as error:
             print(f"LOCAL_CLOUD_LOGS: {error}", file=sys.stderr)
-    LocalCloud(0, folder / "localstack").script("down")  # which asks for no port
-    deadline = time.monotonic() + _PATIENCE
+    if (folder / "localstack").exists():
+        LocalCloud(0, folder / "localstack").script("down")  # which asks for no port
+    deadline = time.monotonic() + PATIENCE
     while (left := list(processes_of(folder))) and time.monotonic() < deadline:
         for pid in left:
             try:
@@ -71,7 +48,7 @@ def keep_logs(folder: Path, target: Path) -> None:
 
 
 def processes_of(folder: Path) -> Iterator[int]:
-    """What runs with the mark of a stack, or within its folder; not this process."""
+    """What runs with the mark of a folder, or within it; not this process."""
     mark = f"{MARK}={folder}".encode()
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -84,7 +61,7 @@ def processes_of(folder: Path) -> Iterator[int]:
 
 
 def main() -> None:
-    """Waits, then takes the stack down."""
+    """Waits, then takes all down."""
     # What ends the tests must not end this.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)

@@ -1,0 +1,35 @@
+"""What a test process has started does not outlive it."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.http_source import until
+from tests.keeper import processes_of
+from tests.kept import ROOT
+
+_RUN = """
+import os, subprocess, time
+from tests.kept import MARK, kept_folder
+
+with kept_folder() as folder:
+    marked = {**os.environ, MARK: str(folder)}
+    subprocess.Popen(["sleep", "600"], env=marked, start_new_session=True)
+    subprocess.Popen(["sleep", "600"], cwd=folder, start_new_session=True)
+    print(folder, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_nothing_is_left_of_a_process_that_was_killed() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _RUN], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as run:
+        assert run.stdout is not None
+        folder = Path(run.stdout.readline().strip())
+        assert len(list(processes_of(folder))) == 2
+        os.kill(run.pid, signal.SIGKILL)
+    until(lambda: not folder.exists(), 30)
+    assert list(processes_of(folder)) == []
