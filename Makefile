@@ -35,7 +35,7 @@ run: setup ## Photographs → Kafka → Spark → gallery (SOURCE=dir|picsum:|ur
 
 .PHONY: notebook
 notebook: .venv/.setup-notebook ## Open main.ipynb: the whole program, cell by cell
-	@.venv/bin/jupyter lab main.ipynb
+	@.venv/bin/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) main.ipynb
 .venv/.setup-notebook: requirements/notebook.txt $(LOCKS)
 	@scripts/setup.sh notebook
 
@@ -186,4 +186,4 @@ test-tools: setup-dev ## Fetch what the tests need beside Debian's packages
 
 .PHONY: clean
 clean: local-down kafka-down ## Remove everything that make built
-	@rm -rf .venv .local localstack/.venv jars/lib kafka/lib tests/web/node_modules infra/.checked infra/tools/{.setup,.venv,bin,node_modules} build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis spark-warehouse
+	@rm -rf .venv .local localstack/.venv jars/lib kafka/lib tests/web/node_modules infra/{.checked,.terraform.lock.hcl,state/.terraform.lock.hcl} infra/tools/{.setup,.venv,bin,node_modules} build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis spark-warehouse

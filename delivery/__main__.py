@@ -174,8 +174,10 @@ def submit(
         raise
     if outcome.succeeded:
         _say_with_time(f"execution {execution.name} succeeded")
-        if deployed.get("page_url"):
-            _say(f"Look at the results: {deployed['page_url']}")
+        for line in outcome.runs:
+            _say(line)
+        if "page_url" in deployed.pages:
+            _say(f"Look at the results: {deployed.pages['page_url']}")
         return
     told = ": ".join(part for part in (outcome.error, outcome.cause) if part)
     raise PrerequisiteError(
@@ -247,9 +249,8 @@ def status(name: str) -> None:
     # An output is missing where a deployment stopped midway.
     lifecycle = deployed.get("cluster_lifecycle") or "deployed in part"
     _say(f"{environment.full_name} in {environment.region}, {lifecycle}")
-    for output, what in (("page_url", "page"), ("uploads_url", "uploads")):
-        if deployed.get(output):
-            _say(f"  {what:<8} {deployed[output]}")
+    for output, address in deployed.pages.items():
+        _say(f"  {output.removesuffix('_url'):<8} {address}")
     clusters = list(steps.live_clusters(clients.emr, environment.full_name))
     for cluster, called, state in clusters:
         _say(f"  cluster  {cluster}  {state.lower():<13} {called}")

@@ -116,10 +116,8 @@ def in_words(deployed: Deployed) -> list[str]:
     """What to do next, for whoever deployed."""
     environment = deployed.environment.name
     lines = [f"{deployed.environment.full_name} is deployed in {deployed.environment.region}."]
-    if deployed.get("page_url"):
-        lines.append(f"Look at the results:  {deployed['page_url']}")
-    if deployed.get("uploads_url"):
-        lines.append(f"Upload photographs:   {deployed['uploads_url']}")
+    words = {"page_url": "Look at the results:", "uploads_url": "Upload photographs:"}
+    lines += [f"{words[name]:<22}{address}" for name, address in deployed.pages.items()]
     lines += _forwarding(deployed)
     for page, secret in sorted((deployed.get("tokens") or {}).items()):
         lines.append(
@@ -128,6 +126,7 @@ def in_words(deployed: Deployed) -> list[str]:
         )
     return [
         *lines,
+        f"Configuration:        {deployed['config_uri']}",
         f"Process what came:    make submit ENV={environment}",
         f"See how it stands:    make status ENV={environment}",
         f"Read a run's logs:    make logs ENV={environment}",

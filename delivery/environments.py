@@ -109,6 +109,12 @@ class Deployed:
         """An output that may be missing or null."""
         return self.outputs.get(name)
 
+    @property
+    def pages(self) -> dict[str, str]:
+        """Addresses of pages, by output; none in the local cloud, which has no instances."""
+        names = () if self.environment.name == "local" else ("page_url", "uploads_url")
+        return {name: self.outputs[name] for name in names if self.outputs.get(name)}
+
 
 def read_deployed(
     environment: Environment, s3: "S3Client", sts: "STSClient", run: Run = run_command

@@ -180,6 +180,14 @@ class Outcome:
         """Whether all went well, which may have been nothing."""
         return self.status == "SUCCEEDED"
 
+    @property
+    def runs(self) -> list[str]:
+        """What became of each run, a line for each, of an execution that succeeded."""
+        ended = json.loads(self.output or "{}")
+        if not isinstance(ended, list):  # the state machine went no further than to look
+            return ["there is no image to process"]
+        return [f"{run['run_id']}: {run['outcome']}" for run in ended]
+
 
 def follow(
     states: "SFNClient",

@@ -94,9 +94,11 @@ def check_credentials(sts: "STSClient", environment: Environment) -> str:
             "that the account has this region enabled"
         ) from None
     except BotoCoreError as error:
+        remedy = "check the network, the region's name and AWS_PROFILE"
+        if environment.name == "local":
+            remedy = "start LocalStack with make local-up"
         raise PrerequisiteError(
-            f"AWS cannot be reached in {environment.region} ({error}); check the network, the "
-            "region's name and AWS_PROFILE"
+            f"AWS cannot be reached in {environment.region} ({error}); {remedy}"
         ) from None
     # A page in place of an answer; botocore raises KeyError where the page is well-formed XML.
     except (ResponseParserError, KeyError):

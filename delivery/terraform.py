@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +93,10 @@ class Terraform:
 def terraform_on(folder: Path, data: Path, run: Run = run_command) -> Terraform:
     """Terraform on a root, told where its provider comes from."""
     settings = {"TF_IN_AUTOMATION": "1", "TF_INPUT": "0", "CHECKPOINT_DISABLE": "1"}
+    if not sys.stdout.isatty():  # a file or a log, where colours are noise
+        for command in ("init", "plan", "apply", "destroy", "import"):
+            name = f"TF_CLI_ARGS_{command}"
+            settings[name] = f"{os.environ.get(name, '')} -no-color".strip()
     config = cli_configuration(folder, data.parent / "cli.tfrc")
     if config is not None:
         settings["TF_CLI_CONFIG_FILE"] = str(config)

@@ -27,6 +27,8 @@ from superres.options import config_option, config_or_default, scale_option
 from superres.records import Mode, Scale
 from superres.terminal import progress_bar, remark
 
+PARTLY = 3
+
 
 @click.command(epilog="Example: superres produce picsum:1024x768 --limit 500 --rate 20")
 @click.argument("source")
@@ -90,7 +92,8 @@ def consume(until_idle: bool, config: str | None) -> None:
 def ingest(source: str, limit: int | None, **given: Any) -> None:
     """Produce and consume in one process, until every image of a source is stored.
 
-    SOURCE is as for produce, or samples: for the photographs that come with scikit-image.
+    SOURCE is as for produce, or samples: for the photographs that come with scikit-image. Exits
+    with 3 when some images were left out and the others are stored, with 1 when none is.
     """
     settings, wanted = _settled(**given)
     log_for_people()
@@ -132,7 +135,7 @@ def ingest(source: str, limit: int | None, **given: Any) -> None:
     if stop.is_set():
         click.get_current_context().exit(INTERRUPTED)
     if rejected or published.failed:
-        click.get_current_context().exit(1)
+        click.get_current_context().exit(PARTLY if stored else 1)
 
 
 def _settled(config: str | None, mode: Mode | None, scale: Scale | None) -> tuple[Settings, Wanted]:

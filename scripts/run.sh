@@ -76,9 +76,12 @@ if [[ -z ${SUPERRES_KAFKA__BOOTSTRAP_SERVERS:-} ]]; then
 fi
 
 if [[ -z ${FOLLOW:-} ]]; then
-  # 1: some images were rejected, and the others are waiting.
-  await superres ingest "${SOURCE:-samples:}" "${wanted[@]}" && rejected=0 || rejected=$?
-  (( rejected <= 1 )) || exit "$rejected"
+  await superres ingest "${SOURCE:-samples:}" "${wanted[@]}" && status=0 || status=$?
+  case $status in
+    0) rejected=0 ;;
+    3) rejected=1 ;; # some images were left out, and the others are waiting
+    *) exit "$status" ;;
+  esac
   gallery
   echo "Gallery               $address (it shows each image as it is finished)"
   await superres run "${jobs[@]}"
@@ -100,6 +103,8 @@ if [[ -e ${SOURCE:-} ]]; then
   SUPERRES_INGESTION__FILE_ROOTS=$(python -c 'import json, os, sys; print(json.dumps([os.path.realpath(sys.argv[1])]))' "$SOURCE")
   export SUPERRES_INGESTION__FILE_ROOTS
 fi
+# Their server is on this machine, which otherwise nobody may be sent to.
+[[ ${SOURCE:-} != samples: ]] || export SUPERRES_INGESTION__ALLOWED_HOSTS='["127.0.0.1"]'
 [[ -z ${SOURCE:-} ]] || serve produce superres produce "$SOURCE" --follow "${wanted[@]}"
 serve consume superres consume
 serve uploads superres uploads --port "${page##*:}"

@@ -11,7 +11,7 @@ from botocore.stub import ANY
 
 from delivery import executions, logs, steps
 from delivery.environments import Deployed, read_environment
-from delivery.executions import Request, follow, run_of, submit
+from delivery.executions import Outcome, Request, follow, run_of, submit
 from delivery.steps import Step, follow_step, job_arguments, live_clusters, submit_step
 from superres.errors import ConfigError, PrerequisiteError
 from tests.aws import stubbed
@@ -236,6 +236,21 @@ def test_other_services_in_the_history_are_passed_over():
     lines: list[str] = []
     assert follow(states, stubbed("emr")[0], f"{ARN}:n", LOGS, lines.append).succeeded
     assert lines == []
+
+
+@pytest.mark.parametrize(
+    ("output", "told"),
+    [
+        ('{"any": false}', ["there is no image to process"]),
+        (
+            '[{"run_id": "2026-01-30-x2", "outcome": "no images"},'
+            ' {"run_id": "2026-01-31-x2", "outcome": "finished"}]',
+            ["2026-01-30-x2: no images", "2026-01-31-x2: finished"],
+        ),
+    ],
+)
+def test_what_became_of_each_run_is_told(output, told):
+    assert Outcome("SUCCEEDED", output=output).runs == told
 
 
 def test_the_latest_executions_are_listed():

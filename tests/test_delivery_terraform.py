@@ -290,11 +290,19 @@ def test_what_to_do_next_is_said_in_words(dev):
             "page_url": "https://page",
             "uploads_url": "https://page/uploads",
             "tokens": {"notifier": "superres-dev/token"},
+            "config_uri": "s3://artifacts/dev.yaml",
         },
     )
     text = "\n".join(deploy.in_words(deployed))
-    for part in ("https://page/uploads", "--secret-id superres-dev/token", "make submit ENV=dev"):
+    for part in (
+        "https://page/uploads",
+        "--secret-id superres-dev/token",
+        "s3://artifacts/dev.yaml",
+        "make submit ENV=dev",
+    ):
         assert part in text
+    local = Deployed(read_environment("local"), deployed.outputs)
+    assert "https://page" not in "\n".join(deploy.in_words(local))  # nothing answers there
 
 
 @pytest.mark.parametrize(
@@ -307,6 +315,7 @@ def test_what_to_do_next_is_said_in_words(dev):
 def test_how_a_laptop_reaches_an_internal_page_is_said(dev, page, ports, local):
     outputs = {
         "page_url": page,
+        "config_uri": "s3://artifacts/dev.yaml",
         "load_balancer_dns_name": "internal-x.elb.amazonaws.com",
         "service_groups": {"ingestion": "superres-dev-i", "notifier": "superres-dev-n"},
     }

@@ -256,7 +256,7 @@ def test_ingest_brings_all_in_and_tells_of_what_it_could_not(broker, tmp_path, g
         assert (code, output) == (0, "1 images brought in\n"), complaint
     else:
         told = "1 images brought in, 1 rejected: see rejected/ below the results\n"
-        assert (code, output) == (1, told), complaint
+        assert (code, output) == (3, told), complaint
     assert len(storage.list_files(str(tmp_path / "data" / "low_resolution"))) == 2
     assert len(storage.list_files(str(tmp_path / "data" / "results"))) == (not good)
 

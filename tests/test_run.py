@@ -13,6 +13,21 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.mark.kafka
+def test_a_source_that_is_not_there_ends_it_at_once(broker: Broker, tmp_path):
+    environment = os.environ | {
+        "SERVE": "no",
+        "SOURCE": str(tmp_path / "nowhere"),
+        "SUPERRES_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap,
+    }
+    done = subprocess.run(
+        [ROOT / "scripts" / "run.sh"], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"{tmp_path}/nowhere: no such file or folder" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.kafka
 @pytest.mark.spark
 @pytest.mark.slow
 def test_photographs_in_a_folder_end_in_the_gallery(broker: Broker, tmp_path):
