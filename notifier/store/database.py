@@ -1,6 +1,6 @@
 """The connection to SQLite or PostgreSQL, and the transactions on it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,16 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, select, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Select,
+    create_engine,
+    event,
+    make_url,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import (
     ArgumentError,
@@ -59,6 +68,16 @@ class Database:
         engine = self.engine.execution_options(writes=True)
         with _named_errors(), Session(engine, expire_on_commit=False) as session, session.begin():
             yield session
+
+    def value(self, statement: Select[tuple[Any]], values: Mapping[str, Any]) -> Any:
+        """The first column of the first row that a statement finds, None if there is none.
+
+        One statement needs no transaction around it. On SQLite, where each call lets the other
+        threads go first, that is what requests wait for most (benchmarks/notifier.py).
+        """
+        alone = self.engine.execution_options(alone=True)
+        with _named_errors(), alone.connect() as connection:
+            return connection.scalar(statement, values)
 
     def change(self) -> tuple[int, str]:
         """A number that grows with every change that pages show, and the name of this database."""
@@ -138,8 +157,10 @@ def _sqlite(url: Any) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get("writes", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        options = connection.get_execution_options()
+        if not options.get("alone", False):
+            writes = options.get("writes", False)
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
 

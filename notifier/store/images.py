@@ -8,7 +8,7 @@ from typing import Any, Literal
 from sqlalchemy import Row, Select, and_, bindparam, func, or_, select
 from sqlalchemy.orm import Session
 
-from notifier.store.database import count_change, insert_into
+from notifier.store.database import Database, count_change, insert_into
 from notifier.store.paging import Place
 from notifier.store.tables import Image, microseconds_of, moment_of
 from superres.records import Evaluation
@@ -89,14 +89,15 @@ def known_tags(session: Session, image_ids: Collection[str]) -> dict[str, str]:
     return dict(rows.tuples().all())
 
 
-def record_of(session: Session, image_id: str) -> str | None:
+def record_of(database: Database, image_id: str) -> str | None:
     """The record of one image, if it is finished."""
-    return session.scalar(_RECORD_OF, {"image_id": image_id})
+    found: str | None = database.value(_RECORD_OF, {"image_id": image_id})
+    return found
 
 
 def image_of(session: Session, image_id: str) -> Evaluation | None:
-    """The same, read."""
-    record = record_of(session, image_id)
+    """The same, read, in a transaction."""
+    record = session.scalar(_RECORD_OF, {"image_id": image_id})
     return None if record is None else Evaluation.from_json(record)
 
 

@@ -143,8 +143,7 @@ def get_image(path: ImagePath) -> Response:
     """The newest evaluation of an image."""
 
     def found() -> dict[str, Any]:
-        with service().database.reading() as session:
-            record = record_of(session, path.image_id)
+        record = record_of(service().database, path.image_id)
         if record is None:
             raise Problem(404, f"no finished image {path.image_id}")
         return _with_links(json.loads(record))
