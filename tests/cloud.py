@@ -51,6 +51,13 @@ class LocalCloud:
             "AWS_MAX_ATTEMPTS": "2",
         }
 
+    def lead_clients(self, patch: pytest.MonkeyPatch) -> None:
+        """Makes AWS clients of this process, and of those that it starts, talk to it."""
+        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
+            patch.delenv(name, raising=False)
+        for name, value in self.environment.items():
+            patch.setenv(name, value)
+
     def s3(self) -> "S3Client":
         return boto3.client(
             "s3",
@@ -112,10 +119,7 @@ def local_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud
 @pytest.fixture
 def aws_environment(local_cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> LocalCloud:
     """The local cloud, with this process's environment leading AWS clients to it."""
-    monkeypatch.delenv("AWS_PROFILE", raising=False)
-    monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
-    for name, value in local_cloud.environment.items():
-        monkeypatch.setenv(name, value)
+    local_cloud.lead_clients(monkeypatch)
     return local_cloud
 
 

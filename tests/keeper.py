@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.cloud import LocalCloud
 from tests.kept import MARK, PATIENCE
 
 
@@ -26,6 +25,8 @@ def take_down(folder: Path) -> None:
         except OSError as error:
             print(f"LOCAL_CLOUD_LOGS: {error}", file=sys.stderr)
     if (folder / "localstack").exists():
+        from tests.cloud import LocalCloud  # most keepers never need it, nor boto3 with it
+
         LocalCloud(0, folder / "localstack").script("down")  # which asks for no port
     deadline = time.monotonic() + PATIENCE
     while (left := list(processes_of(folder))) and time.monotonic() < deadline:

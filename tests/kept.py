@@ -14,6 +14,19 @@ PATIENCE = 30.0
 
 
 @contextmanager
+def to_be_killed(program: str) -> Iterator[list[str]]:
+    """What a Python program says first, word by word; with the block it ends by kill -9."""
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        try:
+            yield running.stdout.readline().split()
+        finally:
+            running.kill()
+
+
+@contextmanager
 def kept_folder() -> Iterator[Path]:
     """A folder; it, what runs in it and what bears its mark is gone when the block has ended.
 

@@ -1,6 +1,29 @@
 """How tests start Spark: on one machine, for a short while, with S3's connector if it is there."""
 
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
 from jobs.session import jars_folder
+from tests.kept import ROOT
+
+
+def run_program(
+    command: Sequence[str], folder: Path = ROOT, **environment: str
+) -> "subprocess.CompletedProcess[str]":
+    """Runs what starts Spark, with this Python for its workers, to its end."""
+    ours = {"SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
+    return subprocess.run(
+        list(command),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env=os.environ | ours | environment,
+        cwd=folder,
+        check=False,
+    )
 
 
 def quick_conf() -> dict[str, str]:

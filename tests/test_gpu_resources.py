@@ -3,13 +3,13 @@
 ``local-cluster`` gives real executors, and a script that claims a GPU stands for the driver's tool.
 """
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.kept import ROOT
+from tests.spark import run_program
 from tests.tools import require
 
 pytestmark = [pytest.mark.spark, pytest.mark.cluster, pytest.mark.slow]
@@ -43,17 +43,8 @@ def test_a_task_gets_the_address_that_spark_assigned(tmp_path: Path) -> None:
     discovery = tmp_path / "discover.sh"
     discovery.write_text("""#!/bin/sh\necho '{"name": "gpu", "addresses": ["3"]}'\n""")
     discovery.chmod(0o755)
-    environment = os.environ | {"SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
-    root = Path(__file__).resolve().parent.parent
-    environment["PYTHONPATH"] = str(root)
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(discovery)],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        env=environment,
-        cwd=tmp_path,
-        check=False,
+    done = run_program(
+        [sys.executable, "-c", PROGRAM, str(discovery)], tmp_path, PYTHONPATH=str(ROOT)
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "devices ['cuda:3']" in done.stdout

@@ -69,8 +69,7 @@ def cloud(iam_broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Itera
 @pytest.fixture
 def of_msk(kafka: Kafka, cloud: LocalCloud, monkeypatch) -> Kafka:
     """As on AWS: a cluster that lets in nobody but with IAM, and is asked for its brokers."""
-    for name, value in cloud.environment.items():
-        monkeypatch.setenv(name, value)
+    cloud.lead_clients(monkeypatch)
     made = boto3.client("kafka").create_cluster(
         ClusterName=f"test-{uuid.uuid4().hex[:8]}",
         KafkaVersion="3.9.x.kraft",

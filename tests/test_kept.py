@@ -1,14 +1,10 @@
 """What a test process has started does not outlive it."""
 
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 from tests.http_source import until
 from tests.keeper import processes_of
-from tests.kept import ROOT
+from tests.kept import to_be_killed
 
 _RUN = """
 import os, subprocess, time
@@ -24,12 +20,8 @@ with kept_folder() as folder:
 
 
 def test_nothing_is_left_of_a_process_that_was_killed() -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", _RUN], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    ) as run:
-        assert run.stdout is not None
-        folder = Path(run.stdout.readline().strip())
+    with to_be_killed(_RUN) as told:
+        folder = Path(told[0])
         assert len(list(processes_of(folder))) == 2
-        os.kill(run.pid, signal.SIGKILL)
     until(lambda: not folder.exists(), 30)
     assert list(processes_of(folder)) == []

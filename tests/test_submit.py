@@ -1,11 +1,11 @@
 """The jobs as spark-submit files on a real standalone master and worker, from bucket to bucket."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyspark
@@ -16,15 +16,15 @@ from jobs.session import jars_folder
 from jobs.standalone import Resources, standalone_cluster
 from superres import storage
 from superres.images import Limits, decode
-from superres.records import RunManifest
+from superres.records import Evaluation, RunManifest
 from tests.cloud import LocalCloud
 from tests.conftest import make_place
-from tests.spark import quick_conf
+from tests.kept import ROOT
+from tests.spark import quick_conf, run_program
 from tests.test_jobs import photograph, take, upscaled, write_photograph
 from tests.tools import require
 
 pytestmark = [pytest.mark.spark, pytest.mark.cluster, pytest.mark.localstack, pytest.mark.slow]
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +33,7 @@ def master(local_cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory) ->
     require("java", "make system-packages")
     folder = tmp_path_factory.mktemp("cluster")
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in local_cloud.environment.items():
-            patch.setenv(name, value)
+        local_cloud.lead_clients(patch)
         with standalone_cluster(Resources(2, 1536), folder) as url:
             yield url
 
@@ -46,37 +45,17 @@ def submit(
     given = quick_conf() | {"spark.executor.memory": "1g"} | conf
     options = [f"--conf={key}={value}" for key, value in given.items()]
     command = [str(home / "bin" / "spark-submit"), "--master", master, *options]
-    environment = os.environ | {
-        "SPARK_HOME": str(home),
-        "PYSPARK_PYTHON": sys.executable,
-        "SPARK_LOCAL_IP": "127.0.0.1",
-    }
-    return subprocess.run(
-        [*command, str(ROOT / "jobs" / f"{job}.py"), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        env=environment,
-        check=False,
+    return run_program(
+        [*command, str(ROOT / "jobs" / f"{job}.py"), *arguments], SPARK_HOME=str(home)
     )
 
 
 def run_alone(job: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """The job without spark-submit, in a session of its own."""
-    environment = os.environ | {
-        "SPARK_MASTER": "local[2]",
-        "SPARK_LOCAL_IP": "127.0.0.1",
-        "PYSPARK_PYTHON": sys.executable,
-        "SUPERRES_S3A_JARS": str(jars_folder()),
-    }
-    return subprocess.run(
+    return run_program(
         [sys.executable, "-m", f"jobs.{job}", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        env=environment,
-        cwd=ROOT,
-        check=False,
+        SPARK_MASTER="local[2]",
+        SUPERRES_S3A_JARS=str(jars_folder()),
     )
 
 
@@ -87,10 +66,10 @@ def lines_of(done: "subprocess.CompletedProcess[str]", beginning: str) -> list[s
     return [line for line in lines if line.startswith(beginning)]
 
 
-def told_by(done: "subprocess.CompletedProcess[str]") -> dict[str, object]:
+def told_by(done: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
     """The line of JSON that a job ends with."""
     assert done.returncode == 0, done.stderr[-3000:]
-    line: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
+    line: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return line
 
 
@@ -131,16 +110,19 @@ def test_four_steps_from_bucket_to_bucket_and_one_fails_at_first(
     for job, line in lines.items():
         assert json.loads(storage.read_bytes(f"s3://{bucket}/{job}.json")) == line
         assert line["job"] == job
+        assert line["seconds"] > 0
+        assert line.get("images", 2) == 2
     assert lines["mass_split"]["images"] == 2
 
     assert storage.exists(place.layout.rejection(ids["bad.png"]))
     manifest = RunManifest.from_json(storage.read_bytes(place.layout.manifest))
     assert manifest.counts == {"evaluate_images": 2, "evaluate_rejected": 0}
     for name in ("one.png", "two.png"):
-        assert storage.exists(place.layout.evaluation(ids[name]))
+        record = Evaluation.from_json(storage.read_bytes(place.layout.evaluation(ids[name])))
+        assert record.result.uri == place.layout.result(ids[name])
         with storage.local_copy(f"{place.layout.low_resolution}/{ids[name]}.png") as low:
             wanted = upscaled(str(low), place.settings)
-        result = storage.read_bytes(place.layout.result(ids[name]))
+        result = storage.read_bytes(record.result.uri)
         assert np.array_equal(decode(result, Limits(1 << 30, 1 << 30)).planes(), wanted)
     finished = storage.list_files(place.layout.patches, hidden=True)
     assert any(file.name == "_SUCCESS" for file in finished)

@@ -8,16 +8,7 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import (
-    Connection,
-    Engine,
-    Select,
-    create_engine,
-    event,
-    make_url,
-    select,
-    update,
-)
+from sqlalchemy import Connection, Engine, Select, create_engine, event, make_url, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import (
     ArgumentError,

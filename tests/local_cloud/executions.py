@@ -112,11 +112,7 @@ class Day:
 def clients_on(stack: Stack) -> Iterator[None]:
     """The project's own code in this process talks to the stack."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
-            patch.delenv(name, raising=False)
-        for name, text in stack.environment.items():
-            if name.startswith("AWS_"):
-                patch.setenv(name, text)
+        stack.cloud.lead_clients(patch)
         storage._s3_client.cache_clear()  # it may have been made for another endpoint
         yield
     storage._s3_client.cache_clear()

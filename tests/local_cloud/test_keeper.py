@@ -1,16 +1,12 @@
 """A test run that is killed leaves nothing."""
 
-import os
-import signal
 import socket
-import subprocess
-import sys
 from contextlib import suppress
 from pathlib import Path
 
 from tests.http_source import until
 from tests.keeper import processes_of
-from tests.kept import ROOT
+from tests.kept import to_be_killed
 from tests.local_cloud.stack import check_prerequisites
 
 _RUN = """
@@ -26,12 +22,8 @@ with running_stack() as stack:
 
 def test_nothing_is_left_of_a_run_that_was_killed() -> None:
     check_prerequisites()
-    with subprocess.Popen(
-        [sys.executable, "-c", _RUN], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    ) as run:
-        assert run.stdout is not None
-        told = run.stdout.readline().split()
-        os.kill(run.pid, signal.SIGKILL)
+    with to_be_killed(_RUN) as told:
+        pass
     folder, ports = Path(told[0]), [int(port) for port in told[1:]]
     until(lambda: not folder.exists(), 60)
     assert list(processes_of(folder)) == []

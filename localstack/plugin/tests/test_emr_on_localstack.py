@@ -1,6 +1,7 @@
 """Clusters that live, through boto3: bootstrap actions, steps on a real Spark, failures, logs."""
 
 import gzip
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -126,7 +127,8 @@ def test_a_cluster_bootstraps_runs_spark_on_s3_and_ends(
     assert steps[-1] == "COMPLETED", log(s3, bucket, f"{key}/stderr")
     assert "RUNNING" in steps
     assert "total 285\n" in log(s3, bucket, f"{key}/stdout")
-    assert " --master spark://" in log(s3, bucket, f"{key}/controller")
+    submitted = r"spark-submit --properties-file \S+ --master spark://"
+    assert re.search(submitted, log(s3, bucket, f"{key}/controller"))
     keys = [o["Key"] for o in s3.list_objects_v2(Bucket=bucket, Prefix="out/")["Contents"]]
     assert any(each.endswith(".parquet") for each in keys)
 
