@@ -10,6 +10,7 @@ from localstack.services.stepfunctions.asl.component.state.state_execution.state
 from localstack.services.stepfunctions.asl.eval.environment import Environment
 from localstack.services.stepfunctions.asl.eval.program_state import ProgramStopped
 
+from localstack_emr_msk.stepfunctions.paths import remember
 from localstack_emr_msk.stepfunctions.task import EmrTask
 
 _MARK = "_knows_emr"
@@ -28,6 +29,7 @@ def teach() -> None:
     setattr(task_for, _MARK, True)
     factory.state_task_service_for = task_for
     Environment.set_error = _unless_stopped(Environment.set_error)
+    remember()
 
 
 def _unless_stopped(set_error: Callable[..., None]) -> Callable[..., None]:
