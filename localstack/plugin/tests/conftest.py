@@ -53,7 +53,7 @@ def spark_home() -> Path:
     return Path(found.origin).parent
 
 
-def until(look: Callable[[], Any], seconds: float = 60) -> Any:
+def until(look: Callable[[], Any], seconds: float = 180) -> Any:
     """The first answer that is true."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -89,7 +89,7 @@ def seen(states: list[str], now: str) -> str:
     return now
 
 
-def until(look: Callable[[], Any], seconds: float = 90) -> Any:
+def until(look: Callable[[], Any], seconds: float = 300) -> Any:
     deadline = time.monotonic() + seconds
     while not (answer := look()):
         assert time.monotonic() < deadline, f"not within {seconds} s"
