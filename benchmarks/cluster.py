@@ -18,7 +18,7 @@ RUN_DATE = "2026-01-01"
 
 def settings_in(folder: Path, processing: Processing) -> Settings:
     """Settings with every directory below ``folder``."""
-    return Settings(dataset=dataset_in(folder), processing=processing)
+    return Settings(dataset=dataset_in(str(folder)), processing=processing)
 
 
 def layout_in(settings: Settings, scale: int) -> Layout:

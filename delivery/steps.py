@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from delivery.environments import Deployed
@@ -156,7 +155,7 @@ def check_run(run_id: str | None, scale: int | None, ingest_date: str | None) ->
             raise ConfigError(f"INGEST_DATE (--ingest-date) {ingest_date!r}: {error}") from None
     if run_id is not None:
         try:
-            layout_of(dataset_in(Path()), run_id, scale, day)
+            layout_of(dataset_in("."), run_id, scale, day)
         except ConfigError as error:
             raise ConfigError(f"RUN_ID: {error}") from None
 

@@ -63,7 +63,7 @@ _MOST_TOLD = 1000  # images whose records are read for the table at the end
 @click.option("--redo", is_flag=True, help="Process finished and rejected images, too.")
 @click.option("--follow", is_flag=True, help="Stay and take new images as they come, until Ctrl-C.")
 @click.option("--master", help="A Spark master to use, as in spark://host:7077 or local[2].")
-@click.option("--output", type=click.Path(path_type=Path), help="Folder for everything written.")
+@click.option("--output", metavar="DIR", help="Folder or s3:// prefix for everything written.")
 @config_option
 def run(
     source: Path | None,
@@ -74,7 +74,7 @@ def run(
     redo: bool,
     follow: bool,
     master: str | None,
-    output: Path | None,
+    output: str | None,
     config: str | None,
 ) -> None:
     """Super-resolve photographs on Spark: split, infer, reconstruct, evaluate.
@@ -89,7 +89,7 @@ def run(
     console = Console(stderr=True, highlight=False)
     settings = load_settings(config_or_default(config))
     if output is not None:
-        settings = settings.model_copy(update={"dataset": dataset_in(output)})
+        settings = settings.model_copy(update={"dataset": dataset_in(output or ".")})
     if follow and (source or ingest_date or redo):
         raise click.UsageError("--follow takes what comes: no --input, --ingest-date or --redo")
     day = ingest_date.date() if ingest_date else datetime.now(UTC).date()

@@ -28,6 +28,7 @@ _LARGE_ROWS = {
     # Tables are written once and read once by ourselves: planning aids cost more than they give.
     "spark.sql.adaptive.enabled": "false",
 }
+_WORKERS = {"spark.python.daemon.module": "jobs.python_daemon"}
 
 
 def get_session(
@@ -44,7 +45,7 @@ def get_session(
     if _submitted():
         SparkContext._ensure_initialized()  # before it, SparkConf knows nothing of what was given
     configured = SparkConf()
-    for key, value in (_LARGE_ROWS | _s3_conf(settings)).items():
+    for key, value in (_LARGE_ROWS | _WORKERS | _storage_conf(settings)).items():
         # A JVM that we started ourselves still has what an earlier session was given.
         if not (_submitted() and configured.contains(key)):
             configured.set(key, value)
@@ -58,15 +59,18 @@ def get_session(
 
 
 def jars_folder() -> Path:
-    """Where `make jars` puts the S3A connector."""
-    return Path(os.environ.get("SUPERRES_S3A_JARS", "jars/lib")).resolve()
+    """Where `make jars` of this checkout puts the S3A connector, or the environment says it is."""
+    ours = Path(__file__).parents[1] / "jars" / "lib"
+    return Path(os.environ.get("SUPERRES_S3A_JARS", ours)).resolve()
 
 
-def _s3_conf(settings: Settings) -> dict[str, str]:
+def _storage_conf(settings: Settings) -> dict[str, str]:
     places = settings.dataset.model_dump().values()
     buckets = {storage.bucket_of(uri) for uri in places if storage.is_s3(uri)}
     if not buckets:
-        return {}
+        # Tables are read by the run that wrote them; checksum files beside them cost a tenth.
+        # (On S3 the committer wants a file system with them.)
+        return {"spark.hadoop.fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem"}
     # The magic committer: without it Spark commits by renaming, which on S3 is copying.
     conf = {
         f"spark.hadoop.fs.s3a.bucket.{name}.committer.magic.enabled": "true" for name in buckets

@@ -7,7 +7,6 @@ be a local folder or an ``s3://`` prefix.
 import re
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 
 from superres import storage
 from superres.config import Dataset
@@ -89,14 +88,14 @@ class Layout:
         return storage.join(self.dataset.reconstructed_images_dir, kind, self._partition, *name)
 
 
-def dataset_in(folder: Path) -> Dataset:
-    """Every directory below one folder of this machine."""
+def dataset_in(base: str) -> Dataset:
+    """Every directory below one: a folder of this machine or an ``s3://`` prefix."""
     return Dataset(
-        high_resolution_dir=str(folder / "high_resolution"),
-        low_resolution_dir=str(folder / "low_resolution"),
-        patches_dir=str(folder / "work"),
-        inference_result_dir=str(folder / "work"),
-        reconstructed_images_dir=str(folder / "results"),
+        high_resolution_dir=storage.join(base, "high_resolution"),
+        low_resolution_dir=storage.join(base, "low_resolution"),
+        patches_dir=storage.join(base, "work"),
+        inference_result_dir=storage.join(base, "work"),
+        reconstructed_images_dir=storage.join(base, "results"),
     )
 
 

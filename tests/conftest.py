@@ -75,12 +75,9 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[SparkSession]":
     require("java", "make system-packages")
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
     from jobs.session import get_session
-    from tests.spark import quick_conf
+    from jobs.standalone import local_conf
 
-    conf = quick_conf() | {
-        "spark.master": "local[2, 1]",
-        "spark.local.dir": str(tmp_path_factory.mktemp("spark")),
-    }
+    conf = local_conf("local[2, 1]") | {"spark.local.dir": str(tmp_path_factory.mktemp("spark"))}
     session = get_session("tests", Settings(), conf)
     yield session
     session.stop()

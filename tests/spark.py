@@ -1,4 +1,4 @@
-"""How tests start Spark: on one machine, for a short while, with S3's connector if it is there."""
+"""How tests start what starts Spark."""
 
 import os
 import subprocess
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from jobs.session import jars_folder
+from jobs.standalone import local_conf
 from tests.kept import ROOT
 
 
@@ -14,7 +14,11 @@ def run_program(
     command: Sequence[str], folder: Path = ROOT, **environment: str
 ) -> "subprocess.CompletedProcess[str]":
     """Runs what starts Spark, with this Python for its workers, to its end."""
-    ours = {"SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
+    ours = {
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "PYSPARK_PYTHON": sys.executable,
+        "SPARK_SUBMIT_OPTS": local_conf("")["spark.driver.extraJavaOptions"],
+    }
     return subprocess.run(
         list(command),
         capture_output=True,
@@ -24,22 +28,3 @@ def run_program(
         cwd=folder,
         check=False,
     )
-
-
-def quick_conf() -> dict[str, str]:
-    """Configuration with which a JVM starts soonest.
-
-    The archive of classes (scripts/spark_archive.sh) is for a class path with the connector in it,
-    whether it is used or not. Where it is missing Spark takes a little longer.
-    """
-    jars = jars_folder()
-    java = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xlog:disable"
-    java = f"{java} -XX:SharedArchiveFile={jars / 'spark.jsa'}"
-    return {
-        "spark.driver.extraClassPath": f"{jars}/*",
-        "spark.executor.extraClassPath": f"{jars}/*",
-        "spark.driver.extraJavaOptions": java,
-        "spark.executor.extraJavaOptions": java,
-        "spark.ui.enabled": "false",
-        "spark.ui.showConsoleProgress": "false",
-    }

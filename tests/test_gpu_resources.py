@@ -25,6 +25,7 @@ session = (
     SparkSession.builder.master("local-cluster[1,2,1024]")
     .config("spark.ui.enabled", "false")
     .config("spark.executor.memory", "512m")
+    .config("spark.executor.extraJavaOptions", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
     .config("spark.worker.resource.gpu.amount", "1")
     .config("spark.worker.resource.gpu.discoveryScript", discovery)
     .config("spark.executor.resource.gpu.amount", "1")

@@ -1,10 +1,13 @@
 """The jobs in a local Spark session: same pixels as the command line, safe to run again."""
 
+import importlib
 import io
 import json
+import sys
+import zipimport
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -349,3 +352,21 @@ def test_a_grey_original_of_a_colour_input_is_rejected_not_fatal(
     write_photograph(original, photograph(150, 211, channels=1))
     manifest = run_jobs(spark, place.settings, place.layout)
     assert manifest.rejected == [ids["colour.png"]]
+
+
+def test_no_task_reads_archives_again_that_it_may_import_from(spark):
+    def read_by_a_task(_):
+        def counted(archive):
+            read.append(archive)
+            return real(archive)
+
+        read: list[str] = []
+        archives: Any = zipimport
+        real, archives._read_directory = archives._read_directory, counted
+        importlib.invalidate_caches()  # as PySpark does before each task
+        archives._read_directory = real
+        importers = sys.path_importer_cache.values()
+        yield read, any(isinstance(each, zipimport.zipimporter) for each in importers)
+
+    told = spark.sparkContext.parallelize([0], 1).mapPartitions(read_by_a_task).collect()
+    assert told == [([], True)]

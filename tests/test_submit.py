@@ -13,14 +13,14 @@ import pytest
 import yaml
 
 from jobs.session import jars_folder
-from jobs.standalone import Resources, standalone_cluster
+from jobs.standalone import Resources, local_conf, standalone_cluster
 from superres import storage
 from superres.images import Limits, decode
 from superres.records import Evaluation, RunManifest
 from tests.cloud import LocalCloud
 from tests.conftest import make_place
 from tests.kept import ROOT
-from tests.spark import quick_conf, run_program
+from tests.spark import run_program
 from tests.test_jobs import photograph, take, upscaled, write_photograph
 from tests.tools import require
 
@@ -42,9 +42,9 @@ def submit(
     master: str, job: str, *arguments: str, **conf: str
 ) -> "subprocess.CompletedProcess[str]":
     home = Path(pyspark.__file__).parent
-    given = quick_conf() | {"spark.executor.memory": "1g"} | conf
+    given = local_conf(master, executor_memory_mib=1024) | conf
     options = [f"--conf={key}={value}" for key, value in given.items()]
-    command = [str(home / "bin" / "spark-submit"), "--master", master, *options]
+    command = [str(home / "bin" / "spark-submit"), *options]
     return run_program(
         [*command, str(ROOT / "jobs" / f"{job}.py"), *arguments], SPARK_HOME=str(home)
     )
@@ -55,7 +55,6 @@ def run_alone(job: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return run_program(
         [sys.executable, "-m", f"jobs.{job}", *arguments],
         SPARK_MASTER="local[2]",
-        SUPERRES_S3A_JARS=str(jars_folder()),
     )
 
 
@@ -68,7 +67,7 @@ def lines_of(done: "subprocess.CompletedProcess[str]", beginning: str) -> list[s
 
 def told_by(done: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
     """The line of JSON that a job ends with."""
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     line: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return line
 
@@ -76,7 +75,7 @@ def told_by(done: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
 def test_four_steps_from_bucket_to_bucket_and_one_fails_at_first(
     master: str, aws_environment: LocalCloud, bucket: str, tmp_path: Path
 ) -> None:
-    require("S3A jars", "make jars", found=any(jars_folder().glob("hadoop-aws-*.jar")))
+    require("S3A jars", "make jars", found=(jars_folder() / "spark.jsa").is_file())
     storage._s3_client.cache_clear()  # it may have been made for another endpoint
     place = make_place(f"s3://{bucket}/data")
     inbox = tmp_path / "inbox"

@@ -1,0 +1,26 @@
+"""The process that Spark's Python workers are forked from, which reads archives once.
+
+Before each task a worker has Python forget what it knows of files that could be imported. For an
+archive in the path, Python 3.10 and 3.11 then read its whole list of contents again, once for each
+package that was imported from it, and Spark has three in the path: half a second for each task.
+None of them changes while a worker lives. (Python 3.12 reads when something is imported, see
+https://github.com/python/cpython/issues/103200; that Spark takes a daemon of ours, SPARK-22959.)
+"""
+
+import zipimport
+
+from pyspark.daemon import manager
+
+
+def keep_archives() -> None:
+    """Has importers of archives keep what they have read."""
+    zipimport.zipimporter.invalidate_caches = _keep  # type: ignore[assignment]
+
+
+def _keep(_: zipimport.zipimporter) -> None:
+    """Forgets nothing."""
+
+
+if __name__ == "__main__":
+    keep_archives()
+    manager()  # type: ignore[no-untyped-call]
