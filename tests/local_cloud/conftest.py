@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.local_cloud.executions import clients_on, eventually, state_of
 from tests.local_cloud.stack import Stack, running_stack
 
 _FOLDER = Path(__file__).parent
@@ -51,4 +52,20 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
         assert packed.returncode == 0, packed.stdout + packed.stderr
         with running.timed("deploy"):
             deployed = running.deployed()
+        yield deployed
+
+
+@pytest.fixture(scope="session")
+def transient(stack: Stack) -> Iterator[Stack]:
+    """The stack, deployed once more with transient clusters.
+
+    The persistent one has been terminated, as Terraform finds it too when `make destroy` calls it.
+    """
+    cluster, emr = stack.outputs["cluster_id"], stack.client("emr")
+    emr.set_termination_protection(JobFlowIds=[cluster], TerminationProtected=False)
+    emr.terminate_job_flows(JobFlowIds=[cluster])
+    eventually(lambda: state_of(stack, cluster) == "TERMINATED", "the cluster goes")
+    with stack.timed("deploy, transient"):
+        deployed = stack.deployed(cluster_lifecycle="transient")
+    with clients_on(deployed):
         yield deployed

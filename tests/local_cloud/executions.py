@@ -127,6 +127,11 @@ def steps_of(stack: Stack, cluster: str, *states: str) -> list[dict[str, Any]]:
     return steps
 
 
+def open_steps(stack: Stack, cluster: str) -> list[dict[str, Any]]:
+    """The steps of a cluster that are not over."""
+    return steps_of(stack, cluster, "PENDING", "RUNNING", "CANCEL_PENDING")
+
+
 def running_step(stack: Stack, cluster: str, job: str, seconds: float = _RUN_SECONDS) -> str:
     """The id of the step of a job, once it runs."""
     found: list[str] = []
@@ -145,3 +150,17 @@ def state_of(stack: Stack, cluster: str) -> str:
     """The state of a cluster, as EMR tells it."""
     described = stack.client("emr").describe_cluster(ClusterId=cluster)["Cluster"]
     return str(described["Status"]["State"])
+
+
+def cluster_of(execution: Execution) -> dict[str, Any]:
+    """The cluster that an execution made, as EMR tells it."""
+    (found,) = clusters_of(execution)
+    emr = execution.stack.client("emr")
+    cluster: dict[str, Any] = emr.describe_cluster(ClusterId=found)["Cluster"]
+    return cluster
+
+
+def clusters_of(execution: Execution) -> list[str]:
+    name = f"{execution.stack.outputs['name']}-{execution.arn.rsplit(':', 1)[1]}"
+    listed = execution.stack.client("emr").list_clusters()["Clusters"]
+    return [each["Id"] for each in listed if each["Name"] == name]

@@ -1,9 +1,11 @@
-"""`make destroy`, after all other tests of this folder: nothing is left of the environment."""
+"""`make destroy`, after all other tests of this folder and amid a run: nothing is left."""
 
 import json
+from datetime import date
+from pathlib import Path
 from typing import Any
 
-from tests.local_cloud.executions import state_of
+from tests.local_cloud.executions import Day, clusters_of, eventually
 from tests.local_cloud.stack import ENVIRONMENT, NAME, Stack
 
 # Service, operation and arguments of what tells names.
@@ -35,10 +37,12 @@ LISTS: list[tuple[str, str, dict[str, Any]]] = [
 ]
 
 
-def test_destroy_leaves_nothing(stack: Stack) -> None:
-    with stack.timed("deploy again"):
-        again = stack.deployed()  # what came before may have taken the persistent cluster away
-    assert state_of(stack, again.outputs["cluster_id"]) == "WAITING"
+def test_destroy_leaves_nothing(transient: Stack, tmp_path: Path) -> None:
+    stack = transient
+    day = Day(stack, date(2026, 2, 21))
+    day.take_in(tmp_path, "one")
+    execution = day.start()
+    eventually(lambda: bool(clusters_of(execution)), "it has a cluster")
     before = set(left(stack))
     found = {service for service, _ in before}
     assert {"ec2", "emr", "iam", "kafka", "s3", "sqs", "stepfunctions"} <= found
@@ -47,6 +51,7 @@ def test_destroy_leaves_nothing(stack: Stack) -> None:
         done = stack.delivery("destroy", "--env", ENVIRONMENT, "--yes")
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
     assert done.stdout.endswith(f"{NAME} is gone\n")
+    assert day.processes() == []
     assert left(stack) == []
     assert stack.client("s3").list_buckets()["Buckets"] == []  # that of the states neither
     alive = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING", "TERMINATING"]

@@ -29,7 +29,7 @@ from superres.resample import reduce_planes
 from tests import corpus
 from tests.browser import Page, chromium
 from tests.http_source import HttpSource
-from tests.local_cloud.executions import clients_on, eventually
+from tests.local_cloud.executions import Day, clients_on, eventually, open_steps, running_step
 from tests.local_cloud.instances import Instance, ingestion_instance, notifier_instance
 from tests.local_cloud.stack import ENVIRONMENT, Stack
 from tests.receiver import Got, Receiver
@@ -447,6 +447,44 @@ def test_logs_show_the_steps_and_the_end_of_the_last(stack, finished):
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("completed after ") == 4, done.stdout
     assert "stderr.gz" in done.stdout
+
+
+# ---- once more
+
+
+def versions(uri: str, stack: Stack) -> list[str]:
+    """Every version that an object ever had."""
+    bucket, key = urlsplit(uri).netloc, urlsplit(uri).path.lstrip("/")
+    answer = stack.client("s3").list_object_versions(Bucket=bucket, Prefix=key)
+    return [each["VersionId"] for each in answer.get("Versions", [])]
+
+
+def test_a_stopped_execution_is_finished_by_the_next_and_nothing_is_done_twice(
+    stack, services, stored, finished, tmp_path
+):
+    day = Day(stack, stored.layout.ingest_date)
+    first = day.finished()
+    assert len(first) == len(GOOD)
+    later, bad = day.take_in(tmp_path, "later", "bad")
+    # What was stored whole, and is not now.
+    low = storage.join(day.layout.low_resolution, f"{bad}.png")
+    storage.write_bytes(low, storage.read_bytes(low)[:200])
+    cluster = stack.outputs["cluster_id"]
+    stopped = day.start()
+    running_step(stack, cluster, "batch_inference")
+    stack.client("stepfunctions").stop_execution(executionArn=stopped.arn)
+    assert stopped.ended()["status"] == "ABORTED"
+    eventually(lambda: not open_steps(stack, cluster), "the step is cancelled")
+    eventually(lambda: not day.processes(), "its processes end")
+    assert day.finished() == first
+
+    ended = day.start().ended()
+    assert ended["status"] == "SUCCEEDED", ended.get("cause")
+    assert day.finished() == {*first, later}
+    assert storage.exists(day.layout.rejection(bad))
+    for image_id in day.finished():
+        assert len(versions(day.layout.evaluation(image_id), stack)) == 1
+        assert len(versions(day.layout.result(image_id), stack)) == 1
 
 
 def test_units_end_well_when_they_are_stopped(services, finished, stored):

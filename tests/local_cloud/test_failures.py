@@ -4,8 +4,6 @@ import json
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -14,6 +12,7 @@ from tests.local_cloud.executions import (
     Day,
     clients_on,
     eventually,
+    open_steps,
     running_step,
     state_of,
     steps_of,
@@ -30,17 +29,6 @@ def project_clients(stack: Stack) -> Iterator[None]:
 @pytest.fixture
 def cluster(stack: Stack) -> str:
     return str(stack.outputs["cluster_id"])
-
-
-def open_steps(stack: Stack, cluster: str) -> list[dict[str, Any]]:
-    return steps_of(stack, cluster, "PENDING", "RUNNING", "CANCEL_PENDING")
-
-
-def versions(uri: str, stack: Stack) -> list[str]:
-    """Every version that an object ever had."""
-    bucket, key = urlsplit(uri).netloc, urlsplit(uri).path.lstrip("/")
-    answer = stack.client("s3").list_object_versions(Bucket=bucket, Prefix=key)
-    return [each["VersionId"] for each in answer.get("Versions", [])]
 
 
 def impatient(stack: Stack, job: str, seconds: int) -> str:
@@ -106,34 +94,3 @@ def test_a_cancelled_step_fails_the_execution(stack: Stack, cluster: str, tmp_pa
     assert steps_of(stack, cluster)[0]["Status"]["State"] == "CANCELLED"
     eventually(lambda: not day.processes(), "its processes end")
     assert state_of(stack, cluster) == "WAITING"
-
-
-def test_a_stopped_execution_is_finished_by_the_next_and_nothing_is_done_twice(
-    stack: Stack, cluster: str, tmp_path: Path
-) -> None:
-    day = Day(stack, date(2026, 2, 4))
-    first = day.take_in(tmp_path, "one", "two")
-    (bad,) = day.take_in(tmp_path, "bad")
-    # What was stored whole, and is not now.
-    low = storage.join(day.layout.low_resolution, f"{bad}.png")
-    storage.write_bytes(low, storage.read_bytes(low)[:200])
-    ended = day.start().ended()
-    assert ended["status"] == "SUCCEEDED", ended.get("cause")
-    assert day.finished() == set(first)
-    assert storage.exists(day.layout.rejection(bad))
-
-    second = day.take_in(tmp_path / "later", "three")
-    stopped = day.start()
-    running_step(stack, cluster, "batch_inference")
-    stack.client("stepfunctions").stop_execution(executionArn=stopped.arn)
-    assert stopped.ended()["status"] == "ABORTED"
-    eventually(lambda: not open_steps(stack, cluster), "the step is cancelled")
-    eventually(lambda: not day.processes(), "its processes end")
-    assert day.finished() == set(first)
-
-    ended = day.start().ended()
-    assert ended["status"] == "SUCCEEDED", ended.get("cause")
-    assert day.finished() == {*first, *second}
-    for image_id in (*first, *second):
-        assert len(versions(day.layout.evaluation(image_id), stack)) == 1
-        assert len(versions(day.layout.result(image_id), stack)) == 1

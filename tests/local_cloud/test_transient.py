@@ -1,9 +1,7 @@
 """A cluster for each execution: made, used and terminated, however the execution ends."""
 
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -11,9 +9,11 @@ from superres import storage
 from tests.local_cloud.executions import (
     Day,
     Execution,
-    clients_on,
+    cluster_of,
+    clusters_of,
     eventually,
     running_step,
+    state_of,
     steps_of,
 )
 from tests.local_cloud.stack import Stack
@@ -22,26 +22,29 @@ _OVER = {"TERMINATED", "TERMINATED_WITH_ERRORS"}
 
 
 @pytest.fixture(scope="module")
-def transient(stack: Stack) -> Iterator[Stack]:
-    """The stack, deployed once more with transient clusters: the persistent one is gone."""
-    with stack.timed("deploy, transient"):
-        deployed = stack.deployed(cluster_lifecycle="transient")
-    with clients_on(deployed):
-        yield deployed
+def abandoned(transient: Stack, tmp_path_factory: pytest.TempPathFactory) -> Execution:
+    """An execution that was stopped: nobody but its cluster itself is left to end that."""
+    day = Day(transient, date(2026, 2, 14))
+    day.take_in(tmp_path_factory.mktemp("abandoned"), "one")
+    execution = day.start()
+    eventually(lambda: bool(clusters_of(execution)), "a cluster is made")
+    running_step(transient, cluster_of(execution)["Id"], "mass_split")
+    transient.client("stepfunctions").stop_execution(executionArn=execution.arn)
+    assert execution.ended()["status"] == "ABORTED"
+    eventually(lambda: not day.processes(), "its processes end")
+    return execution
 
 
-def cluster_of(execution: Execution) -> dict[str, Any]:
-    """The cluster that an execution made, as EMR tells it."""
-    (found,) = clusters_of(execution)
-    emr = execution.stack.client("emr")
-    cluster: dict[str, Any] = emr.describe_cluster(ClusterId=found)["Cluster"]
-    return cluster
-
-
-def clusters_of(execution: Execution) -> list[str]:
-    name = f"{execution.stack.outputs['name']}-{execution.arn.rsplit(':', 1)[1]}"
-    listed = execution.stack.client("emr").list_clusters()["Clusters"]
-    return [each["Id"] for each in listed if each["Name"] == name]
+def test_a_stopped_execution_leaves_a_cluster_that_ends_when_it_is_idle(
+    transient: Stack, abandoned: Execution
+) -> None:
+    cluster = cluster_of(abandoned)
+    assert cluster["Status"]["State"] in ("RUNNING", "WAITING")
+    emr = transient.client("emr")
+    told = emr.get_auto_termination_policy(ClusterId=cluster["Id"])["AutoTerminationPolicy"]
+    assert told == {"IdleTimeout": 3600}
+    soon = {"IdleTimeout": 60}  # the test that waits for it comes last
+    emr.put_auto_termination_policy(ClusterId=cluster["Id"], AutoTerminationPolicy=soon)
 
 
 def test_a_run_takes_its_cluster_away(transient: Stack, tmp_path: Path) -> None:
@@ -99,27 +102,9 @@ def test_a_failed_bootstrap_action_fails_the_execution(transient: Stack, tmp_pat
     assert any(file.name.endswith("stderr.gz") for file in storage.list_files(logs))
 
 
-def test_a_stopped_execution_leaves_a_cluster_that_ends_when_it_is_idle(
-    transient: Stack, tmp_path: Path
-) -> None:
-    day = Day(transient, date(2026, 2, 14))
-    day.take_in(tmp_path, "one")
-    execution = day.start()
-    eventually(lambda: bool(clusters_of(execution)), "a cluster is made")
-    cluster = cluster_of(execution)["Id"]
-    running_step(transient, cluster, "mass_split")
-    transient.client("stepfunctions").stop_execution(executionArn=execution.arn)
-    assert execution.ended()["status"] == "ABORTED"
-    eventually(lambda: not day.processes(), "its processes end")
-    # Nobody but the cluster itself is left to end it.
-    emr = transient.client("emr")
-    policy = emr.get_auto_termination_policy(ClusterId=cluster)["AutoTerminationPolicy"]
-    assert policy == {"IdleTimeout": 3600}
-    emr.put_auto_termination_policy(ClusterId=cluster, AutoTerminationPolicy={"IdleTimeout": 60})
-    eventually(lambda: cluster_of(execution)["Status"]["State"] == "TERMINATED", "it ends", 180)
-
-
-def test_no_cluster_lives_on(transient: Stack) -> None:
+def test_no_cluster_lives_on(transient: Stack, abandoned: Execution) -> None:
+    idle = cluster_of(abandoned)["Id"]
+    eventually(lambda: state_of(transient, idle) == "TERMINATED", "the idle one ends", 180)
     emr = transient.client("emr")
     eventually(
         lambda: {each["Status"]["State"] for each in emr.list_clusters()["Clusters"]} <= _OVER,
