@@ -257,7 +257,7 @@ def _handler_of(source: HttpSource) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def until(happened: Callable[[], bool], seconds: float = 10.0) -> None:
+def until(happened: Callable[[], object], seconds: float = 10.0) -> None:
     """Waits for what another thread or process brings about; fails when it does not."""
     end = time.monotonic() + seconds
     while not happened():

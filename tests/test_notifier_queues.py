@@ -266,7 +266,7 @@ def test_it_stops_within_seconds(results, queue, database):
     told = time.monotonic()
     for thread in taken.threads:
         thread.join(10)
-    assert time.monotonic() - told < 3
+    assert time.monotonic() - told < 10
 
 
 def test_a_rescan_finds_what_no_event_told(results, queue, database):
