@@ -8,19 +8,12 @@ https://github.com/python/cpython/issues/103200; that Spark takes a daemon of ou
 """
 
 import zipimport
+from typing import Any
 
-from pyspark.daemon import manager
-
-
-def keep_archives() -> None:
-    """Has importers of archives keep what they have read."""
-    zipimport.zipimporter.invalidate_caches = _keep  # type: ignore[assignment]
-
-
-def _keep(_: zipimport.zipimporter) -> None:
-    """Forgets nothing."""
-
+from pyspark import daemon
 
 if __name__ == "__main__":
-    keep_archives()
-    manager()  # type: ignore[no-untyped-call]
+    importer: Any = zipimport.zipimporter  # mypy lets nobody replace a method
+    importer.invalidate_caches = lambda _: None
+    pyspark_daemon: Any = daemon  # without types
+    pyspark_daemon.manager()

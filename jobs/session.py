@@ -28,7 +28,7 @@ _LARGE_ROWS = {
     # Tables are written once and read once by ourselves: planning aids cost more than they give.
     "spark.sql.adaptive.enabled": "false",
 }
-_WORKERS = {"spark.python.daemon.module": "jobs.python_daemon"}
+_QUICK_TASKS = {"spark.python.daemon.module": "jobs.python_daemon"}  # which says why
 
 
 def get_session(
@@ -45,7 +45,7 @@ def get_session(
     if _submitted():
         SparkContext._ensure_initialized()  # before it, SparkConf knows nothing of what was given
     configured = SparkConf()
-    for key, value in (_LARGE_ROWS | _WORKERS | _storage_conf(settings)).items():
+    for key, value in (_LARGE_ROWS | _QUICK_TASKS | _storage_conf(settings)).items():
         # A JVM that we started ourselves still has what an earlier session was given.
         if not (_submitted() and configured.contains(key)):
             configured.set(key, value)

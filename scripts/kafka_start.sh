@@ -27,7 +27,7 @@ check_java() {
     fail "no Java found ($java); $remedy"
   fi
   (( BASH_REMATCH[1] >= 17 )) || fail "Kafka needs Java 17 and $java is Java ${BASH_REMATCH[1]}; $remedy"
-  archive=$lib/kafka.jsa
+  archive=$lib/kafka.jsa # one for each Java that says which it is
   [[ ! $text =~ build\ ([0-9A-Za-z.+-]+) ]] || archive=$lib/kafka-${BASH_REMATCH[1]}.jsa
 }
 
@@ -129,8 +129,8 @@ END
 
 listening() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; } # PORT
 
-start_broker() { # PORT CONTROLLER_PORT [IAM_PORT]; sets pid
-  local used recording=() deadline=$((SECONDS + 60))
+start_broker() { # PORT CONTROLLER_PORT [IAM_PORT]; sets pid and recording
+  local used deadline=$((SECONDS + 60))
   for used in "$@"; do
     ! listening "$used" || fail "port $used on 127.0.0.1 is taken by another process; stop that one or" \
       "choose others: KAFKA_PORT=9192 KAFKA_CONTROLLER_PORT=9193 ${3:+KAFKA_IAM_PORT=9198 }make kafka-up"
@@ -144,7 +144,7 @@ start_broker() { # PORT CONTROLLER_PORT [IAM_PORT]; sets pid
     "${kafka[@]}" kafka.tools.StorageTool format -t superres-local-kafka-A -c "$properties" >"$log" 2>&1 ||
       fail "the data folder $data cannot be made; see $log"
   fi
-  [[ -e $archive ]] || recording=(-XX:+RecordDynamicDumpInfo)
+  [[ -e $archive ]] || recording=(-XX:+RecordDynamicDumpInfo) # for write_archive
   nohup "${kafka[@]}" "${recording[@]}" -Xms128m -Xmx"${KAFKA_HEAP:-512m}" -Dorg.slf4j.simpleLogger.defaultLogLevel=warn \
     -Dorg.slf4j.simpleLogger.showDateTime=true "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss" \
     kafka.Kafka "$properties" >"$log" 2>&1 </dev/null &
@@ -167,6 +167,7 @@ check_java
 fetch
 compile
 [[ ! -e $archive ]] || kafka+=("-XX:SharedArchiveFile=$archive")
+recording=()
 if pid=$(running_pid); then
   port=$(sed -n 's/^listeners=PLAINTEXT:[^,]*:\([0-9]*\),.*/\1/p' "$properties")
   iam_port=$(sed -n 's/^listeners=.*,IAM:[^,]*:\([0-9]*\)$/\1/p' "$properties")
@@ -176,11 +177,10 @@ else
   port=${KAFKA_PORT:-9092}
   iam_port=${KAFKA_IAM_PORT:-}
   start_broker "$port" "${KAFKA_CONTROLLER_PORT:-$((port + 1))}" ${iam_port:+"$iam_port"}
-  started=yes
 fi
 complaint=$("${kafka[@]}" Topics "127.0.0.1:$port" "${KAFKA_PARTITIONS:-3}" "${topics[@]}" 2>&1) ||
   fail "Kafka (pid $pid) does not give its topics: $complaint"
-[[ -z ${started:-} || -e $archive ]] || write_archive "$pid"
+[[ -z ${recording[*]} || -e $archive ]] || write_archive "$pid" # another start may have written it
 echo "Kafka runs (pid $pid)"
 echo "  broker  127.0.0.1:$port"
 [[ -z $iam_port ]] || printf '  %-6s  %s\n' iam "127.0.0.1:$iam_port" ca "$certificate"

@@ -52,10 +52,7 @@ def submit(
 
 def run_alone(job: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """The job without spark-submit, in a session of its own."""
-    return run_program(
-        [sys.executable, "-m", f"jobs.{job}", *arguments],
-        SPARK_MASTER="local[2]",
-    )
+    return run_program([sys.executable, "-m", f"jobs.{job}", *arguments], SPARK_MASTER="local[2]")
 
 
 def lines_of(done: "subprocess.CompletedProcess[str]", beginning: str) -> list[str]:

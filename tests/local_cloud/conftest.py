@@ -1,13 +1,16 @@
 """The stack that the tests of this folder share."""
 
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.local_cloud.executions import clients_on, eventually, state_of
-from tests.local_cloud.stack import Stack, running_stack
+from delivery.destroy import stop_work
+from delivery.environments import read_environment
+from tests.local_cloud.executions import clients_on
+from tests.local_cloud.stack import ENVIRONMENT, Stack, running_stack
 
 _FOLDER = Path(__file__).parent
 # The third finds empty buckets; clusters that live for one execution come after the persistent one.
@@ -61,10 +64,14 @@ def transient(stack: Stack) -> Iterator[Stack]:
 
     The persistent one has been terminated, as Terraform finds it too when `make destroy` calls it.
     """
-    cluster, emr = stack.outputs["cluster_id"], stack.client("emr")
-    emr.set_termination_protection(JobFlowIds=[cluster], TerminationProtected=False)
-    emr.terminate_job_flows(JobFlowIds=[cluster])
-    eventually(lambda: state_of(stack, cluster) == "TERMINATED", "the cluster goes")
+    stop_work(
+        read_environment(ENVIRONMENT),
+        machine=None,
+        states=stack.client("stepfunctions"),
+        emr=stack.client("emr"),
+        tell=print,
+        pause=lambda _: time.sleep(1),
+    )
     with stack.timed("deploy, transient"):
         deployed = stack.deployed(cluster_lifecycle="transient")
     with clients_on(deployed):

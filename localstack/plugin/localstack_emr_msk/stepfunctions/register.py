@@ -17,7 +17,10 @@ _MARK = "_knows_emr"
 
 
 def teach() -> None:
-    """Has the interpreter make our task for the service ``elasticmapreduce``."""
+    """Has the interpreter make our task for the service ``elasticmapreduce``.
+
+    Also ends what it gets wrong about a stopped Map, and what makes it slow.
+    """
     known = factory.state_task_service_for
     if hasattr(known, _MARK):
         return
