@@ -58,11 +58,13 @@ def step_log(s3: "S3Client", step: Step, log_uri: str) -> Iterator[str]:
         return
     application = application_of(text)
     drivers = _keys(s3, f"{base}/containers/{application}/") if application else []
-    # The first container is the application master's, in which the driver runs.
-    found = [uri for uri in drivers if "_000001/" in uri] or [step.log(log_uri)]
-    for uri in found:
-        yield uri
-        yield from (f"  {line}" for line in (_read(s3, uri) or "").splitlines()[-_LINES:])
+    # The first container is the application master's, in which the driver runs. Without any, as in
+    # the local cloud, the step itself is the driver: Spark's lines, then what the job says.
+    found = [uri for uri in drivers if "_000001/" in uri]
+    for uri in found or [step.log(log_uri), step.log(log_uri, "stdout")]:
+        if said := _read(s3, uri):
+            yield uri
+            yield from (f"  {line}" for line in said.splitlines()[-_LINES:])
 
 
 def _read(s3: "S3Client", uri: str) -> str | None:

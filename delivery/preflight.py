@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 SPOT_QUOTA, ON_DEMAND_QUOTA = "L-3819A6DF", "L-DB2E81BA"
 # "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances"; new accounts have few.
 STANDARD_QUOTA = "L-1216C47A"
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _STANDARD = re.compile(r"(a|c|d|h|i|im|is|m|r|t|z)\d")  # not trn1, mac1 and the like
 
 
@@ -69,8 +70,16 @@ def check_region(environment: Environment, variables: Mapping[str, str] = os.env
 
 
 def check_place(environment: Environment, endpoint: str) -> None:
-    """Raises ``PrerequisiteError`` when what is meant for the local cloud would go to AWS."""
+    """Raises ``PrerequisiteError`` when what is meant for the local cloud would go to AWS.
+
+    Or the other way round: LocalStack would say of what runs on AWS that there is nothing.
+    """
     host = urlsplit(endpoint).hostname or ""
+    if environment.name != "local" and host in _LOOPBACK:
+        raise PrerequisiteError(
+            f"ENV={environment.name} is for AWS and this shell leads to {endpoint}; unset "
+            "AWS_ENDPOINT_URL AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY, or say ENV=local"
+        )
     if environment.name == "local" and host.endswith((".amazonaws.com", ".amazonaws.com.cn")):
         raise PrerequisiteError(
             "ENV=local is for LocalStack and this shell leads to AWS; make local-up, then export "

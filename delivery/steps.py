@@ -54,9 +54,9 @@ class Step:
     cluster: str
     id: str
 
-    def log(self, log_uri: str) -> str:
-        """Where EMR puts what it wrote to standard error, some minutes later."""
-        return f"{log_uri.rstrip('/')}/{self.cluster}/steps/{self.id}/stderr.gz"
+    def log(self, log_uri: str, stream: str = "stderr") -> str:
+        """Where EMR puts what it wrote to standard error (or "stdout"), some minutes later."""
+        return f"{log_uri.rstrip('/')}/{self.cluster}/steps/{self.id}/{stream}.gz"
 
 
 def step_status(emr: "EMRClient", step: Step) -> StepStatus:

@@ -6,6 +6,11 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 if pid=$(running_pid); then
+  running=$(<"$folder/port")
+  if [[ ${LOCALSTACK_PORT:-$running} != "$running" ]]; then
+    echo "local-up: LocalStack (pid $pid) runs on port $running; stop it first: make local-down" >&2
+    exit 1
+  fi
   report "$pid"
   exit 0
 fi

@@ -69,9 +69,9 @@ def test_a_region_that_cannot_be_reached_is_one_line(capsys, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wordwordword")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    assert execute(["status"]) == 1
+    assert execute(["status", "--env", "local"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert "cannot be reached in eu-central-1" in line
+    assert "cannot be reached in us-east-1" in line
     assert "wordwordword" not in line
 
 
@@ -108,12 +108,12 @@ def test_an_answer_that_is_not_of_aws_is_one_line(page, capsys, monkeypatch):
         thread.start()
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
         try:
-            assert execute(["status"]) == 1
+            assert execute(["status", "--env", "local"]) == 1
         finally:
             server.shutdown()
             thread.join()
     (line,) = capsys.readouterr().err.splitlines()
-    assert "what answers for eu-central-1 is not AWS; check AWS_ENDPOINT_URL" in line
+    assert "what answers for us-east-1 is not AWS; check AWS_ENDPOINT_URL" in line
 
 
 def test_an_answer_that_is_not_of_aws_later_is_one_line(capsys, monkeypatch):

@@ -77,12 +77,15 @@ def found(
     return list(findings(fleets, emr, ec2, quotas))
 
 
-def test_what_is_for_the_local_cloud_does_not_go_to_aws():
+def test_what_is_for_the_local_cloud_does_not_go_to_aws_nor_the_other_way_round():
     local, dev = read_environment("local"), read_environment("dev")
     with pytest.raises(PrerequisiteError, match="AWS_ENDPOINT_URL"):
         check_place(local, "https://sts.us-east-1.amazonaws.com")
     check_place(local, "http://127.0.0.1:4566")
     check_place(dev, "https://sts.us-east-1.amazonaws.com")
+    check_place(dev, "https://vpce-1.sts.us-east-1.vpce.amazonaws.com")
+    with pytest.raises(PrerequisiteError, match=r"ENV=dev is for AWS and .*//127\.0\.0\.1:4566"):
+        check_place(dev, "http://127.0.0.1:4566")
 
 
 def test_what_suffices_is_not_mentioned():

@@ -396,7 +396,9 @@ def test_of_an_execution_the_failed_steps_are_shown():
     cluster.add_response("describe_step", step_answer("s-2", "CANCELLED"))
     wanted = {"Bucket": "logs-bucket", "Key": "emr/j-1/steps/s-1/stderr.gz"}
     for _ in range(2):
-        objects.add_response("get_object", zipped("mass_split: it broke"), wanted)
+        objects.add_response("get_object", zipped("Spark: it ends"), wanted)
+    wanted = wanted | {"Key": "emr/j-1/steps/s-1/stdout.gz"}
+    objects.add_response("get_object", zipped("mass_split: it broke"), wanted)
     lines: list[str] = []
     logs.show_execution(states, emr, s3, f"{ARN}:n", LOGS, lines.append)
     assert lines[2] == "---- 2026-01-31-x2 mass_split"

@@ -3,6 +3,7 @@
 import os
 import re
 import socket
+from dataclasses import replace
 
 import pytest
 
@@ -36,6 +37,13 @@ def test_a_second_start_changes_nothing(local_cloud, bucket):
         assert str(local_cloud.folder / "localstack.log") in text
         assert str(local_cloud.folder / "data") in text
     local_cloud.s3().head_bucket(Bucket=bucket)
+
+
+def test_a_second_start_on_another_port_is_refused(local_cloud):
+    again = replace(local_cloud, port=local_cloud.port + 1).script("up")
+    told = f"runs on port {local_cloud.port}; stop it first: make local-down\n"
+    assert (again.returncode, again.stdout) == (1, "")
+    assert again.stderr.endswith(told)
 
 
 def test_it_listens_on_one_loopback_address_only(local_cloud):

@@ -338,30 +338,21 @@ def test_the_notifier_hears_of_images_by_the_queue(stack, services, finished):
 
 
 def test_the_notifier_hears_of_the_execution(stack, services, finished):
-    states = stack.client("stepfunctions")
     machine = stack.outputs["state_machine_arn"]
-    (execution,) = states.list_executions(stateMachineArn=machine)["executions"]
-    # The free LocalStack does not tell EventBridge of executions: this is what AWS would say.
-    detail = {
-        **{key: execution[key] for key in ("executionArn", "stateMachineArn", "name", "status")},
-        "startDate": round(execution["startDate"].timestamp() * 1000),
-        "stopDate": round(execution["stopDate"].timestamp() * 1000),
-        "input": states.describe_execution(executionArn=execution["executionArn"])["input"],
-    }
-    event = {
-        "Source": "aws.states",
-        "DetailType": "Step Functions Execution Status Change",
-        "Resources": [execution["executionArn"]],
-        "Detail": json.dumps(detail),
-    }
-    assert stack.client("events").put_events(Entries=[event])["FailedEntryCount"] == 0
+    listed = stack.client("stepfunctions").list_executions(stateMachineArn=machine)
+    (execution,) = listed["executions"]
+    name = execution["name"]
+    eventually(
+        lambda: runs_shown(services, stack).get(name) == "succeeded", "the notifier knows", 60
+    )
+    _, text = services.notifier.ask("notify", "GET", "/metrics", headers=bearer_of(stack))
+    assert b"\nsuperres_notifier_unreadable_total 0.0\n" in text
 
-    def shown() -> bool:
-        _, answer = services.notifier.ask("notify", "GET", "/api/v1/runs", headers=bearer_of(stack))
-        runs = [(run["name"], run["state"]) for run in json.loads(answer)["runs"]]
-        return (execution["name"], "succeeded") in runs
 
-    eventually(shown, "the notifier knows of the execution", 60)
+def runs_shown(services: Services, stack: Stack) -> dict[str, str]:
+    """The state of each run that the notifier knows of, by name."""
+    _, answer = services.notifier.ask("notify", "GET", "/api/v1/runs", headers=bearer_of(stack))
+    return {run["name"]: run["state"] for run in json.loads(answer)["runs"]}
 
 
 def test_a_receiver_gets_a_signed_event_for_each_image(receiver, secret, finished):
@@ -447,6 +438,8 @@ def test_logs_show_the_steps_and_the_end_of_the_last(stack, finished):
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("completed after ") == 4, done.stdout
     assert "stderr.gz" in done.stdout
+    last = json.loads(done.stdout.splitlines()[-1])  # the job's own, after all that Spark says
+    assert last["job"] == "evaluate", last
 
 
 # ---- once more
@@ -474,6 +467,8 @@ def test_a_stopped_execution_is_finished_by_the_next_and_nothing_is_done_twice(
     running_step(stack, cluster, "batch_inference")
     stack.client("stepfunctions").stop_execution(executionArn=stopped.arn)
     assert stopped.ended()["status"] == "ABORTED"
+    name = stopped.arn.rsplit(":", 1)[1]
+    eventually(lambda: runs_shown(services, stack).get(name) == "stopped", "the notifier knows", 60)
     eventually(lambda: not open_steps(stack, cluster), "the step is cancelled")
     eventually(lambda: not day.processes(), "its processes end")
     assert day.finished() == first

@@ -87,6 +87,36 @@ def start(states: Any) -> Callable[..., Execution]:
     return run
 
 
+def test_an_execution_tells_eventbridge_how_it_stands(
+    cloud: Any, states: Any, machine: Callable[..., str]
+) -> None:
+    def heard() -> bool:
+        answer = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=1)
+        told.extend(json.loads(each["Body"])["detail"] for each in answer.get("Messages", []))
+        return len(told) == 2
+
+    told: list[dict[str, Any]] = []
+    events, sqs = cloud.client("events"), cloud.client("sqs")
+    arn = machine(All={"Type": "Succeed"})
+    name = arn.rsplit(":", 1)[1]
+    queue = sqs.create_queue(QueueName=name)["QueueUrl"]
+    attributes = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
+    pattern = {"source": ["aws.states"], "detail": {"stateMachineArn": [arn]}}
+    events.put_rule(Name=name, EventPattern=json.dumps(pattern))
+    target = {"Id": "queue", "Arn": attributes["Attributes"]["QueueArn"]}
+    events.put_targets(Rule=name, Targets=[target])
+    execution = states.start_execution(stateMachineArn=arn)["executionArn"]
+    until(heard)
+    known = states.describe_execution(executionArn=execution)
+    begun, ended = (known[key].timestamp() * 1000 for key in ("startDate", "stopDate"))
+    first, last = sorted(told, key=lambda each: str(each["status"]))
+    assert (first["status"], first["stopDate"], first["input"]) == ("RUNNING", None, "{}")
+    assert (last["status"], last["input"], last["output"]) == ("SUCCEEDED", "{}", "{}")
+    assert [type(first["startDate"]), type(last["stopDate"])] == [int, int]
+    assert first["startDate"] == last["startDate"] == pytest.approx(begun, abs=1)
+    assert last["stopDate"] == pytest.approx(ended, abs=1)
+
+
 def newest(emr: Any, cluster: str) -> Any:
     steps = emr.list_steps(ClusterId=cluster)["Steps"]
     return steps[0] if steps else {"Status": {"State": "NONE"}}

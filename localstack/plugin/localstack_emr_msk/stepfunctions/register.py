@@ -10,6 +10,7 @@ from localstack.services.stepfunctions.asl.component.state.state_execution.state
 from localstack.services.stepfunctions.asl.eval.environment import Environment
 from localstack.services.stepfunctions.asl.eval.program_state import ProgramStopped
 
+from localstack_emr_msk.stepfunctions.events import tell_as_aws
 from localstack_emr_msk.stepfunctions.paths import remember
 from localstack_emr_msk.stepfunctions.task import EmrTask
 
@@ -19,7 +20,7 @@ _MARK = "_knows_emr"
 def teach() -> None:
     """Has the interpreter make our task for the service ``elasticmapreduce``.
 
-    Also ends what it gets wrong about a stopped Map, and what makes it slow.
+    Also mends what it gets wrong about a stopped Map and in its events, and what makes it slow.
     """
     known = factory.state_task_service_for
     if hasattr(known, _MARK):
@@ -32,6 +33,7 @@ def teach() -> None:
     setattr(task_for, _MARK, True)
     factory.state_task_service_for = task_for
     Environment.set_error = _unless_stopped(Environment.set_error)
+    tell_as_aws()
     remember()
 
 
