@@ -75,7 +75,8 @@ def check_place(environment: Environment, endpoint: str) -> None:
     Or the other way round: LocalStack would say of what runs on AWS that there is nothing.
     """
     host = urlsplit(endpoint).hostname or ""
-    if environment.name != "local" and host in _LOOPBACK:
+    here = host in _LOOPBACK or host.endswith(".localstack.cloud")  # which leads to 127.0.0.1
+    if environment.name != "local" and here:
         raise PrerequisiteError(
             f"ENV={environment.name} is for AWS and this shell leads to {endpoint}; unset "
             "AWS_ENDPOINT_URL AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY, or say ENV=local"

@@ -89,7 +89,7 @@ def run(
     console = Console(stderr=True, highlight=False)
     settings = load_settings(config_or_default(config))
     if output is not None:
-        settings = settings.model_copy(update={"dataset": dataset_in(output or ".")})
+        settings = settings.model_copy(update={"dataset": dataset_in(output)})
     if follow and (source or ingest_date or redo):
         raise click.UsageError("--follow takes what comes: no --input, --ingest-date or --redo")
     day = ingest_date.date() if ingest_date else datetime.now(UTC).date()

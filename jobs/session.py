@@ -59,9 +59,8 @@ def get_session(
 
 
 def jars_folder() -> Path:
-    """Where `make jars` of this checkout puts the S3A connector, or the environment says it is."""
-    ours = Path(__file__).parents[1] / "jars" / "lib"
-    return Path(os.environ.get("SUPERRES_S3A_JARS", ours)).resolve()
+    """Where `make jars` of this checkout puts the S3A connector."""
+    return Path(__file__).resolve().parents[1] / "jars" / "lib"
 
 
 def _storage_conf(settings: Settings) -> dict[str, str]:
@@ -83,7 +82,7 @@ def _storage_conf(settings: Settings) -> dict[str, str]:
         }
     # Class paths are settled once the JVM runs: on EMR it has a connector, and whoever submits to
     # another cluster names one.
-    return conf if _submitted() else conf | _s3_jars()
+    return conf if _submitted() else conf | _s3_conf()
 
 
 def _submitted() -> bool:
@@ -91,11 +90,14 @@ def _submitted() -> bool:
     return "PYSPARK_GATEWAY_PORT" in os.environ
 
 
-def _s3_jars() -> dict[str, str]:
+def _s3_conf() -> dict[str, str]:
     jars = jars_folder()
     if not any(jars.glob("hadoop-aws-*.jar")):
         raise PrerequisiteError(f"{jars}: no S3 connector for Spark there; run `make jars`")
     return {
+        # An earlier session, on folders, leaves its file system with the JVM, which keeps it.
+        "spark.hadoop.fs.file.impl": "org.apache.hadoop.fs.LocalFileSystem",
+        "spark.hadoop.fs.file.impl.disable.cache": "true",
         "spark.driver.extraClassPath": f"{jars}/*",
         "spark.executor.extraClassPath": f"{jars}/*",
         "spark.hadoop.fs.s3a.endpoint.region": os.environ.get("AWS_REGION")

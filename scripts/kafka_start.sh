@@ -27,8 +27,8 @@ check_java() {
     fail "no Java found ($java); $remedy"
   fi
   (( BASH_REMATCH[1] >= 17 )) || fail "Kafka needs Java 17 and $java is Java ${BASH_REMATCH[1]}; $remedy"
-  archive=$lib/kafka.jsa # one for each Java that says which it is
-  [[ ! $text =~ build\ ([0-9A-Za-z.+-]+) ]] || archive=$lib/kafka-${BASH_REMATCH[1]}.jsa
+  build=
+  [[ ! $text =~ build\ ([0-9A-Za-z.+-]+) ]] || build=${BASH_REMATCH[1]}
 }
 
 fetch() {
@@ -43,7 +43,7 @@ fetch() {
 }
 
 compile() {
-  local jar=$lib/superres-kafka.jar made
+  local made
   [[ ! -e $jar || $(find "$root/kafka" -maxdepth 1 -name '*.java' -newer "$jar") ]] || return 0
   made=$(mktemp -d "$lib/compiling-XXXXXX") # another start may be loading those of before
   # Compiler and packer as modules of the same Java: those on PATH may belong to another one.
@@ -53,20 +53,17 @@ compile() {
     fail "$java cannot compile; install a JDK (Debian: apt-get install openjdk-17-jdk-headless)"
   fi
   mv "$made/made.jar" "$jar"
-  rm -rf "$made" "$lib"/*.jsa
+  rm -rf "$made" "$lib"/*.jsa # which are for the jar of before
 }
 
 # The classes that a broker loads, as a JVM has them in memory (dynamic class-data sharing archive, JEP
 # 350): with it one starts in less than half the time. A JVM with another class path goes without it.
 write_archive() { # PID of a broker that records what it loads
-  local made
-  made=$(mktemp -d "$lib/archiving-XXXXXX")
-  if "${jvm[@]}" -m jdk.jcmd/sun.tools.jcmd.JCmd "$1" VM.cds dynamic_dump "$made/made.jsa" >"$made/log" 2>&1; then
-    mv "$made/made.jsa" "$archive"
-  else
-    echo "kafka-up: Kafka runs, but the next start will be no faster: $(tail -n 1 "$made/log")" >&2
-  fi
-  rm -r "$made"
+  local made=$archive.$1 said
+  said=$("${jvm[@]}" -m jdk.jcmd/sun.tools.jcmd.JCmd "$1" VM.cds dynamic_dump "$made" 2>&1) &&
+    said=$(mv "$made" "$archive" 2>&1) ||
+    echo "kafka-up: Kafka runs, but the next start will be no faster: ${said##*$'\n'}" >&2
+  rm -f "$made"
 }
 
 # A certificate of the broker's own, which clients trust by its file. It stays, as clients that run do.
@@ -144,7 +141,9 @@ start_broker() { # PORT CONTROLLER_PORT [IAM_PORT]; sets pid and recording
     "${kafka[@]}" kafka.tools.StorageTool format -t superres-local-kafka-A -c "$properties" >"$log" 2>&1 ||
       fail "the data folder $data cannot be made; see $log"
   fi
-  [[ -e $archive ]] || recording=(-XX:+RecordDynamicDumpInfo) # for write_archive
+  # For write_archive. A Java without an archive of its own classes would not start with it.
+  [[ -e $archive ]] || ! "${jvm[@]}" -XX:+RecordDynamicDumpInfo -version >/dev/null 2>&1 ||
+    recording=(-XX:+RecordDynamicDumpInfo)
   nohup "${kafka[@]}" "${recording[@]}" -Xms128m -Xmx"${KAFKA_HEAP:-512m}" -Dorg.slf4j.simpleLogger.defaultLogLevel=warn \
     -Dorg.slf4j.simpleLogger.showDateTime=true "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss" \
     kafka.Kafka "$properties" >"$log" 2>&1 </dev/null &
@@ -164,8 +163,15 @@ start_broker() { # PORT CONTROLLER_PORT [IAM_PORT]; sets pid and recording
 
 [[ $iam_region =~ ^[a-z0-9-]+$ ]] || fail "KAFKA_IAM_REGION: $iam_region is no region of AWS, such as eu-central-1"
 check_java
+# One start at a time, where the system has locks for scripts: tests start several at once.
+exec 9<"$root/kafka/pom.xml"
+! command -v flock >/dev/null || flock 9
 fetch
+jar=$lib/superres-kafka.jar
 compile
+exec 9<&-
+# For this Java and this jar, since a JVM with another one would go without it for ever.
+archive=$lib/kafka-$build-$(date -r "$jar" +%s).jsa
 [[ ! -e $archive ]] || kafka+=("-XX:SharedArchiveFile=$archive")
 recording=()
 if pid=$(running_pid); then

@@ -33,7 +33,8 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-def _checked_location(value: str) -> str:
+def checked_location(value: str) -> str:
+    """The path or URI; raises ``ValueError`` when it is neither."""
     scheme, separator, rest = value.partition("://")
     if not value.strip() or (separator and (scheme != "s3" or not rest.strip("/"))):
         raise ValueError("expected a local path or s3://bucket/prefix")
@@ -41,7 +42,7 @@ def _checked_location(value: str) -> str:
 
 
 # A mistyped scheme (s3a://, S3://) would otherwise become a local folder of that name.
-Location = Annotated[str, AfterValidator(_checked_location)]
+Location = Annotated[str, AfterValidator(checked_location)]
 
 
 def _checked_web_url(value: str) -> str:

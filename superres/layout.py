@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from superres import storage
-from superres.config import Dataset
+from superres.config import Dataset, checked_location
 from superres.errors import ConfigError
 
 _RUN_ID = re.compile(r"(?P<date>\d{4}-\d{2}-\d{2})-x(?P<scale>[234])(?:-.+)?")
@@ -89,7 +89,14 @@ class Layout:
 
 
 def dataset_in(base: str) -> Dataset:
-    """Every directory below one: a folder of this machine or an ``s3://`` prefix."""
+    """Every directory below one: a folder of this machine or an ``s3://`` prefix.
+
+    Raises ``ConfigError`` when it is neither.
+    """
+    try:
+        checked_location(base)
+    except ValueError as error:
+        raise ConfigError(f"{base!r}: {error}") from None
     return Dataset(
         high_resolution_dir=storage.join(base, "high_resolution"),
         low_resolution_dir=storage.join(base, "low_resolution"),

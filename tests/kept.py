@@ -46,4 +46,5 @@ def kept_folder() -> Iterator[Path]:
     finally:
         assert keeper.stdin is not None
         keeper.stdin.close()
-        keeper.wait(4 * PATIENCE)
+        # After a deployment, beside other work, this once took longer than two minutes.
+        keeper.wait(10 * PATIENCE)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from superres.cli import execute
 from tests.test_jobs import photograph, write_photograph
 from tests.tools import require
 
@@ -23,6 +24,17 @@ def test_only_those_that_choose_images_take_redo(
         runpy.run_path(str(ROOT / "jobs" / f"{job}.py"), run_name="__main__")
     assert ended.value.code == 0
     assert ("--redo" in capsys.readouterr().out) == (job in ("mass_split", "fused"))
+
+
+@pytest.mark.parametrize("output", ["", "s3://", "s3a://bucket/x", "S3://bucket/x", "gs://bucket"])
+def test_an_output_that_is_no_place_is_one_line(
+    output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert execute(["run", "--input", str(tmp_path), "--output", output]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"superres: {output!r}: expected a local path or s3://bucket/prefix"
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.spark

@@ -86,6 +86,8 @@ def test_what_is_for_the_local_cloud_does_not_go_to_aws_nor_the_other_way_round(
     check_place(dev, "https://vpce-1.sts.us-east-1.vpce.amazonaws.com")
     with pytest.raises(PrerequisiteError, match=r"ENV=dev is for AWS and .*//127\.0\.0\.1:4566"):
         check_place(dev, "http://127.0.0.1:4566")
+    with pytest.raises(PrerequisiteError, match="ENV=dev is for AWS"):
+        check_place(dev, "http://localhost.localstack.cloud:4566")
 
 
 def test_what_suffices_is_not_mentioned():

@@ -124,6 +124,30 @@ def test_four_steps_from_bucket_to_bucket_and_one_fails_at_first(
     assert any(file.name == "_SUCCESS" for file in finished)
 
 
+_TWO_SESSIONS = """
+import sys
+from jobs.session import get_session, spark_uri
+from jobs.standalone import local_conf
+from superres.config import Settings
+from superres.layout import dataset_in
+
+for place in sys.argv[1:]:
+    session = get_session("two", Settings(dataset=dataset_in(place)), local_conf("local[1]"))
+    table = spark_uri(f"{place}/table")
+    session.range(3).write.parquet(table)
+    print(session.read.parquet(table).count())
+    session.stop()
+"""
+
+
+def test_a_session_on_a_bucket_may_follow_one_on_folders(
+    aws_environment: LocalCloud, bucket: str, tmp_path: Path
+) -> None:
+    done = run_program([sys.executable, "-c", _TWO_SESSIONS, str(tmp_path), f"s3://{bucket}"])
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.split() == ["3", "3"]
+
+
 def test_configuration_given_to_spark_submit_wins(tmp_path: Path) -> None:
     keys = [f"spark.sql.execution.arrow.max{what}PerBatch" for what in ("Records", "Bytes")]
     (tmp_path / "probe.py").write_text(

@@ -5,7 +5,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from tests.local_cloud.executions import Day, clusters_of, eventually
+from tests.local_cloud.executions import Day, cluster_of, clusters_of, eventually, running_step
 from tests.local_cloud.stack import ENVIRONMENT, NAME, Stack
 
 # Service, operation and arguments of what tells names.
@@ -43,6 +43,7 @@ def test_destroy_leaves_nothing(transient: Stack, tmp_path: Path) -> None:
     day.take_in(tmp_path, "one")
     execution = day.start()
     eventually(lambda: bool(clusters_of(execution)), "it has a cluster")
+    running_step(stack, cluster_of(execution)["Id"], "mass_split")
     before = set(left(stack))
     found = {service for service, _ in before}
     assert {"ec2", "emr", "iam", "kafka", "s3", "sqs", "stepfunctions"} <= found

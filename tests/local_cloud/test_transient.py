@@ -43,8 +43,6 @@ def test_a_stopped_execution_leaves_a_cluster_that_ends_when_it_is_idle(
     emr = transient.client("emr")
     told = emr.get_auto_termination_policy(ClusterId=cluster["Id"])["AutoTerminationPolicy"]
     assert told == {"IdleTimeout": 3600}
-    soon = {"IdleTimeout": 60}  # the test that waits for it comes last
-    emr.put_auto_termination_policy(ClusterId=cluster["Id"], AutoTerminationPolicy=soon)
 
 
 def test_a_run_takes_its_cluster_away(transient: Stack, tmp_path: Path) -> None:
@@ -103,9 +101,10 @@ def test_a_failed_bootstrap_action_fails_the_execution(transient: Stack, tmp_pat
 
 
 def test_no_cluster_lives_on(transient: Stack, abandoned: Execution) -> None:
-    idle = cluster_of(abandoned)["Id"]
+    idle, emr = cluster_of(abandoned)["Id"], transient.client("emr")
+    # Sooner than an hour; by now it has been idle for longer, unless this test runs alone.
+    emr.put_auto_termination_policy(ClusterId=idle, AutoTerminationPolicy={"IdleTimeout": 60})
     eventually(lambda: state_of(transient, idle) == "TERMINATED", "the idle one ends", 180)
-    emr = transient.client("emr")
     eventually(
         lambda: {each["Status"]["State"] for each in emr.list_clusters()["Clusters"]} <= _OVER,
         "all clusters end",
