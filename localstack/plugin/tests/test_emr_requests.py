@@ -1,6 +1,7 @@
 """What EMR refuses, and what it tells of what it was asked for."""
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -332,9 +333,12 @@ def test_sparks_defaults_are_this_machines_then_the_clusters(tmp_path: Path) -> 
             "Properties": {"spark.ui.enabled": "true", "spark.yarn.x": "1"},
         },
     ]
-    conf = defaults(settings, "eu-central-1", cluster)
+    conf = defaults(settings, "eu-central-1", Path("/my clusters/j-1/tmp"), cluster)
     assert conf["spark.hadoop.fs.s3.impl"].endswith("S3AFileSystem")
     assert conf["spark.hadoop.fs.s3a.endpoint"] == "http://127.0.0.1:4566"
     assert conf["spark.executor.extraClassPath"] == "/jars/*"
+    for of in ("driver", "executor"):
+        java = shlex.split(conf[f"spark.{of}.extraJavaOptions"])
+        assert java[-1] == "-Djava.io.tmpdir=/my clusters/j-1/tmp"
     assert conf["spark.ui.enabled"] == "true"
     assert not any(key.startswith(("yarn", "spark.yarn")) for key in conf)

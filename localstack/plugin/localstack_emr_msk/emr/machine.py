@@ -113,8 +113,11 @@ class LocalMachine:
         """Brings up a Spark master and worker if Spark is among the applications."""
         if "spark" not in self._identity.applications:
             return
+        scratch = self._folder / "tmp"
+        scratch.mkdir(parents=True, exist_ok=True)
+        identity = self._identity
         conf = spark.defaults(
-            self._settings, self._identity.caller.region, self._identity.configurations
+            self._settings, identity.caller.region, scratch, identity.configurations
         )
         self._defaults.write_text(spark.written(conf))
         folder = self._folder / "spark"
@@ -182,7 +185,7 @@ class LocalMachine:
         if self._spark is not None:
             self._spark.stop()
             self._spark = None
-        for name in ("local", "spark/work", "home"):
+        for name in ("local", "tmp", "spark/work", "home"):
             shutil.rmtree(self._folder / name, ignore_errors=True)
 
     # ---- how it is done

@@ -30,16 +30,20 @@ def spark_home(settings: Settings) -> Path:
 
 
 def defaults(
-    settings: Settings, region: str, configurations: Iterable[Mapping[str, Any]] = ()
+    settings: Settings,
+    region: str,
+    scratch: Path,
+    configurations: Iterable[Mapping[str, Any]] = (),
 ) -> dict[str, str]:
     """What spark-defaults.conf says: this machine's needs, then the cluster's configurations.
 
     On EMR s3:// is served by S3A; here it is too, with this LocalStack as its endpoint. Keys come
-    from the environment of the processes.
+    from the environment of the processes. A JVM that is killed leaves what it had in ``scratch``.
     """
+    java = f'{settings.spark_java} "-Djava.io.tmpdir={scratch}"'
     conf = {
-        "spark.driver.extraJavaOptions": settings.spark_java,
-        "spark.executor.extraJavaOptions": settings.spark_java,
+        "spark.driver.extraJavaOptions": java,
+        "spark.executor.extraJavaOptions": java,
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
