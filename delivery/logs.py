@@ -60,9 +60,10 @@ def step_log(s3: "S3Client", step: Step, log_uri: str) -> Iterator[str]:
     drivers = _keys(s3, f"{base}/containers/{application}/") if application else []
     # The first container is the application master's, in which the driver runs. Without any, as in
     # the local cloud, the step itself is the driver: Spark's lines, then what the job says.
-    found = [uri for uri in drivers if "_000001/" in uri]
-    for uri in found or [step.log(log_uri), step.log(log_uri, "stdout")]:
-        if said := _read(s3, uri):
+    found = {uri: _read(s3, uri) for uri in drivers if "_000001/" in uri}
+    printed = step.log(log_uri, "stdout")
+    for uri, said in (found or {step.log(log_uri): text, printed: _read(s3, printed)}).items():
+        if said:
             yield uri
             yield from (f"  {line}" for line in said.splitlines()[-_LINES:])
 

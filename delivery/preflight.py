@@ -15,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from botocore.parsers import ResponseParserError
 
 from delivery.environments import Environment
+from superres.addresses import is_loopback
 from superres.errors import PrerequisiteError
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 SPOT_QUOTA, ON_DEMAND_QUOTA = "L-3819A6DF", "L-DB2E81BA"
 # "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances"; new accounts have few.
 STANDARD_QUOTA = "L-1216C47A"
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _STANDARD = re.compile(r"(a|c|d|h|i|im|is|m|r|t|z)\d")  # not trn1, mac1 and the like
 
 
@@ -75,7 +75,7 @@ def check_place(environment: Environment, endpoint: str) -> None:
     Or the other way round: LocalStack would say of what runs on AWS that there is nothing.
     """
     host = urlsplit(endpoint).hostname or ""
-    here = host in _LOOPBACK or host.endswith(".localstack.cloud")  # which leads to 127.0.0.1
+    here = is_loopback(host) or host.endswith(".localstack.cloud")  # which leads to 127.0.0.1
     if environment.name != "local" and here:
         raise PrerequisiteError(
             f"ENV={environment.name} is for AWS and this shell leads to {endpoint}; unset "

@@ -82,7 +82,7 @@ def _storage_conf(settings: Settings) -> dict[str, str]:
         }
     # Class paths are settled once the JVM runs: on EMR it has a connector, and whoever submits to
     # another cluster names one.
-    return conf if _submitted() else conf | _s3_conf()
+    return conf if _submitted() else conf | _own_jvm_s3_conf()
 
 
 def _submitted() -> bool:
@@ -90,7 +90,7 @@ def _submitted() -> bool:
     return "PYSPARK_GATEWAY_PORT" in os.environ
 
 
-def _s3_conf() -> dict[str, str]:
+def _own_jvm_s3_conf() -> dict[str, str]:
     jars = jars_folder()
     if not any(jars.glob("hadoop-aws-*.jar")):
         raise PrerequisiteError(f"{jars}: no S3 connector for Spark there; run `make jars`")

@@ -15,6 +15,7 @@ key_password=localhost # the key store must have one; what guards it is its mode
 jvm=("$java" -XX:+UseSerialGC -XX:TieredStopAtLevel=1)
 # -Xlog:disable: an archive (below) that does not fit, or leaves something out, is no one's concern.
 kafka=("${jvm[@]}" -Xlog:disable -Dorg.slf4j.simpleLogger.defaultLogLevel=error -cp "$lib/*")
+jar=$lib/superres-kafka.jar # what is compiled here
 
 fail() {
   echo "kafka-up: $*" >&2
@@ -167,7 +168,6 @@ check_java
 exec 9<"$root/kafka/pom.xml"
 ! command -v flock >/dev/null || flock 9
 fetch
-jar=$lib/superres-kafka.jar
 compile
 exec 9<&-
 # For this Java and this jar, since a JVM with another one would go without it for ever.

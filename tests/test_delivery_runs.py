@@ -395,8 +395,7 @@ def test_of_an_execution_the_failed_steps_are_shown():
     cluster.add_response("describe_step", step_answer("s-1", "FAILED", FailureDetails=FAILURE))
     cluster.add_response("describe_step", step_answer("s-2", "CANCELLED"))
     wanted = {"Bucket": "logs-bucket", "Key": "emr/j-1/steps/s-1/stderr.gz"}
-    for _ in range(2):
-        objects.add_response("get_object", zipped("Spark: it ends"), wanted)
+    objects.add_response("get_object", zipped("Spark: it ends"), wanted)
     wanted = wanted | {"Key": "emr/j-1/steps/s-1/stdout.gz"}
     objects.add_response("get_object", zipped("mass_split: it broke"), wanted)
     lines: list[str] = []

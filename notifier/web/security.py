@@ -8,7 +8,6 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from datetime import timedelta
-from ipaddress import ip_address
 from urllib.parse import urlencode, urlsplit
 
 from flask import (
@@ -25,6 +24,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from notifier.web.problems import Problem, asked_by_a_person
 from notifier.web.service import Tokens, service
 from superres import storage
+from superres.addresses import is_loopback
 from superres.config import Notifier, Settings
 from superres.errors import ConfigError
 from superres.tokens import bearer_of, same_token, token_from
@@ -50,14 +50,6 @@ def tokens_from(environment: Mapping[str, str]) -> Tokens:
         token_from(environment, name, _LEAST_TOKEN) for name in (WRITE_TOKEN, READ_TOKEN)
     )
     return Tokens(write, read)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach what listens there."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def is_exposed(host: str, notifier: Notifier) -> bool:

@@ -39,6 +39,11 @@ class Execution:
     arn: str
 
     @property
+    def name(self) -> str:
+        """The last part of its ARN."""
+        return self.arn.rsplit(":", 1)[1]
+
+    @property
     def status(self) -> str:
         """As Step Functions tells it: RUNNING, SUCCEEDED, FAILED, ABORTED."""
         return str(self.described["status"])
@@ -160,7 +165,13 @@ def cluster_of(execution: Execution) -> dict[str, Any]:
     return cluster
 
 
+def wait_for_first_step(execution: Execution) -> None:
+    """Until the cluster that an execution makes runs the first step."""
+    eventually(lambda: bool(clusters_of(execution)), "a cluster is made")
+    running_step(execution.stack, cluster_of(execution)["Id"], "mass_split")
+
+
 def clusters_of(execution: Execution) -> list[str]:
-    name = f"{execution.stack.outputs['name']}-{execution.arn.rsplit(':', 1)[1]}"
+    name = f"{execution.stack.outputs['name']}-{execution.name}"
     listed = execution.stack.client("emr").list_clusters()["Clusters"]
     return [each["Id"] for each in listed if each["Name"] == name]

@@ -5,7 +5,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from tests.local_cloud.executions import Day, cluster_of, clusters_of, eventually, running_step
+from tests.local_cloud.executions import Day, wait_for_first_step
 from tests.local_cloud.stack import ENVIRONMENT, NAME, Stack
 
 # Service, operation and arguments of what tells names.
@@ -42,8 +42,7 @@ def test_destroy_leaves_nothing(transient: Stack, tmp_path: Path) -> None:
     day = Day(stack, date(2026, 2, 21))
     day.take_in(tmp_path, "one")
     execution = day.start()
-    eventually(lambda: bool(clusters_of(execution)), "it has a cluster")
-    running_step(stack, cluster_of(execution)["Id"], "mass_split")
+    wait_for_first_step(execution)
     before = set(left(stack))
     found = {service for service, _ in before}
     assert {"ec2", "emr", "iam", "kafka", "s3", "sqs", "stepfunctions"} <= found

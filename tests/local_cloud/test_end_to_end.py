@@ -467,8 +467,9 @@ def test_a_stopped_execution_is_finished_by_the_next_and_nothing_is_done_twice(
     running_step(stack, cluster, "batch_inference")
     stack.client("stepfunctions").stop_execution(executionArn=stopped.arn)
     assert stopped.ended()["status"] == "ABORTED"
-    name = stopped.arn.rsplit(":", 1)[1]
-    eventually(lambda: runs_shown(services, stack).get(name) == "stopped", "the notifier knows", 60)
+    eventually(
+        lambda: runs_shown(services, stack).get(stopped.name) == "stopped", "the notifier knows", 60
+    )
     eventually(lambda: not open_steps(stack, cluster), "the step is cancelled")
     eventually(lambda: not day.processes(), "its processes end")
     assert day.finished() == first

@@ -10,11 +10,10 @@ from tests.local_cloud.executions import (
     Day,
     Execution,
     cluster_of,
-    clusters_of,
     eventually,
-    running_step,
     state_of,
     steps_of,
+    wait_for_first_step,
 )
 from tests.local_cloud.stack import Stack
 
@@ -27,8 +26,7 @@ def abandoned(transient: Stack, tmp_path_factory: pytest.TempPathFactory) -> Exe
     day = Day(transient, date(2026, 2, 14))
     day.take_in(tmp_path_factory.mktemp("abandoned"), "one")
     execution = day.start()
-    eventually(lambda: bool(clusters_of(execution)), "a cluster is made")
-    running_step(transient, cluster_of(execution)["Id"], "mass_split")
+    wait_for_first_step(execution)
     transient.client("stepfunctions").stop_execution(executionArn=execution.arn)
     assert execution.ended()["status"] == "ABORTED"
     eventually(lambda: not day.processes(), "its processes end")
