@@ -66,12 +66,12 @@ setup-dev: .venv/.setup-dev ## Make .venv with what development and tests need (
 	@scripts/setup.sh dev
 
 .PHONY: jars
-jars: jars/lib/spark.jsa ## Fetch Spark's S3 connector with Maven (only s3:// needs it)
-jars/lib/.fetched: jars/pom.xml
-	@scripts/jars.sh
+jars: scripts/spark/lib/spark.jsa ## Fetch Spark's S3 connector with Maven (only s3:// needs it)
+scripts/spark/lib/.fetched: scripts/spark/pom.xml
+	@scripts/spark/jars.sh
 # With it Spark starts in less time.
-jars/lib/spark.jsa: jars/lib/.fetched jars/small_job.py scripts/spark_archive.sh requirements/run.txt | .venv/.setup-run
-	@scripts/spark_archive.sh
+scripts/spark/lib/spark.jsa: scripts/spark/lib/.fetched scripts/spark/small_job.py scripts/spark/class_archive.sh requirements/run.txt | .venv/.setup-run
+	@scripts/spark/class_archive.sh
 
 .PHONY: localstack-setup
 localstack-setup: localstack/.venv/.setup ## Make LocalStack's own environment (Python 3.13)
@@ -113,45 +113,45 @@ local-status: ## Tell whether LocalStack runs, and where its log and data are
 
 .PHONY: kafka-up
 kafka-up: ## Start a Kafka broker on 127.0.0.1 (KAFKA_PORT, default 9092) with its topics
-	@scripts/kafka_start.sh
+	@scripts/kafka/start.sh
 
 .PHONY: kafka-down
 kafka-down: ## Stop the Kafka broker; topics and messages stay
-	@scripts/kafka_stop.sh
+	@scripts/kafka/stop.sh
 
-# ---- deliver
+# ---- deploy
 
-DELIVERY := .venv/bin/python -m delivery
+DEPLOY := .venv/bin/python -m deploy
 WHICH_RUN = $(if $(INGEST_DATE),--ingest-date "$(INGEST_DATE)") $(if $(RUN_ID),--run-id "$(RUN_ID)") \
   $(if $(SCALE),--scale "$(SCALE)") $(if $(REDO),--redo)
 
 .PHONY: package
 package: setup ## Build what AWS runs into build/package (GPU=no leaves out 4 GB of torch)
-	@$(DELIVERY) package $(if $(filter no,$(GPU)),--without-gpu)
+	@$(DEPLOY) package $(if $(filter no,$(GPU)),--without-gpu)
 
 .PHONY: deploy
 deploy: setup ## Put it all on AWS: plan shown, then asked (ENV=dev YES=1)
-	@$(DELIVERY) deploy --env "$(ENV)" $(if $(YES),--yes)
+	@$(DEPLOY) deploy --env "$(ENV)" $(if $(YES),--yes)
 
 .PHONY: submit
 submit: setup ## Process images on AWS and follow it (ENV= INGEST_DATE= RUN_ID= SCALE= REDO=1)
-	@$(DELIVERY) submit --env "$(ENV)" $(WHICH_RUN)
+	@$(DEPLOY) submit --env "$(ENV)" $(WHICH_RUN)
 
 .PHONY: emr-step
 emr-step: setup ## Run one job as a step of EMR and follow it (JOB=mass_split RUN_ID=… CLUSTER=…)
-	@$(DELIVERY) emr-step --env "$(ENV)" --job "$(JOB)" $(WHICH_RUN) $(if $(CLUSTER),--cluster "$(CLUSTER)")
+	@$(DEPLOY) emr-step --env "$(ENV)" --job "$(JOB)" $(WHICH_RUN) $(if $(CLUSTER),--cluster "$(CLUSTER)")
 
 .PHONY: status
 status: setup ## Tell what is deployed and how the latest runs stand (ENV=dev)
-	@$(DELIVERY) status --env "$(ENV)"
+	@$(DEPLOY) status --env "$(ENV)"
 
 .PHONY: logs
 logs: setup ## Show the logs of the latest run's steps (ENV= EXECUTION=…)
-	@$(DELIVERY) logs --env "$(ENV)" $(if $(EXECUTION),--execution "$(EXECUTION)")
+	@$(DEPLOY) logs --env "$(ENV)" $(if $(EXECUTION),--execution "$(EXECUTION)")
 
 .PHONY: destroy
 destroy: setup ## Take it all off AWS again, images included: asks first (ENV=dev YES=1)
-	@$(DELIVERY) destroy --env "$(ENV)" $(if $(YES),--yes)
+	@$(DEPLOY) destroy --env "$(ENV)" $(if $(YES),--yes)
 
 # ---- check
 
@@ -186,4 +186,4 @@ test-tools: setup-dev ## Fetch what the tests need beside Debian's packages
 
 .PHONY: clean
 clean: local-down kafka-down ## Remove everything that make built
-	@rm -rf .venv .local localstack/.venv jars/lib kafka/lib tests/web/node_modules infra/{.checked,.terraform.lock.hcl,state/.terraform.lock.hcl} infra/tools/{.setup,.venv,bin,node_modules} build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis spark-warehouse
+	@rm -rf .venv .local localstack/.venv scripts/spark/lib scripts/kafka/lib tests/web/node_modules infra/{.checked,.terraform.lock.hcl,state/.terraform.lock.hcl} infra/tools/{.setup,.venv,bin,node_modules} build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis spark-warehouse

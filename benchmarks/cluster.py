@@ -10,8 +10,8 @@ from pyspark.sql import SparkSession
 
 from jobs.session import get_session
 from jobs.standalone import EXECUTOR_MEMORY_MIB, Resources, local_conf, standalone_cluster
-from superres.config import Processing, Settings
-from superres.layout import Layout, dataset_in, layout_of
+from superres.pipeline.config import Processing, Settings
+from superres.pipeline.layout import Layout, dataset_in, layout_of
 
 RUN_DATE = "2026-01-01"
 

@@ -37,15 +37,15 @@ from rich.console import Console
 
 from benchmarks.cluster import settings_in
 from benchmarks.photographs import write_photographs
-from ingestion.fetching import fetcher_of
+from ingestion.consumer.fetching import fetcher_of
+from ingestion.consumer.service import consume
 from ingestion.producer import publish
 from ingestion.references import Wanted
-from ingestion.service import consume
 from ingestion.sources.opening import open_source
-from superres import storage
-from superres.config import Processing, Settings
-from superres.guard import Client
-from superres.logs import log_for_people
+from superres.pipeline import storage
+from superres.pipeline.config import Processing, Settings
+from superres.service.logs import log_for_people
+from superres.service.public_http import Client
 
 BAR = 0.8
 MEMORY_BAR = 1.3

@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from superres import storage
-from superres.config import Processing
-from superres.engine import Batch, Engine, fetch_weights, make_engine
-from superres.images import decode
-from superres.png import encode_png
-from superres.tiling import split, strips
-from superres.upscaling import enlarge_tiles, enlarged_info
+from superres.imaging.decoding import decode
+from superres.imaging.png import encode_png
+from superres.network.engine import Batch, Engine, fetch_weights, make_engine
+from superres.network.tiling import split, strips
+from superres.network.upscaling import enlarge_tiles, enlarged_info
+from superres.pipeline import storage
+from superres.pipeline.config import Processing
 
 Parts = dict[str, float]
 """Seconds of one image by what they were spent on."""
@@ -118,7 +118,7 @@ def enlarge_with_opencv(source: Path, target: Path) -> Parts:
         raise OSError(f"OpenCV could not read {source}")
     decoded = time.perf_counter()
     luma, red, blue = cv2.split(cv2.cvtColor(image, cv2.COLOR_BGR2YCrCb))
-    # The network takes luma in the studio range (superres.colour); OpenCV's is full range.
+    # The network takes luma in the studio range (superres.imaging.colour); OpenCV's is full range.
     blob = luma.astype(np.float32)[np.newaxis, np.newaxis]
     blob *= 219 / 255 / 255
     blob += 16 / 255

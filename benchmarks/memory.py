@@ -25,13 +25,13 @@ from rich.table import Table
 
 from benchmarks.cluster import end_in_order, layout_in, settings_in, spark_session
 from benchmarks.photographs import load_photographs, mosaic, write_jpeg
-from jobs.command import Run
-from jobs.intake import take_in
+from jobs.import_folder import take_in
+from jobs.job import Run
 from jobs.progress import watching
 from jobs.runner import FUSED, THREE_STEPS
 from jobs.standalone import EXECUTOR_MEMORY_MIB
-from superres.config import Processing
-from superres.records import Mode
+from superres.pipeline.config import Processing
+from superres.pipeline.records import Mode
 
 LARGE, SMALL = (12_000, 9_000), (3_000, 2_000)
 LIMIT_MIB = 4096.0

@@ -34,7 +34,7 @@ from rich.table import Table
 from notifier.store.database import open_database
 from notifier.store.images import record_evaluation
 from superres.errors import PrerequisiteError
-from superres.records import Evaluation, Metrics, StoredImage, image_id_of
+from superres.pipeline.records import Evaluation, Metrics, StoredImage, image_id_of
 
 RATE_BAR, P99_BAR = 300.0, 100.0  # requests per second; milliseconds
 _STREAMS, _CONNECTIONS, _SECONDS = 100, 16, 15

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from superres.samples import sample_photographs
+from superres.imaging.samples import sample_photographs
 
 CELL_HEIGHT, CELL_WIDTH = 270, 320  # 960 x 540 is two rows of three
 JPEG_QUALITY = 90

@@ -37,14 +37,15 @@ from benchmarks.loops import (
     prepare_with_opencv,
 )
 from benchmarks.photographs import write_photographs
-from jobs.command import Job, Run
+from jobs.job import Job, Run
 from jobs.progress import Progress, watching
 from jobs.runner import FUSED, THREE_STEPS
-from superres import storage
-from superres.colour import Planes
-from superres.config import Processing, Settings
-from superres.images import Limits, decode_file
-from superres.layout import Layout
+from superres.imaging.colour import Planes
+from superres.imaging.decoding import decode_file
+from superres.imaging.limits import Limits
+from superres.pipeline import storage
+from superres.pipeline.config import Processing, Settings
+from superres.pipeline.layout import Layout
 
 THREE, LOOP, FUSED_PATH, OPENCV = "three jobs", "plain loop", "fused", "OpenCV"
 GROWTH = 4  # the larger set has this many times the images of the smaller

@@ -122,7 +122,7 @@ pip=("$venv/bin/python" -m pip --isolated --disable-pip-version-check install --
 "${pip[@]}" --require-hashes "${pip_arguments[@]}" 9>&- || fail "pip cannot install the wheelhouses (above: why)"
 "${pip[@]}" --no-deps "$work/${wheel##*/}" 9>&- || fail "pip cannot install $wheel (above: why)"
 for engine in "${engines[@]}"; do
-  (cd "$work" && "$venv/bin/python" -I -m superres.self_test "$engine" 9>&-) ||
+  (cd "$work" && "$venv/bin/python" -I -m superres.network.self_test "$engine" 9>&-) ||
     fail "the installation in $venv does not work (above: why)"
 done
 touch "$venv/.complete"

@@ -57,7 +57,7 @@ quietly "format (remedy: terraform fmt -recursive infra)" terraform fmt -check -
 quietly "tables (remedy: python3 infra/tables.py)" python3 tables.py --check
 
 # The provider comes from where people said, or from a mirror on this machine, or from the registry.
-config=$(cd .. && .venv/bin/python -c 'from pathlib import Path; from delivery.terraform import DATA, cli_configuration
+config=$(cd .. && .venv/bin/python -c 'from pathlib import Path; from deploy.terraform import DATA, cli_configuration
 print(cli_configuration(Path("infra"), DATA / "cli.tfrc") or "")')
 [[ -z $config ]] || export TF_CLI_CONFIG_FILE=$config
 

@@ -6,8 +6,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from superres.config import Kafka
 from superres.errors import ConfigError, PrerequisiteError
+from superres.pipeline.config import Kafka
 
 # https://docs.aws.amazon.com/msk/1.0/apireference/clusters-clusterarn-bootstrap-brokers.html
 _ANSWERS = {

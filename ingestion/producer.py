@@ -17,9 +17,9 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from ingestion.sources.base import Source
 from ingestion.topics import FOR_GROUP, client_conf, reason_of
-from superres.config import Kafka
 from superres.errors import SuperresError
-from superres.records import ImageReference
+from superres.pipeline.config import Kafka
+from superres.pipeline.records import ImageReference
 
 Unit = TypeVar("Unit")
 _FLUSH_SECONDS, _FLUSH_SECONDS_AT_STOP = 60.0, 10.0  # without another acknowledgement

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from superres.records import Attribution, ImageReference, Mode, Scale, image_id_of
+from superres.pipeline.records import Attribution, ImageReference, Mode, Scale, image_id_of
 
 
 def _now() -> datetime:

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from superres.errors import SuperresError, TransferError
-from superres.guard import Answer, Client
-from superres.retry_after import asked_seconds
+from superres.service.public_http import Answer, Client
+from superres.service.retry_after import asked_seconds
 
 _FIRST_SECONDS, _MOST_SECONDS = 1.0, 60.0
 _REDIRECTS = 5

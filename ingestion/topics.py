@@ -11,8 +11,8 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic  # its type stub knows it here only
 
 from ingestion.brokers import brokers_of
-from superres.config import Kafka
 from superres.errors import ConfigError, PrerequisiteError
+from superres.pipeline.config import Kafka
 
 _ANSWER_SECONDS = 20.0  # a fresh broker's first answers are slow
 ClientConf = dict[str, Any]
@@ -66,7 +66,7 @@ def require_topics(kafka: Kafka) -> None:
         else:
             raise PrerequisiteError(
                 f"Kafka at {kafka.bootstrap_servers} has no topic {topic!r}; "
-                "create it, or start the broker with scripts/kafka_start.sh, which does"
+                "create it, or start the broker with scripts/kafka/start.sh, which does"
             )
 
 
@@ -83,7 +83,7 @@ def _asked(kafka: Kafka) -> tuple[AdminClient, Collection[str]]:
     except KafkaException as error:
         # What the call itself says is only that there was no connection.
         reason = reason_of(heard) or error.args[0].str()
-        remedy = "start one with scripts/kafka_start.sh or set kafka.bootstrap_servers"
+        remedy = "start one with scripts/kafka/start.sh or set kafka.bootstrap_servers"
         if kafka.security != "plaintext":
             remedy = "look at kafka.security, ca_file and region, and at what it signs in with"
         raise PrerequisiteError(

@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs.session import spark_pattern, spark_uri
-from superres import storage
 from superres.errors import StorageError
+from superres.pipeline import storage
 
 # Parquet buffers by row count unless told otherwise; our rows weigh megabytes.
 _PARQUET = {

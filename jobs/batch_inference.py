@@ -6,13 +6,13 @@ import pyarrow as pa
 from pyspark import Broadcast
 
 from jobs.attempts import new_attempt, newest_attempt, read_whole_files, write_attempt
-from jobs.command import JobReport, Run, job_main
+from jobs.job import JobReport, Run, job_main
 from jobs.session import worker_device
 from jobs.stages import infer_tiles
 from jobs.tables import ENLARGED_TILES, batches_to_tiles, sql_schema, tiles_to_batches
-from superres.config import Processing
-from superres.engine import Engine, engine_in_this_process, fetch_weights
-from superres.weights import Weights
+from superres.network.engine import Engine, engine_in_this_process, fetch_weights
+from superres.network.weights import Weights
+from superres.pipeline.config import Processing
 
 # A larger part (one huge image, usually) is shared among tasks, by Parquet row groups.
 SPLIT_AT = 256 << 20

@@ -13,22 +13,23 @@ from math import isfinite
 import pyarrow as pa
 
 from jobs.attempts import newest_attempt
-from jobs.command import JobReport, Run, job_main
+from jobs.job import JobReport, Run, job_main
 from jobs.manifest import write_manifest
 from jobs.selection import stored_images
 from jobs.session import spark_pattern
 from jobs.stages import reject
 from jobs.tables import FinishedImage, batches_to_images
-from superres import storage
-from superres.colour import Planes
-from superres.config import Processing
 from superres.errors import ImageRejectedError, RecordError
-from superres.evaluation import PIPELINE_PROTOCOL, measure_result
-from superres.images import Limits, decode, decode_file
-from superres.intake import newest_of_each, reference_of
-from superres.layout import Layout
-from superres.metrics import Quality
-from superres.records import Evaluation, Metrics, Mode, StoredImage
+from superres.imaging.colour import Planes
+from superres.imaging.decoding import decode, decode_file
+from superres.imaging.limits import Limits
+from superres.pipeline import storage
+from superres.pipeline.arrival import newest_of_each, reference_of
+from superres.pipeline.config import Processing
+from superres.pipeline.layout import Layout
+from superres.pipeline.records import Evaluation, Metrics, Mode, StoredImage
+from superres.quality.evaluation import PIPELINE_PROTOCOL, measure_result
+from superres.quality.metrics import Quality
 
 _OUTCOME = "image_id string, rejected boolean"
 

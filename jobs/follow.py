@@ -16,10 +16,10 @@ from jobs.report import figures_of, outcome_of, rejection_line
 from jobs.runner import run_jobs
 from jobs.selection import pending_images
 from jobs.session import one_line_reason
-from superres.config import Settings
 from superres.errors import StorageError
-from superres.layout import Layout, layout_on
-from superres.records import Evaluation, name_of
+from superres.pipeline.config import Settings
+from superres.pipeline.layout import Layout, layout_on
+from superres.pipeline.records import Evaluation, name_of
 
 _LOOK_SECONDS = 0.5
 _RETRY_SECONDS = 5.0

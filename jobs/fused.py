@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from jobs.attempts import totals, write_attempt
 from jobs.batch_inference import share_engine, worker_engine
-from jobs.command import JobReport, Run, job_main
+from jobs.job import JobReport, Run, job_main
 from jobs.mass_split import begin, deal_to_tasks
 from jobs.stages import infer_tiles, reconstruct_images, split_images
 from jobs.tables import IMAGES, FinishedImage, images_to_batches, sql_schema

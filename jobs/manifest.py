@@ -3,9 +3,9 @@
 from datetime import datetime
 
 from jobs.selection import rejections
-from superres import storage
-from superres.layout import Layout
-from superres.records import RunManifest
+from superres.pipeline import storage
+from superres.pipeline.layout import Layout
+from superres.pipeline.records import RunManifest
 
 
 def write_manifest(

@@ -7,7 +7,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, functions
 
 from jobs.attempts import new_attempt, newest_attempt, read_whole_files, write_attempt
-from jobs.command import JobReport, Run, job_main
+from jobs.job import JobReport, Run, job_main
 from jobs.stages import reconstruct_images
 from jobs.tables import (
     IMAGES,
@@ -17,7 +17,7 @@ from jobs.tables import (
     images_to_batches,
     sql_schema,
 )
-from superres.layout import Layout
+from superres.pipeline.layout import Layout
 
 _NEVER = 1 << 50  # bytes: no file is split
 

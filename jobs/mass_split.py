@@ -6,7 +6,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs.attempts import new_attempt, totals, write_attempt
-from jobs.command import JobReport, Run, job_main
+from jobs.job import JobReport, Run, job_main
 from jobs.selection import SourceImage, deal, forget_finished, pending_images
 from jobs.stages import split_images
 from jobs.tables import TILES, sql_schema, tiles_to_batches

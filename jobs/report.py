@@ -8,12 +8,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from superres import storage
-from superres.comparison import Comparison, compare_planes, side_by_side
-from superres.images import Limits, decode_file
-from superres.layout import Layout
-from superres.metrics import decibels
-from superres.records import Evaluation, Metrics, RejectedImage, name_of
+from superres.imaging.decoding import decode_file
+from superres.imaging.limits import Limits
+from superres.pipeline import storage
+from superres.pipeline.layout import Layout
+from superres.pipeline.records import Evaluation, Metrics, RejectedImage, name_of
+from superres.quality.comparison import Comparison, compare_planes, side_by_side
+from superres.quality.metrics import decibels
 
 _ROWS = 40
 _PICTURES = 4

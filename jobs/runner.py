@@ -7,17 +7,17 @@ from datetime import UTC, datetime
 from pyspark.sql import SparkSession
 
 from jobs.batch_inference import run_inference
-from jobs.command import Job, Run
 from jobs.evaluate import run_evaluate
 from jobs.fused import run_fused
+from jobs.job import Job, Run
 from jobs.manifest import write_manifest
 from jobs.mass_reconstruct import run_reconstruct
 from jobs.mass_split import run_split
 from jobs.progress import Show, watching
-from superres import storage
-from superres.config import Settings
-from superres.layout import Layout
-from superres.records import RunManifest
+from superres.pipeline import storage
+from superres.pipeline.config import Settings
+from superres.pipeline.layout import Layout
+from superres.pipeline.records import RunManifest
 
 THREE_STEPS: dict[str, Job] = {
     "split": run_split,

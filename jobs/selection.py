@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 
-from superres import storage
 from superres.errors import StorageError
-from superres.intake import newest_of_each
-from superres.layout import Layout
-from superres.records import IMAGE_ID, RejectedImage
+from superres.pipeline import storage
+from superres.pipeline.arrival import newest_of_each
+from superres.pipeline.layout import Layout
+from superres.pipeline.records import IMAGE_ID, RejectedImage
 
 # Decoded bytes per encoded byte, roughly: what a folder listing can tell before any header is read.
 _EXPANSION = {"png": 2, "bmp": 1, "tif": 2, "tiff": 2, "gif": 8}

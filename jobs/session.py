@@ -14,9 +14,9 @@ from typing import Any
 from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
-from superres import storage
-from superres.config import Settings
 from superres.errors import PrerequisiteError
+from superres.pipeline import storage
+from superres.pipeline.config import Settings
 
 # Rows are images or tiles of megabytes, where Spark and Parquet expect rows of bytes.
 _LARGE_ROWS = {
@@ -60,7 +60,7 @@ def get_session(
 
 def jars_folder() -> Path:
     """Where `make jars` of this checkout puts the S3A connector."""
-    return Path(__file__).resolve().parents[1] / "jars" / "lib"
+    return Path(__file__).resolve().parents[1] / "scripts" / "spark" / "lib"
 
 
 def _storage_conf(settings: Settings) -> dict[str, str]:

@@ -13,17 +13,17 @@ from datetime import UTC, datetime
 
 from jobs.selection import SourceImage
 from jobs.tables import FinishedImage, Timed
-from superres import storage
-from superres.config import Processing
-from superres.engine import Engine
 from superres.errors import ImageRejectedError, RecordError
-from superres.images import DecodedImage, decode
-from superres.intake import reference_of
-from superres.layout import Layout
-from superres.png import encode_png
-from superres.records import RejectedImage, Stage
-from superres.tiling import Tile, split, strips
-from superres.upscaling import enlarge_tiles, enlarged_info
+from superres.imaging.decoding import DecodedImage, decode
+from superres.imaging.png import encode_png
+from superres.network.engine import Engine
+from superres.network.tiling import Tile, split, strips
+from superres.network.upscaling import enlarge_tiles, enlarged_info
+from superres.pipeline import storage
+from superres.pipeline.arrival import reference_of
+from superres.pipeline.config import Processing
+from superres.pipeline.layout import Layout
+from superres.pipeline.records import RejectedImage, Stage
 
 Count = Callable[[int], None]
 

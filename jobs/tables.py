@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from superres.images import ImageInfo
-from superres.tiling import Tile
+from superres.imaging.info import ImageInfo
+from superres.network.tiling import Tile
 
 # About what one Arrow batch carries: small enough that a worker computes while the next one comes.
 BATCH_BYTES = 16 << 20

@@ -28,10 +28,10 @@ echo "$port" >"$folder/port"
 root=$(cd "$here/.." && pwd)
 mount=${LOCAL_EMR_MOUNT:-$emr/mnt}
 export LOCAL_EMR_FOLDER=$emr LOCAL_EMR_MOUNT=$mount
-export LOCAL_EMR_SPARK_CLASSPATH=${LOCAL_EMR_SPARK_CLASSPATH:-$root/jars/lib/*}
+export LOCAL_EMR_SPARK_CLASSPATH=${LOCAL_EMR_SPARK_CLASSPATH:-$root/scripts/spark/lib/*}
 # Short-lived on a small machine: the first compiler and the plain collector start quickest, and more
-# so with the archive of scripts/spark_archive.sh; without it, nothing is to be said about that.
-java="-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:SharedArchiveFile=$root/jars/lib/spark.jsa -Xlog:disable"
+# so with the archive of scripts/spark/class_archive.sh; without it, nothing is to be said about that.
+java="-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:SharedArchiveFile=$root/scripts/spark/lib/spark.jsa -Xlog:disable"
 export LOCAL_EMR_SPARK_JAVA=${LOCAL_EMR_SPARK_JAVA:-$java}
 export LOCAL_EMR_NODE_ENV_SUPERRES_MNT=$mount LOCAL_EMR_NODE_ENV_SUPERRES_GPU=no
 if [[ -x $root/.venv/bin/python ]]; then

@@ -12,12 +12,14 @@ import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
-from superres.colour import FloatPlane, Planes, full_luma, to_unit
 from superres.errors import ImageRejectedError
-from superres.evaluation import bicubic_rows
-from superres.images import DecodedImage, ImageInfo, Limits, check, decode_file
-from superres.png import encode_png
-from superres.upscaling import enlarged_info
+from superres.imaging.colour import FloatPlane, Planes, full_luma, to_unit
+from superres.imaging.decoding import DecodedImage, check, decode_file
+from superres.imaging.info import ImageInfo
+from superres.imaging.limits import Limits
+from superres.imaging.png import encode_png
+from superres.network.upscaling import enlarged_info
+from superres.quality.evaluation import bicubic_rows
 
 DIFFERENCE_PEAK = 0.1
 """What the brightest colour of a map of differences stands for, of the full range of luma."""

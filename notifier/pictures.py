@@ -13,11 +13,12 @@ from threading import BoundedSemaphore, Lock
 from typing import Literal, get_args
 
 from notifier import drawing
-from superres import storage
-from superres.config import Settings
 from superres.errors import ImageRejectedError, StorageError, SuperresError
-from superres.images import Limits, decode_file
-from superres.records import Evaluation, StoredImage
+from superres.imaging.decoding import decode_file
+from superres.imaging.limits import Limits
+from superres.pipeline import storage
+from superres.pipeline.config import Settings
+from superres.pipeline.records import Evaluation, StoredImage
 
 StoredKind = Literal["result", "original", "low"]
 Kind = Literal["result", "original", "low", "bicubic", "difference"]

@@ -8,7 +8,7 @@ from notifier.store.database import Database
 from notifier.store.images import record_evaluation
 from notifier.store.runs import RunStatus, record_run
 from notifier.webhooks.outbox import enqueue
-from superres.records import Evaluation
+from superres.pipeline.records import Evaluation
 
 
 def record_image(database: Database, evaluation: Evaluation, uri: str, tag: str) -> bool:

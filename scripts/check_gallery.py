@@ -6,10 +6,10 @@ import time
 from typing import Any
 from urllib.request import urlopen
 
-from superres import storage
-from superres.config import load_settings
+from superres.cli.options import config_or_default
 from superres.errors import SuperresError
-from superres.options import config_or_default
+from superres.pipeline import storage
+from superres.pipeline.config import load_settings
 
 _PATIENCE = 30.0
 

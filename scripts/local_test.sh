@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 log=$(mktemp)
 .venv/bin/python -m pytest tests/local_cloud >"$log" 2>&1 &
 cloud=$!
-# Whoever stops this stops both; a keeper (tests/keeper.py) takes down what was deployed.
+# Whoever stops this stops both; a keeper (tests/support/cleanup_process.py) takes down what was deployed.
 trap 'kill "$cloud" 2>/dev/null || true; rm -f "$log"' EXIT
 echo "The tests of the local cloud run beside the others; what they say follows at the end."
 

@@ -8,8 +8,8 @@
 #   FOLLOW=1      stay: what is dropped on a page (or into SOURCE, a folder) comes out sharp, until Ctrl-C
 # Arguments go to `superres run`. A broker that runs already stays; one that is started here is stopped.
 set -euo pipefail
-# shellcheck source-path=SCRIPTDIR source=kafka_common.sh
-source "$(dirname "${BASH_SOURCE[0]}")/kafka_common.sh"
+# shellcheck source-path=SCRIPTDIR source=kafka/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/kafka/common.sh"
 cd "$root"
 PATH=$root/.venv/bin:$PATH
 
@@ -24,7 +24,7 @@ end() {
   trap '' INT TERM HUP # a second Ctrl-C must not leave half of them behind
   for pid in "${services[@]}"; do kill "$pid" 2>/dev/null || true; done
   for pid in "${services[@]}"; do wait "$pid" 2>/dev/null || true; done
-  [[ -z ${own_broker:-} ]] || scripts/kafka_stop.sh >/dev/null
+  [[ -z ${own_broker:-} ]] || scripts/kafka/stop.sh >/dev/null
 }
 trap end EXIT
 trap 'exit 130' INT
@@ -71,7 +71,7 @@ if [[ -z ${SUPERRES_KAFKA__BOOTSTRAP_SERVERS:-} ]]; then
   running_pid >/dev/null || own_broker=yes
   echo "Starting Kafka …"
   SUPERRES_KAFKA__BOOTSTRAP_SERVERS=$(setsid --wait bash -o pipefail -c \
-    "scripts/kafka_start.sh | sed -n 's/^ *broker *//p'")
+    "scripts/kafka/start.sh | sed -n 's/^ *broker *//p'")
   export SUPERRES_KAFKA__BOOTSTRAP_SERVERS
 fi
 

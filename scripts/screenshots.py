@@ -13,8 +13,8 @@ import pyvips
 
 from notifier.recording import record_status
 from notifier.store.runs import RunStatus
-from tests.browser import Page, chromium
-from tests.gallery import DAY, Gallery, hours_ago, sample
+from tests.support.chromium import Page, chromium
+from tests.support.example_gallery import DAY, Gallery, hours_ago, sample
 
 FOLDER = Path(__file__).parents[1] / "docs" / "images"
 MOST_BYTES = 300_000

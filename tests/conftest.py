@@ -9,17 +9,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from superres.config import Settings, validated
-from superres.layout import Layout, layout_of
-from tests.kept import MARK, kept_folder
-from tests.tools import require
+from superres.pipeline.config import Settings, validated
+from superres.pipeline.layout import Layout, layout_of
+from tests.support.cleanup import MARK, kept_folder
+from tests.support.required_tools import require
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from notifier.store.database import Database
 
-pytest_plugins = ["tests.broker", "tests.cloud", "tests.postgres", "tests.receiver", "tests.wheels"]
+pytest_plugins = [
+    "tests.support.kafka_broker",
+    "tests.support.localstack",
+    "tests.support.postgresql",
+    "tests.support.webhook_receiver",
+    "tests.support.wheels",
+]
 
 INGEST_DATE = date(2026, 1, 31)
 

@@ -11,15 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from delivery.wheelhouses import build_wheelhouse
-from superres import self_test, upscaling
-from superres.engine import make_engine, torch_engine
+from deploy.wheelhouses import build_wheelhouse
 from superres.errors import ModelError
-from superres.weights import default_model_path, load_weights
-from tests.wheels import lock_of, make_wheel
+from superres.models import default_model_path
+from superres.network import self_test, upscaling
+from superres.network.engine import make_engine, torch_engine
+from superres.network.weights import load_weights
+from tests.support.paths import ROOT
+from tests.support.wheels import lock_of, make_wheel
 
 pytestmark = pytest.mark.usefixtures("any_room")
-BOOTSTRAP = Path(__file__).resolve().parent.parent / "bootstrap"
+BOOTSTRAP = ROOT / "bootstrap"
 
 # Stands in for ours: says which library it was asked for, and that its own requirement is there.
 SELF_TEST = """
@@ -98,7 +100,9 @@ class Node:
     def put_wheel(self, word: str = "first", code: int = 0) -> None:
         text = SELF_TEST.format(word=word, code=code)
         make_wheel(
-            self.bucket, "superres", {"superres/__init__.py": "", "superres/self_test.py": text}
+            self.bucket,
+            "superres",
+            {"superres/__init__.py": "", "superres/network/self_test.py": text},
         )
 
 

@@ -10,10 +10,10 @@ import pytest
 from ingestion import brokers
 from ingestion.brokers import brokers_of
 from ingestion.topics import require_topics
-from superres.config import Kafka, validated
 from superres.errors import ConfigError, PrerequisiteError
-from tests.broker import Broker
-from tests.http_source import HttpSource
+from superres.pipeline.config import Kafka, validated
+from tests.support.http_server import HttpSource
+from tests.support.kafka_broker import Broker
 
 ARN = "arn:aws:kafka:eu-central-1:123456789012:cluster/superres-dev/0d2f3c4e-1"
 

@@ -9,14 +9,17 @@ import numpy as np
 import pytest
 
 from superres import __version__
-from superres.cli import execute
-from superres.engine import fetch_weights, make_engine
-from superres.images import Limits, decode_file
-from superres.png import encode_png_bytes
-from superres.upscaling import enlarge_image
-from superres.weights import default_model_path, save_weights
-from tests.corpus import photo, pillow
-from tests.networks import random_weights
+from superres.cli.main import execute
+from superres.imaging.decoding import decode_file
+from superres.imaging.limits import Limits
+from superres.imaging.png import encode_png_bytes
+from superres.models import default_model_path
+from superres.network.engine import fetch_weights, make_engine
+from superres.network.upscaling import enlarge_image
+from superres.network.weights import save_weights
+from tests.support.image_files import photo, pillow
+from tests.support.networks import random_weights
+from tests.support.paths import ROOT
 
 LIMITS = Limits(1 << 28, 100_000_000)
 
@@ -70,7 +73,7 @@ def test_version(capsys):
 def test_help_answers_without_loading_what_is_heavy():
     heavy = ("numpy", "torch", "onnxruntime", "pyvips", "pydantic", "rich", "pyspark", "boto3")
     program = (
-        "import sys; from superres.cli import execute; execute(['--help']);"
+        "import sys; from superres.cli.main import execute; execute(['--help']);"
         f"print([name for name in {heavy} if name in sys.modules])"
     )
     done = subprocess.run(
@@ -78,7 +81,7 @@ def test_help_answers_without_loading_what_is_heavy():
         capture_output=True,
         text=True,
         check=True,
-        cwd=Path(__file__).parents[1],
+        cwd=ROOT,
     )
     assert done.stdout.endswith("[]\n")
 
@@ -126,7 +129,7 @@ def test_ctrl_c_returns_130_and_leaves_no_half_file(monkeypatch, capsys):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("superres.upscaling.enlarge_tiles", interrupted)
+    monkeypatch.setattr("superres.network.upscaling.enlarge_tiles", interrupted)
     assert execute(["upscale", "a.png", "--output", "large"]) == 130
     assert capsys.readouterr().err.strip() == "superres: stopped"
     assert files() == ["a.png"]
@@ -349,9 +352,9 @@ def test_train_writes_weights_that_upscale_takes(few_images, capsys):
 
 
 def test_train_tells_how_to_go_on_and_goes_on(few_images, monkeypatch, capsys):
-    from superres import terminal
+    from superres.cli.train import TrainingBar
 
-    report = terminal.TrainingBar.report
+    report = TrainingBar.report
 
     def interrupted(self, iteration, loss, progress):
         report(self, iteration, loss, progress)
@@ -359,7 +362,7 @@ def test_train_tells_how_to_go_on_and_goes_on(few_images, monkeypatch, capsys):
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(terminal.TrainingBar, "report", interrupted)
+        patched.setattr(TrainingBar, "report", interrupted)
         assert execute(TRAINING) == 130
     assert capsys.readouterr().err.splitlines()[-1] == (
         "superres: stopped after the validation of iteration 2; the same command goes on from there"

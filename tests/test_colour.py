@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from superres.colour import full_luma, protocol_luma, studio, to_unit
-from tests.networks import noise
+from superres.imaging.colour import full_luma, protocol_luma, studio, to_unit
+from tests.support.networks import noise
 
 STABLE = settings(derandomize=True, deadline=None)
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from superres.cli import execute
+from superres.cli.main import execute
+from tests.support.paths import ROOT
+from tests.support.required_tools import require
 from tests.test_jobs import photograph, write_photograph
-from tests.tools import require
 
-ROOT = Path(__file__).resolve().parent.parent
 FILES = ["mass_split", "batch_inference", "mass_reconstruct", "fused", "evaluate"]
 
 

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from superres import comparison
-from superres.comparison import (
+from superres.errors import ImageRejectedError
+from superres.imaging.resample import reduce_planes
+from superres.quality import comparison
+from superres.quality.comparison import (
     Comparison,
     compare_image,
     compare_planes,
@@ -20,11 +22,9 @@ from superres.comparison import (
     side_by_side,
     write_page,
 )
-from superres.errors import ImageRejectedError
-from superres.evaluation import bicubic_rows
-from superres.resample import reduce_planes
-from tests.corpus import photo
-from tests.networks import repeating_engine
+from superres.quality.evaluation import bicubic_rows
+from tests.support.image_files import photo
+from tests.support.networks import repeating_engine
 
 
 def planes_of(height: int, width: int, channels: int = 3, depth: int = 8) -> np.ndarray:

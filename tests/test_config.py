@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from superres.config import Settings, load_settings, validated
 from superres.errors import ConfigError, StorageError
-from superres.images import Limits
-from superres.weights import SCALES
+from superres.imaging.limits import Limits
+from superres.models import SCALES
+from superres.pipeline.config import Settings, load_settings, validated
+from tests.support.paths import ROOT
 
 STABLE = settings(derandomize=True, deadline=None, max_examples=40)
-ROOT = Path(__file__).parents[1]
 
 
 def load(tmp_path: Path, text: str | bytes, **environment: str) -> Settings:

@@ -8,16 +8,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from superres import engine as engines
-from superres.engine import (
+from superres.errors import ModelError, PrerequisiteError
+from superres.models import default_model_path
+from superres.network import engine as engines
+from superres.network.engine import (
     engine_in_this_process,
     fetch_weights,
     make_engine,
     torch_engine,
 )
-from superres.errors import ModelError, PrerequisiteError
-from superres.weights import default_model_path, load_weights, save_weights
-from tests.networks import random_engine, random_weights
+from superres.network.weights import load_weights, save_weights
+from tests.support.networks import random_engine, random_weights
 
 STABLE = settings(derandomize=True, deadline=None, max_examples=30)
 

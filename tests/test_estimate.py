@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from superres.cli import execute
-from superres.estimate import estimate_all, read_assumptions
+from superres.cli.estimate import estimate_all, read_assumptions
+from superres.cli.main import execute
 
 ASSUMED = dataclasses.replace(
     read_assumptions(),

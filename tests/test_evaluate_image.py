@@ -5,11 +5,11 @@ from pathlib import Path
 
 from jobs.evaluate import evaluate_image, places_in
 from jobs.tables import FinishedImage
-from superres import storage
-from superres.png import encode_png_bytes
-from superres.records import Evaluation, ImageReference, Mode, RejectedImage
+from superres.imaging.png import encode_png_bytes
+from superres.pipeline import storage
+from superres.pipeline.records import Evaluation, ImageReference, Mode, RejectedImage
 from tests.conftest import Place
-from tests.networks import noise
+from tests.support.networks import noise
 
 IMAGE_ID = "a" * 32
 

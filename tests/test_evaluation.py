@@ -9,21 +9,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from superres.engine import fetch_weights, make_engine
 from superres.errors import ConfigError, ImageRejectedError
-from superres.evaluation import bicubic_rows, evaluate_folder, measure_result, measure_strips
-from superres.images import Limits, decode
-from superres.png import encode_png_bytes
-from superres.resample import enlarge_plane, reduce_planes
-from superres.weights import default_model_path
-from tests.corpus import photo
-from tests.networks import noise, repeating_engine
+from superres.imaging.decoding import decode
+from superres.imaging.limits import Limits
+from superres.imaging.png import encode_png_bytes
+from superres.imaging.resample import enlarge_plane, reduce_planes
+from superres.models import default_model_path
+from superres.network.engine import fetch_weights, make_engine
+from superres.quality.evaluation import (
+    bicubic_rows,
+    evaluate_folder,
+    measure_result,
+    measure_strips,
+)
+from tests.support.image_files import photo
+from tests.support.networks import noise, repeating_engine
+from tests.support.paths import ROOT
 
 STABLE = settings(derandomize=True, deadline=None, max_examples=25)
 LIMITS = Limits(1 << 28, 100_000_000)
-DATASETS = Path(
-    os.environ.get("SUPERRES_DATASETS") or Path(__file__).parents[1].parent / "shared" / "datasets"
-)
+DATASETS = Path(os.environ.get("SUPERRES_DATASETS") or ROOT.parent / "shared" / "datasets")
 needs_datasets = pytest.mark.skipif(
     not (DATASETS / "Set5").is_dir(), reason="the image sets are not here (SUPERRES_DATASETS)"
 )

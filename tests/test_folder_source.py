@@ -7,8 +7,8 @@ from pathlib import Path
 from ingestion.sources.folder import FolderSource
 from ingestion.sources.seen import Seen
 from ingestion.sources.settling import Settling
-from superres.records import ImageReference
-from tests.taking import WANTED, following, taken, write
+from superres.pipeline.records import ImageReference
+from tests.support.source_reading import WANTED, following, taken, write
 
 
 def names(references: list[ImageReference]) -> list[str]:

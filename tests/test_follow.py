@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from jobs.follow import follow_images
-from superres import storage
-from superres.images import ImageInfo
-from superres.intake import reference_to_file, store_image
-from superres.layout import default_run_id, layout_of
-from superres.png import encode_png
-from superres.records import Evaluation
+from superres.imaging.info import ImageInfo
+from superres.imaging.png import encode_png
+from superres.pipeline import storage
+from superres.pipeline.arrival import reference_to_file, store_image
+from superres.pipeline.layout import default_run_id, layout_of
+from superres.pipeline.records import Evaluation
 from tests.conftest import Place
 
 if TYPE_CHECKING:

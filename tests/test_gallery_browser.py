@@ -11,15 +11,16 @@ from notifier.recording import record_status
 from notifier.store.database import Database
 from notifier.store.runs import RunStatus, State
 from superres.errors import StorageError
-from tests import corpus
-from tests.browser import Page, chromium
-from tests.finished import MOMENT, evaluation
-from tests.gallery import DAY, TOKEN, Gallery, credited, hours_ago, sample
-from tests.tools import require
+from tests.support import image_files
+from tests.support.chromium import Page, chromium
+from tests.support.evaluation_records import MOMENT, evaluation
+from tests.support.example_gallery import DAY, TOKEN, Gallery, credited, hours_ago, sample
+from tests.support.paths import ROOT
+from tests.support.required_tools import require
 
 pytestmark = pytest.mark.chromium
 
-AXE = Path(__file__).parent / "web" / "node_modules" / "axe-core" / "axe.min.js"
+AXE = ROOT / "tests" / "web" / "node_modules" / "axe-core" / "axe.min.js"
 LEFT, RIGHT, TAB, ESCAPE = ("ArrowLeft", 37), ("ArrowRight", 39), ("Tab", 9), ("Escape", 27)
 CARDS = "[...document.querySelectorAll('.cards > li h3')].map(title => title.textContent)"
 DRAWN = "[...document.images].every(image => !image.src || (image.complete && image.naturalWidth))"
@@ -42,7 +43,7 @@ def page() -> Iterator[Page]:
 
 
 def finish(gallery: Gallery, name: str, **known):
-    return gallery.finish(corpus.png(corpus.photo(60, 90, seed=len(name))), name, **known)
+    return gallery.finish(image_files.png(image_files.photo(60, 90, seed=len(name))), name, **known)
 
 
 def at(page: Page, script: str) -> tuple[float, float, float, float]:
@@ -107,7 +108,7 @@ def test_every_control_is_reached_by_tab(gallery, page):
 
 
 def test_the_zoom_shows_pixels_and_both_pictures_move_together(gallery, page):
-    content = corpus.png(corpus.photo(301, 403))
+    content = image_files.png(image_files.photo(301, 403))
     gallery.finish(content, "boat.png")
     with gallery.served() as address:
         page.open(address)

@@ -11,10 +11,18 @@ from notifier.recording import record_status
 from notifier.store.runs import RunStatus
 from notifier.web.chart import chart_of
 from notifier.web.showing import gain_of, shown, shown_run
-from superres.records import Metrics, StoredImage
-from tests import corpus
-from tests.finished import MOMENT, evaluation
-from tests.gallery import DAY, PHOTO, TOKEN, Gallery, credited, gallery_of_one, hours_ago
+from superres.pipeline.records import Metrics, StoredImage
+from tests.support import image_files
+from tests.support.evaluation_records import MOMENT, evaluation
+from tests.support.example_gallery import (
+    DAY,
+    PHOTO,
+    TOKEN,
+    Gallery,
+    credited,
+    gallery_of_one,
+    hours_ago,
+)
 
 
 @pytest.fixture
@@ -71,7 +79,8 @@ def test_every_picture_of_a_page_is_there(one):
 
 def test_the_means_are_of_all_images(gallery):
     images = [
-        gallery.finish(corpus.png(corpus.photo(60, 80, seed=n)), f"{n}.png") for n in range(3)
+        gallery.finish(image_files.png(image_files.photo(60, 80, seed=n)), f"{n}.png")
+        for n in range(3)
     ]
     gallery.finish(PHOTO, "unmeasured.png", mode="upscale")
     told = text_of(gallery.get("/").text)

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from notifier.web.showing import shown
-from superres.records import Evaluation, StoredImage
-from tests import corpus
-from tests.finished import evaluation
-from tests.gallery import PHOTO, Gallery, gallery_of_one, hours_ago
+from superres.pipeline.records import Evaluation, StoredImage
+from tests.support import image_files
+from tests.support.evaluation_records import evaluation
+from tests.support.example_gallery import PHOTO, Gallery, gallery_of_one, hours_ago
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_a_named_version_may_be_kept_for_good(one):
 def test_the_validator_changes_with_the_image(gallery):
     image = gallery.finish(PHOTO)
     told = [gallery.get(f"/pictures/{image.image_id}/{kind}") for kind in ("result", "bicubic")]
-    later = gallery.finish(corpus.png(corpus.photo(64, 64)), finished_at=hours_ago(-1))
+    later = gallery.finish(image_files.png(image_files.photo(64, 64)), finished_at=hours_ago(-1))
     assert later.image_id == image.image_id
     for kind, before in zip(("result", "bicubic"), told, strict=True):
         tag = before.headers["ETag"]
@@ -127,7 +127,7 @@ def test_the_name_of_a_download_is_tame(gallery):
 
 def test_the_type_is_told_by_the_content_not_by_the_name(gallery):
     image = gallery.finish(PHOTO)
-    Path(image.result.uri).write_bytes(corpus.pillow(corpus.photo(60, 82), "JPEG"))
+    Path(image.result.uri).write_bytes(image_files.pillow(image_files.photo(60, 82), "JPEG"))
     assert gallery.get(f"/pictures/{image.image_id}/result").mimetype == "image/jpeg"
     Path(image.result.uri).write_bytes(b"<!doctype html><script>alert(1)</script>")
     answer = gallery.get(f"/pictures/{image.image_id}/result")
@@ -135,7 +135,7 @@ def test_the_type_is_told_by_the_content_not_by_the_name(gallery):
 
 
 def test_a_tiff_is_shown_as_png_and_downloaded_as_it_came(gallery):
-    image = gallery.finish(corpus.tiff(corpus.photo(61, 83)), "scan.tif")
+    image = gallery.finish(image_files.tiff(image_files.photo(61, 83)), "scan.tif")
     address = f"/pictures/{image.image_id}/original"
     assert gallery.get(address).mimetype == "image/png"
     download = gallery.get(f"{address}?download=1")
@@ -209,14 +209,16 @@ def fail(*_):
 def test_whole_pictures_in_s3_are_left_to_s3(tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setattr("superres.storage.exists", lambda uri: not uri.endswith("gone.png"))
+    monkeypatch.setattr(
+        "superres.pipeline.storage.exists", lambda uri: not uri.endswith("gone.png")
+    )
     asked = []
 
     def presigned(uri, seconds, filename=None, content_type=None):
         asked.append((uri, seconds, filename, content_type))
         return "https://bucket.s3.eu-central-1.amazonaws.com/x?signed"
 
-    monkeypatch.setattr("superres.storage.presigned", presigned)
+    monkeypatch.setattr("superres.pipeline.storage.presigned", presigned)
     gallery = Gallery(tmp_path)
     dataset = gallery.settings.dataset
     object.__setattr__(dataset, "reconstructed_images_dir", "s3://bucket/results")

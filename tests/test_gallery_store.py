@@ -37,11 +37,11 @@ from notifier.store.runs import (
 )
 from notifier.store.tables import Table
 from superres.errors import ConfigError, RecordError, StorageError
-from superres.records import Evaluation, Metrics, RunManifest
-from tests.finished import MOMENT, evaluation, image_id
-from tests.postgres import Postgres
+from superres.pipeline.records import Evaluation, Metrics, RunManifest
+from tests.support.evaluation_records import MOMENT, evaluation, image_id
+from tests.support.paths import ROOT
+from tests.support.postgresql import Postgres
 
-ROOT = Path(__file__).resolve().parent.parent
 ORDERS: tuple[Order, ...] = ("newest", "best", "worst")
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.kept import ROOT
-from tests.spark import run_program
-from tests.tools import require
+from tests.support.paths import ROOT
+from tests.support.required_tools import require
+from tests.support.spark_commands import run_program
 
 pytestmark = [pytest.mark.spark, pytest.mark.cluster, pytest.mark.slow]
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from superres.errors import ForbiddenUrlError, TransferError
-from superres.guard import Client, is_public, public_addresses
-from tests.http_source import HttpSource
+from superres.service.public_http import Client, is_public, public_addresses
+from tests.support.http_server import HttpSource
 
 PRIVATE = [
     "0.0.0.0",

@@ -13,27 +13,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from superres.colour import Planes
 from superres.errors import ImageRejectedError, StorageError
-from superres.images import DecodedImage, ImageInfo, Limits, decode, decode_file
-from superres.png import encode_png, encode_png_bytes
-from tests import corpus
+from superres.imaging.colour import Planes
+from superres.imaging.decoding import DecodedImage, decode, decode_file
+from superres.imaging.info import ImageInfo
+from superres.imaging.limits import Limits
+from superres.imaging.png import encode_png, encode_png_bytes
+from tests.support import image_files
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 LIMITS = Limits(max_bytes=10**8, max_pixels=10**8)
-GREY = corpus.photo(13, 17, 1)
-COLOUR = corpus.photo(13, 17, 3)
+GREY = image_files.photo(13, 17, 1)
+COLOUR = image_files.photo(13, 17, 3)
 PALETTE = np.array([[250, 10, 20], [5, 240, 30], [0, 0, 0], [255, 255, 255]])
 INDICES = np.arange(13 * 17).reshape(13, 17) % 4
 BILEVEL = INDICES % 2
 
 
-def planar(pixels: corpus.Pixels) -> corpus.Pixels:
+def planar(pixels: image_files.Pixels) -> image_files.Pixels:
     """(H, W) or (H, W, C) to (C, H, W)."""
     return np.moveaxis(pixels.reshape(*pixels.shape[:2], -1), -1, 0)
 
 
-def by_pillow(data: bytes) -> corpus.Pixels:
+def by_pillow(data: bytes) -> image_files.Pixels:
     return planar(np.asarray(Image.open(io.BytesIO(data))))
 
 
@@ -41,64 +43,67 @@ def planes(data: bytes, *, grayscale: bool = False) -> Planes:
     return decode(data, LIMITS, grayscale=grayscale).planes()
 
 
-EXACT: dict[str, tuple[bytes, corpus.Pixels]] = {
-    "PNG RGB": (corpus.png(COLOUR), COLOUR),
-    "PNG RGB, filtered": (corpus.pillow(COLOUR, "PNG"), COLOUR),
-    "PNG grey": (corpus.png(GREY), GREY),
-    "PNG grey 1 bit": (corpus.png(BILEVEL, bits=1), BILEVEL.astype(np.uint8) * 255),
-    "PNG grey 2 bits": (corpus.png(INDICES, bits=2), INDICES.astype(np.uint8) * 85),
+EXACT: dict[str, tuple[bytes, image_files.Pixels]] = {
+    "PNG RGB": (image_files.png(COLOUR), COLOUR),
+    "PNG RGB, filtered": (image_files.pillow(COLOUR, "PNG"), COLOUR),
+    "PNG grey": (image_files.png(GREY), GREY),
+    "PNG grey 1 bit": (image_files.png(BILEVEL, bits=1), BILEVEL.astype(np.uint8) * 255),
+    "PNG grey 2 bits": (image_files.png(INDICES, bits=2), INDICES.astype(np.uint8) * 85),
     "PNG palette": (
-        corpus.palette_png(INDICES, PALETTE),
+        image_files.palette_png(INDICES, PALETTE),
         PALETTE[INDICES].astype(np.uint8),
     ),
     "PNG palette with transparency": (
-        corpus.palette_png(INDICES, PALETTE, np.array([0, 128])),
+        image_files.palette_png(INDICES, PALETTE, np.array([0, 128])),
         np.dstack([PALETTE[INDICES], np.array([0, 128, 255, 255])[INDICES]]).astype(np.uint8),
     ),
     "PNG RGB with a transparent colour": (
-        corpus.png(PALETTE[INDICES].astype(np.uint8), extra={b"tRNS": b"\0\xfa\0\x0a\0\x14"}),
+        image_files.png(PALETTE[INDICES].astype(np.uint8), extra={b"tRNS": b"\0\xfa\0\x0a\0\x14"}),
         np.dstack([PALETTE[INDICES], np.where(INDICES == 0, 0, 255)]).astype(np.uint8),
     ),
     **{
-        f"PNG {kind} {depth} bits": (corpus.png(pixels), pixels)
+        f"PNG {kind} {depth} bits": (image_files.png(pixels), pixels)
         for (kind, channels), depth in itertools.product(
             {"grey": 1, "grey and alpha": 2, "RGB": 3, "RGBA": 4}.items(), (8, 16)
         )
-        for pixels in [corpus.noise(13, 17, channels, depth)]
+        for pixels in [image_files.noise(13, 17, channels, depth)]
     },
     **{
-        f"TIFF {kind} {depth} bits": (corpus.tiff(pixels), pixels)
+        f"TIFF {kind} {depth} bits": (image_files.tiff(pixels), pixels)
         for (kind, channels), depth in itertools.product(
             {"grey": 1, "grey and alpha": 2, "RGB": 3, "RGBA": 4}.items(), (8, 16)
         )
-        for pixels in [corpus.noise(13, 17, channels, depth)]
+        for pixels in [image_files.noise(13, 17, channels, depth)]
     },
-    "TIFF, first of three pages": (corpus.tiff(COLOUR, pages=3), COLOUR),
-    "TIFF LZW": (corpus.pillow(COLOUR, "TIFF", compression="tiff_lzw"), COLOUR),
+    "TIFF, first of three pages": (image_files.tiff(COLOUR, pages=3), COLOUR),
+    "TIFF LZW": (image_files.pillow(COLOUR, "TIFF", compression="tiff_lzw"), COLOUR),
     "TIFF 1 bit": (
-        corpus.pillow(Image.fromarray(BILEVEL.astype(bool)), "TIFF"),
+        image_files.pillow(Image.fromarray(BILEVEL.astype(bool)), "TIFF"),
         BILEVEL.astype(np.uint8) * 255,
     ),
-    "WebP RGB": (corpus.pillow(COLOUR, "WEBP", lossless=True), COLOUR),
+    "WebP RGB": (image_files.pillow(COLOUR, "WEBP", lossless=True), COLOUR),
     "WebP RGBA": (
-        corpus.pillow(corpus.photo(13, 17, 4), "WEBP", lossless=True, exact=True),
-        corpus.photo(13, 17, 4),
+        image_files.pillow(image_files.photo(13, 17, 4), "WEBP", lossless=True, exact=True),
+        image_files.photo(13, 17, 4),
     ),
-    "BMP RGB": (corpus.pillow(COLOUR, "BMP"), COLOUR),
-    "BMP RGBA": (corpus.bmp_with_alpha(corpus.photo(13, 17, 4)), corpus.photo(13, 17, 4)),
-    "BMP grey": (corpus.pillow(GREY, "BMP"), GREY),
+    "BMP RGB": (image_files.pillow(COLOUR, "BMP"), COLOUR),
+    "BMP RGBA": (
+        image_files.bmp_with_alpha(image_files.photo(13, 17, 4)),
+        image_files.photo(13, 17, 4),
+    ),
+    "BMP grey": (image_files.pillow(GREY, "BMP"), GREY),
     "BMP 1 bit": (
-        corpus.pillow(Image.fromarray(BILEVEL.astype(bool)), "BMP"),
+        image_files.pillow(Image.fromarray(BILEVEL.astype(bool)), "BMP"),
         BILEVEL.astype(np.uint8) * 255,
     ),
 }
 LIKE_PILLOW = {
-    "JPEG": corpus.pillow(COLOUR, "JPEG", quality=95),
-    "JPEG 4:4:4": corpus.pillow(COLOUR, "JPEG", quality=95, subsampling=0),
-    "JPEG progressive": corpus.pillow(COLOUR, "JPEG", progressive=True),
-    "JPEG grey": corpus.pillow(GREY, "JPEG"),
-    "JPEG and what follows it": corpus.pillow(COLOUR, "JPEG") + b"appended by some tool" * 99,
-    "WebP lossy": corpus.pillow(COLOUR, "WEBP"),
+    "JPEG": image_files.pillow(COLOUR, "JPEG", quality=95),
+    "JPEG 4:4:4": image_files.pillow(COLOUR, "JPEG", quality=95, subsampling=0),
+    "JPEG progressive": image_files.pillow(COLOUR, "JPEG", progressive=True),
+    "JPEG grey": image_files.pillow(GREY, "JPEG"),
+    "JPEG and what follows it": image_files.pillow(COLOUR, "JPEG") + b"appended by some tool" * 99,
+    "WebP lossy": image_files.pillow(COLOUR, "WEBP"),
 }
 
 
@@ -121,15 +126,15 @@ def test_lossy_formats_decode_as_pillow_does(name: str) -> None:
 
 
 def test_gif_gives_its_first_frame() -> None:
-    frames = [Image.fromarray(corpus.photo(13, 17, seed=s)).quantize(64) for s in range(3)]
-    data = corpus.pillow(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    frames = [Image.fromarray(image_files.photo(13, 17, seed=s)).quantize(64) for s in range(3)]
+    data = image_files.pillow(frames[0], "GIF", save_all=True, append_images=frames[1:])
     np.testing.assert_array_equal(planes(data), planar(np.asarray(frames[0].convert("RGB"))))
 
 
 def test_gif_transparency_becomes_alpha() -> None:
     frame = Image.fromarray(INDICES.astype(np.uint8), "P")
     frame.putpalette(PALETTE.astype(np.uint8).tobytes())
-    decoded = planes(corpus.pillow(frame, "GIF", transparency=1))
+    decoded = planes(image_files.pillow(frame, "GIF", transparency=1))
     opaque = INDICES != 1
     np.testing.assert_array_equal(decoded[3], opaque * 255)
     np.testing.assert_array_equal(decoded[:3, opaque], PALETTE[INDICES][opaque].T)
@@ -138,15 +143,15 @@ def test_gif_transparency_becomes_alpha() -> None:
 def test_premultiplied_alpha_is_divided_out() -> None:
     pixels = np.zeros((4, 4, 4), np.uint8)
     pixels[...] = (100, 50, 0, 128)
-    first = planes(corpus.tiff(pixels, extra_sample=1))[:, 0, 0]
+    first = planes(image_files.tiff(pixels, extra_sample=1))[:, 0, 0]
     np.testing.assert_allclose(first, (199, 100, 0, 128), atol=1)
 
 
 def test_interlaced_png_decodes_by_value() -> None:
     # Adam7 of an image of one pixel has one pass, so that the ordinary writer can make it.
-    one = corpus.png(COLOUR[:1, :1])
+    one = image_files.png(COLOUR[:1, :1])
     header = one[16:29]
-    interlaced = one[:8] + corpus.png_chunk(b"IHDR", header[:-1] + b"\1") + one[33:]
+    interlaced = one[:8] + image_files.png_chunk(b"IHDR", header[:-1] + b"\1") + one[33:]
     np.testing.assert_array_equal(planes(interlaced), planar(COLOUR[:1, :1]))
 
 
@@ -161,12 +166,12 @@ def test_cmyk_becomes_rgb(format_name: str, options: dict[str, int]) -> None:
     }
     for name, (ink, colour) in inks.items():
         patch = Image.new("CMYK", (16, 16), ink)
-        pixel = planes(corpus.pillow(patch, format_name, **options))[:, 8, 8]
+        pixel = planes(image_files.pillow(patch, format_name, **options))[:, 8, 8]
         # The colours are those of coated paper; presses and profiles differ by some tens.
         assert np.abs(pixel.astype(int) - colour).max() < 60, (name, pixel)
 
 
-def upright(pixels: corpus.Pixels, orientation: int) -> corpus.Pixels:
+def upright(pixels: image_files.Pixels, orientation: int) -> image_files.Pixels:
     """What EXIF 2.3 says about each value of the tag, in words turned into NumPy."""
     if orientation >= 5:
         pixels = pixels.swapaxes(0, 1)
@@ -188,7 +193,7 @@ def test_exif_orientation_is_applied(
     quadrants[:8, :16] = (200, 30, 40)
     quadrants[:8, 16:] = (20, 210, 60)
     quadrants[8:, :16] = (10, 40, 220)
-    image = decode(corpus.oriented(quadrants, format_name, orientation, **options), LIMITS)
+    image = decode(image_files.oriented(quadrants, format_name, orientation, **options), LIMITS)
     wanted = planar(upright(quadrants, orientation))
     assert (image.info.height, image.info.width) == wanted.shape[1:]
     strips = np.concatenate(list(image.strips(5)), axis=1)
@@ -198,8 +203,8 @@ def test_exif_orientation_is_applied(
 def test_wide_gamut_profile_is_converted() -> None:
     pixels = np.zeros((4, 4, 3), np.uint8)
     pixels[:] = (100, 200, 100)
-    profile = corpus.icc_profile(corpus.ADOBE_RGB, 563 / 256)
-    red, green, blue = planes(corpus.pillow(pixels, "PNG", icc_profile=profile))[:, 0, 0]
+    profile = image_files.icc_profile(image_files.ADOBE_RGB, 563 / 256)
+    red, green, blue = planes(image_files.pillow(pixels, "PNG", icc_profile=profile))[:, 0, 0]
     # Adobe RGB (1998) of that value is outside sRGB in red's direction: less red, green as high.
     assert red < 40
     assert 198 <= green <= 206
@@ -208,8 +213,8 @@ def test_wide_gamut_profile_is_converted() -> None:
 
 def test_grey_pixels_stay_grey_through_a_profile() -> None:
     pixels = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
-    profile = corpus.icc_profile(corpus.ADOBE_RGB, 1.0)
-    converted = planes(corpus.pillow(pixels, "PNG", icc_profile=profile)).astype(int)
+    profile = image_files.icc_profile(image_files.ADOBE_RGB, 1.0)
+    converted = planes(image_files.pillow(pixels, "PNG", icc_profile=profile)).astype(int)
     assert np.ptp(converted, axis=0).max() <= 1
     # A linear sample of a half is 188 in sRGB.
     assert converted[1, 0, 128] == pytest.approx(188, abs=1)
@@ -217,18 +222,18 @@ def test_grey_pixels_stay_grey_through_a_profile() -> None:
 
 def test_srgb_profile_leaves_values_alone() -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    pixels = corpus.noise(13, 17, 3, 8)
-    data = corpus.pillow(pixels, "PNG", icc_profile=profile)
+    pixels = image_files.noise(13, 17, 3, 8)
+    data = image_files.pillow(pixels, "PNG", icc_profile=profile)
     np.testing.assert_array_equal(planes(data), planar(pixels))
 
 
-def png_with_profile(pixels: corpus.Pixels, profile: bytes) -> bytes:
-    return corpus.png(pixels, extra={b"iCCP": b"test\0\0" + zlib.compress(profile)})
+def png_with_profile(pixels: image_files.Pixels, profile: bytes) -> bytes:
+    return image_files.png(pixels, extra={b"iCCP": b"test\0\0" + zlib.compress(profile)})
 
 
 def test_profile_conversion_keeps_16_bits_and_alpha() -> None:
-    pixels = corpus.noise(16, 16, 4, 16)
-    profile = corpus.icc_profile(corpus.ADOBE_RGB, 563 / 256)
+    pixels = image_files.noise(16, 16, 4, 16)
+    profile = image_files.icc_profile(image_files.ADOBE_RGB, 563 / 256)
     converted = planes(png_with_profile(pixels, profile))
     assert converted.dtype == np.uint16
     np.testing.assert_array_equal(converted[3], pixels[..., 3])
@@ -244,7 +249,9 @@ def test_broken_profile_is_ignored(profile: bytes) -> None:
 
 
 def test_grey_image_keeps_its_values_whatever_its_profile() -> None:
-    data = corpus.pillow(GREY, "TIFF", icc_profile=corpus.icc_profile(corpus.ADOBE_RGB, 1.0))
+    data = image_files.pillow(
+        GREY, "TIFF", icc_profile=image_files.icc_profile(image_files.ADOBE_RGB, 1.0)
+    )
     np.testing.assert_array_equal(planes(data), planar(GREY))
 
 
@@ -256,7 +263,7 @@ def test_grayscale_is_luma_and_keeps_alpha(depth: int) -> None:
         [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1), (0, 0, 0), (0, 1, 1)]
     ) * np.array(peak, colours.dtype)
     colours[0, :, 3] = range(6)
-    image = decode(corpus.png(colours), LIMITS, grayscale=True)
+    image = decode(image_files.png(colours), LIMITS, grayscale=True)
     luma, alpha = image.planes()
     assert image.info == ImageInfo(6, 1, 2, depth)
     weights = np.array([0.299, 0.587, 0.114, 1, 0, 0.701])
@@ -265,16 +272,18 @@ def test_grayscale_is_luma_and_keeps_alpha(depth: int) -> None:
 
 
 def test_grayscale_leaves_grey_alone_and_colour_is_by_storage() -> None:
-    np.testing.assert_array_equal(planes(corpus.png(GREY), grayscale=True), planar(GREY))
+    np.testing.assert_array_equal(planes(image_files.png(GREY), grayscale=True), planar(GREY))
     grey_as_rgb = np.repeat(GREY, 3, axis=2)
-    assert decode(corpus.png(grey_as_rgb), LIMITS).info.channels == 3
-    np.testing.assert_array_equal(planes(corpus.png(grey_as_rgb), grayscale=True), planar(GREY))
+    assert decode(image_files.png(grey_as_rgb), LIMITS).info.channels == 3
+    np.testing.assert_array_equal(
+        planes(image_files.png(grey_as_rgb), grayscale=True), planar(GREY)
+    )
 
 
 @pytest.mark.parametrize("rows", [1, 7, 64, 1000])
 @pytest.mark.parametrize("name", ["PNG RGB", "TIFF RGBA 16 bits", "BMP RGB", "WebP RGBA"])
 def test_strips_add_up_to_the_planes(name: str, rows: int, tmp_path: Path) -> None:
-    (path,) = corpus.write_all({"any-name.dat": EXACT[name][0]}, tmp_path)
+    (path,) = image_files.write_all({"any-name.dat": EXACT[name][0]}, tmp_path)
     image = decode_file(path, LIMITS)
     for _ in range(2):  # an image can be read again
         strips = list(image.strips(rows))
@@ -284,7 +293,7 @@ def test_strips_add_up_to_the_planes(name: str, rows: int, tmp_path: Path) -> No
 
 def test_a_strip_has_rows() -> None:
     with pytest.raises(ValueError, match="at least one row"):
-        next(decode(corpus.png(GREY), LIMITS).strips(0))
+        next(decode(image_files.png(GREY), LIMITS).strips(0))
 
 
 def rejection(data: bytes, limits: Limits = LIMITS) -> str:
@@ -293,9 +302,9 @@ def rejection(data: bytes, limits: Limits = LIMITS) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("name", corpus.bad_images())
+@pytest.mark.parametrize("name", image_files.bad_images())
 def test_bad_files_are_rejected_in_one_line(name: str, tmp_path: Path) -> None:
-    (path,) = corpus.write_all({name: corpus.bad_images()[name]}, tmp_path)
+    (path,) = image_files.write_all({name: image_files.bad_images()[name]}, tmp_path)
     reason = rejection(path.read_bytes())
     assert "\n" not in reason
     assert 20 < len(reason) < 250
@@ -321,17 +330,17 @@ def test_bad_files_are_rejected_in_one_line(name: str, tmp_path: Path) -> None:
     ],
 )
 def test_reasons_say_what_is_wrong(name: str, fragment: str) -> None:
-    assert fragment in rejection(corpus.bad_images()[name])
+    assert fragment in rejection(image_files.bad_images()[name])
 
 
-@pytest.mark.parametrize("name", corpus.bombs())
+@pytest.mark.parametrize("name", image_files.bombs())
 def test_bombs_are_rejected_by_their_headers(name: str) -> None:
     with pytest.raises(ImageRejectedError, match="over the limit"):
-        decode(corpus.bombs()[name], LIMITS)
+        decode(image_files.bombs()[name], LIMITS)
 
 
 def test_limits_are_inclusive() -> None:
-    data = corpus.png(COLOUR)
+    data = image_files.png(COLOUR)
     exact = Limits(max_bytes=len(data), max_pixels=13 * 17)
     assert decode(data, exact).info == ImageInfo(17, 13, 3, 8)
     assert "bytes, over the limit" in rejection(data, Limits(len(data) - 1, 13 * 17))
@@ -339,7 +348,7 @@ def test_limits_are_inclusive() -> None:
 
 
 def test_damage_is_found_while_reading() -> None:
-    data = corpus.pillow(corpus.noise(512, 512, 3, 8), "JPEG")
+    data = image_files.pillow(image_files.noise(512, 512, 3, 8), "JPEG")
     strips = decode(data[: len(data) // 2], LIMITS).strips(16)
     assert next(strips).shape == (3, 16, 512)
     with pytest.raises(ImageRejectedError, match="JPEG data is truncated"):
@@ -359,8 +368,8 @@ def test_any_damage_ends_in_an_image_or_a_rejection(data: st.DataObject) -> None
 
 
 def test_a_rejection_does_not_quote_an_earlier_one() -> None:
-    rejection(corpus.truncated()["half.png"])
-    assert "png" not in rejection(corpus.truncated()["half.jpg"]).lower()
+    rejection(image_files.truncated()["half.png"])
+    assert "png" not in rejection(image_files.truncated()["half.jpg"]).lower()
 
 
 def test_missing_file_is_not_the_images_fault(tmp_path: Path) -> None:
@@ -386,7 +395,7 @@ def test_what_is_encoded_in_strips_decodes_by_value(
     seed: int,
     compression: int,
 ) -> None:
-    pixels = planar(corpus.noise(sum(heights), width, channels, depth, seed))
+    pixels = planar(image_files.noise(sum(heights), width, channels, depth, seed))
     info = ImageInfo(width, sum(heights), channels, depth)
     path = tmp_path_factory.getbasetemp() / "round-trip.png"
     ends = list(itertools.accumulate(heights))
@@ -400,7 +409,7 @@ def test_what_is_encoded_in_strips_decodes_by_value(
 
 
 def test_equal_pixels_give_equal_bytes_however_they_are_cut(tmp_path: Path) -> None:
-    pixels = planar(corpus.photo(700, 900, 3))  # more than one block of the encoder
+    pixels = planar(image_files.photo(700, 900, 3))  # more than one block of the encoder
     info = ImageInfo(900, 700, 3, 8)
     for rows in (1, 64, 333, 700):
         strips = (pixels[:, top : top + rows] for top in range(0, 700, rows))
@@ -452,7 +461,7 @@ def test_an_unwritable_folder_is_told(tmp_path: Path) -> None:
 def test_decoded_images_tell_their_kind() -> None:
     kinds = [(1, 1, False), (2, 1, True), (3, 3, False), (4, 3, True)]
     for channels, colours, has_alpha in kinds:
-        image: DecodedImage = decode(corpus.png(corpus.noise(2, 3, channels, 8)), LIMITS)
+        image: DecodedImage = decode(image_files.png(image_files.noise(2, 3, channels, 8)), LIMITS)
         assert (image.info.colours, image.info.has_alpha) == (colours, has_alpha)
 
 
@@ -460,8 +469,10 @@ MEMORY_PROBE = """
 import resource, sys
 from pathlib import Path
 import numpy as np
-from superres.images import ImageInfo, Limits, decode_file
-from superres.png import encode_png
+from superres.imaging.info import ImageInfo
+from superres.imaging.limits import Limits
+from superres.imaging.decoding import decode_file
+from superres.imaging.png import encode_png
 path = Path(sys.argv[1])
 info = ImageInfo(6000, 6000, 3, 8)
 def peak():

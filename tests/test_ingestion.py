@@ -19,11 +19,12 @@ import pytest
 from confluent_kafka import TopicPartition
 from prometheus_client import CollectorRegistry
 
-from ingestion import consumer, dead_letters, topics
-from ingestion.consumer import ImageConsumer, Partition
-from ingestion.dead_letters import DeadLetters
-from ingestion.fetching import Fetcher, fetcher_of
-from ingestion.handling import (
+from ingestion import topics
+from ingestion.consumer import consumer, dead_letters
+from ingestion.consumer.consumer import ImageConsumer, Partition
+from ingestion.consumer.dead_letters import DeadLetters
+from ingestion.consumer.fetching import Fetcher, fetcher_of
+from ingestion.consumer.handling import (
     Assignment,
     Delivery,
     Dropped,
@@ -32,12 +33,9 @@ from ingestion.handling import (
     Later,
     Remembered,
 )
-from ingestion.metrics import new_metrics
+from ingestion.consumer.prometheus_metrics import new_metrics
 from ingestion.retries import FetchError, error_of_status, wait_before
-from ingestion.telemetry import health_server
 from ingestion.topics import FOR_GROUP, client_conf, require_topics
-from superres import storage
-from superres.config import Kafka, validated
 from superres.errors import (
     ConfigError,
     ForbiddenUrlError,
@@ -45,11 +43,14 @@ from superres.errors import (
     PrerequisiteError,
     StorageError,
 )
-from superres.guard import Client
-from superres.records import RejectedImage
-from tests.broker import free_port
-from tests.http_source import HttpSource
-from tests.taking import NOON, WANTED
+from superres.pipeline import storage
+from superres.pipeline.config import Kafka, validated
+from superres.pipeline.records import RejectedImage
+from superres.service.health import health_server
+from superres.service.public_http import Client
+from tests.support.http_server import HttpSource
+from tests.support.kafka_broker import free_port
+from tests.support.source_reading import NOON, WANTED
 
 # ---- fetching
 
@@ -134,7 +135,7 @@ def test_an_object_that_s3_will_not_give_is_no_failing_storage(fetcher, monkeypa
 
 
 def test_a_large_download_goes_through_a_file_that_ends_with_it(inside, monkeypatch):
-    monkeypatch.setattr("ingestion.fetching._IN_MEMORY", 10)
+    monkeypatch.setattr("ingestion.consumer.fetching._IN_MEMORY", 10)
     with HttpSource() as source, closing(Client({source.host})) as client:
         url = source.serve("/a.png", b"0123456789" * 2)
         fetcher = Fetcher(client, (), frozenset(), max_bytes=100, seconds=5)
@@ -145,7 +146,7 @@ def test_a_large_download_goes_through_a_file_that_ends_with_it(inside, monkeypa
 
 
 def test_a_disk_that_is_full_is_storage_that_fails(monkeypatch, tmp_path):
-    monkeypatch.setattr("ingestion.fetching._IN_MEMORY", 10)
+    monkeypatch.setattr("ingestion.consumer.fetching._IN_MEMORY", 10)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
     with HttpSource() as source, closing(Client({source.host})) as client:
         url = source.serve("/a.png", bytes(20))
@@ -280,7 +281,7 @@ def test_iam_makes_a_token_for_its_region(monkeypatch):
 
 def test_no_broker_is_told_with_the_remedy(monkeypatch):
     monkeypatch.setattr(topics, "_ANSWER_SECONDS", 1.0)
-    with pytest.raises(PrerequisiteError, match=r"does not answer .*kafka_start\.sh"):
+    with pytest.raises(PrerequisiteError, match=r"does not answer .*start\.sh"):
         require_topics(Kafka(bootstrap_servers=f"127.0.0.1:{free_port()}"))
 
 

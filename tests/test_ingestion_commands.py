@@ -18,16 +18,16 @@ import pytest
 from ingestion import producer
 from ingestion.producer import Pace, Published, publish
 from ingestion.references import Wanted
-from superres import storage
-from superres.config import Kafka
 from superres.errors import SuperresError
-from superres.records import ImageReference
-from tests.broker import PATIENCE, free_port
-from tests.corpus import photo, pillow
-from tests.http_source import HttpSource, until
-from tests.ingesting import all_messages
-from tests.services import SUPERRES, Service
-from tests.taking import WANTED
+from superres.pipeline import storage
+from superres.pipeline.config import Kafka
+from superres.pipeline.records import ImageReference
+from tests.support.http_server import HttpSource, until
+from tests.support.image_files import photo, pillow
+from tests.support.ingestion_processes import all_messages
+from tests.support.kafka_broker import PATIENCE, free_port
+from tests.support.processes import SUPERRES, Service
+from tests.support.source_reading import WANTED
 
 # ---- publishing
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from superres import storage
-from superres.records import ImageReference
-from tests.broker import PATIENCE, Broker
-from tests.corpus import bad_images, noise, pillow
-from tests.http_source import until
-from tests.ingesting import World, unreadable_id
+from superres.pipeline import storage
+from superres.pipeline.records import ImageReference
+from tests.support.http_server import until
+from tests.support.image_files import bad_images, noise, pillow
+from tests.support.ingestion_processes import World, unreadable_id
+from tests.support.kafka_broker import PATIENCE, Broker
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 

@@ -5,15 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from superres import storage
 from superres.errors import ImageRejectedError
-from superres.images import Limits, decode, decode_file
-from superres.intake import reference_of, store_image
-from superres.png import encode_png_bytes
-from superres.records import ImageReference, Mode
-from superres.resample import reduce_planes
+from superres.imaging.decoding import decode, decode_file
+from superres.imaging.limits import Limits
+from superres.imaging.png import encode_png_bytes
+from superres.imaging.resample import reduce_planes
+from superres.pipeline import storage
+from superres.pipeline.arrival import reference_of, store_image
+from superres.pipeline.records import ImageReference, Mode
 from tests.conftest import Place, make_place
-from tests.networks import noise
+from tests.support.networks import noise
 
 ANY_SIZE = Limits(1 << 30, 1 << 30)
 

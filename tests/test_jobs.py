@@ -16,24 +16,26 @@ from PIL import Image
 from jobs import batch_inference, mass_split
 from jobs.attempts import new_attempt, newest_attempt, write_attempt
 from jobs.batch_inference import run_inference
-from jobs.command import JobReport, Run
 from jobs.evaluate import evaluate_and_record
 from jobs.fused import run_fused
-from jobs.intake import take_in
+from jobs.import_folder import take_in
+from jobs.job import JobReport, Run
 from jobs.mass_reconstruct import run_reconstruct
 from jobs.mass_split import run_split
 from jobs.progress import watching
 from jobs.runner import run_jobs
 from jobs.stages import reject
-from superres import storage
-from superres.colour import Planes
-from superres.config import Settings
-from superres.engine import fetch_weights, make_engine
 from superres.errors import IncompleteImageError, StorageError
-from superres.images import ImageInfo, Limits, decode_file
-from superres.png import encode_png
-from superres.records import Evaluation, RejectedImage, RunManifest
-from superres.upscaling import enlarge_image
+from superres.imaging.colour import Planes
+from superres.imaging.decoding import decode_file
+from superres.imaging.info import ImageInfo
+from superres.imaging.limits import Limits
+from superres.imaging.png import encode_png
+from superres.network.engine import fetch_weights, make_engine
+from superres.network.upscaling import enlarge_image
+from superres.pipeline import storage
+from superres.pipeline.config import Settings
+from superres.pipeline.records import Evaluation, RejectedImage, RunManifest
 from tests.conftest import Place, make_place
 
 if TYPE_CHECKING:

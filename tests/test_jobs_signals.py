@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.broker import PATIENCE
-from tests.corpus import noise, pillow
-from tests.http_source import until
-from tests.services import Service
-from tests.tools import require
+from tests.support.http_server import until
+from tests.support.image_files import noise, pillow
+from tests.support.kafka_broker import PATIENCE
+from tests.support.processes import Service
+from tests.support.required_tools import require
 
 pytestmark = [pytest.mark.spark, pytest.mark.slow]
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.broker import PATIENCE, ROOT, Broker, free_port, unstarted_broker
+from tests.support.kafka_broker import PATIENCE, Broker, free_port, unstarted_broker
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.kafka
 
@@ -86,7 +87,7 @@ def test_a_stop_keeps_topics_and_messages(broker):
     assert sorted(broker.received(topic, 20)) == sorted(values)
     assert "images-topic" in broker.topics()
     # Its classes come from the archive that the first start of all has written.
-    archive = rf"{re.escape(str(ROOT))}/kafka/lib/kafka-[^/ ]+\.jsa$"
+    archive = rf"{re.escape(str(ROOT))}/scripts/kafka/lib/kafka-[^/ ]+\.jsa$"
     assert re.search(archive, Path(f"/proc/{pid}/maps").read_text(), re.MULTILINE)
 
 
@@ -180,14 +181,15 @@ def test_a_missing_or_old_java_is_named_with_the_remedy(idle, tmp_path):
 
 def test_a_missing_maven_is_named_with_the_remedy(tmp_path):
     project = tmp_path / "project"
-    shutil.copytree(ROOT / "kafka", project / "kafka", ignore=shutil.ignore_patterns("lib"))
-    shutil.copytree(ROOT / "scripts", project / "scripts")
+    shutil.copytree(
+        ROOT / "scripts", project / "scripts", ignore=shutil.ignore_patterns("lib", "__pycache__")
+    )
     tools = tmp_path / "tools"
     tools.mkdir()
     for tool in ("bash", "dirname", "mkdir"):
         (tools / tool).symlink_to(shutil.which(tool) or tool)
     refused = subprocess.run(
-        [project / "scripts" / "kafka_start.sh"],
+        [project / "scripts" / "kafka" / "start.sh"],
         env={"PATH": str(tools), "JAVA_HOME": str(fake_java(tmp_path / "java", "17.0.1"))},
         capture_output=True,
         text=True,

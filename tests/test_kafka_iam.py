@@ -16,16 +16,17 @@ import boto3
 import pytest
 from structlog.testing import capture_logs
 
-from ingestion import consumer, service, topics
+from ingestion import topics
+from ingestion.consumer import consumer, service
 from ingestion.producer import publish
 from ingestion.topics import client_conf, require_topics
-from superres.config import Ingestion, Kafka, Settings
 from superres.errors import PrerequisiteError
-from superres.records import ImageReference
-from tests.broker import IAM_REGION, PATIENCE, Broker
-from tests.cloud import LocalCloud, unstarted_cloud
-from tests.http_source import until
-from tests.ingesting import World, unreadable_id
+from superres.pipeline.config import Ingestion, Kafka, Settings
+from superres.pipeline.records import ImageReference
+from tests.support.http_server import until
+from tests.support.ingestion_processes import World, unreadable_id
+from tests.support.kafka_broker import IAM_REGION, PATIENCE, Broker
+from tests.support.localstack import LocalCloud, unstarted_cloud
 
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError

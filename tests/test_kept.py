@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from tests.http_source import until
-from tests.keeper import processes_of
-from tests.kept import to_be_killed
+from tests.support.cleanup import to_be_killed
+from tests.support.cleanup_process import processes_of
+from tests.support.http_server import until
 
 _RUN = """
 import os, subprocess, time
-from tests.kept import MARK, kept_folder
+from tests.support.cleanup import MARK, kept_folder
 
 with kept_folder() as folder:
     marked = {**os.environ, MARK: str(folder)}

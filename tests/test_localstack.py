@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.cloud import REGION, LocalCloud, unstarted_cloud
+from tests.support.localstack import REGION, LocalCloud, unstarted_cloud
 
 pytestmark = pytest.mark.localstack
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.metrics import structural_similarity
 
-from superres.metrics import Quality, QualityMeter, compare, mean_quality, psnr_of
-from tests.networks import noise
+from superres.quality.metrics import Quality, QualityMeter, compare, mean_quality, psnr_of
+from tests.support.networks import noise
 
 STABLE = settings(derandomize=True, deadline=None, max_examples=40)
 

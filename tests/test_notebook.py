@@ -19,12 +19,12 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from traitlets.config import Config
 
-from superres import storage
-from superres.records import Evaluation, name_of
-from tests.broker import unstarted_broker
-from tests.http_source import until
+from superres.pipeline import storage
+from superres.pipeline.records import Evaluation, name_of
+from tests.support.http_server import until
+from tests.support.kafka_broker import unstarted_broker
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / "main.ipynb"
 MARK = "TEST_OF_THE_NOTEBOOK"  # in the environment of the kernel and of all that it starts
 PATIENCE = 60.0

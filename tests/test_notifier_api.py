@@ -11,12 +11,12 @@ import pytest
 
 from notifier.recording import record_status
 from notifier.store.runs import status_of_manifest
+from notifier.web.context import Tokens
 from notifier.web.security import READ_TOKEN, WRITE_TOKEN, check_exposure, tokens_from
-from notifier.web.service import Tokens
-from superres.config import Notifier
 from superres.errors import ConfigError
-from tests.finished import evaluation, image_id, manifest
-from tests.gallery import TOKEN, Gallery
+from superres.pipeline.config import Notifier
+from tests.support.evaluation_records import evaluation, image_id, manifest
+from tests.support.example_gallery import TOKEN, Gallery
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 PAGE = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}

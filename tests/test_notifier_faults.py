@@ -18,22 +18,22 @@ from sqlalchemy import select
 
 from notifier.store.database import Database, open_database
 from notifier.store.tables import Delivery, Subscription
-from superres.records import Evaluation
-from tests.finished import MOMENT, evaluation, image_id, write
-from tests.http_source import until
-from tests.postgres import Postgres
+from superres.pipeline.records import Evaluation
+from tests.support.evaluation_records import MOMENT, evaluation, image_id, write
+from tests.support.http_server import until
+from tests.support.paths import ROOT
+from tests.support.postgresql import Postgres
 from tests.test_notifier_intake import shown
 from tests.test_notifier_queues import Queue, make_queue, stored_event
 
-ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 60.0
 PROGRAM = """
 import sys
 from threading import Event
 from prometheus_client import CollectorRegistry
-from notifier.intake.service import start_intake
+from notifier.listening.start import start_intake
 from notifier.store.database import open_database
-from superres.config import load_settings
+from superres.pipeline.config import load_settings
 settings = load_settings(None)
 database = open_database(settings.notifier.database_url)
 start_intake(settings, database, Event(), CollectorRegistry())

@@ -14,19 +14,27 @@ import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
-from notifier.intake.metrics import new_metrics
-from notifier.intake.reading import Reader, local_tag
-from notifier.intake.scan import MOST_FAILURES, Scanned, Scanner
-from notifier.intake.service import Intake, check_queues, start_intake
+from notifier.listening.prometheus_metrics import new_metrics
+from notifier.listening.reading import Reader, local_tag
+from notifier.listening.scan import MOST_FAILURES, Scanned, Scanner
+from notifier.listening.start import Intake, check_queues, start_intake
 from notifier.store.database import Database, open_database
 from notifier.store.images import image_of, page_of, totals_of
 from notifier.store.runs import RunStatus, runs_of
-from superres import storage
-from superres.config import Settings, validated
 from superres.errors import ConfigError, RecordError, StorageError
-from superres.records import Evaluation
-from tests.finished import DAY, MOMENT, evaluation, evaluation_uri, image_id, manifest, write
-from tests.http_source import until
+from superres.pipeline import storage
+from superres.pipeline.config import Settings, validated
+from superres.pipeline.records import Evaluation
+from tests.support.evaluation_records import (
+    DAY,
+    MOMENT,
+    evaluation,
+    evaluation_uri,
+    image_id,
+    manifest,
+    write,
+)
+from tests.support.http_server import until
 
 
 @pytest.fixture
@@ -258,7 +266,7 @@ def test_a_database_that_fails_is_told_once_and_tried_again(results, database):
 
 
 def test_what_is_missed_is_found_by_the_next_scan(results, database, monkeypatch):
-    monkeypatch.setattr("notifier.intake.folder.FolderWatch._arrived", lambda *_: None)
+    monkeypatch.setattr("notifier.listening.folder.FolderWatch._arrived", lambda *_: None)
     with intake(settings_for(results, rescan_seconds=1), database):
         write(results, evaluation(1))
         until(lambda: shown(database) == [image_id(1)])
@@ -378,7 +386,7 @@ def test_threads_by_configuration(results, database):
 
 
 def test_a_thread_that_breaks_goes_on(results, database, monkeypatch):
-    monkeypatch.setattr("notifier.intake.service._RESTART_SECONDS", 0.01)
+    monkeypatch.setattr("notifier.listening.start._RESTART_SECONDS", 0.01)
     plain = Scanner.scan
     broken: list[bool] = []
 

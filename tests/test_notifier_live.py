@@ -12,14 +12,14 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from superres import storage
-from superres.records import Evaluation, StoredImage
-from tests.broker import PATIENCE
-from tests.browser import Page, chromium
-from tests.finished import evaluation, evaluation_uri, image_id, write
-from tests.gallery import TOKEN, Gallery, sample
-from tests.http_source import until
-from tests.services import Service
+from superres.pipeline import storage
+from superres.pipeline.records import Evaluation, StoredImage
+from tests.support.chromium import Page, chromium
+from tests.support.evaluation_records import evaluation, evaluation_uri, image_id, write
+from tests.support.example_gallery import TOKEN, Gallery, sample
+from tests.support.http_server import until
+from tests.support.kafka_broker import PATIENCE
+from tests.support.processes import Service
 
 ROUNDS = 5
 

@@ -18,12 +18,19 @@ import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
-from notifier.intake.service import start_intake
-from superres import storage
-from superres.config import Settings
-from tests.cloud import LocalCloud
-from tests.finished import DAY, MOMENT, evaluation, evaluation_uri, image_id, write
-from tests.http_source import until
+from notifier.listening.start import start_intake
+from superres.pipeline import storage
+from superres.pipeline.config import Settings
+from tests.support.evaluation_records import (
+    DAY,
+    MOMENT,
+    evaluation,
+    evaluation_uri,
+    image_id,
+    write,
+)
+from tests.support.http_server import until
+from tests.support.localstack import LocalCloud
 from tests.test_notifier_intake import (
     image,
     in_the_way_of,
@@ -104,7 +111,7 @@ def results(bucket: str) -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch) -> None:
-    monkeypatch.setattr("notifier.intake.queues._POISON_SECONDS", 1)
+    monkeypatch.setattr("notifier.listening.queues._POISON_SECONDS", 1)
 
 
 def stored_event(uri: str, name: str = "ObjectCreated:Put") -> dict[str, object]:

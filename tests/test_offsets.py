@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion.offsets import PartitionOffsets
+from ingestion.consumer.offsets import PartitionOffsets
 
 
 def begun(*offsets):

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from delivery import wheelhouses
-from delivery.package import ROOT, build_package
-from delivery.wheelhouses import RECIPES, build_wheelhouse, read_lock, requirements_of, run_pip
+from deploy import wheelhouses
+from deploy.package import ROOT, build_package
+from deploy.wheelhouses import RECIPES, build_wheelhouse, read_lock, requirements_of, run_pip
 from superres.errors import PrerequisiteError
-from tests.wheels import lock_of, make_wheel
+from tests.support.wheels import lock_of, make_wheel
 
 pytestmark = pytest.mark.usefixtures("any_room")
 LOCKS = ROOT / "requirements"

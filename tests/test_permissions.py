@@ -19,11 +19,11 @@ import grimp
 import pytest
 from botocore import xform_name
 
-from delivery.terraform import Terraform, check_version, terraform_on
-from superres import storage
-from tests.tools import require
+from deploy.terraform import Terraform, check_version, terraform_on
+from superres.pipeline import storage
+from tests.support.paths import ROOT
+from tests.support.required_tools import require
 
-ROOT = Path(__file__).resolve().parent.parent
 INFRA = ROOT / "infra"
 SERVICES = ("s3", "sqs", "kafka", "secretsmanager")
 
@@ -79,8 +79,8 @@ TASKS = {
 # Writes that stay on this machine: the notifier's cache, a comparison, weights that were trained.
 LOCAL = {
     ("notifier.pictures", "write_bytes"),
-    ("superres.comparison", "write_bytes"),
-    ("superres.weights", "write_bytes"),
+    ("superres.quality.comparison", "write_bytes"),
+    ("superres.network.weights", "write_bytes"),
 }
 
 
@@ -133,8 +133,8 @@ def asked_in(tree: ast.AST, services: Iterable[str] = SERVICES) -> set[str]:
 
 @cache
 def storage_operations() -> dict[str, set[str]]:
-    """What each function of superres.storage asks of S3, also through others of them."""
-    body = tree_of("superres.storage").body
+    """What each function of superres.pipeline.storage asks of S3, also through others of them."""
+    body = tree_of("superres.pipeline.storage").body
     functions = {node.name: node for node in body if isinstance(node, ast.FunctionDef)}
 
     def asked(name: str, seen: frozenset[str] = frozenset()) -> set[str]:
@@ -159,7 +159,7 @@ def asked_by(*programs: str) -> set[str]:
             for alias in node.names
         }
         kafka |= {f"kafka-cluster:{action}" for name in imported for action in KAFKA.get(name, ())}
-        if module == "superres.storage":
+        if module == "superres.pipeline.storage":
             continue
         if "boto3" in imports_of(tree):
             asked |= asked_in(tree)
@@ -287,11 +287,11 @@ DELIVERY = {
 }
 ROLES = {
     "ingestion": (
-        lambda: service_needs("ingestion.cli", "ingestion.upload_server"),
+        lambda: service_needs("ingestion.cli.commands", "ingestion.cli.uploads"),
         ingestion,
         SESSIONS,
     ),
-    "notifier": (lambda: service_needs("notifier.server"), notifier, SESSIONS),
+    "notifier": (lambda: service_needs("notifier.cli.notify"), notifier, SESSIONS),
     "nodes of EMR": (cluster_needs, nodes, {}),
     "state machine": (pipeline_needs, pipeline, DELIVERY),
 }
@@ -311,10 +311,10 @@ def test_a_role_may_do_what_its_code_asks_and_uses_no_other_service(role):
 
 def test_what_the_code_asks_is_found_in_it():
     assert {"s3:PutObject", "kafka:GetBootstrapBrokers", "kafka-cluster:ReadData"} <= service_needs(
-        "ingestion.cli"
+        "ingestion.cli.commands"
     )
-    assert "sqs:ReceiveMessage" in service_needs("notifier.server")
-    assert "s3:PutObject" not in service_needs("notifier.server")
-    assert "s3:DeleteObject" not in service_needs("ingestion.cli", "ingestion.upload_server")
-    assert "secretsmanager:PutSecretValue" in service_needs("notifier.server")
+    assert "sqs:ReceiveMessage" in service_needs("notifier.cli.notify")
+    assert "s3:PutObject" not in service_needs("notifier.cli.notify")
+    assert "s3:DeleteObject" not in service_needs("ingestion.cli.commands", "ingestion.cli.uploads")
+    assert "secretsmanager:PutSecretValue" in service_needs("notifier.cli.notify")
     assert asked_by("jobs.stages") >= {"s3:DeleteObject", "s3:ListBucket", "s3:PutObject"}

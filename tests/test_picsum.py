@@ -9,10 +9,10 @@ from threading import Event
 import pytest
 
 from ingestion.sources.picsum import PicsumSource
-from superres.guard import Client
-from superres.records import Attribution, image_id_of
-from tests.http_source import HttpSource, Picture
-from tests.taking import WAIT_SECONDS, WANTED, following, taken
+from superres.pipeline.records import Attribution, image_id_of
+from superres.service.public_http import Client
+from tests.support.http_server import HttpSource, Picture
+from tests.support.source_reading import WAIT_SECONDS, WANTED, following, taken
 
 
 @pytest.fixture

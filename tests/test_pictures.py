@@ -20,19 +20,21 @@ from notifier.pictures import (
     stored_uri,
     version_of,
 )
-from superres import storage
-from superres.colour import protocol_luma
 from superres.errors import StorageError
-from superres.evaluation import bicubic_rows
-from superres.images import ImageInfo, Limits, decode_file
-from superres.metrics import compare
-from superres.png import encode_png
-from superres.records import Evaluation, StoredImage
-from tests import corpus
-from tests.gallery import Gallery
+from superres.imaging.colour import protocol_luma
+from superres.imaging.decoding import decode_file
+from superres.imaging.info import ImageInfo
+from superres.imaging.limits import Limits
+from superres.imaging.png import encode_png
+from superres.pipeline import storage
+from superres.pipeline.records import Evaluation, StoredImage
+from superres.quality.evaluation import bicubic_rows
+from superres.quality.metrics import compare
+from tests.support import image_files
+from tests.support.example_gallery import Gallery
 
 ANY = Limits(1 << 30, 1 << 30)
-PHOTO = corpus.photo(61, 83)
+PHOTO = image_files.photo(61, 83)
 
 
 @pytest.fixture
@@ -65,7 +67,7 @@ def kept(gallery: Gallery) -> list[Path]:
 
 @pytest.mark.parametrize(("channels", "depth"), [(1, 8), (3, 8), (4, 8), (3, 16), (2, 16)])
 def test_the_bicubic_picture_is_what_the_metrics_compared_with(gallery, channels, depth):
-    content = corpus.png(corpus.photo(64, 90, channels, depth))
+    content = image_files.png(image_files.photo(64, 90, channels, depth))
     image = gallery.finish(content)
     bicubic = planes(str(made(gallery, image, "bicubic")))
     assert bicubic.dtype == (np.uint8 if depth == 8 else np.uint16)
@@ -76,7 +78,7 @@ def test_the_bicubic_picture_is_what_the_metrics_compared_with(gallery, channels
 
 
 def test_the_map_shows_where_and_how_far_luma_differs(gallery):
-    image = gallery.finish(corpus.png(PHOTO))
+    image = gallery.finish(image_files.png(PHOTO))
     truth = planes(image.original.uri)[:, :60, :82]
     nearly = truth.copy()
     nearly[:, 10, 20] = np.where(truth[:, 10, 20] > 100, truth[:, 10, 20] - 100, 100)
@@ -94,7 +96,7 @@ def test_the_map_shows_where_and_how_far_luma_differs(gallery):
 
 
 def test_without_an_original_the_map_is_of_the_difference_from_bicubic(gallery):
-    image = gallery.finish(corpus.png(PHOTO), mode="upscale")
+    image = gallery.finish(image_files.png(PHOTO), mode="upscale")
     low = planes(image.low_resolution.uri)
     bicubic = bicubic_rows(low, 2, 0, 122)
     info = decode_file(Path(image.result.uri), ANY).info
@@ -112,7 +114,7 @@ def test_the_colours_get_lighter_all_the_way():
 
 @pytest.mark.parametrize("kind", ["result", "original", "low", "bicubic", "difference"])
 def test_a_thumbnail_is_a_small_copy_and_never_larger_than_the_picture(gallery, kind):
-    image = gallery.finish(corpus.png(corpus.photo(301, 902)))
+    image = gallery.finish(image_files.png(image_files.photo(301, 902)))
     whole = {"low": (451, 150)}.get(kind, (902, 300))
     for width in (320, 640, 1280):
         file = made(gallery, image, kind, width)
@@ -125,7 +127,7 @@ def test_a_thumbnail_is_a_small_copy_and_never_larger_than_the_picture(gallery, 
 
 @pytest.mark.parametrize(("channels", "depth"), [(1, 8), (2, 8), (4, 8), (3, 16), (2, 16), (1, 16)])
 def test_thumbnails_of_grey_alpha_and_16_bits_look_like_their_pictures(gallery, channels, depth):
-    image = gallery.finish(corpus.png(corpus.photo(80, 120, channels, depth)))
+    image = gallery.finish(image_files.png(image_files.photo(80, 120, channels, depth)))
     with Image.open(made(gallery, image, "original", 320)) as opened:
         shown = np.asarray(opened.convert("RGBA" if channels in (2, 4) else "RGB")).astype(int)
     stored = np.moveaxis(planes(image.original.uri), 0, -1) / (2**depth - 1) * 255
@@ -142,7 +144,7 @@ def test_thumbnails_of_grey_alpha_and_16_bits_look_like_their_pictures(gallery, 
 
 @pytest.mark.parametrize("format_name", ["JPEG", "WEBP", "TIFF", "BMP", "GIF"])
 def test_thumbnails_are_made_of_every_format_that_is_taken(gallery, format_name):
-    content = corpus.pillow(corpus.photo(90, 120), format_name)
+    content = image_files.pillow(image_files.photo(90, 120), format_name)
     image = gallery.finish(content, mode="upscale")
     with Image.open(made(gallery, image, "low", 320)) as opened:
         assert opened.size == (120, 90)
@@ -150,7 +152,7 @@ def test_thumbnails_are_made_of_every_format_that_is_taken(gallery, format_name)
 
 @pytest.mark.parametrize("orientation", [3, 6])
 def test_an_original_that_is_turned_is_shown_upright(gallery, orientation):
-    content = corpus.oriented(corpus.photo(80, 120), "JPEG", orientation, quality=95)
+    content = image_files.oriented(image_files.photo(80, 120), "JPEG", orientation, quality=95)
     image = gallery.finish(content)
     with Image.open(made(gallery, image, "original", 320)) as opened:
         assert opened.size == (image.result.width, image.result.height)
@@ -161,13 +163,13 @@ def test_an_original_that_is_turned_is_shown_upright(gallery, orientation):
 
 
 def test_a_very_high_image_has_a_thumbnail_too(gallery):
-    image = gallery.finish(corpus.png(corpus.photo(6000, 40)), mode="upscale")
+    image = gallery.finish(image_files.png(image_files.photo(6000, 40)), mode="upscale")
     with Image.open(made(gallery, image, "result", 320)) as opened:
         assert opened.height == 4 * 320
 
 
 def test_a_format_that_browsers_do_not_show_is_made_into_one(gallery):
-    image = gallery.finish(corpus.tiff(PHOTO))
+    image = gallery.finish(image_files.tiff(PHOTO))
     assert stored_kind(image, "original", None, as_it_is=True) == "original"
     assert stored_kind(image, "original", None, as_it_is=False) is None
     shown = made(gallery, image, "original")
@@ -180,7 +182,7 @@ def test_a_format_that_browsers_do_not_show_is_made_into_one(gallery):
 
 def test_large_images_are_not_enlarged_for_the_page(gallery, monkeypatch):
     monkeypatch.setattr(pictures, "MADE_PIXELS", 80 * 60)
-    image = gallery.finish(corpus.png(PHOTO))
+    image = gallery.finish(image_files.png(PHOTO))
     for kind in ("bicubic", "difference"):
         for width in (None, 320):
             with pytest.raises(NoPictureError, match="megapixels"):
@@ -189,7 +191,7 @@ def test_large_images_are_not_enlarged_for_the_page(gallery, monkeypatch):
 
 
 def test_what_has_expired_is_told(gallery):
-    image = gallery.finish(corpus.png(PHOTO))
+    image = gallery.finish(image_files.png(PHOTO))
     Path(image.low_resolution.uri).unlink()
     for kind in ("low", "bicubic"):
         with pytest.raises(GonePictureError, match="expired"):
@@ -198,7 +200,7 @@ def test_what_has_expired_is_told(gallery):
 
 
 def test_a_damaged_image_is_told(gallery):
-    image = gallery.finish(corpus.png(PHOTO))
+    image = gallery.finish(image_files.png(PHOTO))
     whole = Path(image.result.uri).read_bytes()
     Path(image.result.uri).write_bytes(whole[: len(whole) // 2])
     for kind, width in (("result", 320), ("difference", None)):
@@ -221,9 +223,9 @@ def test_a_damaged_image_is_told(gallery):
     ],
 )
 def test_a_forged_record_leads_nowhere(gallery, place):
-    image = gallery.finish(corpus.png(PHOTO))
+    image = gallery.finish(image_files.png(PHOTO))
     secret = gallery.folder / "secret.png"
-    secret.write_bytes(corpus.png(PHOTO))
+    secret.write_bytes(image_files.png(PHOTO))
     (gallery.folder / "results" / "link.png").symlink_to(secret)
     forged = StoredImage(uri=place.format(folder=gallery.folder), width=82, height=60)
     image = image.model_copy(update={"result": forged})
@@ -253,7 +255,7 @@ def test_places_in_s3_are_compared_by_their_parts(uri, lies):
 
 
 def test_a_picture_is_made_once_and_anew_for_another_version(gallery, monkeypatch):
-    image = gallery.finish(corpus.png(PHOTO))
+    image = gallery.finish(image_files.png(PHOTO))
     count = []
     thumbnail = drawing.thumbnail
 
@@ -272,7 +274,7 @@ def test_a_picture_is_made_once_and_anew_for_another_version(gallery, monkeypatc
 
 
 def test_threads_that_want_one_picture_make_it_once(gallery, monkeypatch):
-    image = gallery.finish(corpus.png(PHOTO))
+    image = gallery.finish(image_files.png(PHOTO))
     count = []
     begun, go_on = threading.Event(), threading.Event()
     thumbnail = drawing.thumbnail
@@ -301,7 +303,7 @@ def test_threads_that_want_one_picture_make_it_once(gallery, monkeypatch):
 
 
 def test_a_picture_that_failed_can_be_made_later(gallery, monkeypatch):
-    image = gallery.finish(corpus.png(PHOTO))
+    image = gallery.finish(image_files.png(PHOTO))
 
     def full(*_):
         raise OSError(28, "No space left on device")
@@ -314,7 +316,7 @@ def test_a_picture_that_failed_can_be_made_later(gallery, monkeypatch):
 
 
 def test_what_was_not_used_the_longest_goes_first(gallery):
-    image = gallery.finish(corpus.png(corpus.photo(200, 300)))
+    image = gallery.finish(image_files.png(image_files.photo(200, 300)))
     first, second, third = (
         made(gallery, image, kind, 320) for kind in ("result", "original", "low")
     )
@@ -330,7 +332,8 @@ def test_what_was_not_used_the_longest_goes_first(gallery):
 
 def test_the_folder_stays_within_its_bound(gallery):
     images = [
-        gallery.finish(corpus.png(corpus.noise(150, 150, 3, 8, n)), f"{n}.png") for n in range(12)
+        gallery.finish(image_files.png(image_files.noise(150, 150, 3, 8, n)), f"{n}.png")
+        for n in range(12)
     ]
     bound = 100_000
     small = Pictures(gallery.folder / "cache", bound)
@@ -348,7 +351,7 @@ def test_a_thumbnail_of_a_large_picture_needs_little_memory(tmp_path):
     encode_png((strip for _ in range(8)), info, file)
     code = (
         "import resource, sys; from pathlib import Path; from notifier import drawing;"
-        "from superres.images import Limits;"
+        "from superres.imaging.decoding import Limits;"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss;"
         "drawing.thumbnail(Path(sys.argv[1]), 640, Limits(1 << 40, 1 << 40), (8000, 8000));"
         "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)"
@@ -360,7 +363,7 @@ def test_a_thumbnail_of_a_large_picture_needs_little_memory(tmp_path):
 
 
 def test_pictures_of_jpeg_originals_open_whole(gallery):
-    image = gallery.finish(corpus.pillow(PHOTO, "JPEG", quality=95), "boat.jpg")
+    image = gallery.finish(image_files.pillow(PHOTO, "JPEG", quality=95), "boat.jpg")
     content = storage.read_bytes(stored_uri(image, "original", gallery.settings))
     with Image.open(io.BytesIO(content)) as opened:
         assert opened.format == "JPEG"

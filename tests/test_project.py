@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.tools import require
+from tests.support.paths import ROOT
+from tests.support.required_tools import require
 
-ROOT = Path(__file__).resolve().parent.parent
 LOCKS = [*sorted(ROOT.glob("requirements/*.txt")), ROOT / "localstack" / "requirements.txt"]
 
 

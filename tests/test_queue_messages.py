@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from notifier.intake.queues import status_in, stored_in
+from notifier.listening.queues import status_in, stored_in
 from notifier.store.runs import RunStatus
 from superres.errors import RecordError
-from tests.finished import DAY
+from tests.support.evaluation_records import DAY
 
 
 def stored_event(key: str, name: str = "ObjectCreated:Put", **other: object) -> dict[str, object]:

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from superres import records
 from superres.errors import RecordError
-from superres.records import (
+from superres.pipeline import records
+from superres.pipeline.records import (
     Attribution,
     Evaluation,
     ImageReference,
@@ -23,9 +23,10 @@ from superres.records import (
     image_id_of,
     ingest_date_of,
 )
+from tests.support.paths import ROOT
 
 STABLE = settings(derandomize=True, deadline=None, max_examples=40)
-KEPT = sorted((Path(__file__).parent / "records").glob("v*/*.json"))
+KEPT = sorted((ROOT / "tests" / "records").glob("v*/*.json"))
 KINDS = [ImageReference, RejectedImage, Evaluation, RunManifest]
 
 
@@ -34,7 +35,7 @@ def kind_of(path: Path) -> Any:
 
 
 def text_of(kind: Any) -> str:
-    return (Path(__file__).parent / "records" / "v1" / f"{kind.__name__}.json").read_text()
+    return (ROOT / "tests" / "records" / "v1" / f"{kind.__name__}.json").read_text()
 
 
 def refusal(kind: Any, text: str | bytes, origin: str = "") -> str:

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 from rich.console import Console
 
 from jobs.report import print_table
-from superres.records import Evaluation, Metrics, StoredImage
+from superres.pipeline.records import Evaluation, Metrics, StoredImage
 
 STORED = StoredImage(uri="a.png", width=4, height=4)
 

@@ -9,22 +9,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from superres.colour import protocol_luma
-from superres.images import Limits, decode_file
-from superres.metrics import compare, mean_quality
-from superres.resample import (
+from superres.imaging.colour import protocol_luma
+from superres.imaging.decoding import decode_file
+from superres.imaging.limits import Limits
+from superres.imaging.resample import (
     crop_to_multiple,
     enlarge_plane,
     enlarge_plane_rows,
     reduce_planes,
     resize_plane,
 )
-from tests.networks import noise
+from superres.quality.metrics import compare, mean_quality
+from tests.support.networks import noise
+from tests.support.paths import ROOT
 
 STABLE = settings(derandomize=True, deadline=None)
-DATASETS = Path(
-    os.environ.get("SUPERRES_DATASETS") or Path(__file__).parents[1].parent / "shared" / "datasets"
-)
+DATASETS = Path(os.environ.get("SUPERRES_DATASETS") or ROOT.parent / "shared" / "datasets")
 
 
 def keys_cubic(x: float) -> float:

@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from superres.retry_after import asked_seconds
+from superres.service.retry_after import asked_seconds
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 

@@ -2,14 +2,12 @@
 
 import os
 import subprocess
-from pathlib import Path
 
 import pytest
 
-from tests.broker import Broker
-from tests.gallery import sample
-
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support.example_gallery import sample
+from tests.support.kafka_broker import Broker
+from tests.support.paths import ROOT
 
 
 @pytest.mark.kafka

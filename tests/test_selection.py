@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from jobs.evaluate import places_in
 from jobs.selection import SourceImage, deal, forget_finished, pending_images, rejections
-from superres import storage
 from superres.errors import ConfigError, RecordError
-from superres.intake import store_image
-from superres.layout import layout_of
-from superres.records import ImageReference, RejectedImage, Stage
+from superres.pipeline import storage
+from superres.pipeline.arrival import store_image
+from superres.pipeline.layout import layout_of
+from superres.pipeline.records import ImageReference, RejectedImage, Stage
 from tests.conftest import Place
-from tests.corpus import photo, pillow
+from tests.support.image_files import photo, pillow
 
 IDS = ["a" * 32, "b" * 32, "c" * 32]
 

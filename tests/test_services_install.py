@@ -23,9 +23,10 @@ from pathlib import Path
 import boto3
 import pytest
 
-from tests.tools import require
+from tests.support.paths import ROOT
+from tests.support.required_tools import require
 
-SCRIPT = Path(__file__).parents[1] / "infra" / "services" / "install.sh"
+SCRIPT = ROOT / "infra" / "services" / "install.sh"
 TOKEN = "only-in-the-environment-0123456789"
 COMMAND = """
 import json, os, sys
@@ -377,9 +378,9 @@ def test_the_units_are_hardened(units, unit):
 
 
 def test_a_stop_lasts_as_long_as_what_is_begun(units):
-    from ingestion import upload_server
-    from notifier import server
-    from superres.config import Ingestion
+    from ingestion.cli import uploads
+    from notifier.cli import notify
+    from superres.pipeline.config import Ingestion
 
     patience = {
         unit: int(re.search(r"^TimeoutStopSec=(\d+)$", _service(units, unit), re.M)[1])
@@ -389,8 +390,8 @@ def test_a_stop_lasts_as_long_as_what_is_begun(units):
         each.le for each in Ingestion.model_fields["drain_seconds"].metadata if hasattr(each, "le")
     )
     assert patience["consume"] > longest_drain
-    assert patience["uploads"] > upload_server._STOP_SECONDS
-    assert patience["notify"] > server._STOP_SECONDS
+    assert patience["uploads"] > uploads._STOP_SECONDS
+    assert patience["notify"] > notify._STOP_SECONDS
 
 
 def _service(units: Path, unit: str) -> str:

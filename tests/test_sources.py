@@ -17,12 +17,12 @@ from ingestion.sources.picsum import PicsumSource
 from ingestion.sources.s3_prefix import S3PrefixSource
 from ingestion.sources.samples import SamplePhotographs
 from ingestion.sources.url_list import UrlListSource
-from superres import storage
-from superres.config import Settings, validated
 from superres.errors import ConfigError
-from superres.guard import Client
-from superres.records import Attribution, image_id_of
-from tests.taking import WAIT_SECONDS, WANTED, following, taken, urls_of, write
+from superres.pipeline import storage
+from superres.pipeline.config import Settings, validated
+from superres.pipeline.records import Attribution, image_id_of
+from superres.service.public_http import Client
+from tests.support.source_reading import WAIT_SECONDS, WANTED, following, taken, urls_of, write
 
 
 @pytest.fixture

@@ -12,11 +12,12 @@ from typing import Any, Literal
 import boto3
 import pytest
 
-from tests.cloud import REGION, LocalCloud
-from tests.http_source import until
-from tests.tools import require
+from tests.support.http_server import until
+from tests.support.localstack import REGION, LocalCloud
+from tests.support.paths import ROOT
+from tests.support.required_tools import require
 
-INFRA = Path(__file__).resolve().parent.parent / "infra"
+INFRA = ROOT / "infra"
 TEMPLATE = INFRA / "modules/orchestration/pipeline.asl.json"
 VALIDATOR = INFRA / "tools/node_modules/.bin/asl-validator"
 JOBS = ("mass_split", "batch_inference", "mass_reconstruct", "evaluate")

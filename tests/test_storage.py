@@ -10,9 +10,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from superres import storage
 from superres.errors import StorageError
-from superres.storage import StoredFile
+from superres.pipeline import storage
+from superres.pipeline.storage import StoredFile
 
 
 def write(folder: Path, *names: str) -> None:

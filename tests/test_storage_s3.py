@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from superres import storage
 from superres.errors import StorageError
+from superres.pipeline import storage
 
 pytestmark = pytest.mark.localstack
 

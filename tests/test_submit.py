@@ -14,15 +14,16 @@ import yaml
 
 from jobs.session import jars_folder
 from jobs.standalone import Resources, local_conf, standalone_cluster
-from superres import storage
-from superres.images import Limits, decode
-from superres.records import Evaluation, RunManifest
-from tests.cloud import LocalCloud
+from superres.imaging.decoding import decode
+from superres.imaging.limits import Limits
+from superres.pipeline import storage
+from superres.pipeline.records import Evaluation, RunManifest
 from tests.conftest import make_place
-from tests.kept import ROOT
-from tests.spark import run_program
+from tests.support.localstack import LocalCloud
+from tests.support.paths import ROOT
+from tests.support.required_tools import require
+from tests.support.spark_commands import run_program
 from tests.test_jobs import photograph, take, upscaled, write_photograph
-from tests.tools import require
 
 pytestmark = [pytest.mark.spark, pytest.mark.cluster, pytest.mark.localstack, pytest.mark.slow]
 
@@ -128,8 +129,8 @@ _TWO_SESSIONS = """
 import sys
 from jobs.session import get_session, spark_uri
 from jobs.standalone import local_conf
-from superres.config import Settings
-from superres.layout import dataset_in
+from superres.pipeline.config import Settings
+from superres.pipeline.layout import dataset_in
 
 for place in sys.argv[1:]:
     session = get_session("two", Settings(dataset=dataset_in(place)), local_conf("local[1]"))
@@ -152,7 +153,7 @@ def test_configuration_given_to_spark_submit_wins(tmp_path: Path) -> None:
     keys = [f"spark.sql.execution.arrow.max{what}PerBatch" for what in ("Records", "Bytes")]
     (tmp_path / "probe.py").write_text(
         "from jobs.session import get_session\n"
-        "from superres.config import Settings\n"
+        "from superres.pipeline.config import Settings\n"
         "session = get_session('probe', Settings())\n"
         f"print([session.conf.get(key) for key in {keys}])\n"
     )

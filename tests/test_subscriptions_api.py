@@ -17,11 +17,11 @@ from notifier.store.subscriptions import create_subscription
 from notifier.store.tables import Delivery, Subscription
 from notifier.web.app import create_app
 from notifier.web.changes import Changes
-from notifier.web.service import Service, Tokens
+from notifier.web.context import Service, Tokens
 from notifier.web.subscriptions_api import Type
-from superres.config import Notifier, Settings
-from tests.http_source import until
-from tests.webhooks import NOW, all_are, event, put, sending, state_of
+from superres.pipeline.config import Notifier, Settings
+from tests.support.http_server import until
+from tests.support.webhooks import NOW, all_are, event, put, sending, state_of
 
 TOKEN = "0123456789abcdef"
 SUBSCRIPTIONS = "/api/v1/subscriptions"

@@ -12,8 +12,8 @@ from jobs.tables import (
     images_to_batches,
     tiles_to_batches,
 )
-from superres.images import ImageInfo
-from superres.tiling import split
+from superres.imaging.info import ImageInfo
+from superres.network.tiling import split
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])

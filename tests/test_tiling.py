@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from superres import tiling
-from superres.engine import Engine
 from superres.errors import IncompleteImageError
-from superres.images import ImageInfo
-from superres.tiling import Grid, Tile, split, strips
-from superres.upscaling import enlarge_tiles
-from tests.networks import noise, random_engine
+from superres.imaging.info import ImageInfo
+from superres.network import tiling
+from superres.network.engine import Engine
+from superres.network.tiling import Grid, Tile, split, strips
+from superres.network.upscaling import enlarge_tiles
+from tests.support.networks import noise, random_engine
 
 STABLE = settings(derandomize=True, deadline=None, max_examples=40)
 

@@ -9,12 +9,12 @@ import torch
 from PIL import Image
 
 from superres.errors import ConfigError, ModelError, PrerequisiteError
-from superres.images import image_files
-from superres.network import network_from
-from superres.training import Progress, Schedule, draw_curve, train
-from superres.training_data import augmented_pairs, batches, make_pair, read_luma
-from superres.weights import load_weights, save_weights
-from tests.networks import random_weights
+from superres.imaging.files import image_files
+from superres.network.fsrcnn import network_from
+from superres.network.weights import load_weights, save_weights
+from superres.training.data import augmented_pairs, batches, make_pair, read_luma
+from superres.training.train import Progress, Schedule, draw_curve, train
+from tests.support.networks import random_weights
 
 # Ten times the usual rate: over so few steps the warm-up lets hardly any of it through.
 SCHEDULE = Schedule(scale=2, iterations=8, batch=4, patch=16, learning_rate=0.03, seed=7)

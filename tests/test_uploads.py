@@ -20,16 +20,16 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from click.testing import CliRunner
 
-from superres.config import Kafka, validated
 from superres.errors import ConfigError, TransferError
-from superres.records import ImageReference, image_id_of
-from tests import corpus
-from tests.broker import Broker, free_port
-from tests.browser import chromium
+from superres.pipeline.config import Kafka, validated
+from superres.pipeline.records import ImageReference, image_id_of
+from tests.support import image_files
+from tests.support.chromium import chromium
+from tests.support.kafka_broker import Broker, free_port
 
 TOKEN = "a-token-of-these-tests"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
-GOOD = corpus.png(corpus.photo(24, 32))
+GOOD = image_files.png(image_files.photo(24, 32))
 # Dropped beside the field that invites it, as people do.
 DROP = """
 const dropped = new DataTransfer();
@@ -44,7 +44,7 @@ class Desk:
     """The application with everything it published."""
 
     def __init__(self, folder: Path, **sections: Any) -> None:
-        from ingestion.uploads import create_app
+        from ingestion.uploads.app import create_app
 
         self.uploads = folder / "uploads"
         ingestion = {"uploads_dir": str(self.uploads)} | sections.pop("ingestion", {})
@@ -119,7 +119,7 @@ def test_sending_again_is_the_same_upload(desk):
 
 
 def test_one_bad_file_does_not_keep_the_others_out(desk):
-    other = corpus.pillow(corpus.photo(20, 20), "JPEG")
+    other = image_files.pillow(image_files.photo(20, 20), "JPEG")
     answer = desk.send(("a.png", GOOD), ("page.jpg", b"<html>"), ("b.jpg", other))
     assert answer.status_code == 202
     assert [image["name"] for image in answer.json["images"]] == ["a.png", "b.jpg"]
@@ -166,7 +166,9 @@ def test_uploads_may_lie_in_s3(tmp_path, bucket, local_cloud):
 # ---- what is refused
 
 
-@pytest.mark.parametrize(("name", "content"), (corpus.not_images() | corpus.bombs()).items())
+@pytest.mark.parametrize(
+    ("name", "content"), (image_files.not_images() | image_files.bombs()).items()
+)
 def test_bad_images_are_rejected_with_their_reason(tmp_path, name, content):
     desk = small(tmp_path, max_megapixels=100)
     answer = desk.send((name, content))
@@ -203,7 +205,7 @@ def test_a_request_over_the_limit_is_refused(tmp_path):
 
 def test_what_is_to_be_reduced_first_may_be_larger_by_the_scale(tmp_path):
     desk = small(tmp_path, max_megapixels=0.001)
-    content = corpus.png(corpus.photo(60, 60))
+    content = image_files.png(image_files.photo(60, 60))
     assert desk.send(("boat.png", content), mode="evaluate").status_code == 202
     assert desk.send(("boat.png", content), mode="upscale").status_code == 422
 
@@ -270,7 +272,7 @@ def test_the_page_and_its_files_allow_nothing_inline(desk):
 
 @pytest.mark.parametrize("token", ["", "  ", "two words", "größe"])
 def test_there_is_no_service_without_a_token(token):
-    from ingestion.upload_server import uploads
+    from ingestion.cli.uploads import uploads
 
     result = CliRunner().invoke(uploads, ["--port", "0"], env={"SUPERRES_UPLOAD_TOKEN": token})
     assert isinstance(result.exception, ConfigError)
@@ -344,7 +346,7 @@ def test_an_upload_over_http_is_on_the_topic_and_outlives_sigterm(broker, tmp_pa
         assert Path(unquote(urlsplit(reference.url).path)).read_bytes() == GOOD
         connection.close()
 
-        other = corpus.png(corpus.photo(200, 200, seed=1))
+        other = image_files.png(image_files.photo(200, 200, seed=1))
         body = form("late.png", other)
         lines = [f"{name}: {value}" for name, value in headers.items()]
         head = ["POST /uploads HTTP/1.1", "Host: x", f"Content-Length: {len(body)}", *lines]
@@ -366,8 +368,8 @@ def test_an_upload_over_http_is_on_the_topic_and_outlives_sigterm(broker, tmp_pa
 
 @pytest.mark.slow
 def test_a_broker_that_does_not_acknowledge_is_told_in_time():
+    from ingestion.cli.uploads import Publisher
     from ingestion.references import Wanted
-    from ingestion.upload_server import Publisher
 
     publisher = Publisher(Kafka(bootstrap_servers=f"127.0.0.1:{free_port()}"))
     reference = Wanted("upscale", 2).reference("upload:0", "file:///boat.png", "upload:boat.png")
@@ -381,7 +383,7 @@ def test_a_broker_that_does_not_acknowledge_is_told_in_time():
 @pytest.mark.kafka
 @pytest.mark.chromium
 def test_the_page_sends_files_in_a_real_browser(broker, tmp_path):
-    corpus.write_all({"boat.png": GOOD, "bomb.png": corpus.bombs()["bomb.png"]}, tmp_path)
+    image_files.write_all({"boat.png": GOOD, "bomb.png": image_files.bombs()["bomb.png"]}, tmp_path)
     topic = broker.create_topic()
     with service(tmp_path, broker, topic) as (port, _), chromium() as page:
         page.open(f"http://127.0.0.1:{port}/uploads#token={TOKEN}")

@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from superres.images import ImageInfo, Limits, decode
-from superres.png import encode_png_bytes
-from superres.resample import enlarge_plane
-from superres.tiling import split, strips
-from superres.upscaling import enlarge_image, enlarge_tiles, enlarged_info
-from tests.networks import noise, random_engine, repeating_engine
+from superres.imaging.decoding import decode
+from superres.imaging.info import ImageInfo
+from superres.imaging.limits import Limits
+from superres.imaging.png import encode_png_bytes
+from superres.imaging.resample import enlarge_plane
+from superres.network.tiling import split, strips
+from superres.network.upscaling import enlarge_image, enlarge_tiles, enlarged_info
+from tests.support.networks import noise, random_engine, repeating_engine
 
 STABLE = settings(derandomize=True, deadline=None, max_examples=25)
 

@@ -17,11 +17,11 @@ from notifier.store.subscriptions import create_subscription
 from notifier.store.tables import Delivery
 from notifier.webhooks.outbox import enqueue
 from superres.errors import StorageError
-from tests.broker import free_port
-from tests.http_source import until
-from tests.postgres import Postgres
-from tests.receiver import Receiver, Reply
-from tests.webhooks import sending
+from tests.support.http_server import until
+from tests.support.kafka_broker import free_port
+from tests.support.postgresql import Postgres
+from tests.support.webhook_receiver import Receiver, Reply
+from tests.support.webhooks import sending
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 PATIENCE = 20.0
@@ -31,8 +31,8 @@ from threading import Event
 from prometheus_client import CollectorRegistry
 from notifier.store.database import open_database
 from notifier.webhooks.sender import Sender
-from superres.config import Notifier
-from superres.guard import Client
+from superres.pipeline.config import Notifier
+from superres.service.public_http import Client
 url, host = sys.argv[1:]
 stop = Event()
 settings = Notifier(webhook_seconds=0.5, webhook_retry_seconds=0.05)

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from notifier.webhooks.schedule import backoff, next_attempt, reason_to_disable
-from tests.webhooks import NOW
+from tests.support.webhooks import NOW
 
 
 def test_waits_grow_fourfold_up_to_six_hours_with_jitter():

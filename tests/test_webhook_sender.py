@@ -19,11 +19,21 @@ from notifier.store.subscriptions import enable
 from notifier.store.tables import Delivery, Subscription
 from notifier.webhooks.outbox import enqueue
 from notifier.webhooks.posting import told_url
-from superres.config import Notifier
 from superres.errors import StorageError
-from tests.http_source import until
-from tests.receiver import Reply
-from tests.webhooks import NOW, all_are, event, later, one, put, sending, state_of, subscribe
+from superres.pipeline.config import Notifier
+from tests.support.http_server import until
+from tests.support.webhook_receiver import Reply
+from tests.support.webhooks import (
+    NOW,
+    all_are,
+    event,
+    later,
+    one,
+    put,
+    sending,
+    state_of,
+    subscribe,
+)
 
 
 def test_an_event_arrives_signed(database, receiver):

@@ -16,7 +16,7 @@ from notifier.store.deliveries import Settlement
 from notifier.store.subscriptions import create_subscription, delete_subscription, disable, enable
 from notifier.store.tables import Delivery
 from notifier.webhooks.outbox import enqueue
-from tests.webhooks import NOW, event, later, put, rows, subscribe
+from tests.support.webhooks import NOW, event, later, put, rows, subscribe
 
 LEASE = timedelta(seconds=20)
 

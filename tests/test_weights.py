@@ -15,22 +15,21 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from superres.engine import make_engine, torch_engine
 from superres.errors import ModelError
-from superres.network import network_from, weights_of
-from superres.onnx_graph import build_onnx
-from superres.weights import (
-    SCALES,
+from superres.models import SCALES, default_model_path
+from superres.network.engine import make_engine, torch_engine
+from superres.network.fsrcnn import network_from, weights_of
+from superres.network.onnx_graph import build_onnx
+from superres.network.weights import (
     Weights,
     cubic_taps,
-    default_model_path,
     expected_shapes,
     load_weights,
     make_weights,
     save_weights,
     tap_rows,
 )
-from tests.networks import random_weights
+from tests.support.networks import random_weights
 
 
 class Plain(nn.Module):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from threading import Event
 from typing import Protocol, TypeVar
 
-from superres.records import ImageReference
+from superres.pipeline.records import ImageReference
 
 Unit = TypeVar("Unit")
 

@@ -3,7 +3,7 @@
 from threading import Event
 
 from ingestion.retries import FetchError, answer_of, wait_before
-from superres.guard import Client
+from superres.service.public_http import Client
 
 
 def fetch_document(

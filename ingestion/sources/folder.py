@@ -11,9 +11,9 @@ from ingestion.sources.seen import Seen
 from ingestion.sources.settling import Settling
 from ingestion.sources.walking import is_hidden, walk
 from superres.errors import StorageError
-from superres.images import SUFFIXES, is_image_name
-from superres.intake import reference_to_file
-from superres.records import ImageReference
+from superres.imaging.files import SUFFIXES, is_image_name
+from superres.pipeline.arrival import reference_to_file
+from superres.pipeline.records import ImageReference
 
 _TICK_MS, _GROUP_MS = 100, 200
 _SCAN_SHARE = 10  # looking through everything takes at most a tenth of the time

@@ -15,13 +15,13 @@ from ingestion.sources.s3_prefix import S3PrefixSource
 from ingestion.sources.samples import SamplePhotographs
 from ingestion.sources.single import SingleSource
 from ingestion.sources.url_list import LIST_SUFFIXES, STDIN, UrlListSource, url_reference
-from superres import storage
-from superres.config import Settings
 from superres.errors import ConfigError
-from superres.guard import Client
-from superres.images import SUFFIXES
-from superres.intake import reference_to_file
-from superres.records import ImageReference
+from superres.imaging.files import SUFFIXES
+from superres.pipeline import storage
+from superres.pipeline.arrival import reference_to_file
+from superres.pipeline.config import Settings
+from superres.pipeline.records import ImageReference
+from superres.service.public_http import Client
 
 _TAIL_SECONDS = 0.5
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//)?")

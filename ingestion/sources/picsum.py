@@ -15,8 +15,8 @@ from ingestion.sources.faults import Fault
 from ingestion.sources.fetching import fetch_document
 from ingestion.sources.seen import Seen
 from superres.errors import ConfigError, SuperresError
-from superres.guard import Client
-from superres.records import Attribution, ImageReference
+from superres.pipeline.records import Attribution, ImageReference
+from superres.service.public_http import Client
 
 PAGE_IMAGES = 100  # the most that Picsum gives
 _PAGE_BYTES = 8 << 20

@@ -6,11 +6,11 @@ from threading import Event
 from ingestion.references import Wanted
 from ingestion.sources.faults import Fault
 from ingestion.sources.seen import Seen
-from superres import storage
 from superres.errors import StorageError
-from superres.images import SUFFIXES, is_image_name
-from superres.records import ImageReference
-from superres.storage import StoredFile
+from superres.imaging.files import SUFFIXES, is_image_name
+from superres.pipeline import storage
+from superres.pipeline.records import ImageReference
+from superres.pipeline.storage import StoredFile
 
 
 class S3PrefixSource:

@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import Self
 
 from ingestion.references import Wanted
-from superres.records import ImageReference
-from superres.samples import sample_photographs
+from superres.imaging.samples import sample_photographs
+from superres.pipeline.records import ImageReference
 
 _POLL_SECONDS = 0.05  # the longest that closing takes
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from threading import Event
 
-from superres.records import ImageReference
+from superres.pipeline.records import ImageReference
 
 
 class SingleSource:

@@ -13,9 +13,9 @@ from ingestion.references import Wanted
 from ingestion.sources.faults import Fault
 from ingestion.sources.lines import LINE_BYTES, Line, file_lines, stdin_lines
 from ingestion.sources.urls import normalised_url
-from superres import storage
 from superres.errors import StorageError, SuperresError
-from superres.records import Attribution, ImageReference, Mode, Scale
+from superres.pipeline import storage
+from superres.pipeline.records import Attribution, ImageReference, Mode, Scale
 
 STDIN = "-"
 JSON_SUFFIXES = (".jsonl", ".ndjson")

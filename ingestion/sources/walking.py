@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ingestion.sources.faults import Fault
 from superres.errors import StorageError
-from superres.images import is_image_name
+from superres.imaging.files import is_image_name
 
 _Identity = tuple[int, int]
 

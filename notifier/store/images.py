@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from notifier.store.database import Database, count_change, insert_into
 from notifier.store.paging import Place
 from notifier.store.tables import Image, microseconds_of, moment_of
-from superres.records import Evaluation
+from superres.pipeline.records import Evaluation
 
 # Built once, on the table: asked for image by image, making a statement of the class would take a
 # quarter of the answer's time.

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from notifier.store.database import count_change, insert_into
 from notifier.store.paging import Place
 from notifier.store.tables import Run, microseconds_of, moment_of
-from superres.records import RunManifest
+from superres.pipeline.records import RunManifest
 
 Kind = Literal["run", "execution"]
 State = Literal["running", "succeeded", "failed", "stopped"]

@@ -14,9 +14,9 @@ from pydantic import BaseModel, Field, TypeAdapter
 from notifier.store.images import Order, page_of, record_of, totals_of
 from notifier.store.paging import Place
 from notifier.store.runs import Kind, RunStatus, State, runs_of
+from notifier.web.context import service
 from notifier.web.problems import Problem, problems
-from notifier.web.service import service
-from superres.records import Evaluation, ImageId
+from superres.pipeline.records import Evaluation, ImageId
 
 PREFIX = "/api/v1"
 blueprint = APIBlueprint(

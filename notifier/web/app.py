@@ -12,9 +12,9 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 import superres
 from notifier.web import api, health, media, pages, security, subscriptions_api
+from notifier.web.context import Service
 from notifier.web.problems import ProblemBody, invalid
 from notifier.web.problems import register as register_problems
-from notifier.web.service import Service
 from notifier.web.stream import stream_blueprint
 
 _PACKAGE = Path(__file__).parents[1]

@@ -5,7 +5,7 @@ from time import perf_counter
 from flask import Blueprint, Flask, Response, g, request
 from prometheus_client import CONTENT_TYPE_LATEST, Histogram, generate_latest
 
-from notifier.web.service import service
+from notifier.web.context import service
 
 blueprint = Blueprint("health", __name__)
 

@@ -25,12 +25,13 @@ from notifier.pictures import (
     version_of,
 )
 from notifier.store.images import image_of
+from notifier.web.context import service
 from notifier.web.problems import Problem
-from notifier.web.service import service
-from superres import storage
 from superres.errors import ImageRejectedError, StorageError
-from superres.images import Limits, check
-from superres.records import IMAGE_ID, Evaluation, name_of
+from superres.imaging.decoding import check
+from superres.imaging.limits import Limits
+from superres.pipeline import storage
+from superres.pipeline.records import IMAGE_ID, Evaluation, name_of
 
 SIGNED_SECONDS = 600
 _YEAR = 31_536_000

@@ -16,10 +16,10 @@ from notifier.store.images import Order, Totals, image_of, page_of, recent_gains
 from notifier.store.paging import Place
 from notifier.store.runs import runs_of
 from notifier.web.chart import Chart, chart_of, decibels
+from notifier.web.context import service
 from notifier.web.problems import Problem
-from notifier.web.service import service
 from notifier.web.showing import downloads_of, picture_of, shown, shown_run
-from superres.records import IMAGE_ID
+from superres.pipeline.records import IMAGE_ID
 
 _GAINS, _LATEST_RUNS, _RUNS = 60, 4, 40
 blueprint = Blueprint("pages", __name__)

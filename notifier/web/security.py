@@ -21,13 +21,13 @@ from flask import (
 )
 from werkzeug.wrappers import Response as AnyResponse
 
+from notifier.web.context import Tokens, service
 from notifier.web.problems import Problem, asked_by_a_person
-from notifier.web.service import Tokens, service
-from superres import storage
-from superres.addresses import is_loopback
-from superres.config import Notifier, Settings
 from superres.errors import ConfigError
-from superres.tokens import bearer_of, same_token, token_from
+from superres.pipeline import storage
+from superres.pipeline.config import Notifier, Settings
+from superres.service.addresses import is_loopback
+from superres.service.tokens import bearer_of, same_token, token_from
 
 WRITE_TOKEN, READ_TOKEN = "SUPERRES_NOTIFIER_TOKEN", "SUPERRES_NOTIFIER_READ_TOKEN"
 """The environment variables that hold the tokens."""

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from notifier.pictures import WIDTHS, Kind, is_made, version_of
 from notifier.store.runs import RunStatus
 from notifier.web.chart import decibels
-from superres.records import Evaluation, Metrics, name_of
+from superres.pipeline.records import Evaluation, Metrics, name_of
 
 _LABELS: dict[Kind, str] = {
     "result": "Super-resolved",

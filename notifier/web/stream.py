@@ -11,8 +11,8 @@ from threading import BoundedSemaphore
 from flask import Blueprint, Response
 
 from notifier.web.changes import Changes
+from notifier.web.context import service
 from notifier.web.problems import Problem
-from notifier.web.service import service
 
 _HEARTBEAT_SECONDS = 15.0  # proxies give up on a connection that is silent for a minute
 _KEPT_THREADS = 32

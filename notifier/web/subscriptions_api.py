@@ -18,11 +18,11 @@ from notifier.store import deliveries as outgoing
 from notifier.store import subscriptions as store
 from notifier.store.tables import Delivery, Subscription
 from notifier.web.api import PREFIX, Page
+from notifier.web.context import service
 from notifier.web.problems import Problem, problems
 from notifier.web.security import require_write
-from notifier.web.service import service
 from superres.errors import ForbiddenUrlError, TransferError
-from superres.guard import public_addresses
+from superres.service.public_http import public_addresses
 
 _MOST = 100  # subscriptions; every event goes to all of them
 _PLAIN = r"^[^\x00-\x1f\x7f]*$"

@@ -9,7 +9,7 @@ from standardwebhooks import Webhook
 
 from notifier.store.deliveries import Claimed
 from superres.errors import ForbiddenUrlError, SuperresError, TransferError
-from superres.guard import Answer, Client
+from superres.service.public_http import Answer, Client
 
 _READ_BYTES = 1 << 14  # of an answer's body, so that its connection can be used again
 _REASON_LETTERS = 300

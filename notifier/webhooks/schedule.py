@@ -6,7 +6,7 @@ long each time, at most six hours), the last of them at the give-up time.
 
 from datetime import datetime, timedelta
 
-from superres.retry_after import asked_seconds
+from superres.service.retry_after import asked_seconds
 
 _GROWTH = 4.0
 _MOST_SECONDS = 6 * 3600.0

@@ -30,12 +30,12 @@ from notifier.store.deliveries import (
     subscriptions_due,
 )
 from notifier.store.subscriptions import disable, note_failure, note_success
-from notifier.webhooks.metrics import new_metrics
 from notifier.webhooks.posting import Attempt, post, told_url
+from notifier.webhooks.prometheus_metrics import new_metrics
 from notifier.webhooks.schedule import next_attempt, reason_to_disable
-from superres.config import Notifier
 from superres.errors import StorageError
-from superres.guard import Client
+from superres.pipeline.config import Notifier
+from superres.service.public_http import Client
 
 POSTS = 8
 """At once, over all subscriptions."""

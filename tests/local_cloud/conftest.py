@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from delivery.destroy import stop_work
-from delivery.environments import read_environment
+from deploy.destroy import stop_work
+from deploy.environments import read_environment
 from tests.local_cloud.executions import clients_on
 from tests.local_cloud.stack import ENVIRONMENT, Stack, running_stack
 
@@ -51,7 +51,7 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
         # What this process makes for a while, Chromium's profile say, goes with the stack.
         patch.setattr(tempfile, "tempdir", str(running.folder / "tmp"))
         with running.timed("package"):
-            packed = running.delivery("package", "--without-gpu")
+            packed = running.deploy_command("package", "--without-gpu")
         assert packed.returncode == 0, packed.stdout + packed.stderr
         with running.timed("deploy"):
             deployed = running.deployed()

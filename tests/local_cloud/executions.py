@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from jobs.intake import take_in
-from superres import storage
-from superres.config import Settings, load_settings
-from superres.layout import Layout, layout_on
+from jobs.import_folder import take_in
+from superres.pipeline import storage
+from superres.pipeline.config import Settings, load_settings
+from superres.pipeline.layout import Layout, layout_on
 from tests.local_cloud.stack import Stack
 from tests.test_jobs import photograph, write_photograph
 

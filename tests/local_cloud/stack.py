@@ -1,7 +1,7 @@
 """The production root on LocalStack: brought up, deployed by our own commands, taken down.
 
 with running_stack() as stack:
-    stack.delivery("submit", "--env", "local", "--ingest-date", "2026-01-31")
+    stack.deploy_command("submit", "--env", "local", "--ingest-date", "2026-01-31")
     stack.client("s3").list_objects_v2(Bucket=stack.outputs["buckets"]["results"])
     other = stack.deployed(cluster_lifecycle="transient")
 
@@ -23,12 +23,13 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from delivery.environments import read_environment
-from delivery.terraform import INFRA, Terraform, terraform_on
-from tests.broker import Broker, free_port, unstarted_broker
-from tests.cloud import LocalCloud, require_localstack, unstarted_cloud
-from tests.kept import MARK, ROOT, kept_folder
-from tests.tools import require
+from deploy.environments import read_environment
+from deploy.terraform import INFRA, Terraform, terraform_on
+from tests.support.cleanup import MARK, kept_folder
+from tests.support.kafka_broker import Broker, free_port, unstarted_broker
+from tests.support.localstack import LocalCloud, require_localstack, unstarted_cloud
+from tests.support.paths import ROOT
+from tests.support.required_tools import require
 
 ENVIRONMENT = "local"  # infra/environments/local.tfvars
 NAME = f"superres-{ENVIRONMENT}"  # what the name of everything begins with
@@ -116,13 +117,15 @@ class Stack:
 
         return terraform_on(INFRA, data or self.folder / "terraform" / NAME, run)
 
-    def delivery(self, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-        """Runs `python -m delivery …`, which is what `make deploy`, `make submit` and so on call.
+    def deploy_command(
+        self, *arguments: str, **variables: str
+    ) -> "subprocess.CompletedProcess[str]":
+        """Runs `python -m deploy …`, which is what `make deploy`, `make submit` and so on call.
 
         `variables` are for its environment, such as TF_VAR_cluster_lifecycle="transient".
         """
         return subprocess.run(
-            [sys.executable, "-m", "delivery", *arguments],
+            [sys.executable, "-m", "deploy", *arguments],
             cwd=ROOT,
             env=self.environment | variables,
             stdin=subprocess.DEVNULL,
@@ -142,7 +145,7 @@ class Stack:
             f"TF_VAR_{name}": value if isinstance(value, str) else json.dumps(value)
             for name, value in variables.items()
         }
-        done = self.delivery("deploy", "--env", ENVIRONMENT, "--yes", **told)
+        done = self.deploy_command("deploy", "--env", ENVIRONMENT, "--yes", **told)
         (self.folder / "deploy.log").write_text(done.stdout + done.stderr)
         assert done.returncode == 0, f"deploy failed:\n{(done.stdout + done.stderr)[-6000:]}"
         return replace(self, outputs=self.read_outputs())
@@ -173,7 +176,7 @@ def check_prerequisites() -> None:
     require("terraform", "install Terraform 1.11 or later")
     require("java", "make system-packages")
     require("chromium", "make system-packages")
-    jars = (ROOT / "jars" / "lib" / ".fetched").exists()
+    jars = (ROOT / "scripts" / "spark" / "lib" / ".fetched").exists()
     require("Spark's S3 connector", "make jars", found=jars)
 
 

@@ -3,13 +3,13 @@
 import json
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-from delivery.environments import read_environment
-from delivery.terraform import ANY_PACKAGE
+from deploy.environments import read_environment
+from deploy.terraform import ANY_PACKAGE
 from tests.local_cloud.stack import ENVIRONMENT, Stack
+from tests.support.paths import ROOT
 
 
 @dataclass(frozen=True)
@@ -89,13 +89,12 @@ def test_all_that_prod_has_is_there_but_for_a_few_switches(stack: Stack, of_prod
 
 
 def test_only_values_differ_between_local_and_aws() -> None:
-    root = Path(__file__).resolve().parents[2]
     names = ["*.asl.json", "install_fsrcnn.sh", "mass_split.py", "install.sh"]
     for name in names:
         found = [
             path
             for folder in ("infra", "bootstrap", "jobs")
-            for path in (root / folder).rglob(name)
+            for path in (ROOT / folder).rglob(name)
             if not {".terraform", "node_modules"} & set(path.parts)
             and "tests/package" not in path.as_posix()
         ]
@@ -103,9 +102,8 @@ def test_only_values_differ_between_local_and_aws() -> None:
 
 
 def test_neither_terraform_nor_scripts_ask_whether_they_are_on_aws() -> None:
-    root = Path(__file__).resolve().parents[2]
-    deployed = [*(root / "infra").glob("*.tf"), *(root / "infra" / "modules").glob("*/*.tf")]
-    deployed += [*(root / "infra" / "services").iterdir(), *(root / "bootstrap").iterdir()]
+    deployed = [*(ROOT / "infra").glob("*.tf"), *(ROOT / "infra" / "modules").glob("*/*.tf")]
+    deployed += [*(ROOT / "infra" / "services").iterdir(), *(ROOT / "bootstrap").iterdir()]
     for path in deployed:
         if path.is_file():
             asked = re.findall(r"AWS_ENDPOINT_URL|localstack|== *\"local\"", path.read_text(), re.I)

@@ -48,7 +48,7 @@ def test_destroy_leaves_nothing(transient: Stack, tmp_path: Path) -> None:
     assert {"ec2", "emr", "iam", "kafka", "s3", "sqs", "stepfunctions"} <= found
     assert len(enabled_keys(stack)) == 1
     with stack.timed("destroy"):
-        done = stack.delivery("destroy", "--env", ENVIRONMENT, "--yes")
+        done = stack.deploy_command("destroy", "--env", ENVIRONMENT, "--yes")
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
     assert done.stdout.endswith(f"{NAME} is gone\n")
     assert day.processes() == []

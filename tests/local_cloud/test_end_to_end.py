@@ -17,22 +17,29 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import pytest
 
-from superres import storage
-from superres.config import Settings, load_settings
-from superres.evaluation import measure_result
-from superres.images import DecodedImage, Limits, decode, decode_file
-from superres.intake import reference_of
-from superres.layout import Layout, layout_on
-from superres.metrics import Quality
-from superres.records import Evaluation, ImageReference, Metrics, RejectedImage, RunManifest
-from superres.resample import reduce_planes
-from tests import corpus
-from tests.browser import Page, chromium
-from tests.http_source import HttpSource
+from superres.imaging.decoding import DecodedImage, decode, decode_file
+from superres.imaging.limits import Limits
+from superres.imaging.resample import reduce_planes
+from superres.pipeline import storage
+from superres.pipeline.arrival import reference_of
+from superres.pipeline.config import Settings, load_settings
+from superres.pipeline.layout import Layout, layout_on
+from superres.pipeline.records import (
+    Evaluation,
+    ImageReference,
+    Metrics,
+    RejectedImage,
+    RunManifest,
+)
+from superres.quality.evaluation import measure_result
+from superres.quality.metrics import Quality
 from tests.local_cloud.executions import Day, clients_on, eventually, open_steps, running_step
 from tests.local_cloud.instances import Instance, ingestion_instance, notifier_instance
 from tests.local_cloud.stack import ENVIRONMENT, Stack
-from tests.receiver import Got, Receiver
+from tests.support import image_files
+from tests.support.chromium import Page, chromium
+from tests.support.http_server import HttpSource
+from tests.support.webhook_receiver import Got, Receiver
 
 SCALE = 2
 CORRUPT = "torn.jpg"
@@ -42,13 +49,13 @@ _LIMITS = Limits(1 << 30, 1 << 30)
 _SUPERRES = Path(sys.executable).parent / "superres"
 
 FETCHED = {
-    "boat.png": corpus.png(corpus.photo(96, 128, seed=1)),
-    "hill.jpg": corpus.pillow(corpus.photo(90, 121, seed=2), "JPEG", quality=92),
-    "fog.png": corpus.png(corpus.photo(64, 80, channels=1, seed=3)),
+    "boat.png": image_files.png(image_files.photo(96, 128, seed=1)),
+    "hill.jpg": image_files.pillow(image_files.photo(90, 121, seed=2), "JPEG", quality=92),
+    "fog.png": image_files.png(image_files.photo(64, 80, channels=1, seed=3)),
     # Wider than two tiles: the seam between them is to be seen.
-    "shore.png": corpus.png(corpus.photo(64, 1100, seed=4)),
+    "shore.png": image_files.png(image_files.photo(64, 1100, seed=4)),
 }
-SENT = corpus.png(corpus.photo(70, 84, depth=16, seed=5))
+SENT = image_files.png(image_files.photo(70, 84, depth=16, seed=5))
 GOOD = {*FETCHED, UPLOADED}
 
 
@@ -68,7 +75,7 @@ def source() -> Iterator[HttpSource]:
     with HttpSource() as serving:
         for name, content in FETCHED.items():
             serving.serve(f"/{name}", content)
-        serving.serve(f"/{CORRUPT}", corpus.truncated()["half.jpg"])
+        serving.serve(f"/{CORRUPT}", image_files.truncated()["half.jpg"])
         yield serving
 
 
@@ -218,7 +225,7 @@ def finished(stack: Stack, stored: Stored) -> Finished:
     """After `make submit`, which follows the state machine to its end."""
     day = stored.layout.ingest_date.isoformat()
     with stack.timed("pipeline"):
-        done = stack.delivery("submit", "--env", ENVIRONMENT, "--ingest-date", day)
+        done = stack.deploy_command("submit", "--env", ENVIRONMENT, "--ingest-date", day)
     assert done.returncode == 0, done.stdout + done.stderr
     records = {
         name: Evaluation.from_json(storage.read_bytes(stored.layout.evaluation(each.image_id)))
@@ -426,7 +433,7 @@ def show_in_full(page: Page, record: Evaluation) -> str:
 
 
 def test_status_tells_of_cluster_and_run(stack, finished):
-    done = stack.delivery("status", "--env", ENVIRONMENT)
+    done = stack.deploy_command("status", "--env", ENVIRONMENT)
     assert done.returncode == 0, done.stderr
     assert f"superres-local in {stack.outputs['region']}, persistent" in done.stdout
     assert re.search(rf"cluster  {stack.outputs['cluster_id']}  (waiting|running) ", done.stdout)
@@ -434,7 +441,7 @@ def test_status_tells_of_cluster_and_run(stack, finished):
 
 
 def test_logs_show_the_steps_and_the_end_of_the_last(stack, finished):
-    done = stack.delivery("logs", "--env", ENVIRONMENT)
+    done = stack.deploy_command("logs", "--env", ENVIRONMENT)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("completed after ") == 4, done.stdout
     assert "stderr.gz" in done.stdout

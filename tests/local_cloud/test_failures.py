@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from superres import storage
+from superres.pipeline import storage
 from tests.local_cloud.executions import (
     Day,
     clients_on,

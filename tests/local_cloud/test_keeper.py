@@ -4,10 +4,10 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
-from tests.http_source import until
-from tests.keeper import processes_of
-from tests.kept import to_be_killed
 from tests.local_cloud.stack import check_prerequisites
+from tests.support.cleanup import to_be_killed
+from tests.support.cleanup_process import processes_of
+from tests.support.http_server import until
 
 _RUN = """
 import time

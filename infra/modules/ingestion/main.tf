@@ -64,7 +64,7 @@ resource "aws_secretsmanager_secret" "upload_token" {
   recovery_window_in_days = var.secret_recovery_days
 }
 
-# What the code asks of S3: superres/storage.py, superres/intake.py, ingestion/.
+# What the code asks of S3: superres/pipeline/storage.py, superres/pipeline/arrival.py, ingestion/.
 data "aws_iam_policy_document" "storage" {
   statement {
     sid       = "ReadUploads"

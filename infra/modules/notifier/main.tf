@@ -71,7 +71,7 @@ resource "aws_secretsmanager_secret" "token" {
   recovery_window_in_days = var.secret_recovery_days
 }
 
-# What the code asks of AWS: notifier/intake, notifier/pictures.py, notifier/web/media.py.
+# What the code asks of AWS: notifier/listening, notifier/pictures.py, notifier/web/media.py.
 data "aws_iam_policy_document" "reads" {
   statement {
     sid       = "HearOfResults"

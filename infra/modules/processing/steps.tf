@@ -1,5 +1,5 @@
 # How each job is submitted: the one place for its Spark configuration. A step is these arguments and
-# then --run-id and the like (jobs/command.py).
+# then --run-id and the like (jobs/job.py).
 
 locals {
   venv_python = "/mnt/superres/venv/bin/python" # made by bootstrap/install_fsrcnn.sh on every node

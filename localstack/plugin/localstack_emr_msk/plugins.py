@@ -69,7 +69,7 @@ def prepare() -> None:
 
 @hooks.on_infra_shutdown()
 def end() -> None:
-    """Ends what runs. Where LocalStack is killed instead, the guards of the processes see it."""
+    """Ends what runs. Where LocalStack is killed instead, their supervisors see it."""
     for stop in _stops:
         stop()
 

@@ -24,7 +24,7 @@ from botocore.config import Config
 
 HERE = Path(__file__).resolve().parent
 REGION = "eu-central-1"
-_JARS = HERE.parents[2] / "jars" / "lib"
+_JARS = HERE.parents[2] / "scripts" / "spark" / "lib"
 
 
 @dataclass(frozen=True)

@@ -236,7 +236,7 @@ def test_nothing_outlives_a_localstack_that_is_killed(tmp_path: Path, begin_clou
         Instances={"KeepJobFlowAliveWhenNoSteps": True, "InstanceGroups": groups},
         Steps=[command("long", "sleep", "300")],
     )["JobFlowId"]
-    until(lambda: len(processes_naming(cluster)) == 2)  # the guard and the step
+    until(lambda: len(processes_naming(cluster)) == 2)  # the supervisor and the step
     cloud.process.kill()
     cloud.process.wait()
     until(lambda: processes_naming(cluster) == [], 20)

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from localstack_emr_msk.node import guard
+from localstack_emr_msk.node import supervisor
 
 
 class Process:
-    """A running command, under the guard of ``node/guard.py``.
+    """A running command, under ``node/supervisor.py``.
 
     Args:
         command: Program and arguments.
@@ -34,35 +34,35 @@ class Process:
     ) -> None:
         for file in (stdout, stderr):
             file.parent.mkdir(parents=True, exist_ok=True)
-        watched = [sys.executable, "-I", "-S", guard.__file__, str(stop_seconds), *command]
+        watched = [sys.executable, "-I", "-S", supervisor.__file__, str(stop_seconds), *command]
         self._stopping = threading.Lock()
         with stdout.open("ab") as out, stderr.open("ab") as err:
-            self._guard = subprocess.Popen(
+            self._supervisor = subprocess.Popen(
                 watched,
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=err,
                 cwd=folder,
                 env=dict(environment),
-                # Ctrl-C in LocalStack's terminal is LocalStack's; the guard hears of its end.
+                # Ctrl-C in LocalStack's terminal is LocalStack's; the supervisor hears of its end.
                 start_new_session=True,
             )
 
     @property
     def running(self) -> bool:
         """Whether it, or something that it started, is still there."""
-        return self._guard.poll() is None
+        return self._supervisor.poll() is None
 
     def wait(self, seconds: float | None = None) -> int:
         """The exit status; raises ``subprocess.TimeoutExpired``."""
         # Not Popen.communicate: it would close the pipe, which means stop.
-        code = self._guard.wait(seconds)
+        code = self._supervisor.wait(seconds)
         self.stop()  # closes the pipe
         return code
 
     def stop(self) -> None:
         """Begins to end it, and all that it started; does not wait."""
         with self._stopping:
-            if self._guard.stdin is not None and not self._guard.stdin.closed:
+            if self._supervisor.stdin is not None and not self._supervisor.stdin.closed:
                 with suppress(OSError):
-                    self._guard.stdin.close()
+                    self._supervisor.stdin.close()

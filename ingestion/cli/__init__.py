@@ -1,0 +1,1 @@
+"""The commands of ingestion, a file each."""

@@ -1,0 +1,105 @@
+"""``superres ingest``: producer and consumer in one process, until a source is stored."""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import click
+from rich.progress import Progress, TaskID
+
+from ingestion.cli.shared import opened_source, settings_and_wanted, show_failures, stop_by_signal
+from ingestion.consumer.service import consume as run_consumer
+from ingestion.producer import Pace, Published, publish
+from ingestion.sources.opening import expanded
+from ingestion.sources.samples import SamplePhotographs
+from ingestion.topics import group_from_now, require_topics
+from superres.cli.execution import INTERRUPTED
+from superres.cli.options import config_option, scale_option
+from superres.cli.terminal import progress_bar, remark
+from superres.pipeline.config import Settings
+from superres.service.logs import log_for_people
+
+PARTLY = 3  # some images were left out, the others are stored
+
+
+@click.command(epilog="Example: superres ingest samples: && superres run")
+@click.argument("source")
+@click.option("--limit", type=click.IntRange(1), help="Take at most so many images.")
+@click.option("--mode", type=click.Choice(["evaluate", "upscale"]), help="[default: configured]")
+@scale_option("Times as large.  [default: configured]")
+@config_option
+def ingest(source: str, limit: int | None, **given: Any) -> None:
+    """Produce and consume in one process, until every image of a source is stored.
+
+    SOURCE is as for produce, or samples: for the photographs that come with scikit-image. Exits
+    with 3 when some images were left out and the others are stored, with 1 when none is.
+    """
+    settings, wanted = settings_and_wanted(**given)
+    log_for_people()
+    stop = stop_by_signal()
+    require_topics(settings.kafka)
+    with opened_source(source, wanted, settings, stop) as found, progress_bar() as bar:
+        if isinstance(found, SamplePhotographs):
+            settings = _allowing(settings, "allowed_hosts", found.allowed_host)
+        elif Path(expanded(source)).exists():  # whoever names it here may read it
+            settings = _allowing(settings, "file_roots", expanded(source))
+        settings = _beside_services(settings)
+        task = bar.add_task("Bringing in", total=None)
+        listed, last_sent = Event(), Event()
+        with ThreadPoolExecutor(1, "consumer") as beside:
+            consuming = beside.submit(
+                run_consumer,
+                settings,
+                stop,
+                last_sent=last_sent,
+                told=lambda done: bar.update(task, completed=done),
+                own_only=True,
+            )
+            try:
+                published = publish(
+                    found,
+                    settings.kafka,
+                    settings.ingestion.threads,
+                    listed,
+                    Pace(limit),
+                    lambda so_far: _follow_up(so_far, bar, task, consuming, stop, listed),
+                    settings.kafka.group,
+                )
+            finally:
+                last_sent.set()
+            stored, rejected = consuming.result()
+        show_failures(published, lambda line: remark(bar, line))
+    told = f", {rejected} rejected: see rejected/ below the results" if rejected else ""
+    click.echo(f"{stored} images brought in{told}")
+    if stop.is_set():
+        click.get_current_context().exit(INTERRUPTED)
+    if rejected or published.failed:
+        click.get_current_context().exit(PARTLY if stored else 1)
+
+
+def _allowing(settings: Settings, key: str, more: str) -> Settings:
+    allowed = (*getattr(settings.ingestion, key), more)
+    ingestion = settings.ingestion.model_copy(update={key: allowed})
+    return settings.model_copy(update={"ingestion": ingestion})
+
+
+def _beside_services(settings: Settings) -> Settings:
+    """A group of its own and any free port: the usual ones may be a service's."""
+    ingestion = settings.ingestion.model_copy(update={"consumer_port": 0})
+    kafka = group_from_now(settings.kafka)
+    return settings.model_copy(update={"ingestion": ingestion, "kafka": kafka})
+
+
+def _follow_up(
+    published: Published,
+    bar: Progress,
+    task: TaskID,
+    consuming: "Future[tuple[int, int]]",
+    stop: Event,
+    listed: Event,
+) -> None:
+    """Shows how much there is to bring in; ends the listing when nothing takes it any more."""
+    bar.update(task, total=published.references)
+    if consuming.done() or stop.is_set():
+        listed.set()

@@ -1,0 +1,1 @@
+"""The consumer: fetches the images that references on Kafka point to, and stores them."""

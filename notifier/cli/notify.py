@@ -1,0 +1,103 @@
+"""``superres notify``: the notifier under Gunicorn, with what it does beside answering.
+
+One process per notifier: its threads answer, hear of results and send webhooks. More of them on one
+PostgreSQL share the work; each may die at any time.
+"""
+
+import ctypes
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from threading import Event, Thread
+
+import click
+from flask import Flask
+from prometheus_client import CollectorRegistry, Gauge
+
+from notifier.listening.start import check_queues, start_intake
+from notifier.pictures import Pictures
+from notifier.store.database import open_database
+from notifier.web.app import create_app
+from notifier.web.changes import Changes
+from notifier.web.context import Service, Tokens
+from notifier.web.security import check_exposure, is_exposed, tokens_from
+from notifier.webhooks.sender import Sender
+from superres.cli.options import config_option, config_or_default
+from superres.pipeline.config import Settings, load_settings
+from superres.service.public_http import Client
+from superres.service.server import KEEP_ALIVE_SECONDS, serve
+
+_STOP_SECONDS = 15
+_ARENA_MAX = -8  # M_ARENA_MAX of <malloc.h>
+
+
+@click.command(epilog="Example: superres notify --port 8080")
+@click.option("--host", help="Address to listen on.  [default: configured]")
+@click.option("--port", type=click.IntRange(0, 65535), help="0: any free.  [default: configured]")
+@config_option
+def notify(host: str | None, port: int | None, config: str | None) -> None:
+    """Show results beside originals as they come, and tell other services, until stopped.
+
+    Whatever changes something needs the token of SUPERRES_NOTIFIER_TOKEN, as does reading where
+    others than this machine can reach it. Logs are JSON lines on standard error.
+    """
+    settings, tokens = load_settings(config_or_default(config)), tokens_from(os.environ)
+    chosen = settings.notifier
+    host, port = host or chosen.host, chosen.port if port is None else port
+    check_exposure(host, chosen, tokens)
+    check_queues(settings)
+    # A database that is not there is told at once, and its tables are made before the fork.
+    open_database(chosen.database_url).close()
+    options = {
+        "threads": chosen.threads,
+        "worker_connections": chosen.threads * 4,
+        "graceful_timeout": _STOP_SECONDS,
+        "keepalive": KEEP_ALIVE_SECONDS,
+        "proc_name": "superres notify",
+    }
+    serve(lambda alive: _application(settings, tokens, host, alive), host, port, options)
+
+
+def _application(settings: Settings, tokens: Tokens, host: str, alive: Callable[[], bool]) -> Flask:
+    """Begins everything, in the process that goes on with it."""
+    _share_memory()
+    chosen, registry, stop = settings.notifier, CollectorRegistry(), Event()
+    database = open_database(chosen.database_url)
+    changes = Changes(database, alive)
+    changes.look()
+    changes.start()
+    intake = start_intake(settings, database, stop, registry)
+    Gauge(
+        "superres_notifier_intake_failing",
+        "Queues and places that do not answer now",
+        registry=registry,
+    ).set_function(lambda: len(intake.reader.failing))
+    sender = Sender(database, chosen, Client(chosen.allowed_hosts, stop=stop), stop, registry)
+    sender.start()
+    Thread(target=_tell, args=(alive, stop), name="stop", daemon=True).start()
+    service = Service(
+        settings,
+        database,
+        Pictures(Path(chosen.cache_dir) / "superres-pictures", chosen.cache_megabytes << 20),
+        changes,
+        tokens,
+        guarded=is_exposed(host, chosen) and not chosen.public_gallery,
+        registry=registry,
+        ready=lambda: changes.failing,
+    )
+    return create_app(service, host)
+
+
+def _share_memory() -> None:
+    """The C library would keep what is freed in an arena for every few threads: a gigabyte."""
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL("libc.so.6").mallopt(_ARENA_MAX, 2)
+
+
+def _tell(alive: Callable[[], bool], stop: Event) -> None:
+    """Gunicorn's worker has no hook for the moment in which it is told to stop."""
+    while alive():
+        time.sleep(0.2)
+    stop.set()

@@ -1,0 +1,335 @@
+"""Hears from SQS that a record was written, or how an execution of the state machine stands.
+
+A message is deleted once what it says is committed, or when it says nothing that concerns us. One
+that cannot be understood is given back, so that the queue's redrive policy moves it to its
+dead-letter queue. One that could not be recorded is left: it comes again when its visibility has
+run out, and the scan of storage finds its record in any case.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from threading import Event
+from typing import Annotated, Any, Literal
+from urllib.parse import unquote_plus
+
+import boto3
+import structlog
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from notifier.listening.outage import Outage
+from notifier.listening.reading import Reader
+from notifier.recording import record_status
+from notifier.store.runs import RunStatus, State
+from superres.errors import RecordError, StorageError
+from superres.pipeline import storage
+
+# A receive cannot be broken off, so this is also how long a stop takes. An idle queue costs 1.3
+# million requests a month and process (half a dollar); 20 seconds would save nine tenths of that.
+_POLL_SECONDS = 2
+_AT_ONCE = 10  # SQS gives no more
+_POISON_SECONDS = 5  # until it comes again, on its way to the dead-letter queue
+_PATIENCE = Config(
+    connect_timeout=5, read_timeout=_POLL_SECONDS + 10, retries={"total_max_attempts": 1}
+)
+_LONGEST_SECONDS = 30.0
+_LONGEST_PROBE_SECONDS = 5.0
+_MOST_LETTERS = 2000
+
+_log = structlog.get_logger()
+
+Message = dict[str, Any]
+Handle = Callable[[str], None]
+"""Takes the body of a message; raises ``RecordError`` or ``StorageError``."""
+
+
+@dataclass(frozen=True)
+class Queue:
+    """A queue, and what is done with its messages; ``name`` is for the log."""
+
+    name: str
+    url: str
+    handle: Handle
+
+
+def keep_polling(queue: Queue, reader: Reader, stop: Event) -> None:
+    """Takes messages from a queue until ``stop`` is set."""
+    unreachable = Outage(f"queue {queue.name}", _LONGEST_SECONDS, reader, general=True)
+    unrecorded = Outage(f"records of queue {queue.name}", _LONGEST_PROBE_SECONDS, reader)
+    client: Any = None
+    with ThreadPoolExecutor(_AT_ONCE, f"intake-{queue.name}") as pool:
+        while not stop.is_set():
+            try:
+                # A session of its own: boto3's default one is not for several threads.
+                client = client or boto3.session.Session().client("sqs", config=_PATIENCE)
+                messages = _received(client, queue)
+                unreachable.over()
+                reader.metrics.events.inc(len(messages))
+                failure = _handled(client, queue, messages, reader, pool)
+            except (BotoCoreError, ClientError) as error:
+                stop.wait(unreachable.failed(error))
+                continue
+            if failure is not None:
+                _wait_out(failure, unrecorded, reader, stop)
+            elif messages:
+                unrecorded.over()
+    if client is not None:
+        client.close()
+
+
+def _received(client: Any, queue: Queue) -> list[Message]:
+    answer = client.receive_message(
+        QueueUrl=queue.url,
+        MaxNumberOfMessages=_AT_ONCE,
+        WaitTimeSeconds=_POLL_SECONDS,
+        MessageSystemAttributeNames=["ApproximateReceiveCount"],
+    )
+    return list(answer.get("Messages", []))
+
+
+def _handled(
+    client: Any, queue: Queue, messages: Sequence[Message], reader: Reader, pool: Executor
+) -> StorageError | None:
+    """What kept a message from being recorded, if anything did; that message is left."""
+
+    def error_of(message: Message) -> RecordError | StorageError | None:
+        try:
+            queue.handle(message["Body"])
+        except (RecordError, StorageError) as error:
+            return error
+        return None
+
+    done, poison, failure = [], [], None
+    for message, error in zip(messages, pool.map(error_of, messages), strict=True):
+        if error is None:
+            done.append(message)
+        elif isinstance(error, StorageError):
+            failure = error
+        else:
+            poison.append(message)
+            if message["Attributes"]["ApproximateReceiveCount"] == "1":
+                reader.metrics.unreadable.inc()
+                message_id = message["MessageId"]
+                reason = str(error)
+                _log.error("poison", queue=queue.name, message_id=message_id, reason=reason)
+    # What is not deleted comes again, which does no harm: answers are not looked at.
+    if done:
+        client.delete_message_batch(QueueUrl=queue.url, Entries=_entries(done))
+    if poison:
+        entries = [each | {"VisibilityTimeout": _POISON_SECONDS} for each in _entries(poison)]
+        client.change_message_visibility_batch(QueueUrl=queue.url, Entries=entries)
+    return failure
+
+
+def _entries(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    return [
+        {"Id": str(number), "ReceiptHandle": message["ReceiptHandle"]}
+        for number, message in enumerate(messages)
+    ]
+
+
+def _wait_out(failure: StorageError, outage: Outage, reader: Reader, stop: Event) -> None:
+    # Receiving meanwhile would bring good messages nearer to the dead-letter queue.
+    error: StorageError | None = failure
+    while error is not None and not stop.wait(outage.failed(error)):
+        error = _still_failing(reader)
+
+
+def _still_failing(reader: Reader) -> StorageError | None:
+    try:
+        reader.database.change()
+        storage.exists(storage.join(reader.results, "evaluations"))
+    except StorageError as error:
+        return error
+    return None
+
+
+# ---- events of S3
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class _Bucket(_Part):
+    name: str
+
+
+class _Object(_Part):
+    key: str
+    tag: str = Field(default="", validation_alias="eTag")
+
+
+class _Stored(_Part):
+    bucket: _Bucket
+    object: _Object
+
+
+class _Notified(_Part):
+    event: str = Field(validation_alias="eventName")
+    s3: _Stored
+
+
+class _Notification(_Part):
+    """What S3 sends to a queue itself."""
+
+    records: list[_Notified] = Field(validation_alias="Records")
+
+
+class _TestEvent(_Part):
+    """What S3 sends to see whether it may."""
+
+    event: Literal["s3:TestEvent"] = Field(validation_alias="Event")
+
+
+class _TaggedObject(_Part):
+    key: str
+    etag: str = ""
+
+
+class _StoredDetail(_Part):
+    bucket: _Bucket
+    object: _TaggedObject
+
+
+class _Forwarded(_Part):
+    """What S3 sends through EventBridge."""
+
+    source: Literal["aws.s3"]
+    type: str = Field(validation_alias="detail-type")
+    detail: _StoredDetail
+
+
+_S3_MESSAGE: TypeAdapter[_Notification | _TestEvent | _Forwarded] = TypeAdapter(
+    _Notification | _TestEvent | _Forwarded
+)
+
+
+def handle_stored(reader: Reader, body: str) -> None:
+    """Reads the records whose writing a message tells.
+
+    Raises ``RecordError`` when it is no event of S3 or one of its records cannot be read,
+    ``StorageError`` as ``Reader.read``.
+    """
+    unreadable: RecordError | None = None
+    for uri, tag in stored_in(body):
+        try:
+            if reader.kind_of(uri):
+                reader.read(uri, tag)
+        except RecordError as error:
+            unreadable = error
+    if unreadable is not None:
+        raise unreadable
+
+
+def stored_in(body: str) -> list[tuple[str, str]]:
+    """URI and ETag of the objects that a message tells were written.
+
+    Raises ``RecordError`` when it is no event of S3.
+    """
+    try:
+        message = _S3_MESSAGE.validate_json(body)
+    except ValidationError:
+        raise RecordError("the message is no event of S3") from None
+    if isinstance(message, _TestEvent):
+        return []
+    if isinstance(message, _Forwarded):
+        if message.type != "Object Created":
+            return []
+        bucket, stored = message.detail.bucket.name, message.detail.object
+        # EventBridge tells keys as they are, LocalStack's encoded; ours have a = in them.
+        key = stored.key if "=" in stored.key else unquote_plus(stored.key)
+        return [(f"{storage.S3}{bucket}/{key}", stored.etag)]
+    return [
+        (
+            f"{storage.S3}{record.s3.bucket.name}/{unquote_plus(record.s3.object.key)}",
+            record.s3.object.tag,
+        )
+        for record in message.records
+        if record.event.startswith("ObjectCreated:")
+    ]
+
+
+# ---- events of Step Functions
+
+_STATES: dict[str, State] = {
+    "RUNNING": "running",
+    "PENDING_REDRIVE": "running",
+    "SUCCEEDED": "succeeded",
+    "FAILED": "failed",
+    "TIMED_OUT": "failed",
+    "ABORTED": "stopped",
+}
+
+_Milliseconds = Annotated[int, Field(ge=0, lt=253_402_300_800_000)]  # until the year 9999
+
+
+class _Execution(_Part):
+    name: str = Field(min_length=1)
+    status: str
+    started: _Milliseconds | None = Field(default=None, validation_alias="startDate")
+    stopped: _Milliseconds | None = Field(default=None, validation_alias="stopDate")
+    input: str | None = None
+    error: str | None = None
+    cause: str | None = None
+
+
+class _StatusChange(_Part):
+    type: Literal["Step Functions Execution Status Change"] = Field(validation_alias="detail-type")
+    time: AwareDatetime
+    detail: _Execution
+
+
+class _Input(_Part):
+    scale: Annotated[int, Field(ge=2, le=4)] | None = None
+    ingest_date: date | None = None
+
+
+def handle_status(reader: Reader, body: str) -> None:
+    """Records what a message tells of an execution.
+
+    Raises ``RecordError`` when it is no such event, ``StorageError`` when it cannot be recorded.
+    """
+    if record_status(reader.database, status_in(body)):
+        reader.metrics.recorded.inc()
+
+
+def status_in(body: str) -> RunStatus:
+    """How an execution stands; raises ``RecordError`` when the message does not tell that."""
+    try:
+        message = _StatusChange.model_validate_json(body)
+        execution = message.detail
+        state = _STATES[execution.status]
+    except (ValidationError, KeyError):
+        raise RecordError("the message is no status of an execution of Step Functions") from None
+    started = _moment(execution.started)
+    changed = started if state == "running" else _moment(execution.stopped)
+    given = _input(execution.input)
+    told = {"error": execution.error, "cause": execution.cause}
+    return RunStatus(
+        execution.name,
+        "execution",
+        state,
+        given.scale,
+        given.ingest_date,
+        started,
+        changed or message.time,
+        {name: text[:_MOST_LETTERS] for name, text in told.items() if text},
+    )
+
+
+def _moment(milliseconds: int | None) -> datetime | None:
+    if milliseconds is None:
+        return None
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
+
+
+def _input(text: str | None) -> _Input:
+    """What of an execution's input we know; it is for its state machine to judge."""
+    try:
+        return _Input.model_validate_json(text or "{}")
+    except ValidationError:
+        return _Input()

@@ -1,0 +1,140 @@
+"""What a run on AWS may cost: ``superres estimate``, from the assumptions in prices.yaml.
+
+Everything but the network runs on an instance's CPUs. The network runs there too, or on the GPU,
+and then before and after the rest, not beside it: times err on the long side for GPUs. It works
+on input pixels, of which one output megapixel has fewer the larger the scale.
+"""
+
+import math
+from dataclasses import dataclass
+from importlib import resources
+
+import click
+import yaml
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from superres.cli.options import scale_option
+
+_MEASURED_SCALE = 2
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A type of instance: its GPU and what that card moves, CPUs, price of EC2 for an hour."""
+
+    type: str
+    gpu: str | None
+    gigabytes_per_second: float | None
+    cores: int
+    dollars: float
+
+
+@dataclass(frozen=True)
+class Assumptions:
+    """The file prices.yaml."""
+
+    source: str
+    emr_surcharge: float
+    network_core_seconds: float
+    other_core_seconds: float
+    gpu_gigabytes: float
+    gpu_efficiency: float
+    instances: tuple[Instance, ...]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What an amount of output takes on instances of one type."""
+
+    instance: Instance
+    dollars_per_hour: float
+    seconds_per_megapixel: float
+    hours: float
+
+    @property
+    def dollars(self) -> float:
+        """For all of it."""
+        return self.hours * self.dollars_per_hour
+
+    @property
+    def dollars_per_thousand(self) -> float:
+        """For 1,000 output megapixels."""
+        return self.seconds_per_megapixel * 1000 / 3600 * self.dollars_per_hour
+
+
+def read_assumptions() -> Assumptions:
+    """The assumptions that come with the package."""
+    content = yaml.safe_load((resources.files("superres.cli") / "prices.yaml").read_text("utf-8"))
+    instances = tuple(Instance(**instance) for instance in content.pop("instances"))
+    return Assumptions(instances=instances, **content)
+
+
+def estimate_all(megapixels: float, scale: int, assumptions: Assumptions) -> list[Estimate]:
+    """What so many megapixels of input take, for each type of instance."""
+    estimates = []
+    for instance in assumptions.instances:
+        seconds = _seconds_per_megapixel(instance, scale, assumptions)
+        price = instance.dollars * (1 + assumptions.emr_surcharge)
+        hours = seconds * megapixels * scale**2 / 3600
+        estimates.append(Estimate(instance, price, seconds, hours))
+    return estimates
+
+
+def _seconds_per_megapixel(instance: Instance, scale: int, assumptions: Assumptions) -> float:
+    if instance.gigabytes_per_second is None:
+        network = assumptions.network_core_seconds / instance.cores
+    else:
+        speed = instance.gigabytes_per_second * assumptions.gpu_efficiency
+        network = assumptions.gpu_gigabytes / speed
+    return (
+        network * (_MEASURED_SCALE / scale) ** 2 + assumptions.other_core_seconds / instance.cores
+    )
+
+
+def _finite(_context: click.Context, _parameter: click.Parameter, value: float) -> float:
+    if not math.isfinite(value):
+        raise click.BadParameter(f"{value} is no number of megapixels; give one such as 2.5.")
+    return value
+
+
+@click.command(epilog="Example: superres estimate --images 100000 --megapixels 2 --scale 4")
+@click.option("--images", type=click.IntRange(1), required=True, help="How many images.")
+@click.option(
+    "--megapixels",
+    type=click.FloatRange(0, min_open=True),
+    required=True,
+    callback=_finite,  # no range keeps nan out
+    help="Megapixels of an image as it comes in.",
+)
+@scale_option("How many times as large.  [default: 2]")
+def estimate(images: int, megapixels: float, scale: int | None) -> None:
+    """Tell what a run may cost on AWS, by type of instance.
+
+    Computed from list prices and assumptions, which it states; no GPU was measured.
+    """
+    assumptions = read_assumptions()
+    scale = scale or 2
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("instance", no_wrap=True)
+    for heading in ("GPU", "$/h", "s/Mpx", "$/1,000 Mpx", "instance hours", "$"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for each in estimate_all(images * megapixels, scale, assumptions):
+        table.add_row(
+            each.instance.type,
+            each.instance.gpu or "none",
+            f"{each.dollars_per_hour:.2f}",
+            f"{each.seconds_per_megapixel:.4f}",
+            f"{each.dollars_per_thousand:.4f}",
+            f"{each.hours:,.2f}",
+            f"{each.dollars:,.2f}",
+        )
+    output = images * megapixels * scale**2
+    click.echo(f"{output:,.0f} output megapixels, with EMR's surcharge")
+    Console(highlight=False, markup=False).print(table)
+    click.echo(
+        f"Prices: {assumptions.source}. CPU times are measured on this project's machine, GPU "
+        "times assumed and unproven (superres/cli/prices.yaml). Not counted: primary instance, "
+        "idle time, starting up, Kafka, S3, network."
+    )

@@ -1,0 +1,109 @@
+"""``superres evaluate``: PSNR and SSIM on folders of images."""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from superres.cli.networks import engine_for, model_name
+from superres.cli.options import (
+    DIR,
+    config_option,
+    device_option,
+    model_option,
+    processing_of,
+    scale_option,
+)
+from superres.cli.terminal import progress_bar, remark
+from superres.errors import ConfigError
+from superres.imaging.files import image_files
+from superres.quality.evaluation import PAPER_PROTOCOL, FolderQuality, evaluate_folder
+from superres.quality.metrics import Quality, decibels
+
+
+@click.command(epilog="Example: superres evaluate Set5 Set14 --scale 2 --details")
+@click.argument("folders", nargs=-1, required=True, metavar="DIR...", type=DIR)
+@scale_option("Measure at one scale.  [default: 2, 3 and 4]")
+@model_option
+@click.option("--details", is_flag=True, help="Show each image too.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object instead of tables.")
+@device_option
+@config_option
+def evaluate(
+    folders: tuple[Path, ...],
+    scale: int | None,
+    model: str | None,
+    details: bool,
+    as_json: bool,
+    device: str | None,
+    config: str | None,
+) -> None:
+    """Measure the network on folders of images, as the papers do.
+
+    The images are the high resolution. Their luma is reduced bicubically, enlarged by the network
+    and bicubically, and compared with what it was: PSNR and SSIM, a border of as many pixels as the
+    scale left out. An image that cannot be measured is named, and the others are done.
+    """
+    if model and not scale:
+        raise click.UsageError("--model needs --scale: a checkpoint is made for one")
+    scales = [scale] if scale else [2, 3, 4]
+    models, results, told = {}, [], set()
+    with progress_bar() as progress:
+        total = len(scales) * sum(len(image_files(folder)) for folder in folders)
+        task = progress.add_task("Measuring", total=total)
+        for each in scales:
+            processing = processing_of(config, scale=each, model=model, device=device)
+            engine = engine_for(processing)
+            models[each] = model_name(processing, engine)
+            for folder in folders:
+                result = evaluate_folder(
+                    folder, engine, processing.limits, lambda _: progress.advance(task)
+                )
+                results.append(result)
+                for name, reason in result.skipped:
+                    line = f"superres: {folder / name}: skipped: {reason}"
+                    if line not in told:  # the same at every scale
+                        remark(progress, line)
+                    told.add(line)
+    if not any(result.images for result in results):
+        raise ConfigError("no image could be measured; give a folder of larger images")
+    if as_json:
+        measured = [result.to_dict() for result in results]
+        content = {"protocol": PAPER_PROTOCOL, "models": models, "results": measured}
+        click.echo(json.dumps(content, indent=2))
+    else:
+        show_qualities(results, details=details)
+        click.echo(f"Protocol {PAPER_PROTOCOL}; models {', '.join(models.values())}")
+    if told:
+        click.get_current_context().exit(1)
+
+
+def show_qualities(results: Sequence[FolderQuality], *, details: bool) -> None:
+    """Prints a table with a line per folder and scale, or per image and then the mean."""
+    names = {result.folder: result.folder.resolve().name for result in results}
+    if len(set(names.values())) < len(names):
+        names = {folder: str(folder) for folder in names}
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("PSNR dB / SSIM", overflow="fold")
+    for heading in ("scale", "images", "bicubic", "ours", "gain"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for result in results:
+        for image in result.images if details else ():
+            figures = _figures(image.bicubic, image.ours)
+            table.add_row(f"  {image.name}", f"×{result.scale}", "", *figures)
+        if result.ours and result.bicubic:
+            figures = _figures(result.bicubic, result.ours)
+            row = (names[result.folder], f"×{result.scale}", str(len(result.images)), *figures)
+            table.add_row(*row, style="bold", end_section=details)
+    Console(highlight=False, markup=False).print(table)
+
+
+def _figures(bicubic: Quality, ours: Quality) -> list[str]:
+    gain = ours.psnr - bicubic.psnr
+    pairs = [f"{decibels(quality.psnr)} / {quality.ssim:.4f}" for quality in (bicubic, ours)]
+    return [*pairs, f"{gain:+.2f} dB" if math.isfinite(gain) else ""]

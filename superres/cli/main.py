@@ -1,0 +1,94 @@
+"""The command line ``superres``: finds the command that was asked for and runs it.
+
+Every command is an entry point of the group ``superres.commands`` (pyproject.toml). So the core
+offers ``superres run`` though it knows nothing of the jobs, and only the module of the command that
+is called is imported. Results and names of written files go to standard output, progress and errors
+to standard error. Exit codes are those of ``superres.cli.execution``.
+"""
+
+import ast
+import sys
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+
+from superres import __version__
+from superres.cli.execution import execute as execute_command
+from superres.errors import PrerequisiteError
+
+GROUP = "superres.commands"
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    sys.exit(execute(sys.argv[1:]))
+
+
+def execute(arguments: Sequence[str]) -> int:
+    """Runs one command and returns its exit code; an error becomes one line on standard error."""
+    return execute_command(cli, arguments, "superres", prefix="superres: ")
+
+
+class _Commands(click.Group):
+    """The commands of all installed packages."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_installed())
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        # Click would import every command, and Spark with them, for one line each.
+        rows = [(name, _summary(point)) for name, point in sorted(_installed().items())]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        point = _installed().get(cmd_name)
+        return None if point is None else _load(point)
+
+
+def _installed() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def _summary(point: EntryPoint) -> str:
+    """The first line of the command's docstring, read without importing its module."""
+    try:
+        spec = find_spec(point.module)
+        source = Path(spec.origin).read_text("utf-8") if spec and spec.origin else ""
+    except (ImportError, OSError):
+        return ""
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef) and node.name == point.attr:
+            return (ast.get_docstring(node) or "").partition("\n")[0]
+    return ""
+
+
+def _load(point: EntryPoint) -> click.Command:
+    """The command; where a library is missing, one that says so when it is called."""
+    try:
+        command: click.Command = point.load()
+    except ImportError as error:
+        # The extra of the wheel has the command's name, unless the entry point names another.
+        remedy = f"install superres[{point.extras[0] if point.extras else point.name}]"
+        message = f"{point.name} needs {error.name or error}, which is not installed; {remedy}"
+
+        def refuse() -> None:
+            raise PrerequisiteError(message)
+
+        # Whatever follows the name is accepted, so that this reason is shown and no other.
+        return click.Command(
+            point.name,
+            callback=refuse,
+            add_help_option=False,
+            context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+        )
+    return command
+
+
+@click.group(cls=_Commands, context_settings={"max_content_width": 100})
+@click.version_option(__version__, prog_name="superres", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Make photographs two, three or four times as large and sharp, with FSRCNN."""

@@ -1,0 +1,162 @@
+"""``superres train``: training, with its progress shown."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.progress import TextColumn
+
+from superres.cli.execution import INTERRUPTED
+from superres.cli.options import DIR, FILE, PATH, scale_option
+from superres.cli.terminal import progress_bar, remark
+from superres.errors import PrerequisiteError
+
+if TYPE_CHECKING:
+    from superres.training.train import Progress as TrainingProgress
+
+
+@click.command(
+    epilog="Example: superres train --data T91 --data General-100 --scale 2 --output training"
+)
+@click.option(
+    "--data",
+    "folders",
+    type=DIR,
+    multiple=True,
+    required=True,
+    help="Folder of images; may be given again. Each tenth image of the last one validates.",
+)
+@scale_option("Train for this scale.  [default: 2]")
+@click.option(
+    "--output",
+    type=PATH,
+    default=Path("output/training"),
+    metavar="DIR",
+    show_default=True,
+    help="Gets the weights, the ONNX export, the curve and the checkpoint to go on from.",
+)
+@click.option("--iterations", type=click.IntRange(1), default=50_000, show_default=True)
+@click.option("--batch", type=click.IntRange(1), default=8, show_default=True)
+@click.option(
+    "--patch",
+    type=click.IntRange(8),
+    default=32,
+    show_default=True,
+    help="Side of a training crop in low-resolution pixels.",
+)
+@click.option(
+    "--learning-rate", type=click.FloatRange(0, min_open=True), default=3e-3, show_default=True
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--start-from",
+    type=FILE,
+    help="Checkpoint of any scale (its name must tell: …x2…) to take all layers but the last from.",
+)
+@click.option(
+    "--check-every",
+    type=click.IntRange(1),
+    default=1000,
+    show_default=True,
+    help="Iterations between two validations; each saves the checkpoint.",
+)
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Threads of torch on a CPU. With more than there are free cores, training crawls.",
+)
+@click.option(
+    "--compile/--no-compile",
+    "compile_network",
+    default=False,
+    show_default=True,
+    help="Compile the network first: faster, but needs a C++ compiler.",
+)
+def train(
+    folders: tuple[Path, ...],
+    scale: int | None,
+    output: Path,
+    iterations: int,
+    batch: int,
+    patch: int,
+    learning_rate: float,
+    seed: int,
+    threads: int,
+    **options: Any,
+) -> None:
+    """Train the network, or go on where the same command was stopped.
+
+    Stop it with Ctrl-C at any time: what the last validation saved is kept, and the result is the
+    same as without the stop.
+    """
+    try:
+        import torch
+
+        from superres.training.train import Schedule
+        from superres.training.train import train as train_network
+    except ImportError as error:
+        raise PrerequisiteError(
+            f"train needs {error.name or error}, which is not installed; install superres[train]"
+        ) from error
+    torch.set_num_threads(threads)
+    schedule = Schedule(scale or 2, iterations, batch, patch, learning_rate, seed)
+    try:
+        with TrainingBar(schedule.scale, iterations) as bar:
+            weights = train_network(list(folders), output, schedule, report=bar.report, **options)
+    except KeyboardInterrupt:
+        click.echo(f"superres: stopped {bar.where}; the same command goes on from there", err=True)
+        click.get_current_context().exit(INTERRUPTED)
+    click.echo(str(weights))
+
+
+class TrainingBar:
+    """Shows a training: a bar on a terminal, and a line for every validation anywhere."""
+
+    def __init__(self, scale: int, iterations: int) -> None:
+        """For a training of so many ``iterations`` in all."""
+        figures = TextColumn("{task.completed:.0f} of {task.total:.0f}  {task.fields[figures]}")
+        self._bar = progress_bar(figures)
+        self._task = self._bar.add_task(f"Training ×{scale}", total=iterations, figures="")
+        self._total = iterations
+        self._began = False
+        self._saved: int | None = None
+        self._loss = math.nan
+        self._psnr = ""
+
+    def __enter__(self) -> "TrainingBar":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def report(self, iteration: int, loss: float, progress: "TrainingProgress | None") -> None:
+        """Takes what ``superres.training.train.train`` reports after each step."""
+        if not self._began:
+            # Where a training goes on from is no speed.
+            self._bar.reset(self._task, completed=iteration - 1)
+            self._began = True
+        if not math.isnan(loss):
+            smooth = loss if math.isnan(self._loss) else 0.98 * self._loss + 0.02 * loss
+            self._loss = smooth
+        if progress:
+            self._saved = iteration
+            self._psnr = f"  PSNR {progress.validation_psnr:.2f} dB"
+            remark(
+                self._bar,
+                f"iteration {iteration} of {self._total}: loss {progress.loss:.3e}, "
+                f"validation PSNR {progress.validation_psnr:.2f} dB",
+            )
+        figures = f"loss {self._loss:.2e}{self._psnr}"
+        self._bar.update(self._task, completed=iteration, figures=figures)
+
+    @property
+    def where(self) -> str:
+        """What a stop now keeps."""
+        if self._saved is None:
+            return "before its first validation here"
+        return f"after the validation of iteration {self._saved}"

@@ -1,0 +1,119 @@
+"""``superres upscale``: files and folders, without Spark."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import click
+
+from superres.cli.networks import engine_for, model_name
+from superres.cli.options import (
+    PATH,
+    config_option,
+    device_option,
+    grayscale_option,
+    model_option,
+    patch_option,
+    processing_of,
+    scale_option,
+)
+from superres.cli.terminal import progress_bar, remark, tell
+from superres.errors import ImageRejectedError, StorageError, SuperresError
+from superres.imaging.colour import Planes
+from superres.imaging.decoding import decode_file
+from superres.imaging.files import image_files
+from superres.imaging.png import encode_png
+from superres.network.engine import Engine
+from superres.network.upscaling import enlarge_image, enlarged_info
+from superres.pipeline.config import Processing
+
+
+@click.command(epilog="Example: superres upscale holiday/ portrait.jpg --scale 4 --output large")
+@click.argument("inputs", nargs=-1, required=True, metavar="FILE|DIR...", type=PATH)
+@scale_option("How many times as large.  [default: 2]")
+@click.option("--output", type=PATH, default=Path(), metavar="DIR", help="[default: here]")
+@model_option
+@patch_option
+@grayscale_option
+@device_option
+@config_option
+def upscale(inputs: tuple[Path, ...], output: Path, config: str | None, **given: Any) -> None:
+    """Enlarge images; photo.jpg becomes photo_x2.png in the output folder.
+
+    A folder stands for the images directly in it. Orientation, transparency and 16 bits are kept;
+    colours become sRGB. An image that cannot be read is named, and the others are done.
+    """
+    processing = processing_of(config, **given)
+    work = _planned(_sources(inputs), processing.upscale_factor, output)
+    engine = engine_for(processing)
+    output.mkdir(parents=True, exist_ok=True)
+    begun, failed = time.monotonic(), 0
+    with progress_bar() as progress:
+        task = progress.add_task("Enlarging", total=len(work))
+        for source, target in work:
+            try:
+                _upscale_file(
+                    source, target, processing, engine, lambda f: progress.advance(task, f)
+                )
+                tell(progress, str(target))
+            except (ImageRejectedError, StorageError) as error:
+                failed += 1
+                remark(progress, f"superres: {_naming(source, error)}")
+    images = f"{len(work) - failed} image{'' if len(work) - failed == 1 else 's'}"
+    left_out = f", {failed} left out" if failed else ""
+    seconds = time.monotonic() - begun
+    model = model_name(processing, engine)
+    click.echo(f"{images} enlarged in {seconds:.1f} s{left_out}; model {model}", err=True)
+    if failed:
+        click.get_current_context().exit(1)
+
+
+def _naming(source: Path, error: SuperresError) -> str:
+    return str(error) if str(source) in str(error) else f"{source}: {error}"
+
+
+def _sources(inputs: Iterable[Path]) -> list[Path]:
+    """The files meant, folders replaced by the images directly in them; each once."""
+    found: dict[Path, Path] = {}
+    for given in inputs:
+        for file in image_files(given) if given.is_dir() else [given]:
+            found.setdefault(file.resolve(), file)
+    return list(found.values())
+
+
+def _planned(sources: list[Path], scale: int, output: Path) -> list[tuple[Path, Path]]:
+    """A target for each source; equal names get a number, and no source is ever written over."""
+    # Casefolded, since some file systems do not tell a.png from A.PNG.
+    taken = {str(source.resolve()).casefold() for source in sources}
+    plan = []
+    for source in sources:
+        names = (f"{source.stem}{f'-{n}' if n > 1 else ''}_x{scale}.png" for n in count(1))
+        target = next(
+            output / name
+            for name in names
+            if str((output / name).resolve()).casefold() not in taken
+        )
+        taken.add(str(target.resolve()).casefold())
+        plan.append((source, target))
+    return plan
+
+
+def _upscale_file(
+    source: Path,
+    target: Path,
+    processing: Processing,
+    engine: Engine,
+    advance: Callable[[float], object],
+) -> None:
+    """Enlarges one file, whole or not at all; ``advance`` is told the fractions done."""
+    image = decode_file(source, processing.limits, grayscale=processing.grayscale)
+    info = enlarged_info(image.info, processing.upscale_factor)
+
+    def strips() -> Iterator[Planes]:
+        for strip in enlarge_image(image, processing.patch_size, engine):
+            yield strip
+            advance(strip.shape[1] / info.height)
+
+    encode_png(strips(), info, target)

@@ -1,0 +1,1 @@
+"""Images as arrays of samples: decoding, encoding, colour and resampling."""

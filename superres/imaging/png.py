@@ -1,0 +1,154 @@
+"""Strips of samples to a PNG file, never holding more than a strip.
+
+A PNG is a header, one zlib stream of filtered rows, and an end mark. Writing that here rather than
+through an imaging library keeps the caller's iterator in the caller's thread, lets 16-bit samples
+through untouched, and leaves the choice of compressor: ISA-L (python-isal) deflates a photograph
+about three times as fast as libvips with zlib-ng does for the same size. Nothing but pixels goes
+into the file, so equal pixels give equal bytes.
+"""
+
+import io
+import secrets
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from isal import isal_zlib
+from numpy.typing import NDArray
+
+from superres.errors import StorageError
+from superres.imaging.colour import Planes
+from superres.imaging.info import ImageInfo
+
+COMPRESSION = 1
+"""ISA-L's levels are 0 to 3; above 1 a photograph gets no smaller, at 0 it is a quarter larger."""
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+# PNG's colour type by number of channels (PNG specification, 11.2.1).
+_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
+# "Up": each byte minus the one above. On photographs it compresses within 5 % of the best filter
+# for a tenth of that one's cost.
+_FILTER_UP = 2
+# Rows filtered at a time, in bytes: a block that stays in the processor's cache.
+_BLOCK_BYTES = 1 << 20
+
+
+def encode_png(
+    strips: Iterable[Planes], info: ImageInfo, path: Path, *, compression: int = COMPRESSION
+) -> None:
+    """Write strips to ``path`` as they come; the file appears there whole or not at all.
+
+    Args:
+        strips: (C, h, W) arrays of ``info.dtype`` from top to bottom; heights may differ and add up
+            to ``info.height``.
+        info: size, channels and depth of the image.
+        path: the file to write or replace, in an existing folder.
+        compression: 0 (fastest) to 3.
+
+    Raises:
+        ValueError: the strips do not make up the image that ``info`` describes.
+        StorageError: the file cannot be created.
+        Exception: whatever the iterator of strips raises, as it is.
+    """
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
+    try:
+        stream = unfinished.open("xb")
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {path}: {error.strerror}; check the folder and its permissions"
+        ) from None
+    try:
+        with stream:
+            _write(stream, strips, info, compression)
+        unfinished.replace(path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
+def encode_png_bytes(planes: Planes, *, compression: int = COMPRESSION) -> bytes:
+    """A (C, H, W) uint8 or uint16 array of 1 to 4 channels as the bytes of a PNG file."""
+    channels, height, width = planes.shape
+    info = ImageInfo(width, height, channels, 8 * planes.dtype.itemsize)
+    stream = io.BytesIO()
+    _write(stream, [planes], info, compression)
+    return stream.getvalue()
+
+
+def _write(stream: BinaryIO, strips: Iterable[Planes], info: ImageInfo, compression: int) -> None:
+    deflate = isal_zlib.compressobj(compression)
+    stream.write(_SIGNATURE)
+    colour_type = _COLOUR_TYPES[info.channels]
+    size = struct.pack(">II", info.width, info.height)
+    _write_chunk(stream, b"IHDR", size + bytes((info.bit_depth, colour_type, 0, 0, 0)))
+    for filtered in _filtered(_interleaved(strips, info)):
+        if compressed := deflate.compress(filtered):
+            _write_chunk(stream, b"IDAT", compressed)
+    _write_chunk(stream, b"IDAT", deflate.flush())
+    _write_chunk(stream, b"IEND", b"")
+
+
+def _write_chunk(stream: BinaryIO, name: bytes, content: bytes) -> None:
+    checksum = zlib.crc32(content, zlib.crc32(name))
+    stream.write(struct.pack(">I", len(content)) + name)
+    stream.write(content)
+    stream.write(struct.pack(">I", checksum))
+
+
+def _interleaved(strips: Iterable[Planes], info: ImageInfo) -> Iterator[NDArray[np.uint8]]:
+    """(h, bytes of a row) blocks: samples interleaved, 16 bits big-endian as PNG wants them.
+
+    Blocks have one height whatever the strips have, so that equal pixels give equal bytes. The
+    array is reused: it holds a block only until the next is asked for.
+    """
+    row_bytes = info.width * info.channels * info.dtype.itemsize
+    rows = min(info.height, max(1, _BLOCK_BYTES // row_bytes))
+    block = np.empty((rows, info.width, info.channels), info.dtype.newbyteorder(">"))
+    as_bytes = block.view(np.uint8).reshape(rows, row_bytes)
+    done = 0
+    for strip in strips:
+        _check_strip(strip, info, done)
+        top = 0
+        while top < strip.shape[1]:
+            filled = done % rows
+            part = strip[:, top : top + rows - filled]
+            taken = part.shape[1]
+            for channel, plane in enumerate(part):
+                block[filled : filled + taken, :, channel] = plane
+            top, done = top + taken, done + taken
+            if done % rows == 0:
+                yield as_bytes
+    if done != info.height:
+        raise ValueError(f"the strips have {done} rows, the image has {info.height}")
+    if done % rows:
+        yield as_bytes[: done % rows]
+
+
+def _check_strip(strip: Planes, info: ImageInfo, done: int) -> None:
+    wanted = (info.channels, info.width, info.dtype)
+    if strip.ndim != 3 or (strip.shape[0], strip.shape[2], strip.dtype) != wanted:
+        raise ValueError(
+            f"a strip at row {done} is {strip.dtype} {strip.shape}; wanted is {info.dtype}"
+            f" ({info.channels}, h, {info.width})"
+        )
+    if done + strip.shape[1] > info.height:
+        raise ValueError(
+            f"the strips have more than the {info.height} rows of the image; one of"
+            f" {strip.shape[1]} rows follows row {done}"
+        )
+
+
+def _filtered(blocks: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
+    """Blocks as PNG stores them: the filter's number, then each byte less the one above."""
+    above: NDArray[np.uint8] | None = None
+    for block in blocks:
+        filtered = np.empty((block.shape[0], 1 + block.shape[1]), np.uint8)
+        filtered[:, 0] = _FILTER_UP
+        # Nothing is above the first row: PNG takes zeros there.
+        filtered[0, 1:] = block[0] if above is None else block[0] - above
+        np.subtract(block[1:], block[:-1], out=filtered[1:, 1:])
+        yield filtered
+        above = block[-1].copy()

@@ -1,0 +1,60 @@
+"""Bicubic resampling, one convention for the whole project: MATLAB's ``imresize``.
+
+The kernel is Keys' cubic convolution with a = -0.5 (R. Keys, 1981, IEEE TASSP 29), widened by the
+scale when reducing (antialiasing), sampled at pixel centres. Pillow's BICUBIC filter in mode "F" is
+this kernel; at the borders it renormalises where MATLAB mirrors, which moves Set5 by < 0.003 dB.
+OpenCV's INTER_CUBIC is another kernel (a = -0.75, no antialiasing) and must not be mixed in.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from superres.imaging.colour import FloatPlane, Planes
+
+
+def resize_plane(plane: FloatPlane, height: int, width: int) -> FloatPlane:
+    """Resamples one (h, w) float32 plane to (height, width); values may overshoot the input's."""
+    image = Image.fromarray(np.ascontiguousarray(plane, dtype=np.float32))
+    return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+
+
+def enlarge_plane(plane: FloatPlane, scale: int) -> FloatPlane:
+    """Enlarges one (h, w) float32 plane to (scale*h, scale*w)."""
+    height, width = plane.shape
+    return resize_plane(plane, height * scale, width * scale)
+
+
+def enlarge_plane_rows(plane: FloatPlane, scale: int, top: int, bottom: int) -> FloatPlane:
+    """Rows ``top`` to ``bottom`` (of the enlarged plane) of ``enlarge_plane``, without the rest.
+
+    Reads only the input rows that the kernel reaches (two beyond each end), so a strip of a very
+    large plane costs a strip of memory. ``top`` and ``bottom`` count rows of the enlarged plane.
+    """
+    reach = 2
+    first = max(0, top // scale - reach)
+    last = min(plane.shape[0], -(-bottom // scale) + reach)
+    enlarged = enlarge_plane(plane[first:last], scale)
+    return enlarged[top - first * scale : bottom - first * scale]
+
+
+def crop_to_multiple(planes: NDArray[np.generic], scale: int) -> NDArray[np.generic]:
+    """Crops (..., h, w) at the bottom and right so that both sides are multiples of ``scale``."""
+    height, width = planes.shape[-2:]
+    return planes[..., : height - height % scale, : width - width % scale]
+
+
+def reduce_planes(planes: Planes, scale: int) -> Planes:
+    """Makes the low-resolution image: (C, H, W) to (C, H // scale, W // scale), same depth.
+
+    Crops to a multiple of ``scale``, reduces each plane with antialiasing, rounds once. An image
+    with a side shorter than ``scale`` has no low resolution: the caller must not ask for it.
+    """
+    cropped = crop_to_multiple(planes, scale)
+    _, height, width = cropped.shape
+    peak = np.iinfo(planes.dtype).max
+    reduced = np.empty((planes.shape[0], height // scale, width // scale), planes.dtype)
+    for source, target in zip(cropped, reduced, strict=True):
+        small = resize_plane(source.astype(np.float32), height // scale, width // scale)
+        np.copyto(target, np.clip(np.rint(small), 0, peak), casting="unsafe")
+    return reduced

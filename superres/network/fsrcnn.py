@@ -1,0 +1,109 @@
+"""FSRCNN in torch: the reference that every other engine is tested against, and what is trained.
+
+Dong, Loy and Tang, "Accelerating the Super-Resolution Convolutional Neural Network", 2016
+(arXiv 1608.00367), d = 56, s = 12, m = 4.
+"""
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from superres.network.weights import (
+    FEATURES,
+    KERNEL,
+    MAPPINGS,
+    SHRUNK,
+    Weights,
+    cubic_taps,
+    make_weights,
+    shuffle_index,
+)
+
+
+class Fsrcnn(nn.Module):
+    """(N, 1, h, w) luma to (N, 1, s*h, s*w), both nominally on [0, 1], not clipped.
+
+    The parameters are the paper's; only the computation of the last layer is rewritten, exactly, as
+    a smaller convolution and a pixel shuffle: ``weights.deconvolution_as_convolution``.
+    """
+
+    _taps: Tensor
+
+    def __init__(self, scale: int) -> None:
+        """An untrained network: random values, see ``start_from_bicubic`` for a better start."""
+        super().__init__()
+        self.scale = scale
+        self.feature_extraction = _layer(1, FEATURES, 5)
+        self.shrink = _layer(FEATURES, SHRUNK, 1)
+        mapping = [_layer(SHRUNK, SHRUNK, 3) for _ in range(MAPPINGS)]
+        self.map = nn.Sequential(*(module for layer in mapping for module in layer))
+        self.expand = _layer(SHRUNK, FEATURES, 1)
+        self.deconv = nn.ConvTranspose2d(
+            FEATURES, 1, KERNEL, stride=scale, padding=KERNEL // 2, output_padding=scale - 1
+        )
+        index = torch.tensor(shuffle_index(scale))
+        self.register_buffer("_taps", index, persistent=False)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        # He et al. 2015 for PReLU; the paper draws the deconvolution from N(0, 0.001).
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                fan_out = module.out_channels * module.kernel_size[0] * module.kernel_size[1]
+                nn.init.normal_(module.weight, 0.0, math.sqrt(2 / fan_out))
+                nn.init.zeros_(_bias(module))
+        nn.init.normal_(self.deconv.weight, 0.0, 0.001)
+        nn.init.zeros_(_bias(self.deconv))
+
+    @torch.no_grad()
+    def start_from_bicubic(self) -> None:
+        """Lets channel 0 carry the input to the end, where a cubic kernel enlarges it.
+
+        Training then starts near bicubic quality and saves about three quarters of its iterations.
+        """
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                centre = module.kernel_size[0] // 2
+                module.weight[0] = 0
+                module.weight[0, 0, centre, centre] = 1
+        taps = torch.from_numpy(cubic_taps(self.scale)).float()
+        self.deconv.weight[0, 0] = torch.outer(taps, taps)
+
+    def forward(self, luma: Tensor) -> Tensor:
+        """Enlarges a batch; see the class."""
+        features = self.expand(self.map(self.shrink(self.feature_extraction(luma))))
+        outputs = self.scale**2
+        side = math.isqrt(self._taps.numel() // outputs)
+        padded = functional.pad(self.deconv.weight.flatten(1), (0, 1))
+        kernel = padded[:, self._taps].view(FEATURES, outputs, side, side).transpose(0, 1)
+        bias = _bias(self.deconv).expand(outputs)
+        return functional.pixel_shuffle(
+            functional.conv2d(features, kernel, bias, padding=side // 2), self.scale
+        )
+
+
+def _layer(inputs: int, outputs: int, side: int) -> nn.Sequential:
+    convolution = nn.Conv2d(inputs, outputs, side, padding=side // 2)
+    return nn.Sequential(convolution, nn.PReLU(outputs))
+
+
+def _bias(module: nn.Conv2d | nn.ConvTranspose2d) -> Tensor:
+    assert module.bias is not None  # every layer of FSRCNN has one
+    return module.bias
+
+
+def network_from(weights: Weights) -> Fsrcnn:
+    """A network with these weights, in evaluation mode, on the CPU."""
+    network = Fsrcnn(weights.scale)
+    state = {name: torch.from_numpy(np.array(array)) for name, array in weights.tensors.items()}
+    network.load_state_dict(state)
+    return network.eval()
+
+
+def weights_of(network: Fsrcnn) -> Weights:
+    """The network's parameters as plain arrays."""
+    state = {name: tensor.detach().cpu().numpy() for name, tensor in network.state_dict().items()}
+    return make_weights(network.scale, state, "network")

@@ -1,0 +1,161 @@
+"""Cutting an image into tiles that can be super-resolved on their own, and joining them again.
+
+A tile is a square of ``patch_size`` low-resolution pixels plus a halo as wide as the network
+reaches (``weights.HALO``), clamped to the image: where the image ends, so does the tile,
+and the network pads every feature map exactly as it does for the whole image. So the joined result
+equals whole-image inference: no seams, nothing to blend.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+
+from superres.errors import IncompleteImageError
+from superres.imaging.colour import Planes
+from superres.imaging.info import ImageInfo
+from superres.network.weights import HALO
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle of pixels: rows ``top`` to ``bottom`` and columns ``left`` to ``right``."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def height(self) -> int:
+        """Number of rows."""
+        return self.bottom - self.top
+
+    @property
+    def width(self) -> int:
+        """Number of columns."""
+        return self.right - self.left
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How an image of ``height`` x ``width`` pixels is divided into tiles of ``patch_size``."""
+
+    height: int
+    width: int
+    patch_size: int
+
+    @property
+    def rows(self) -> int:
+        """Number of tiles from top to bottom."""
+        return -(-self.height // self.patch_size)
+
+    @property
+    def columns(self) -> int:
+        """Number of tiles from left to right."""
+        return -(-self.width // self.patch_size)
+
+    @property
+    def tiles(self) -> int:
+        """Number of all tiles."""
+        return self.rows * self.columns
+
+    def inner(self, row: int, column: int) -> Box:
+        """The pixels that the tile answers for."""
+        top, left = row * self.patch_size, column * self.patch_size
+        bottom = min(top + self.patch_size, self.height)
+        return Box(top, left, bottom, min(left + self.patch_size, self.width))
+
+    def outer(self, row: int, column: int) -> Box:
+        """The pixels that the tile needs: ``inner`` and the halo, clamped to the image."""
+        inner = self.inner(row, column)
+        return Box(
+            max(0, inner.top - HALO),
+            max(0, inner.left - HALO),
+            min(self.height, inner.bottom + HALO),
+            min(self.width, inner.right + HALO),
+        )
+
+    def inner_in_outer(self, row: int, column: int) -> Box:
+        """``inner`` counted from the corner of ``outer``."""
+        inner, outer = self.inner(row, column), self.outer(row, column)
+        top, left = inner.top - outer.top, inner.left - outer.left
+        return Box(top, left, top + inner.height, left + inner.width)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One tile of an image: ``planes`` is (C, h, w), with halo before inference, without after.
+
+    ``info`` and ``patch_size`` describe the low-resolution image, before and after.
+    """
+
+    image_id: str
+    info: ImageInfo
+    patch_size: int
+    row: int
+    column: int
+    planes: Planes
+
+    @property
+    def grid(self) -> Grid:
+        """The grid this tile is one of."""
+        return Grid(self.info.height, self.info.width, self.patch_size)
+
+
+def split(image_id: str, info: ImageInfo, planes: Planes, patch_size: int) -> Iterator[Tile]:
+    """Cuts (C, H, W) planes into tiles, row by row from the top left; their planes are views."""
+    grid = Grid(info.height, info.width, patch_size)
+    for row in range(grid.rows):
+        for column in range(grid.columns):
+            box = grid.outer(row, column)
+            part = planes[:, box.top : box.bottom, box.left : box.right]
+            yield Tile(image_id, info, patch_size, row, column, part)
+
+
+def strips(tiles: Iterable[Tile]) -> Iterator[Planes]:
+    """Joins one image's enlarged tiles, sorted by row and column, into strips of whole tile rows.
+
+    Yields (C, s*h, s*W) as soon as a row of tiles is complete. A tile that comes twice, one after
+    the other, counts once; raises ``IncompleteImageError`` when one is missing, out of order, or of
+    another image or grid.
+    """
+    first: Tile | None = None
+    expected = 0
+    row_of_tiles: list[Planes] = []
+    for tile in tiles:
+        first = first or tile
+        grid = first.grid
+        position = tile.row * grid.columns + tile.column
+        if (tile.image_id, tile.grid) != (first.image_id, grid):
+            raise _incomplete(first, f"tile {position + 1} is of another image or grid")
+        if position == expected - 1:
+            continue
+        if position != expected:
+            raise _incomplete(first, _out_of_order(grid, expected, position))
+        expected += 1
+        row_of_tiles.append(tile.planes)
+        if len(row_of_tiles) == grid.columns:
+            yield _side_by_side(row_of_tiles)
+            row_of_tiles = []
+    if first is None:
+        raise IncompleteImageError("an image has no tile at all; run the split and inference again")
+    if expected != first.grid.tiles:
+        raise _incomplete(first, f"tile {expected + 1} of {first.grid.tiles} is missing")
+
+
+def _side_by_side(parts: list[Planes]) -> Planes:
+    if len(parts) == 1:  # one tile wide: nothing to copy
+        return parts[0]
+    return cast(Planes, np.concatenate(parts, axis=2))
+
+
+def _out_of_order(grid: Grid, expected: int, found: int) -> str:
+    if expected == grid.tiles:
+        return f"tile {found + 1} comes again after the last"
+    return f"tile {expected + 1} of {grid.tiles} is missing or out of order"
+
+
+def _incomplete(tile: Tile, fault: str) -> IncompleteImageError:
+    return IncompleteImageError(f"{tile.image_id}: {fault}; run the split and inference again")

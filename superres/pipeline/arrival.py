@@ -1,0 +1,142 @@
+"""Putting an image that has arrived where the jobs find it: what ingestion and local runs share."""
+
+import hashlib
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from superres.errors import ImageRejectedError, StorageError
+from superres.imaging.colour import Planes
+from superres.imaging.decoding import check, decode, decode_file
+from superres.imaging.info import ImageInfo
+from superres.imaging.limits import Limits
+from superres.imaging.png import encode_png
+from superres.imaging.resample import reduce_planes
+from superres.pipeline import storage
+from superres.pipeline.config import Processing
+from superres.pipeline.layout import Layout
+from superres.pipeline.records import ImageReference, Mode, RejectedImage, image_id_of
+from superres.pipeline.storage import StoredFile
+
+
+def store_image(
+    content: bytes | Path, reference: ImageReference, layout: Layout, given: Processing
+) -> None:
+    """Stores an image (its bytes, or a file that holds them) under its reference, by its mode.
+
+    Mode ``upscale``: it is what is enlarged. Mode ``evaluate``: it is the truth, kept beside its
+    bicubic reduction, and may be larger than an input by the scale. The low-resolution image comes
+    last: where it lies, all is there. Storing again changes nothing, unless the content now has
+    another format: then both files stay, and ``newest_of_each`` says which one counts. (If each of
+    two who store at once deleted the other's, none would be left; and on S3 it is a request more.)
+
+    Raises ``ImageRejectedError`` with the reason when it is no image within the limits, and
+    ``StorageError`` when it cannot be stored.
+    """
+    low = storage.join(layout.low_resolution, reference.image_id)
+    record = reference.to_json().encode()
+    if reference.mode == "upscale":
+        suffix = check(content, given.limits)
+        _write(f"{low}.{suffix}", content, _keep_record(f"{low}.{suffix}", record))
+        return
+    suffix, reduced, info = _reduced(content, given, layout.scale)
+    _write(storage.join(layout.high_resolution, f"{reference.image_id}.{suffix}"), content)
+    with storage.staged(f"{low}.png", _keep_record(f"{low}.png", record)) as path:
+        encode_png([reduced], info, path)
+
+
+def newest_of_each(files: Iterable[StoredFile]) -> dict[str, StoredFile]:
+    """By image_id, the file stored last: an image may have come in one format and in another."""
+    newest: dict[str, StoredFile] = {}
+    for file in files:
+        known = newest.get(file.stem)
+        if known is None or (file.modified, file.uri) > (known.modified, known.uri):
+            newest[file.stem] = file
+    return newest
+
+
+def reference_of(low_resolution: str) -> ImageReference | None:
+    """The reference that was stored with a low-resolution image, by its URI, if there is one.
+
+    Raises ``RecordError`` when it cannot be read.
+    """
+    note = storage.read_note(low_resolution)
+    if note is not None:
+        return ImageReference.from_json(note, low_resolution)
+    beside = _beside(low_resolution)
+    if not storage.exists(beside):
+        return None
+    return ImageReference.from_json(storage.read_bytes(beside), beside)
+
+
+def _keep_record(low_resolution: str, record: bytes) -> bytes | None:
+    """Stores the reference beside its image, or gives it as a note for the image to carry.
+
+    On S3 a request takes longer than a photograph's bytes, and is paid for.
+    """
+    if storage.can_note(low_resolution, record):
+        return record
+    storage.write_unread(_beside(low_resolution), record)
+    return None
+
+
+def _beside(low_resolution: str) -> str:
+    return f"{low_resolution.rpartition('.')[0]}.json"
+
+
+def _write(uri: str, content: bytes | Path, note: bytes | None = None) -> None:
+    if isinstance(content, Path):
+        storage.write_file(uri, content, note)
+    else:
+        storage.write_bytes(uri, content, note)
+
+
+def reference_to_file(file: Path, mode: Mode, scale: int, requested_at: datetime) -> ImageReference:
+    """A reference to a file of this machine, told apart by its path and its content.
+
+    Raises ``StorageError`` when it cannot be read.
+    """
+    path = file.absolute()
+    try:
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read: {error.strerror or error}") from None
+    return ImageReference(
+        image_id=image_id_of(mode, scale, f"folder:{path}:{digest}"),
+        url=path.as_uri(),
+        source=f"folder:{path.name}",
+        mode=mode,
+        scale=scale,
+        requested_at=requested_at,
+    )
+
+
+def reject_arrival(image_id: str, source: str, reason: str, layout: Layout) -> RejectedImage:
+    """Writes the record that an image could not be fetched, read or allowed, and returns it."""
+    record = RejectedImage(
+        image_id=image_id,
+        source=source,
+        stage="ingest",
+        reason=reason,
+        rejected_at=datetime.now(UTC),
+    )
+    storage.write_bytes(layout.rejection(image_id), record.to_json().encode())
+    return record
+
+
+def _reduced(content: bytes | Path, given: Processing, scale: int) -> tuple[str, Planes, ImageInfo]:
+    """The original's suffix, its bicubic reduction and what that is."""
+    limits = Limits(given.limits.max_bytes, given.limits.max_pixels * scale**2)
+    if isinstance(content, Path):
+        original = decode_file(content, limits)
+    else:
+        original = decode(content, limits)
+    info = original.info
+    if min(info.width, info.height) < scale:
+        raise ImageRejectedError(
+            f"{info.width} x {info.height} pixels cannot be reduced by {scale}; send a larger one"
+        )
+    reduced = reduce_planes(original.planes(), scale)
+    height, width = reduced.shape[1:]
+    return original.suffix, reduced, ImageInfo(width, height, info.channels, info.bit_depth)

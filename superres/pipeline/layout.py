@@ -1,0 +1,150 @@
+"""Where everything lies in storage: the keys of the storage layout, built in one place.
+
+Raw images are kept by ingest date (and scale), results likewise, work by run. Every directory may
+be a local folder or an ``s3://`` prefix.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import date
+
+from superres.errors import ConfigError
+from superres.pipeline import storage
+from superres.pipeline.config import Dataset, checked_location
+
+_RUN_ID = re.compile(r"(?P<date>\d{4}-\d{2}-\d{2})-x(?P<scale>[234])(?:-.+)?")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The places of one run: the images of one scale and one ingest date."""
+
+    dataset: Dataset
+    run_id: str
+    scale: int
+    ingest_date: date
+
+    @property
+    def _partition(self) -> str:
+        return f"scale={self.scale}/ingest_date={self.ingest_date.isoformat()}"
+
+    @property
+    def low_resolution(self) -> str:
+        """Folder of the images to enlarge, each with its ``{image_id}.json`` reference if known."""
+        return storage.join(self.dataset.low_resolution_dir, self._partition)
+
+    @property
+    def high_resolution(self) -> str:
+        """Folder of the originals of that date."""
+        return storage.join(
+            self.dataset.high_resolution_dir, f"ingest_date={self.ingest_date.isoformat()}"
+        )
+
+    @property
+    def patches(self) -> str:
+        """Folder of the tables of tiles before inference."""
+        return storage.join(self.dataset.patches_dir, f"run_id={self.run_id}", "patches")
+
+    @property
+    def inference(self) -> str:
+        """Folder of the tables of enlarged tiles."""
+        return storage.join(self.dataset.inference_result_dir, f"run_id={self.run_id}", "inference")
+
+    @property
+    def reconstructed(self) -> str:
+        """Folder of the tables that list the images put together."""
+        return storage.join(
+            self.dataset.inference_result_dir, f"run_id={self.run_id}", "reconstructed"
+        )
+
+    def result(self, image_id: str) -> str:
+        """The super-resolved PNG."""
+        return self._results("images", f"{image_id}.png")
+
+    def evaluation(self, image_id: str) -> str:
+        """The record that says an image is finished."""
+        return self._results("evaluations", f"{image_id}.json")
+
+    def rejection(self, image_id: str) -> str:
+        """The record that says an image was rejected."""
+        return self._results("rejected", f"{image_id}.json")
+
+    @property
+    def evaluations(self) -> str:
+        """Folder of the evaluation records."""
+        return self._results("evaluations")
+
+    @property
+    def rejections(self) -> str:
+        """Folder of the rejection records."""
+        return self._results("rejected")
+
+    @property
+    def manifest(self) -> str:
+        """The record of the run itself."""
+        return storage.join(self.dataset.reconstructed_images_dir, "runs", f"{self.run_id}.json")
+
+    def _results(self, kind: str, *name: str) -> str:
+        return storage.join(self.dataset.reconstructed_images_dir, kind, self._partition, *name)
+
+
+def dataset_in(base: str) -> Dataset:
+    """Every directory below one: a folder of this machine or an ``s3://`` prefix.
+
+    Raises ``ConfigError`` when it is neither.
+    """
+    try:
+        checked_location(base)
+    except ValueError as error:
+        raise ConfigError(f"{base!r}: {error}") from None
+    return Dataset(
+        high_resolution_dir=storage.join(base, "high_resolution"),
+        low_resolution_dir=storage.join(base, "low_resolution"),
+        patches_dir=storage.join(base, "work"),
+        inference_result_dir=storage.join(base, "work"),
+        reconstructed_images_dir=storage.join(base, "results"),
+    )
+
+
+def default_run_id(ingest_date: date, scale: int) -> str:
+    """The run of a date and scale; running it again finishes what is missing."""
+    return f"{ingest_date.isoformat()}-x{scale}"
+
+
+def layout_on(dataset: Dataset, ingest_date: date, scale: int) -> Layout:
+    """The layout of the default run of a date and scale."""
+    return layout_of(dataset, default_run_id(ingest_date, scale), scale, ingest_date)
+
+
+def layout_of(
+    dataset: Dataset, run_id: str, scale: int | None = None, ingest_date: date | None = None
+) -> Layout:
+    """The layout of a run; scale and date come from a run_id of the form ``2026-01-31-x2[-name]``.
+
+    Raises ``ConfigError`` when they can be had from neither, or when the two contradict.
+    """
+    named = _RUN_ID.fullmatch(run_id)
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", run_id):
+        raise ConfigError(f"--run-id {run_id!r}: use letters, digits, '.', '_' and '-' only")
+    if named and scale not in (None, int(named["scale"])):
+        raise ConfigError(f"--run-id {run_id!r} and --scale {scale} contradict; give one of them")
+    if named:
+        scale = scale or int(named["scale"])
+        told = _date(named["date"], run_id)
+        if ingest_date not in (None, told):
+            raise ConfigError(f"--run-id {run_id!r} and --ingest-date {ingest_date} contradict")
+        ingest_date = told
+    if scale is None or ingest_date is None:
+        raise ConfigError(
+            f"--run-id {run_id!r} names no date and scale; write it as 2026-01-31-x2, "
+            "or give --ingest-date and --scale"
+        )
+    places = {key: storage.absolute(uri) for key, uri in dataset.model_dump().items()}
+    return Layout(Dataset(**places), run_id, scale, ingest_date)
+
+
+def _date(text: str, run_id: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigError(f"--run-id {run_id!r}: {text} is no date") from error

@@ -1,0 +1,1 @@
+"""What the services share: logging, HTTP server and client, health, tokens."""

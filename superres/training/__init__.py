@@ -1,0 +1,1 @@
+"""Training FSRCNN on folders of images."""

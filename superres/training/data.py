@@ -1,0 +1,89 @@
+"""Pairs of low- and high-resolution luma for training.
+
+Images are made more by scaling and rotating, as the paper does; crops are drawn from them at
+random.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from superres.errors import ConfigError
+from superres.imaging.colour import FloatPlane, protocol_luma
+from superres.imaging.decoding import decode_file
+from superres.imaging.limits import Limits
+from superres.imaging.resample import crop_to_multiple, resize_plane
+
+SHRINKINGS = (1.0, 0.9, 0.8, 0.7, 0.6)  # the paper's section 4.1
+LIMITS = Limits(max_bytes=256 << 20, max_pixels=100_000_000)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One image: (h, w) low-resolution and (s*h, s*w) high-resolution luma, float32 on [0, 1]."""
+
+    low: FloatPlane
+    high: FloatPlane
+
+
+def read_luma(path: Path) -> FloatPlane:
+    """Luma of an image file on [0, 255], by the literature's protocol."""
+    return protocol_luma(decode_file(path, LIMITS).planes())
+
+
+def make_pair(luma: FloatPlane, scale: int) -> Pair:
+    """Crops (H, W) luma on [0, 255] to a multiple of the scale and reduces it bicubically."""
+    high = np.ascontiguousarray(crop_to_multiple(luma, scale), dtype=np.float32)
+    low = resize_plane(high, high.shape[0] // scale, high.shape[1] // scale)
+    return Pair(low / np.float32(255), high / np.float32(255))
+
+
+def augmented_pairs(files: list[Path], scale: int, patch: int) -> list[Pair]:
+    """Every image at five sizes; those too small for one crop of ``patch`` low pixels are left out.
+
+    Rotations and reflections are drawn per crop, so they cost no memory here.
+    """
+    pairs = []
+    for file in files:
+        luma = read_luma(file)
+        for factor in SHRINKINGS:
+            height, width = (int(side * factor) for side in luma.shape)
+            if min(height, width) >= (patch + 1) * scale:
+                smaller = luma if factor == 1 else resize_plane(luma, height, width)
+                pairs.append(make_pair(np.clip(smaller, 0, 255), scale))
+    if not pairs:
+        raise ConfigError(f"no training image is {(patch + 1) * scale} pixels wide and high")
+    return pairs
+
+
+def batches(
+    pairs: list[Pair], scale: int, patch: int, batch: int, random: np.random.Generator
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Endless batches of crops: (batch, 1, patch, patch) and (batch, 1, s*patch, s*patch).
+
+    An image is drawn with a chance proportional to its area; each crop is turned and mirrored at
+    random. The same generator state gives the same batches.
+    """
+    areas = np.array([pair.high.size for pair in pairs], dtype=np.float64)
+    cumulative = np.cumsum(areas / areas.sum())
+    while True:
+        low = np.empty((batch, 1, patch, patch), np.float32)
+        high = np.empty((batch, 1, patch * scale, patch * scale), np.float32)
+        for row in range(batch):
+            drawn = int(np.searchsorted(cumulative, random.random()))
+            pair = pairs[min(drawn, len(pairs) - 1)]
+            top = int(random.integers(pair.low.shape[0] - patch + 1))
+            left = int(random.integers(pair.low.shape[1] - patch + 1))
+            turn = int(random.integers(8))
+            low[row, 0] = _turned(pair.low[top : top + patch, left : left + patch], turn)
+            top, left, side = top * scale, left * scale, patch * scale
+            high[row, 0] = _turned(pair.high[top : top + side, left : left + side], turn)
+        yield low, high
+
+
+def _turned(crop: FloatPlane, turn: int) -> FloatPlane:
+    rotated = np.rot90(crop, turn % 4)
+    return rotated.T if turn >= 4 else rotated

@@ -1,0 +1,56 @@
+"""Tiny wheels and locks, so that tests of packaging fetch nothing."""
+
+import base64
+import hashlib
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from deploy import wheelhouses
+
+
+@pytest.fixture(scope="module")
+def any_room() -> Iterator[None]:
+    """Packaging goes on however full the disk is: what is packed here is tiny."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wheelhouses, "_ROOM", dict.fromkeys(wheelhouses.RECIPES, 0))
+        yield
+
+
+def make_wheel(
+    folder: Path,
+    name: str,
+    files: Mapping[str, str],
+    version: str = "1.0",
+    tag: str = "py3-none-any",
+) -> Path:
+    """A wheel that holds these files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    info = f"{name}-{version}.dist-info"
+    content = dict(files)
+    content[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    content[f"{info}/WHEEL"] = f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n"
+    record = "".join(f"{path},{_digest(text)},{len(text)}\n" for path, text in content.items())
+    content[f"{info}/RECORD"] = f"{record}{info}/RECORD,,\n"
+    wheel = folder / f"{name}-{version}-{tag}.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for path, text in content.items():
+            archive.writestr(zipfile.ZipInfo(path, (2020, 1, 1, 0, 0, 0)), text)
+    return wheel
+
+
+def _digest(text: str) -> str:
+    digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest())
+    return f"sha256={digest.rstrip(b'=').decode()}"
+
+
+def lock_of(wheels: Iterable[Path], marker: str = "") -> str:
+    """What `uv pip compile --generate-hashes` writes for them."""
+    blocks = []
+    for wheel in wheels:
+        name, version, *_ = wheel.name.split("-")
+        digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+        blocks.append(f"{name}=={version}{marker} \\\n    --hash=sha256:{digest}\n")
+    return "".join(blocks)
