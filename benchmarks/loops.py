@@ -1,7 +1,7 @@
 """What Spark is measured against: plain loops over images in a pool of warm processes.
 
-``enlarge_plainly`` uses our own decoder, engine, colour code and encoder on whole images, so that
-the difference to the jobs is what Spark, tiles and tables cost. ``enlarge_with_opencv`` is what one
+``upscale_plainly`` uses our own decoder, engine, colour code and encoder on whole images, so that
+the difference to the jobs is what Spark, tiles and tables cost. ``upscale_with_opencv`` is what one
 would write with OpenCV alone, around the same network. Both leave a whole file or none.
 """
 
@@ -19,7 +19,7 @@ from superres.imaging.decoding import decode
 from superres.imaging.png import encode_png
 from superres.network.engine import Batch, Engine, fetch_weights, make_engine
 from superres.network.tiling import split, strips
-from superres.network.upscaling import enlarge_tiles, enlarged_info
+from superres.network.upscaling import upscale_tiles, upscaled_info
 from superres.pipeline import storage
 from superres.pipeline.config import Processing
 
@@ -66,14 +66,14 @@ def prepare_plainly(scale: int) -> None:
     def timed(low: Batch) -> Batch:
         global _network_seconds
         started = time.perf_counter()
-        high = engine.enlarge(low)
+        high = engine.upscale(low)
         _network_seconds += time.perf_counter() - started
         return high
 
-    _engine = replace(engine, enlarge=timed)
+    _engine = replace(engine, upscale=timed)
 
 
-def enlarge_plainly(source: Path, target: Path) -> Parts:
+def upscale_plainly(source: Path, target: Path) -> Parts:
     """Decode, whole-image FSRCNN, encode: the functions of the jobs, one tile an image."""
     global _network_seconds
     _network_seconds = 0.0
@@ -82,15 +82,15 @@ def enlarge_plainly(source: Path, target: Path) -> Parts:
     planes = image.planes()
     decoded = time.perf_counter()
     side = max(image.info.width, image.info.height)
-    tiles = list(enlarge_tiles(split("image", image.info, planes, side), _engine))
-    enlarged = time.perf_counter()
+    tiles = list(upscale_tiles(split("image", image.info, planes, side), _engine))
+    upscaled = time.perf_counter()
     with storage.staged(str(target)) as path:
-        encode_png(strips(tiles), enlarged_info(image.info, _engine.scale), path)
+        encode_png(strips(tiles), upscaled_info(image.info, _engine.scale), path)
     return {
         "decode": decoded - started,
         "network": _network_seconds,
-        "colour": enlarged - decoded - _network_seconds,
-        "encode": time.perf_counter() - enlarged,
+        "colour": upscaled - decoded - _network_seconds,
+        "encode": time.perf_counter() - upscaled,
     }
 
 
@@ -104,7 +104,7 @@ def prepare_with_opencv(scale: int) -> None:
     _network = cv2.dnn.readNetFromONNX(str(checkpoint.with_suffix(".onnx")))
 
 
-def enlarge_with_opencv(source: Path, target: Path) -> Parts:
+def upscale_with_opencv(source: Path, target: Path) -> Parts:
     """imread, luma through cv2.dnn, chroma by INTER_CUBIC, imwrite.
 
     The PNG is written with the filter that ours has and zlib's quickest level; of OpenCV's settings
@@ -124,10 +124,10 @@ def enlarge_with_opencv(source: Path, target: Path) -> Parts:
     blob += 16 / 255
     before = time.perf_counter()
     _network.setInput(blob)
-    enlarged = _network.forward()[0, 0]
+    upscaled = _network.forward()[0, 0]
     after = time.perf_counter()
     high = cv2.convertScaleAbs(
-        np.maximum(enlarged, np.float32(16 / 255)), alpha=255 * 255 / 219, beta=-16 * 255 / 219
+        np.maximum(upscaled, np.float32(16 / 255)), alpha=255 * 255 / 219, beta=-16 * 255 / 219
     )
     size = (high.shape[1], high.shape[0])
     chroma = [cv2.resize(plane, size, interpolation=cv2.INTER_CUBIC) for plane in (red, blue)]

@@ -31,10 +31,10 @@ from benchmarks.cluster import end_in_order, layout_in, settings_in, spark_sessi
 from benchmarks.loops import (
     Parts,
     WarmPool,
-    enlarge_plainly,
-    enlarge_with_opencv,
     prepare_plainly,
     prepare_with_opencv,
+    upscale_plainly,
+    upscale_with_opencv,
 )
 from benchmarks.photographs import write_photographs
 from jobs.job import Job, Run
@@ -168,11 +168,11 @@ def all_ways(
             ways.append(Way(name, kind, spark_way(jobs, session, progress, size)))
     plain = WarmPool(cores, prepare_plainly, scale)
     stack.callback(plain.close)
-    ways.insert(len(patch_sizes), Way(LOOP, LOOP, pool_way(plain, enlarge_plainly)))
+    ways.insert(len(patch_sizes), Way(LOOP, LOOP, pool_way(plain, upscale_plainly)))
     if opencv:
         pool = WarmPool(cores, prepare_with_opencv, scale)
         stack.callback(pool.close)
-        ways.append(Way(OPENCV, OPENCV, pool_way(pool, enlarge_with_opencv)))
+        ways.append(Way(OPENCV, OPENCV, pool_way(pool, upscale_with_opencv)))
     return ways
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks the Terraform without AWS: format, validity, tests of every folder, tables in the READMEs, and
 # what tflint and checkov know to be wrong; `make infra-tools` fetches those two. (The state machine has
-# its tests in tests/test_state_machine.py.)
+# its tests in tests/unit/test_state_machine.py.)
 set -euo pipefail
 here=$(realpath "$(dirname "${BASH_SOURCE[0]}")")
 cd "$here"

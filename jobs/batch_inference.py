@@ -1,4 +1,4 @@
-"""Second job: tiles to enlarged tiles, on CPU or GPU."""
+"""Second job: tiles to upscaled tiles, on CPU or GPU."""
 
 from collections.abc import Iterable, Iterator
 
@@ -9,7 +9,7 @@ from jobs.attempts import new_attempt, newest_attempt, read_whole_files, write_a
 from jobs.job import JobReport, Run, job_main
 from jobs.session import worker_device
 from jobs.stages import infer_tiles
-from jobs.tables import ENLARGED_TILES, batches_to_tiles, sql_schema, tiles_to_batches
+from jobs.tables import UPSCALED_TILES, batches_to_tiles, sql_schema, tiles_to_batches
 from superres.network.engine import Engine, engine_in_this_process, fetch_weights
 from superres.network.weights import Weights
 from superres.pipeline.config import Processing
@@ -49,9 +49,9 @@ def run_inference(run: Run) -> JobReport:
     tiles = read_whole_files(run.session, source, split_at=SPLIT_AT)
     total = tiles.count()
     run.progress.start("infer", total, "patches")
-    enlarged = tiles.mapInArrow(infer_task, sql_schema(ENLARGED_TILES))
+    upscaled = tiles.mapInArrow(infer_task, sql_schema(UPSCALED_TILES))
     table = new_attempt(run.layout.inference, source)
-    write_attempt(enlarged, table)
+    write_attempt(upscaled, table)
     return JobReport({"patches": total}, table)
 
 

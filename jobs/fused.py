@@ -37,8 +37,8 @@ def run_fused(run: Run) -> JobReport:
                     tiles = split_images(
                         iter(shared.value[number]), processing, layout, count_image
                     )
-                    enlarged = infer_tiles(tiles, engine, count_patch)
-                    yield from reconstruct_images(enlarged, engine.scale, engine.digest, layout)
+                    upscaled = infer_tiles(tiles, engine, count_patch)
+                    yield from reconstruct_images(upscaled, engine.scale, engine.digest, layout)
 
         return images_to_batches(finish())
 

@@ -1,4 +1,4 @@
-"""Third job: enlarged tiles to PNG images."""
+"""Third job: upscaled tiles to PNG images."""
 
 import itertools
 from collections.abc import Iterable, Iterator

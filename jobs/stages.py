@@ -1,6 +1,6 @@
 """The work of each job, without Spark: functions from one iterator to another.
 
-split: images to tiles. infer: tiles to enlarged tiles. reconstruct: enlarged tiles to finished
+split: images to tiles. infer: tiles to upscaled tiles. reconstruct: upscaled tiles to finished
 images. Three Spark jobs chain them with tables between; ``fused`` chains them in one process with
 nothing written in between. Either way the same functions make the same pixels.
 """
@@ -18,7 +18,7 @@ from superres.imaging.decoding import DecodedImage, decode
 from superres.imaging.png import encode_png
 from superres.network.engine import Engine
 from superres.network.tiling import Tile, split, strips
-from superres.network.upscaling import enlarge_tiles, enlarged_info
+from superres.network.upscaling import upscale_tiles, upscaled_info
 from superres.pipeline import storage
 from superres.pipeline.arrival import reference_of
 from superres.pipeline.config import Processing
@@ -76,7 +76,7 @@ def infer_tiles(
     tally = _Tally()
     seconds_before = 0.0
     started = time.perf_counter()
-    for tile in enlarge_tiles(tally.pull(tiles), engine):
+    for tile in upscale_tiles(tally.pull(tiles), engine):
         spent = time.perf_counter() - started - tally.waited
         count_tile(1)
         yield Timed(tile, tally.seconds - seconds_before + spent)
@@ -95,7 +95,7 @@ def reconstruct_images(
     for image_id, group in itertools.groupby(tiles, key=lambda timed: timed.tile.image_id):
         started = time.perf_counter()
         first = next(group)
-        info = enlarged_info(first.tile.info, scale)
+        info = upscaled_info(first.tile.info, scale)
         tally = _Tally()
         uri = layout.result(image_id)
         with storage.staged(uri) as path:

@@ -1,4 +1,4 @@
-"""The tables that pass between the jobs, as Arrow batches: tiles, enlarged tiles, finished images.
+"""The tables that pass between the jobs, as Arrow batches: tiles, upscaled tiles, finished images.
 
 A row of a table of tiles is one tile: where it stands, what image it is part of, and its decoded
 planes as the bytes of a (C, h, w) array at the image's own depth, little-endian.
@@ -34,7 +34,7 @@ TILES = pa.schema(
         pa.field("planes", pa.binary(), nullable=False),
     ]
 )
-ENLARGED_TILES = TILES.append(pa.field("scale", pa.int32(), nullable=False)).append(
+UPSCALED_TILES = TILES.append(pa.field("scale", pa.int32(), nullable=False)).append(
     pa.field("model_digest", pa.string(), nullable=False)
 )
 IMAGES = pa.schema(
@@ -83,22 +83,22 @@ def sql_schema(schema: pa.Schema) -> str:
 
 
 def tiles_to_batches(
-    tiles: Iterable[Timed], enlarged: tuple[int, str] | None = None
+    tiles: Iterable[Timed], upscaled: tuple[int, str] | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """Packs tiles into batches of about ``BATCH_BYTES``; ``enlarged`` is their scale and model."""
+    """Packs tiles into batches of about ``BATCH_BYTES``; ``upscaled`` is their scale and model."""
     waiting: list[Timed] = []
     size = 0
     for timed in tiles:
         if waiting and size + timed.tile.planes.nbytes > BATCH_BYTES:
-            yield _tile_batch(waiting, enlarged)
+            yield _tile_batch(waiting, upscaled)
             waiting, size = [], 0
         waiting.append(timed)
         size += timed.tile.planes.nbytes
     if waiting:
-        yield _tile_batch(waiting, enlarged)
+        yield _tile_batch(waiting, upscaled)
 
 
-def _tile_batch(timed: list[Timed], enlarged: tuple[int, str] | None) -> pa.RecordBatch:
+def _tile_batch(timed: list[Timed], upscaled: tuple[int, str] | None) -> pa.RecordBatch:
     tiles = [entry.tile for entry in timed]
     columns: dict[str, list[object]] = {
         "image_id": [tile.image_id for tile in tiles],
@@ -114,11 +114,11 @@ def _tile_batch(timed: list[Timed], enlarged: tuple[int, str] | None) -> pa.Reco
         "seconds": [entry.seconds for entry in timed],
         "planes": [_little_endian(tile) for tile in tiles],
     }
-    if enlarged is None:
+    if upscaled is None:
         return pa.RecordBatch.from_pydict(columns, TILES)
-    scale, digest = enlarged
+    scale, digest = upscaled
     columns |= {"scale": [scale] * len(tiles), "model_digest": [digest] * len(tiles)}
-    return pa.RecordBatch.from_pydict(columns, ENLARGED_TILES)
+    return pa.RecordBatch.from_pydict(columns, UPSCALED_TILES)
 
 
 def _little_endian(tile: Tile) -> bytes:

@@ -18,7 +18,7 @@ from superres.imaging.decoding import DecodedImage, check, decode_file
 from superres.imaging.info import ImageInfo
 from superres.imaging.limits import Limits
 from superres.imaging.png import encode_png
-from superres.network.upscaling import enlarged_info
+from superres.network.upscaling import upscaled_info
 from superres.quality.evaluation import bicubic_rows
 
 DIFFERENCE_PEAK = 0.1
@@ -106,7 +106,7 @@ def draw_bicubic(low: DecodedImage, scale: int, target: Path) -> None:
     Raises ``ImageRejectedError`` where the image is damaged; so does ``draw_difference``.
     """
     planes = low.planes()
-    encode_png(_bicubic_strips(planes, scale), enlarged_info(low.info, scale), target)
+    encode_png(_bicubic_strips(planes, scale), upscaled_info(low.info, scale), target)
 
 
 def draw_difference(

@@ -26,7 +26,7 @@ from superres.imaging.decoding import decode_file
 from superres.imaging.files import image_files
 from superres.imaging.png import encode_png
 from superres.network.engine import Engine
-from superres.network.upscaling import enlarge_image, enlarged_info
+from superres.network.upscaling import upscale_image, upscaled_info
 from superres.pipeline.config import Processing
 
 
@@ -109,10 +109,10 @@ def _upscale_file(
 ) -> None:
     """Enlarges one file, whole or not at all; ``advance`` is told the fractions done."""
     image = decode_file(source, processing.limits, grayscale=processing.grayscale)
-    info = enlarged_info(image.info, processing.upscale_factor)
+    info = upscaled_info(image.info, processing.upscale_factor)
 
     def strips() -> Iterator[Planes]:
-        for strip in enlarge_image(image, processing.patch_size, engine):
+        for strip in upscale_image(image, processing.patch_size, engine):
             yield strip
             advance(strip.shape[1] / info.height)
 

@@ -25,14 +25,14 @@ Batch = NDArray[np.float32]
 class Engine:
     """A network ready to run in this process.
 
-    ``enlarge`` maps luma (N, 1, h, w) to (N, 1, s*h, s*w), float32 on [0, 1], not clipped.
+    ``upscale`` maps luma (N, 1, h, w) to (N, 1, s*h, s*w), float32 on [0, 1], not clipped.
     ``batch_pixels`` is how many low-resolution pixels are worth putting into one call.
     """
 
     scale: int
     digest: str
     batch_pixels: int
-    enlarge: Callable[[Batch], Batch]
+    upscale: Callable[[Batch], Batch]
 
 
 def fetch_weights(uri: str, scale: int) -> Weights:
@@ -71,11 +71,11 @@ def _onnx_engine(weights: Weights) -> Engine:
         build_onnx(weights).SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
 
-    def enlarge(low: Batch) -> Batch:
+    def upscale(low: Batch) -> Batch:
         outputs: list[Batch] = session.run(None, {"low": low})
         return outputs[0]
 
-    return Engine(weights.scale, weights.digest, 1, enlarge)
+    return Engine(weights.scale, weights.digest, 1, upscale)
 
 
 def torch_engine(weights: Weights, device: str, *, half: bool = False) -> Engine:
@@ -97,12 +97,12 @@ def torch_engine(weights: Weights, device: str, *, half: bool = False) -> Engine
     network = network_from(weights).to(device=device, dtype=kind)
 
     @torch.inference_mode()
-    def enlarge(low: Batch) -> Batch:
-        enlarged = network(torch.from_numpy(low).to(device=device, dtype=kind))
-        result: Batch = enlarged.float().cpu().numpy()
+    def upscale(low: Batch) -> Batch:
+        upscaled = network(torch.from_numpy(low).to(device=device, dtype=kind))
+        result: Batch = upscaled.float().cpu().numpy()
         return result
 
-    return Engine(weights.scale, weights.digest, 1 if device == "cpu" else 1 << 22, enlarge)
+    return Engine(weights.scale, weights.digest, 1 if device == "cpu" else 1 << 22, upscale)
 
 
 _engines: dict[tuple[str, str, bool, int], Engine] = {}

@@ -19,7 +19,7 @@ from superres.imaging.limits import Limits
 from superres.imaging.png import encode_png_bytes
 from superres.models import default_model_path
 from superres.network.engine import Engine, make_engine, torch_engine
-from superres.network.upscaling import enlarge_image
+from superres.network.upscaling import upscale_image
 from superres.network.weights import load_weights
 
 Library = Literal["onnxruntime", "torch"]
@@ -38,7 +38,7 @@ def tiny_image() -> Planes:
 def result_digest(engine: Engine) -> str:
     """The SHA-256 over the pixels of the enlarged image."""
     image = decode(encode_png_bytes(tiny_image()), _LIMITS)
-    enlarged = np.concatenate(list(enlarge_image(image, 512, engine)), axis=1)
+    enlarged = np.concatenate(list(upscale_image(image, 512, engine)), axis=1)
     back = decode(encode_png_bytes(enlarged), _LIMITS).planes()
     return hashlib.sha256(back.tobytes()).hexdigest()
 

@@ -27,18 +27,18 @@ from superres.network.engine import Engine
 from superres.network.tiling import Box, Tile, split, strips
 
 
-def enlarged_info(info: ImageInfo, scale: int) -> ImageInfo:
+def upscaled_info(info: ImageInfo, scale: int) -> ImageInfo:
     """What the super-resolved image looks like from outside."""
     return ImageInfo(info.width * scale, info.height * scale, info.channels, info.bit_depth)
 
 
-def enlarge_image(image: DecodedImage, patch_size: int, engine: Engine) -> Iterator[Planes]:
+def upscale_image(image: DecodedImage, patch_size: int, engine: Engine) -> Iterator[Planes]:
     """Super-resolves an image; yields strips (C, s*h, s*W) from top to bottom."""
     tiles = split("image", image.info, image.planes(), patch_size)
-    return strips(enlarge_tiles(tiles, engine))
+    return strips(upscale_tiles(tiles, engine))
 
 
-def enlarge_tiles(tiles: Iterable[Tile], engine: Engine) -> Iterator[Tile]:
+def upscale_tiles(tiles: Iterable[Tile], engine: Engine) -> Iterator[Tile]:
     """Super-resolves tiles in order: (C, h, w) with halo to (C, s*h', s*w') without.
 
     Neighbouring tiles of one size go through the network together, as many as the engine likes.
@@ -46,11 +46,11 @@ def enlarge_tiles(tiles: Iterable[Tile], engine: Engine) -> Iterator[Tile]:
     waiting: list[Tile] = []
     for tile in tiles:
         if waiting and not _batchable(waiting, tile, engine):
-            yield from _enlarge_batch(waiting, engine)
+            yield from _upscale_batch(waiting, engine)
             waiting = []
         waiting.append(tile)
     if waiting:
-        yield from _enlarge_batch(waiting, engine)
+        yield from _upscale_batch(waiting, engine)
 
 
 def _batchable(waiting: list[Tile], tile: Tile, engine: Engine) -> bool:
@@ -59,11 +59,11 @@ def _batchable(waiting: list[Tile], tile: Tile, engine: Engine) -> bool:
     return pixels <= engine.batch_pixels and waiting[0].planes.shape[1:] == (height, width)
 
 
-def _enlarge_batch(tiles: list[Tile], engine: Engine) -> list[Tile]:
+def _upscale_batch(tiles: list[Tile], engine: Engine) -> list[Tile]:
     lumas = np.stack([_network_input(tile.planes) for tile in tiles])[:, np.newaxis]
-    enlarged = engine.enlarge(lumas)[:, 0]
+    upscaled = engine.upscale(lumas)[:, 0]
     results = []
-    for tile, luma in zip(tiles, enlarged, strict=True):
+    for tile, luma in zip(tiles, upscaled, strict=True):
         inner = tile.grid.inner_in_outer(tile.row, tile.column)
         planes = _with_colour(tile.planes, luma, inner, engine.scale)
         results.append(
@@ -80,7 +80,7 @@ def _network_input(planes: Planes) -> FloatPlane:
 
 
 def _with_colour(planes: Planes, studio_luma: FloatPlane, inner: Box, scale: int) -> Planes:
-    """Joins enlarged luma, bicubic colour differences and alpha, for the pixels of ``inner``."""
+    """Joins upscaled luma, bicubic colour differences and alpha, for the pixels of ``inner``."""
     channels = planes.shape[0]
     window = (
         slice(inner.top * scale, inner.bottom * scale),

@@ -26,7 +26,7 @@ from superres.imaging.info import ImageInfo
 from superres.imaging.png import encode_png_bytes
 from superres.network.engine import Engine
 from superres.network.tiling import Box, split, strips
-from superres.network.upscaling import enlarge_tiles
+from superres.network.upscaling import upscale_tiles
 from superres.pipeline import storage
 from superres.quality.evaluation import bicubic_rows, measure_strips
 from superres.quality.metrics import Quality, decibels
@@ -105,7 +105,7 @@ def compare_image(
     """Enlarges ``low`` (C, h, w) by the network and bicubically; see ``compare_planes``."""
     channels, height, width = low.shape
     info = ImageInfo(width, height, channels, 8 * low.dtype.itemsize)
-    tiles = enlarge_tiles(split(name, info, low, patch_size), engine)
+    tiles = upscale_tiles(split(name, info, low, patch_size), engine)
     ours = np.concatenate(list(strips(tiles)), axis=1)
     return compare_planes(name, low, ours, engine.scale, original)
 

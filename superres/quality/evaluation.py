@@ -114,7 +114,7 @@ def measure_luma(luma: FloatPlane, engine: Engine) -> tuple[Quality | None, Qual
     if min(height, width) < scale:
         return None, None
     low = resize_plane(truth, height // scale, width // scale)
-    ours = engine.enlarge((low / np.float32(255))[np.newaxis, np.newaxis])[0, 0] * np.float32(255)
+    ours = engine.upscale((low / np.float32(255))[np.newaxis, np.newaxis])[0, 0] * np.float32(255)
     candidates = (_rounded(ours), _rounded(enlarge_plane(low, scale)))
     ours_quality, bicubic_quality = compare(truth, *candidates, shave=scale)
     return ours_quality, bicubic_quality

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.integration.test_jobs import photograph, write_photograph
 
 from jobs.import_folder import take_in
 from superres.pipeline import storage
 from superres.pipeline.config import Settings, load_settings
 from superres.pipeline.layout import Layout, layout_on
 from tests.local_cloud.stack import Stack
-from tests.test_jobs import photograph, write_photograph
 
 SCALE = 2
 _RUN_SECONDS = 900.0  # all steps of a run, on a machine that does other things too

@@ -25,7 +25,7 @@ from superres.imaging.png import encode_png
 from superres.imaging.samples import sample_photographs
 from superres.models import default_model_path
 from superres.network.engine import Engine, make_engine
-from superres.network.upscaling import enlarge_image, enlarged_info
+from superres.network.upscaling import upscale_image, upscaled_info
 from superres.network.weights import load_weights
 from superres.pipeline import storage
 from superres.pipeline.arrival import store_image
@@ -110,7 +110,7 @@ class Gallery:
         uri = layout.result(reference.image_id)
         Path(uri).parent.mkdir(parents=True, exist_ok=True)
         encode_png(
-            enlarge_image(image, 512, engine(scale)), enlarged_info(image.info, scale), Path(uri)
+            upscale_image(image, 512, engine(scale)), upscaled_info(image.info, scale), Path(uri)
         )
         record = evaluated(uri, layout, self.settings.processing).model_copy(update=known)
         storage.write_bytes(layout.evaluation(record.image_id), record.to_json().encode())

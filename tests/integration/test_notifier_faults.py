@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select
+from tests.unit.test_notifier_listening import shown
+from tests.integration.test_notifier_queues import Queue, make_queue, stored_event
 
 from notifier.store.database import Database, open_database
 from notifier.store.tables import Delivery, Subscription
@@ -23,8 +25,6 @@ from tests.support.evaluation_records import MOMENT, evaluation, image_id, write
 from tests.support.http_server import until
 from tests.support.paths import ROOT
 from tests.support.postgresql import Postgres
-from tests.test_notifier_intake import shown
-from tests.test_notifier_queues import Queue, make_queue, stored_event
 
 PATIENCE = 60.0
 PROGRAM = """

@@ -202,7 +202,7 @@ def test_an_s3_uri_without_a_bucket_is_refused_before_any_request(uri):
 
 def test_local_work_never_imports_boto3(tmp_path):
     code = (
-        "import sys; from superres import storage; "
+        "import sys; from superres.pipeline import storage; "
         f"storage.write_bytes({str(tmp_path / 'x')!r}, b'x'); "
         f"storage.list_files({str(tmp_path)!r}); assert 'boto3' not in sys.modules"
     )

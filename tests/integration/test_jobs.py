@@ -32,7 +32,7 @@ from superres.imaging.info import ImageInfo
 from superres.imaging.limits import Limits
 from superres.imaging.png import encode_png
 from superres.network.engine import fetch_weights, make_engine
-from superres.network.upscaling import enlarge_image
+from superres.network.upscaling import upscale_image
 from superres.pipeline import storage
 from superres.pipeline.config import Settings
 from superres.pipeline.records import Evaluation, RejectedImage, RunManifest
@@ -108,7 +108,7 @@ def upscaled(uri: str, settings: Settings) -> Planes:
     scale = processing.upscale_factor
     engine = make_engine(fetch_weights(processing.checkpoint(scale), scale))
     image = decode_file(Path(uri), ANY_SIZE, grayscale=processing.grayscale)
-    return np.concatenate(list(enlarge_image(image, processing.patch_size, engine)), axis=1)
+    return np.concatenate(list(upscale_image(image, processing.patch_size, engine)), axis=1)
 
 
 @pytest.mark.parametrize(

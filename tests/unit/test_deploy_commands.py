@@ -13,7 +13,7 @@ from deploy import destroy, steps
 from deploy.__main__ import cli, execute
 from deploy.environments import Deployed, read_environment
 from tests.support.fake_aws import stubbed
-from tests.test_project import run
+from tests.unit.test_project import run
 
 
 @pytest.fixture(autouse=True)

@@ -32,8 +32,8 @@ STABLE = settings(derandomize=True, deadline=None, max_examples=30)
 )
 def test_onnxruntime_equals_torch(scale, batch, height, width):
     low = np.random.default_rng(height).random((batch, 1, height, width), np.float32)
-    fast = random_engine(scale).enlarge(low)
-    reference = torch_engine(random_weights(scale), "cpu").enlarge(low)
+    fast = random_engine(scale).upscale(low)
+    reference = torch_engine(random_weights(scale), "cpu").upscale(low)
     assert fast.shape == (batch, 1, height * scale, width * scale)
     assert fast.dtype == reference.dtype == np.float32
     np.testing.assert_allclose(fast, reference, rtol=0, atol=1e-5)
@@ -44,8 +44,8 @@ def test_engines_of_the_shipped_weights_agree(scale):
     weights = load_weights(default_model_path(scale), scale)
     low = np.random.default_rng(0).random((1, 1, 64, 48), np.float32)
     np.testing.assert_allclose(
-        make_engine(weights).enlarge(low),
-        torch_engine(weights, "cpu").enlarge(low),
+        make_engine(weights).upscale(low),
+        torch_engine(weights, "cpu").upscale(low),
         rtol=0,
         atol=1e-5,
     )
@@ -96,7 +96,7 @@ def test_cuda_equals_the_cpu(scale, half, tolerance):
     weights = load_weights(default_model_path(scale), scale)
     low = np.random.default_rng(0).random((2, 1, 64, 48), np.float32)
     engine = make_engine(weights, "cuda", half=half)
-    difference = np.abs(engine.enlarge(low) - make_engine(weights).enlarge(low))
+    difference = np.abs(engine.upscale(low) - make_engine(weights).upscale(low))
     assert difference.max() <= tolerance
 
 

@@ -19,11 +19,11 @@ from superres.imaging.limits import Limits
 from superres.pipeline import storage
 from superres.pipeline.records import Evaluation, RunManifest
 from tests.conftest import make_place
+from tests.integration.test_jobs import photograph, take, upscaled, write_photograph
 from tests.support.localstack import LocalCloud
 from tests.support.paths import ROOT
 from tests.support.required_tools import require
 from tests.support.spark_commands import run_program
-from tests.test_jobs import photograph, take, upscaled, write_photograph
 
 pytestmark = [pytest.mark.spark, pytest.mark.cluster, pytest.mark.localstack, pytest.mark.slow]
 

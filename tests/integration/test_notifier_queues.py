@@ -17,6 +17,16 @@ import boto3
 import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
+from tests.unit.test_notifier_listening import (
+    image,
+    in_the_way_of,
+    intake,
+    is_shown,
+    runs,
+    settings_for,
+    shown,
+)
+from tests.unit.test_queue_messages import status_event
 
 from notifier.listening.start import start_intake
 from superres.pipeline import storage
@@ -31,16 +41,6 @@ from tests.support.evaluation_records import (
 )
 from tests.support.http_server import until
 from tests.support.localstack import LocalCloud
-from tests.test_notifier_intake import (
-    image,
-    in_the_way_of,
-    intake,
-    is_shown,
-    runs,
-    settings_for,
-    shown,
-)
-from tests.test_queue_messages import status_event
 
 pytestmark = pytest.mark.localstack
 VISIBLE_AGAIN_SECONDS = 4

@@ -285,9 +285,10 @@ DELIVERY = {
     "logs": "Step Functions delivers its log with the role of the state machine",
     "xray": "and its traces",
 }
+INGESTION = [f"ingestion.cli.{name}" for name in ("produce", "consume", "ingest", "uploads")]
 ROLES = {
     "ingestion": (
-        lambda: service_needs("ingestion.cli.commands", "ingestion.cli.uploads"),
+        lambda: service_needs(*INGESTION),
         ingestion,
         SESSIONS,
     ),
@@ -311,10 +312,10 @@ def test_a_role_may_do_what_its_code_asks_and_uses_no_other_service(role):
 
 def test_what_the_code_asks_is_found_in_it():
     assert {"s3:PutObject", "kafka:GetBootstrapBrokers", "kafka-cluster:ReadData"} <= service_needs(
-        "ingestion.cli.commands"
+        *INGESTION
     )
     assert "sqs:ReceiveMessage" in service_needs("notifier.cli.notify")
     assert "s3:PutObject" not in service_needs("notifier.cli.notify")
-    assert "s3:DeleteObject" not in service_needs("ingestion.cli.commands", "ingestion.cli.uploads")
+    assert "s3:DeleteObject" not in service_needs(*INGESTION)
     assert "secretsmanager:PutSecretValue" in service_needs("notifier.cli.notify")
     assert asked_by("jobs.stages") >= {"s3:DeleteObject", "s3:ListBucket", "s3:PutObject"}

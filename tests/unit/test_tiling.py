@@ -12,7 +12,7 @@ from superres.imaging.info import ImageInfo
 from superres.network import tiling
 from superres.network.engine import Engine
 from superres.network.tiling import Grid, Tile, split, strips
-from superres.network.upscaling import enlarge_tiles
+from superres.network.upscaling import upscale_tiles
 from tests.support.networks import noise, random_engine
 
 STABLE = settings(derandomize=True, deadline=None, max_examples=40)
@@ -39,7 +39,7 @@ def stitched(luma: np.ndarray, patch: int, engine: Engine) -> np.ndarray:
         for column in range(grid.columns):
             outer, inner = grid.outer(row, column), grid.inner(row, column)
             low = np.ascontiguousarray(luma[outer.top : outer.bottom, outer.left : outer.right])
-            high = engine.enlarge(low[np.newaxis, np.newaxis])[0, 0]
+            high = engine.upscale(low[np.newaxis, np.newaxis])[0, 0]
             top, left = (inner.top - outer.top) * scale, (inner.left - outer.left) * scale
             joined[
                 inner.top * scale : inner.bottom * scale, inner.left * scale : inner.right * scale
@@ -48,7 +48,7 @@ def stitched(luma: np.ndarray, patch: int, engine: Engine) -> np.ndarray:
 
 
 def seam_error(luma: np.ndarray, patch: int, engine: Engine) -> float:
-    whole = engine.enlarge(luma[np.newaxis, np.newaxis])[0, 0]
+    whole = engine.upscale(luma[np.newaxis, np.newaxis])[0, 0]
     return float(np.abs(stitched(luma, patch, engine) - whole).max())
 
 
@@ -75,7 +75,7 @@ def test_a_narrower_halo_shows(scale, halo, monkeypatch):
 
 
 def joined(planes: np.ndarray, info: ImageInfo, patch: int, engine: Engine) -> np.ndarray:
-    tiles = enlarge_tiles(split("image", info, planes, patch), engine)
+    tiles = upscale_tiles(split("image", info, planes, patch), engine)
     return np.concatenate(list(strips(tiles)), axis=1)
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from superres.cli.main import execute
+from tests.integration.test_jobs import photograph, write_photograph
 from tests.support.paths import ROOT
 from tests.support.required_tools import require
-from tests.test_jobs import photograph, write_photograph
 
 FILES = ["mass_split", "batch_inference", "mass_reconstruct", "fused", "evaluate"]
 

@@ -15,7 +15,7 @@ from superres.imaging.limits import Limits
 from superres.imaging.png import encode_png_bytes
 from superres.models import default_model_path
 from superres.network.engine import fetch_weights, make_engine
-from superres.network.upscaling import enlarge_image
+from superres.network.upscaling import upscale_image
 from superres.network.weights import save_weights
 from tests.support.image_files import photo, pillow
 from tests.support.networks import random_weights
@@ -49,7 +49,7 @@ def files(path: str = ".") -> list[str]:
 
 def enlarged(path: Path, scale: int, patch_size: int = 512) -> np.ndarray:
     engine = make_engine(fetch_weights(str(default_model_path(scale)), scale))
-    strips = enlarge_image(decode_file(path, LIMITS), patch_size, engine)
+    strips = upscale_image(decode_file(path, LIMITS), patch_size, engine)
     return np.concatenate(list(strips), axis=1)
 
 
@@ -129,7 +129,7 @@ def test_ctrl_c_returns_130_and_leaves_no_half_file(monkeypatch, capsys):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("superres.network.upscaling.enlarge_tiles", interrupted)
+    monkeypatch.setattr("superres.network.upscaling.upscale_tiles", interrupted)
     assert execute(["upscale", "a.png", "--output", "large"]) == 130
     assert capsys.readouterr().err.strip() == "superres: stopped"
     assert files() == ["a.png"]

@@ -13,7 +13,7 @@ from superres.imaging.limits import Limits
 from superres.imaging.png import encode_png_bytes
 from superres.imaging.resample import enlarge_plane
 from superres.network.tiling import split, strips
-from superres.network.upscaling import enlarge_image, enlarge_tiles, enlarged_info
+from superres.network.upscaling import upscale_image, upscale_tiles, upscaled_info
 from tests.support.networks import noise, random_engine, repeating_engine
 
 STABLE = settings(derandomize=True, deadline=None, max_examples=25)
@@ -33,7 +33,7 @@ seeds = st.integers(0, 1000)
 def enlarged(planes: np.ndarray, engine, patch: int = 512) -> np.ndarray:
     channels, height, width = planes.shape
     info = ImageInfo(width, height, channels, 8 * planes.dtype.itemsize)
-    tiles = enlarge_tiles(split("image", info, planes, patch), engine)
+    tiles = upscale_tiles(split("image", info, planes, patch), engine)
     return np.concatenate(list(strips(tiles)), axis=1)
 
 
@@ -42,7 +42,7 @@ def textbook(planes: np.ndarray, engine) -> np.ndarray:
     peak = np.iinfo(planes.dtype).max
     unit = planes.astype(np.float64) / peak
     ycbcr = np.tensordot(TO_YCBCR, unit, axes=1) + OFFSET[:, None, None]
-    luma = engine.enlarge((ycbcr[0] / 255).astype(np.float32)[None, None])[0, 0] * np.float64(255)
+    luma = engine.upscale((ycbcr[0] / 255).astype(np.float32)[None, None])[0, 0] * np.float64(255)
     chroma = [enlarge_plane(plane.astype(np.float32), engine.scale) for plane in ycbcr[1:]]
     back = np.tensordot(
         np.linalg.inv(TO_YCBCR), np.stack([luma, *chroma]) - OFFSET[:, None, None], axes=1
@@ -108,7 +108,7 @@ def test_every_grey_level_comes_back(channels, dtype):
 @pytest.mark.parametrize("luma", [-3.0, 4.0])
 def test_overshoot_is_clipped_not_wrapped(luma):
     engine = dataclasses.replace(
-        repeating_engine(2), enlarge=lambda low: np.full((1, 1, 16, 16), luma, np.float32)
+        repeating_engine(2), upscale=lambda low: np.full((1, 1, 16, 16), luma, np.float32)
     )
     result = enlarged(noise(0, 3, 8, 8), engine)
     assert (result == (0 if luma < 0 else 255)).all()
@@ -122,9 +122,9 @@ def test_batches_change_no_pixel_and_no_order(batch_pixels, patch, seed):
 
     def counted(low):
         calls.append(len(low))
-        return one.enlarge(low)
+        return one.upscale(low)
 
-    many = dataclasses.replace(one, batch_pixels=batch_pixels, enlarge=counted)
+    many = dataclasses.replace(one, batch_pixels=batch_pixels, upscale=counted)
     planes = noise(seed, 3, 61, 47)
     difference = enlarged(planes, many, patch).astype(int) - enlarged(planes, one, patch)
     assert np.abs(difference).max() <= 1
@@ -140,7 +140,7 @@ def test_equal_tiles_share_a_call():
         sizes.append(low.shape)
         return low.repeat(2, axis=2).repeat(2, axis=3)
 
-    engine = dataclasses.replace(repeating_engine(2), batch_pixels=1 << 20, enlarge=counted)
+    engine = dataclasses.replace(repeating_engine(2), batch_pixels=1 << 20, upscale=counted)
     enlarged(noise(0, 1, 32, 32 * 6), engine, patch=32)
     assert sizes == [(1, 1, 32, 40), (4, 1, 32, 48), (1, 1, 32, 40)]
 
@@ -150,8 +150,8 @@ def test_equal_tiles_share_a_call():
 def test_a_file_is_enlarged_as_its_planes_are(channels, dtype):
     planes = noise(4, channels, 30, 21, dtype=dtype)
     image = decode(encode_png_bytes(planes), Limits(1 << 20, 1 << 20))
-    wanted = enlarged_info(image.info, 3)
-    parts = list(enlarge_image(image, 16, random_engine(3)))
+    wanted = upscaled_info(image.info, 3)
+    parts = list(upscale_image(image, 16, random_engine(3)))
     result = np.concatenate(parts, axis=1)
     assert result.shape == (wanted.channels, wanted.height, wanted.width) == (channels, 90, 63)
     assert [part.shape[1] for part in parts] == [48, 42]
