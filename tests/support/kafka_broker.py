@@ -41,7 +41,7 @@ IAM_REGION: Final = "eu-central-1"
 
 @dataclass(frozen=True)
 class Broker:
-    """A broker that may run or not, as `scripts/kafka_*.sh` see it."""
+    """A broker that may run or not, as the scripts in `scripts/kafka/` see it."""
 
     port: int
     controller_port: int
@@ -70,7 +70,7 @@ class Broker:
     # ---- the process
 
     def script(self, name: str, **settings: str) -> "subprocess.CompletedProcess[str]":
-        """Run scripts/kafka_NAME.sh for this broker, whatever comes of it."""
+        """Run scripts/kafka/NAME.sh for this broker, whatever comes of it."""
         ours = {
             "KAFKA_PORT": str(self.port),
             "KAFKA_CONTROLLER_PORT": str(self.controller_port),
@@ -81,7 +81,7 @@ class Broker:
             ours |= {"KAFKA_IAM_PORT": str(self.iam_port), "KAFKA_IAM_REGION": IAM_REGION}
         users = {name: text for name, text in os.environ.items() if not name.startswith("KAFKA_")}
         return subprocess.run(
-            [str(ROOT / "scripts" / f"kafka_{name}.sh")],
+            [str(ROOT / "scripts" / "kafka" / f"{name}.sh")],
             env=users | ours | settings,
             capture_output=True,
             text=True,
