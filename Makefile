@@ -31,7 +31,7 @@ help: ## List the targets
 
 .PHONY: run
 run: setup ## Photographs → Kafka → Spark → gallery (SOURCE=dir|picsum:|url MODE=upscale SCALE=2|3|4 FOLLOW=1 SERVE=no)
-	@SOURCE="$(or $(SOURCE),$(INPUT))" SCALE="$(SCALE)" MODE="$(MODE)" FOLLOW="$(FOLLOW)" SERVE="$(SERVE)" SPARK_MASTER="$(SPARK_MASTER)" scripts/run.sh $(ARGS)
+	@SOURCE="$(or $(SOURCE),$(INPUT))" SCALE="$(SCALE)" MODE="$(MODE)" FOLLOW="$(FOLLOW)" SERVE="$(SERVE)" SPARK_MASTER="$(SPARK_MASTER)" .venv/bin/python -m scripts.run $(ARGS)
 
 .PHONY: notebook
 notebook: .venv/.setup-notebook ## Open main.ipynb: the whole program, cell by cell

@@ -1,7 +1,6 @@
-"""Waits until a notifier shows every image that is finished: `scripts/check_gallery.py ADDRESS`."""
+"""Checks that a gallery shows every finished image: what `make run SERVE=no` ends with."""
 
 import json
-import sys
 import time
 from typing import Any
 from urllib.request import urlopen
@@ -19,25 +18,24 @@ def answer(url: str) -> Any:
         return json.load(response)
 
 
-def main() -> None:
-    address = sys.argv[1]
+def check_gallery(address: str) -> None:
+    """Waits until the gallery shows every finished image, and opens the newest three.
+
+    Raises ``SuperresError`` when images are missing after half a minute.
+    """
     results = load_settings(config_or_default(None)).dataset.reconstructed_images_dir
     # An image that was sent on two days has two records, and is one in the gallery.
     finished = {file.stem for file in storage.list_files(storage.join(results, "evaluations"))}
     deadline = time.monotonic() + _PATIENCE
-    while (shown := answer(f"{address}/api/v1/totals")["images"]) < len(finished):
-        if time.monotonic() > deadline:
-            sys.exit(f"gallery: shows {shown} of {len(finished)} images; see .local/notify.log")
-        time.sleep(0.2)
-    for image in answer(f"{address}/api/v1/images?limit=3")["images"]:
-        for path in (image["links"]["page"], image["links"]["result"]):
-            with urlopen(address + path, timeout=30) as response:
-                response.read()
-    print(f"Gallery checked: {shown} images at {address}")
-
-
-if __name__ == "__main__":
     try:
-        main()
-    except (OSError, SuperresError) as error:
-        sys.exit(f"gallery: {error}; see .local/notify.log")
+        while (shown := answer(f"{address}/api/v1/totals")["images"]) < len(finished):
+            if time.monotonic() > deadline:
+                raise SuperresError(f"the gallery shows {shown} of {len(finished)} images")
+            time.sleep(0.2)
+        for image in answer(f"{address}/api/v1/images?limit=3")["images"]:
+            for path in (image["links"]["page"], image["links"]["result"]):
+                with urlopen(address + path, timeout=30) as response:
+                    response.read()
+    except OSError as error:
+        raise SuperresError(f"the gallery at {address}: {error}") from None
+    print(f"Gallery checked: {shown} images at {address}")

@@ -2,12 +2,15 @@
 
 import os
 import subprocess
+import sys
 
 import pytest
 
 from tests.support.example_gallery import sample
 from tests.support.kafka_broker import Broker
 from tests.support.paths import ROOT
+
+MAKE_RUN = [sys.executable, "-m", "scripts.run"]
 
 
 @pytest.mark.kafka
@@ -18,7 +21,7 @@ def test_a_source_that_is_not_there_ends_it_at_once(broker: Broker, tmp_path):
         "SUPERRES_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap,
     }
     done = subprocess.run(
-        [ROOT / "scripts" / "run.sh"], env=environment, capture_output=True, text=True, timeout=120
+        MAKE_RUN, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert f"{tmp_path}/nowhere: no such file or folder" in done.stderr
@@ -54,7 +57,7 @@ def test_photographs_in_a_folder_end_in_the_gallery(broker: Broker, tmp_path):
         **{f"SUPERRES_{key}": str(tmp_path / place) for key, place in places.items()},
     }
     done = subprocess.run(
-        [ROOT / "scripts" / "run.sh"], env=environment, capture_output=True, text=True, timeout=300
+        MAKE_RUN, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
     )
     # One was rejected, and the others were not held up by it.
     assert done.returncode == 1, done.stdout + done.stderr

@@ -1,15 +1,14 @@
 """Commands of ours as processes beside a test, which can be asked, stopped and killed."""
 
 import json
-import os
 import signal
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
+from superres.service.supervisor import start
 from tests.support.http_server import until
 from tests.support.kafka_broker import PATIENCE
 
@@ -23,16 +22,17 @@ class Service:
         self, arguments: Sequence[str], environment: Mapping[str, str], folder: Path
     ) -> None:
         folder.mkdir(parents=True)
-        self._out, self._log = folder / "out", folder / "log"
-        with self._out.open("wb") as out, self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [str(SUPERRES), *arguments],
-                env=os.environ | environment,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=log,
-                cwd=folder,
-            )
+        self._out = folder / "out"
+        self._service = start(
+            arguments[0],
+            [str(SUPERRES), *arguments],
+            folder / "log",
+            environment=environment,
+            output=self._out,
+            folder=folder,
+            tied=False,  # signals are for the command itself
+        )
+        self._process = self._service.process
 
     @property
     def output(self) -> str:
@@ -40,7 +40,7 @@ class Service:
 
     @property
     def log(self) -> str:
-        return self._log.read_text()
+        return self._service.log_text()
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """What was logged under a name."""
@@ -98,4 +98,4 @@ class Service:
 
     @property
     def running(self) -> bool:
-        return self._process.poll() is None
+        return self._service.running

@@ -1,0 +1,197 @@
+"""`make run`: images from a source through Kafka, storage and Spark to the gallery.
+
+The environment says what to do; arguments go to ``superres run``.
+
+    SOURCE        what ``superres produce`` takes  [default: samples:]
+    SCALE, MODE   2, 3 or 4; evaluate or upscale  [default: configured]
+    SPARK_MASTER  a cluster to use instead of one that is started here
+    SERVE=no      (or CI=true) check that the gallery shows the results, then end
+    FOLLOW=1      stay, and process what is uploaded or added to SOURCE (a folder), until Ctrl-C
+
+A broker that runs already is used and stays; one that is started here is stopped at the end.
+"""
+
+import json
+import os
+import re
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.check_gallery import check_gallery
+from superres.cli.execution import INTERRUPTED
+from superres.errors import SuperresError
+from superres.service.supervisor import ENDING, Supervisor, ignored_signals, run_in_foreground
+
+ROOT = Path(__file__).resolve().parents[1]
+LOGS = ROOT / ".local"
+_SUPERRES = str(Path(sys.executable).with_name("superres"))
+_PARTLY = 3  # of ``superres ingest``: some images were left out, and the others are stored
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the environment and the arguments ask for."""
+
+    source: str
+    mode: str
+    scale: str
+    serve: bool
+    follow: bool
+    arguments: tuple[str, ...]
+
+    @property
+    def ingest_options(self) -> list[str]:
+        """For the commands that publish references."""
+        return [*self._scale_option, *(["--mode", self.mode] if self.mode else [])]
+
+    @property
+    def run_options(self) -> list[str]:
+        """For ``superres run``; it reads SPARK_MASTER itself."""
+        return [*self._scale_option, *self.arguments]
+
+    @property
+    def _scale_option(self) -> list[str]:
+        return ["--scale", self.scale] if self.scale else []
+
+
+def read_request(environment: Mapping[str, str], arguments: list[str]) -> Request:
+    """What is asked for."""
+    serve = environment.get("SERVE", "") != "no" and environment.get("CI") != "true"
+    source = environment.get("SOURCE", "")
+    return Request(
+        # Not every shell expands ~ in an argument of make.
+        source=str(Path(source).expanduser()) if source.startswith("~") else source,
+        mode=environment.get("MODE", ""),
+        scale=environment.get("SCALE", ""),
+        serve=serve,
+        follow=bool(environment.get("FOLLOW")),
+        arguments=tuple(arguments),
+    )
+
+
+def start_kafka(supervisor: Supervisor) -> str:
+    """Starts a broker, or finds the one that runs; returns its address."""
+    print("Starting Kafka …", flush=True)
+    kafka = supervisor.start("kafka", [str(ROOT / "scripts" / "kafka" / "run.sh")])
+    supervisor.wait_until(lambda: "Kafka runs" in kafka.log_text() and "  data" in kafka.log_text())
+    address = re.search(r"^ *broker +(\S+)$", kafka.log_text(), re.M)
+    if address is None:
+        raise SuperresError(f"Kafka runs and does not print its address; see {kafka.log}")
+    return address[1]
+
+
+def start_gallery(supervisor: Supervisor, environment: Mapping[str, str]) -> str:
+    """Starts the notifier; returns the gallery's address."""
+    port = int(os.environ.get("SUPERRES_NOTIFIER__PORT") or 8080)
+    if _listens(port):  # another run that still serves, say
+        port = 0
+    command = [_SUPERRES, "notify", "--host", "127.0.0.1", "--port", str(port)]
+    notify = supervisor.start("notify", command, environment)
+
+    def address() -> str:
+        found = re.search(r"http://127[0-9.:]*", notify.log_text())
+        return found[0] if found else ""
+
+    supervisor.wait_until(lambda: bool(address()))
+    return address()
+
+
+def run_once(request: Request, supervisor: Supervisor, environment: Mapping[str, str]) -> int:
+    """Processes a source, then serves the gallery until Ctrl-C."""
+    ingest = [_SUPERRES, "ingest", request.source or "samples:", *request.ingest_options]
+    status = run_in_foreground(ingest, environment)
+    if status not in (0, _PARTLY):
+        return status
+    left_out = int(status == _PARTLY)
+    address = start_gallery(supervisor, environment)
+    print(f"Gallery               {address} (shows each image as it is finished)", flush=True)
+    status = run_in_foreground([_SUPERRES, "run", *request.run_options], environment)
+    if status:
+        return status
+    if not request.serve:
+        check_gallery(address)
+        return left_out
+    print(f"Gallery               {address} (Ctrl-C ends it)", flush=True)
+    try:
+        return supervisor.services["notify"].process.wait() or left_out
+    except KeyboardInterrupt:
+        return left_out  # everything is done
+
+
+def run_following(request: Request, supervisor: Supervisor, environment: Mapping[str, str]) -> int:
+    """Processes what is uploaded or added to a folder, until Ctrl-C."""
+    port = int(os.environ.get("SUPERRES_INGESTION__UPLOAD_PORT") or 8081)
+    token = os.environ.get("SUPERRES_UPLOAD_TOKEN") or secrets.token_urlsafe(24)
+    environment = {**environment, **_following(request), "SUPERRES_UPLOAD_TOKEN": token}
+    if request.source:
+        produce = [_SUPERRES, "produce", request.source, "--follow", *request.ingest_options]
+        supervisor.start("produce", produce, environment)
+    supervisor.start("consume", [_SUPERRES, "consume"], environment)
+    supervisor.start("uploads", [_SUPERRES, "uploads", "--port", str(port)], environment)
+    supervisor.wait_until(lambda: _listens(port))
+    uploads = f"http://127.0.0.1:{port}/uploads"
+    address = start_gallery(supervisor, {**environment, "SUPERRES_NOTIFIER__UPLOADS_URL": uploads})
+    print(f"Logs of the services  {LOGS}/{{produce,consume,uploads,notify}}.log")
+    print(f"Gallery               {address}")
+    print(f"Drop photographs on   {uploads}#token={token}", flush=True)
+    return run_in_foreground([_SUPERRES, "run", "--follow", *request.run_options], environment)
+
+
+def _following(request: Request) -> dict[str, str]:
+    """The configuration of services that stay."""
+    chosen = {}
+    if request.mode:
+        chosen["SUPERRES_INGESTION__MODE"] = request.mode
+    if request.scale:
+        chosen["SUPERRES_PROCESSING__UPSCALE_FACTOR"] = request.scale
+    if request.source and Path(request.source).exists():
+        roots = [os.path.realpath(request.source)]
+        chosen["SUPERRES_INGESTION__FILE_ROOTS"] = json.dumps(roots)
+    if request.source == "samples:":
+        # Their server is on this machine, to which no other reference may point.
+        chosen["SUPERRES_INGESTION__ALLOWED_HOSTS"] = '["127.0.0.1"]'
+    return chosen
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _leave(received: int, _: object) -> None:
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
+    if received == signal.SIGINT:
+        raise KeyboardInterrupt
+    sys.exit(128 + received)
+
+
+def main() -> int:
+    """Runs it all and ends what it started; returns the exit code."""
+    for number in ENDING:
+        signal.signal(number, _leave)
+    request = read_request(os.environ, sys.argv[1:])
+    environment: dict[str, str] = {}
+    supervisor = Supervisor(LOGS)
+    try:
+        if not os.environ.get("SUPERRES_KAFKA__BOOTSTRAP_SERVERS"):
+            environment["SUPERRES_KAFKA__BOOTSTRAP_SERVERS"] = start_kafka(supervisor)
+        run = run_following if request.follow else run_once
+        return run(request, supervisor, environment)
+    except SuperresError as error:
+        print(f"make run: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    finally:
+        with ignored_signals():
+            supervisor.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

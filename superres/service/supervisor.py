@@ -1,0 +1,226 @@
+"""Commands beside this process, each with a log: started, awaited, and ended in reverse order.
+
+`make run`, the notebook and the tests start Kafka, the consumer, the gallery and the rest with it.
+Each command runs in a session of its own, so that Ctrl-C reaches only the supervisor, which then
+ends its commands in turn. A *tied* command also ends when the supervisor is killed: a small parent
+process (``tether.py``) holds a pipe from the supervisor and ends the command when the pipe closes.
+POSIX only (Linux, macOS); needs nothing beside the standard library.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from superres.errors import SuperresError
+from superres.service import tether
+
+_POLL_SECONDS = 0.1
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""The signals that end a supervisor."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """A command that was started.
+
+    Attributes:
+        name: how error messages call it.
+        process: the command, or the tether that runs it.
+        log: the file that its standard error goes to, and its standard output unless that has a
+            file of its own.
+    """
+
+    name: str
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self.process.poll() is None
+
+    def log_text(self) -> str:
+        """All that it has logged so far."""
+        return self.log.read_text(errors="replace")
+
+    def last_error(self) -> str:
+        """The line that explains best why it ended: an error of superres, else its last line."""
+        lines = self.log_text().splitlines() or ["it printed nothing"]
+        errors = [line for line in lines if line.startswith("superres: ")]
+        return (errors or lines)[-1].removeprefix("superres: ")
+
+    def end(self, patience: float) -> None:
+        """Ends it by SIGTERM, and by SIGKILL when it has not ended after ``patience`` seconds."""
+        if self.process.stdin is not None:
+            self.process.stdin.close()  # the tether sends SIGTERM
+        elif self.running:
+            self.process.terminate()
+        _wait_or_kill(self.process, patience)
+
+
+def start(
+    name: str,
+    command: Sequence[str],
+    log: Path,
+    *,
+    environment: Mapping[str, str] | None = None,
+    output: Path | None = None,
+    folder: Path | None = None,
+    tied: bool = True,
+) -> Service:
+    """Starts a command.
+
+    Args:
+        name: how error messages call it.
+        command: program and arguments.
+        log: emptied first; gets standard error, and standard output unless ``output`` is given.
+        environment: variables in addition to this process's own.
+        output: gets standard output.
+        folder: to run in; None: the current one.
+        tied: whether it ends when this process does, however that comes about.
+    """
+    if tied:
+        command = [sys.executable, "-I", "-S", tether.__file__, *command]
+    with log.open("wb") as log_file, _opened_or(output, log_file) as output_file:
+        process = subprocess.Popen(
+            list(command),
+            env={**os.environ, **(environment or {})},
+            stdin=subprocess.PIPE if tied else subprocess.DEVNULL,
+            stdout=output_file,
+            stderr=log_file,
+            cwd=folder,
+            start_new_session=True,
+        )
+    return Service(name, process, log)
+
+
+class Supervisor:
+    """Starts services with a log each in one folder; leaving its block ends them.
+
+    Args:
+        logs: folder for the logs, which are called ``NAME.log``.
+        patience: seconds that a service has to end before it is killed.
+    """
+
+    def __init__(self, logs: Path, patience: float = 60.0) -> None:
+        logs.mkdir(parents=True, exist_ok=True)
+        self.logs = logs
+        self.services: dict[str, Service] = {}
+        self._patience = patience
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def start(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None
+    ) -> Service:
+        """Starts a service that ends with this process."""
+        log = self.logs / f"{name}.log"
+        self.services[name] = start(name, command, log, environment=environment)
+        return self.services[name]
+
+    def check(self) -> None:
+        """Raises ``SuperresError`` when a service has failed, with the reason from its log."""
+        for name, service in self.services.items():
+            if service.process.poll():
+                raise SuperresError(f"{name}: {service.last_error()}")
+
+    def wait_until(self, condition: Callable[[], bool], seconds: float = 600.0) -> None:
+        """Waits until a condition holds.
+
+        Raises ``SuperresError`` when a service fails meanwhile, or the time is over.
+        """
+        deadline = time.monotonic() + seconds
+        while not condition():
+            self.check()
+            if time.monotonic() > deadline:
+                raise SuperresError(f"not done after {seconds:.0f} s; see the logs {self.logs}")
+            time.sleep(_POLL_SECONDS)
+
+    def close(self) -> None:
+        """Ends all services, the one started last first."""
+        while self.services:
+            _, service = self.services.popitem()
+            service.end(self._patience)
+
+
+def run_in_foreground(
+    command: Sequence[str], environment: Mapping[str, str] | None = None, patience: float = 120.0
+) -> int:
+    """Runs a command with this process's terminal and returns its exit code; main thread only.
+
+    The first signal of ``ENDING`` is passed on to the command, which has ``patience`` seconds to
+    end. Then this process's own handler of that signal is called.
+    """
+    received: list[int] = []
+    process: subprocess.Popen[bytes] | None = None
+
+    def forward(number: int, _: object) -> None:
+        received.append(number)
+        if len(received) == 1 and process is not None:
+            process.send_signal(number)
+
+    with _handling(forward):
+        process = subprocess.Popen(
+            list(command), env={**os.environ, **(environment or {})}, start_new_session=True
+        )
+        if received:  # while it was being started
+            process.send_signal(received[0])
+        while process.poll() is None and not received:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(1.0)
+        _wait_or_kill(process, patience)
+    if received:
+        signal.raise_signal(received[0])
+    return process.returncode
+
+
+def _wait_or_kill(process: "subprocess.Popen[bytes]", patience: float) -> None:
+    try:
+        process.wait(patience)
+    except subprocess.TimeoutExpired:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # each is the leader of its own group
+        process.wait()
+
+
+@contextmanager
+def ignored_signals() -> Iterator[None]:
+    """A second Ctrl-C must not leave half of the services behind."""
+    with _handling(signal.SIG_IGN):
+        yield
+
+
+@contextmanager
+def _handling(handler: Callable[[int, object], None] | signal.Handlers) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in ENDING}
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
+@contextmanager
+def _opened_or(path: Path | None, other: IO[bytes]) -> Iterator[IO[bytes]]:
+    if path is None:
+        yield other
+    else:
+        with path.open("wb") as file:
+            yield file
