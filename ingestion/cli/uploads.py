@@ -1,4 +1,4 @@
-"""``superres uploads``: the upload application under Gunicorn, with one Kafka producer."""
+"""``superres uploads``: serves the upload application with Gunicorn and one Kafka producer."""
 
 import os
 import time
@@ -21,27 +21,32 @@ from superres.service.tokens import token_from
 
 TOKEN = "SUPERRES_UPLOAD_TOKEN"
 """The environment variable that holds the token."""
-_THREADS = 32  # a slow sender holds one
+_THREADS = 32  # a slow client occupies one
 _ACKNOWLEDGED_SECONDS = 10.0
-_ANSWER_SECONDS = 2.0
-_STOP_SECONDS = 110  # what is being sent may finish; container services kill after 120
+_METADATA_SECONDS = 2.0
+_STOP_SECONDS = 110  # for requests to finish; container services kill after 120
 _POLL_SECONDS = 0.2
 
 
 @click.command(epilog=f"Example: {TOKEN}=$(openssl rand -hex 16) superres uploads")
 @click.option("--host", help="Address to listen on.  [default: configured]")
-@click.option("--port", type=click.IntRange(0, 65535), help="0: any free.  [default: configured]")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    help="Port; 0 for any free one.  [default: configured]",
+)
 @config_option
 def uploads(host: str | None, port: int | None, config: str | None) -> None:
-    """Take uploads over HTTP, with a page to drop files on, until stopped.
+    """Serve a page and an HTTP interface for uploading images, until stopped.
 
-    The page is /uploads. Logs are JSON lines on standard error.
+    The page is at /uploads. Logs are JSON lines on standard error.
     """
     settings = load_settings(config_or_default(config))
     token = token_from(os.environ, TOKEN)
     if token is None:
         raise ConfigError(
-            f"uploads need a token: set {TOKEN} in the environment, to `openssl rand -hex 16` say"
+            f"uploads need a token: set {TOKEN} in the environment, "
+            "for example to the output of `openssl rand -hex 16`"
         )
     host = host or settings.ingestion.upload_host
     port = settings.ingestion.upload_port if port is None else port
@@ -61,9 +66,9 @@ def uploads(host: str | None, port: int | None, config: str | None) -> None:
 
 
 class Publisher:
-    """Puts references on Kafka and waits for the acknowledgement; for many threads.
+    """Produces references to Kafka and waits for acknowledgement; safe for many threads.
 
-    To be made in the process that uses it: librdkafka's threads do not survive a fork.
+    Create it in the process that uses it: librdkafka's threads do not survive a fork.
     """
 
     def __init__(self, kafka: Kafka) -> None:
@@ -73,7 +78,7 @@ class Publisher:
             | {
                 "enable.idempotence": True,
                 "acks": "all",
-                # What was not acknowledged in time is told so, and must not pile up.
+                # A message that was not acknowledged in time is reported, and must not pile up.
                 "delivery.timeout.ms": int(_ACKNOWLEDGED_SECONDS * 1000),
             }
         )
@@ -82,39 +87,41 @@ class Publisher:
     def publish(self, references: Sequence[ImageReference]) -> None:
         """Returns once all are acknowledged.
 
-        Raises ``TransferError`` when one is not in time; to publish all of them again is safe.
+        Raises ``TransferError`` when one is not acknowledged in time; publishing all of them again
+        is safe.
         """
         deadline = time.monotonic() + _ACKNOWLEDGED_SECONDS
-        waiting = [self._send(reference) for reference in references]
-        done, late = wait(waiting, deadline - time.monotonic())
-        for delivery in done:
-            delivery.result()
+        pending = [self._produce(reference) for reference in references]
+        done, late = wait(pending, deadline - time.monotonic())
+        for acknowledgement in done:
+            acknowledgement.result()
         if late:
-            raise TransferError(f"Kafka has not acknowledged {len(late)} references in time")
+            raise TransferError(f"Kafka did not acknowledge {len(late)} references in time")
 
     def ready(self) -> str:
-        """Asks the broker for the topic."""
+        """Returns why the topic cannot be used; empty when it can."""
         try:
-            topic = self._producer.list_topics(self._topic, _ANSWER_SECONDS).topics[self._topic]
+            topic = self._producer.list_topics(self._topic, _METADATA_SECONDS).topics[self._topic]
         except KafkaException as error:
             return f"Kafka does not answer: {error.args[0].str()}"
         return "" if topic.error is None else f"Kafka's topic: {topic.error.str()}"
 
-    def _send(self, reference: ImageReference) -> "Future[None]":
-        delivery: Future[None] = Future()
+    def _produce(self, reference: ImageReference) -> "Future[None]":
+        acknowledgement: Future[None] = Future()
 
-        def delivered(error: KafkaError | None, _: Message) -> None:
+        def on_delivery(error: KafkaError | None, _: Message) -> None:
             if error is None:
-                delivery.set_result(None)
+                acknowledgement.set_result(None)
             else:
-                delivery.set_exception(TransferError(f"Kafka did not take it: {error.str()}"))
+                failure = TransferError(f"Kafka did not accept the reference: {error.str()}")
+                acknowledgement.set_exception(failure)
 
         content, key = reference.to_json().encode(), reference.image_id.encode()
         try:
-            self._producer.produce(self._topic, content, key, on_delivery=delivered)
+            self._producer.produce(self._topic, content, key, on_delivery=on_delivery)
         except (KafkaException, BufferError) as error:
-            raise TransferError(f"Kafka cannot be sent to: {error}") from None
-        return delivery
+            raise TransferError(f"cannot produce to Kafka: {error}") from None
+        return acknowledgement
 
     def _poll(self) -> None:
         while True:

@@ -1,8 +1,9 @@
-"""Photographs sent by hand or by a program: a page, and ``POST /uploads`` behind a token.
+"""The upload application: a page for people, and ``POST /uploads``, which needs a token.
 
-A file is written to disk and hashed as it comes in, checked by its header, stored under its digest,
-and its reference published; the answer waits until Kafka has acknowledged that. Sending the same
-file again, after an error for one, is the same upload. ``ingestion.cli.uploads`` serves this.
+A file is written to disk and hashed while it is received, its header is checked, it is stored under
+its digest and its reference is produced to Kafka; the response is sent once Kafka has acknowledged
+it. Sending the same file again, for example after an error, is the same upload.
+``ingestion.cli.uploads`` serves this.
 """
 
 import hashlib
@@ -15,13 +16,13 @@ from typing import IO, Any, get_args
 
 import structlog
 from flask import Flask, Request, Response, current_app, g, render_template, request
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, generate_latest
+from prometheus_client import CollectorRegistry, Counter
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 from werkzeug.utils import secure_filename
 
 from ingestion.references import Wanted
-from ingestion.uploads.answers import MAX_FILES, json_answer, problem, register
+from ingestion.uploads.responses import MAX_FILES, json_response, register_responses
 from superres.errors import ImageRejectedError, StorageError
 from superres.imaging.decoding import ACCEPTED, decode_file
 from superres.imaging.limits import Limits
@@ -29,34 +30,36 @@ from superres.pipeline import storage
 from superres.pipeline.config import Settings
 from superres.pipeline.layout import layout_on
 from superres.pipeline.records import ImageReference, Mode, Scale
-from superres.service.health import Check
+from superres.service.health import Check, Health, always_well
+from superres.service.health_blueprint import health_blueprint
+from superres.service.problems import Problem
 from superres.service.tokens import bearer_of, same_token
 
-_FORM_BYTES = 2**20  # what a request may weigh beside its files
+_FORM_BYTES = 2**20  # of a request, beside its files
 _NAME_LENGTH = 100
 _log = structlog.get_logger()
 
 Publish = Callable[[Sequence[ImageReference]], None]
-"""Returns when every reference is acknowledged; raises ``TransferError`` when one is not."""
+"""Returns once Kafka has acknowledged every reference; else raises ``TransferError``."""
 
 
 def create_app(
-    settings: Settings, token: str, publish: Publish, ready: Check = lambda: ""
+    settings: Settings, token: str, publish: Publish, ready: Check = always_well
 ) -> Flask:
-    """The application.
+    """Returns the application.
 
     Args:
-        settings: where uploads are stored and what they may weigh and measure.
-        token: what an upload must bear in its ``Authorization`` header.
-        publish: puts references on Kafka.
-        ready: what ``/readyz`` asks; empty when uploads can be taken.
+        settings: where uploads are stored, and the limits of a file and an image.
+        token: required in the ``Authorization`` header of an upload.
+        publish: produces references to Kafka.
+        ready: the check of ``/readyz``.
     """
     app = Flask(__name__, static_url_path="/uploads/static")
     app.request_class = _UploadRequest
     app.config["MAX_FILE_BYTES"] = settings.processing.limits.max_bytes
     app.config["MAX_CONTENT_LENGTH"] = MAX_FILES * app.config["MAX_FILE_BYTES"] + _FORM_BYTES
     app.config["MAX_FORM_PARTS"] = MAX_FILES + 2  # and the fields mode and scale
-    desk = _Desk(settings, publish)
+    receiver = _Receiver(settings, publish)
 
     @app.get("/uploads", strict_slashes=False)
     def page() -> str:
@@ -71,28 +74,15 @@ def create_app(
     @app.post("/uploads", strict_slashes=False)
     def upload() -> Response:
         _authorize(token)
-        return desk.take()
+        return receiver.receive()
 
-    @app.get("/healthz")
-    def healthz() -> Response:
-        return Response("ok\n", mimetype="text/plain")
-
-    @app.get("/readyz")
-    def readyz() -> Response:
-        complaint = ready()
-        status = 503 if complaint else 200
-        return Response(f"{complaint or 'ok'}\n", status, mimetype="text/plain")
-
-    @app.get("/metrics")
-    def metrics() -> Response:
-        return Response(generate_latest(desk.registry), content_type=CONTENT_TYPE_LATEST)
-
-    register(app)
+    app.register_blueprint(health_blueprint(Health(receiver.registry, ready=ready)))
+    register_responses(app)
     return app
 
 
-class _Desk:
-    """Takes what a request brings; one for all threads."""
+class _Receiver:
+    """Stores and publishes the files of requests; one for all threads."""
 
     def __init__(self, settings: Settings, publish: Publish) -> None:
         self._settings = settings
@@ -109,9 +99,9 @@ class _Desk:
             for name, meaning in names.items()
         )
 
-    def take(self) -> Response:
-        """Stores and publishes what is good in the current request and tells what is not."""
-        accepted: list[tuple[_Arrival, str, ImageReference]] = []
+    def receive(self) -> Response:
+        """Stores and publishes the images of the current request, and lists the rejected files."""
+        accepted: list[tuple[_ReceivedFile, str, ImageReference]] = []
         rejected: list[dict[str, str]] = []
         with ExitStack() as opened:
             g.opened = opened
@@ -119,57 +109,54 @@ class _Desk:
             # A form without a chosen file still sends one, without name or content.
             files = [file for file in request.files.getlist("files") if file.filename]
             if not files:
-                return problem(400, "no file came; send one or more in the multipart field files")
+                raise Problem(400, "no files; send one or more in the multipart field files")
             wanted = self._wanted()
-            if isinstance(wanted, str):
-                return problem(400, wanted)
             for file in files:
-                arrival, name = file.stream, file.filename or ""
-                assert isinstance(arrival, _Arrival)
+                received, name = file.stream, file.filename or ""
+                assert isinstance(received, _ReceivedFile)
                 try:
-                    accepted.append((arrival, name, self._store(arrival, name, wanted)))
+                    accepted.append((received, name, self._store(received, name, wanted)))
                 except ImageRejectedError as error:
                     _log.info("upload_rejected", name=name, reason=str(error))
                     rejected.append({"name": name, "reason": str(error)})
         self._rejected.inc(len(rejected))
         if not accepted:
-            detail = "none of the files is an image that can be taken"
-            return problem(422, detail, images=[], rejected=rejected)
+            raise Problem(422, "no file was accepted", images=[], rejected=rejected)
         self._publish([reference for _, _, reference in accepted])
-        for arrival, name, reference in accepted:
-            _log.info("uploaded", image_id=reference.image_id, name=name, bytes=arrival.size)
+        for received, name, reference in accepted:
+            _log.info("uploaded", image_id=reference.image_id, name=name, bytes=received.size)
             self._images.inc()
-            self._bytes.inc(arrival.size)
+            self._bytes.inc(received.size)
         images = [self._described(name, reference) for _, name, reference in accepted]
-        return json_answer(202, {"images": images, "rejected": rejected})
+        return json_response(202, {"images": images, "rejected": rejected})
 
-    def _wanted(self) -> Wanted | str:
-        """What the form asks for, or what is wrong with it."""
+    def _wanted(self) -> Wanted:
+        """Returns the mode and scale of the form, or the configured ones."""
         modes: dict[str, Mode] = {mode: mode for mode in get_args(Mode)}
         scales: dict[str, Scale] = {str(scale): scale for scale in get_args(Scale)}
         mode = request.form.get("mode") or self._settings.ingestion.mode
         scale = request.form.get("scale") or str(self._settings.processing.upscale_factor)
         if mode not in modes:
-            return f"mode is {mode!r}; allowed are {', '.join(modes)}"
+            raise Problem(400, f"mode: {mode!r} is not one of {', '.join(modes)}")
         if scale not in scales:
-            return f"scale is {scale!r}; allowed are {', '.join(scales)}"
+            raise Problem(400, f"scale: {scale!r} is not one of {', '.join(scales)}")
         return Wanted(modes[mode], scales[scale])
 
-    def _store(self, arrival: "_Arrival", name: str, wanted: Wanted) -> ImageReference:
-        arrival.close()
+    def _store(self, received: "_ReceivedFile", name: str, wanted: Wanted) -> ImageReference:
+        received.close()
         limits = self._settings.processing.limits
-        if arrival.size > limits.max_bytes:
+        if received.size > limits.max_bytes:
             raise ImageRejectedError(
-                f"the file has {arrival.size:,} bytes, over the limit of {limits.max_bytes:,};"
+                f"the file has {received.size:,} bytes, over the limit of {limits.max_bytes:,};"
                 " send a smaller one or raise the limit"
             )
-        # What is to be reduced by the scale first may be larger by it.
+        # In mode evaluate the image is reduced first, so it may be larger by the scale.
         larger = wanted.scale**2 if wanted.mode == "evaluate" else 1
-        image = decode_file(arrival.path, Limits(limits.max_bytes, limits.max_pixels * larger))
-        uri = storage.join(self._folder, f"{arrival.digest}.{image.suffix}")
-        storage.write_file(uri, arrival.path)
-        told = secure_filename(name)[-_NAME_LENGTH:] or "unnamed"
-        return wanted.reference(f"upload:{arrival.digest}", _as_uri(uri), f"upload:{told}")
+        image = decode_file(received.path, Limits(limits.max_bytes, limits.max_pixels * larger))
+        uri = storage.join(self._folder, f"{received.digest}.{image.suffix}")
+        storage.write_file(uri, received.path)
+        safe_name = secure_filename(name)[-_NAME_LENGTH:] or "unnamed"
+        return wanted.reference(f"upload:{received.digest}", _as_uri(uri), f"upload:{safe_name}")
 
     def _described(self, name: str, reference: ImageReference) -> dict[str, str]:
         layout = layout_on(self._settings.dataset, reference.ingest_date, reference.scale)
@@ -181,8 +168,8 @@ class _Desk:
         }
 
 
-class _Arrival(io.FileIO):
-    """A file of a request: hashed on its way to disk, and not kept beyond the limit."""
+class _ReceivedFile(io.FileIO):
+    """A file of a request, hashed while it is written to disk; emptied when it is too large."""
 
     def __init__(self, path: Path, limit: int) -> None:
         super().__init__(path, "xb")
@@ -193,13 +180,13 @@ class _Arrival(io.FileIO):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the content, in hex; of no use beyond the limit."""
+        """SHA-256 of the content, in hex; meaningless for a file over the limit."""
         return self._hash.hexdigest()
 
     def write(self, data: Any, /) -> int:
         self.size += len(data)
         if self.size > self._limit:
-            self.truncate(0)  # the rest is read and forgotten, so that other files are not lost
+            self.truncate(0)  # the rest is discarded, and the files after it are still read
             return len(data)
         self._hash.update(data)
         left = memoryview(data)
@@ -216,8 +203,8 @@ class _UploadRequest(Request):
         folder: Path = g.folder
         path = folder / str(len(list(folder.iterdir())))
         limit: int = current_app.config["MAX_FILE_BYTES"]
-        arrival: _Arrival = g.opened.enter_context(_Arrival(path, limit))
-        return arrival
+        received: _ReceivedFile = g.opened.enter_context(_ReceivedFile(path, limit))
+        return received
 
 
 def _as_uri(location: str) -> str:

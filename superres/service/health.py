@@ -1,11 +1,13 @@
-"""What a service shows of itself: metrics, and whether it is well.
+"""``/healthz``, ``/readyz`` and ``/metrics`` of every service.
 
-A small HTTP server gives ``/metrics`` (Prometheus), ``/healthz`` (the process lives: its main loop
-turned lately) and ``/readyz`` (it can do its work).
+``/healthz`` checks that the process is alive, ``/readyz`` that it can do its work, and ``/metrics``
+is for Prometheus. Services with a Flask application add the routes to it (``health_blueprint``);
+the consumer, which has none, serves them alone (``health_server``).
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
@@ -14,32 +16,67 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from superres.errors import PrerequisiteError
 
 Check = Callable[[], str]
-"""Empty when all is well, else what is wrong."""
+"""Returns what is wrong; empty when all is well."""
+
+
+def always_well() -> str:
+    """A check that never finds anything wrong."""
+    return ""
+
+
+@dataclass(frozen=True)
+class HealthResponse:
+    """A response, independent of the server that sends it."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Health:
+    """The three routes of one service."""
+
+    registry: CollectorRegistry
+    alive: Check = always_well
+    ready: Check = always_well
+
+    def routes(self) -> dict[str, Callable[[], HealthResponse]]:
+        """What each path responds with."""
+        return {
+            "/healthz": lambda: _verdict(self.alive()),
+            "/readyz": lambda: _verdict(self.ready()),
+            "/metrics": lambda: HealthResponse(
+                200, CONTENT_TYPE_LATEST, generate_latest(self.registry)
+            ),
+        }
+
+
+def _verdict(complaint: str) -> HealthResponse:
+    status = 503 if complaint else 200
+    return HealthResponse(status, "text/plain; charset=utf-8", f"{complaint or 'ok'}\n".encode())
 
 
 @contextmanager
 def health_server(
     port: int, registry: CollectorRegistry, alive: Check, ready: Check, host: str = "127.0.0.1"
 ) -> Iterator[int]:
-    """Serves metrics and health until the block ends; gives the port (0 asks for any free one)."""
-    pages: dict[str, Callable[[], tuple[int, str, bytes]]] = {
-        "/metrics": lambda: (200, CONTENT_TYPE_LATEST, generate_latest(registry)),
-        "/healthz": lambda: _verdict(alive()),
-        "/readyz": lambda: _verdict(ready()),
-    }
+    """Serves the routes until the block ends; yields the port (0 asks for any free one)."""
+    routes = Health(registry, alive, ready).routes()
+    missing = HealthResponse(404, "text/plain; charset=utf-8", b"not found\n")
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            page = pages.get(self.path.partition("?")[0])
-            status, kind, body = page() if page else (404, "text/plain", b"not found\n")
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
+            route = routes.get(self.path.partition("?")[0])
+            response = route() if route else missing
+            self.send_response(response.status)
+            self.send_header("Content-Type", response.content_type)
+            self.send_header("Content-Length", str(len(response.body)))
             self.end_headers()
-            self.wfile.write(body)
+            self.wfile.write(response.body)
 
         def log_message(self, *_: object) -> None:
-            """Says nothing: probes come every few seconds."""
+            """Logs nothing: probes come every few seconds."""
 
     try:
         server = _Server((host, port), Handler)
@@ -60,8 +97,4 @@ def health_server(
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, *_: object) -> None:
-        """Says nothing: a probe that gave up is no line for the log."""
-
-
-def _verdict(complaint: str) -> tuple[int, str, bytes]:
-    return (503 if complaint else 200), "text/plain", f"{complaint or 'ok'}\n".encode()
+        """Logs nothing: a probe that gave up is not worth a line."""

@@ -10,7 +10,7 @@ import structlog
 
 
 def log_for_people() -> None:
-    """Only warnings, as lines on standard error: for commands that someone watches."""
+    """Logs warnings only, as lines on standard error: for commands that a person runs."""
     structlog.configure(
         processors=[structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)],
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
@@ -19,7 +19,7 @@ def log_for_people() -> None:
 
 
 def log_as_json() -> None:
-    """Log events of this process become one JSON object a line, on standard error."""
+    """Logs one JSON object per line to standard error."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -19,18 +19,18 @@ from superres.service.logs import log_as_json
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than a load balancer's 60, which would otherwise find connections just closed."""
-_SILENT_SECONDS = 30  # within a request or an answer
+_IDLE_SECONDS = 30  # within a request or a response
 _log = structlog.get_logger()
 
 Load = Callable[[Callable[[], bool]], Any]
-"""Makes the application, in the worker; is given what tells whether the worker goes on."""
+"""Makes the application in the worker; its argument returns whether the worker is still running."""
 
 
 def serve(load: Load, host: str, port: int, options: Mapping[str, Any]) -> None:
-    """Serves until told to stop.
+    """Serves until SIGTERM or SIGINT.
 
-    ``options`` are settings of Gunicorn's, and ``page``, the path to tell people. Raises
-    ``ConfigError`` when the address cannot be had.
+    ``options`` are settings of Gunicorn, and ``page``: the path of the first page, which is logged
+    with the address. Raises ``ConfigError`` when it cannot listen on the address.
     """
     _check_free(host, port)
     log_as_json()
@@ -38,7 +38,7 @@ def serve(load: Load, host: str, port: int, options: Mapping[str, Any]) -> None:
 
 
 def _check_free(host: str, port: int) -> None:
-    """Gunicorn would try for five seconds, and tell in eleven lines."""
+    """Fails at once and in one line, where Gunicorn retries for five seconds and logs eleven."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -46,7 +46,8 @@ def _check_free(host: str, port: int) -> None:
             probe.bind(address)
     except OSError as error:
         raise ConfigError(
-            f"{host}:{port}: cannot listen there: {error.strerror}; choose another with --port"
+            f"{host}:{port}: cannot listen there: {error.strerror}; "
+            "choose another address with --host or --port"
         ) from None
 
 
@@ -65,8 +66,8 @@ class _Server(BaseApplication):  # type: ignore[misc]  # Gunicorn ships no types
             "workers": 1,
             "worker_class": _Worker,
             "logger_class": _JsonLog,
-            "when_ready": self._tell_addresses,
-            "post_fork": self._remember,
+            "when_ready": self._log_addresses,
+            "post_fork": self._keep_worker,
             **self._options,
         }
         if "control_socket_disable" in self.cfg.settings:  # of Gunicorn 25 and later
@@ -78,25 +79,25 @@ class _Server(BaseApplication):  # type: ignore[misc]  # Gunicorn ships no types
         # Called in the worker, after the fork.
         return self._load(lambda: self._worker is None or bool(self._worker.alive))
 
-    def _remember(self, _: Any, worker: Any) -> None:
+    def _keep_worker(self, _: Any, worker: Any) -> None:
         self._worker = worker
 
-    def _tell_addresses(self, server: Any) -> None:
+    def _log_addresses(self, server: Any) -> None:
         _log.info("serving", pages=[f"{listener}{self._page}" for listener in server.LISTENERS])
 
 
 class _Worker(ThreadWorker):  # type: ignore[misc]  # Gunicorn ships no types
-    """Threads that wait for nobody for ever: not for a request that is not sent to its end."""
+    """Times out connections on which a client stops sending or reading."""
 
     def handle(self, conn: Any) -> Any:
-        patience = struct.pack("ll", _SILENT_SECONDS, 0)
+        timeout = struct.pack("ll", _IDLE_SECONDS, 0)
         for direction in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            conn.sock.setsockopt(socket.SOL_SOCKET, direction, patience)
+            conn.sock.setsockopt(socket.SOL_SOCKET, direction, timeout)
         return super().handle(conn)
 
 
 class _JsonLog(Logger):  # type: ignore[misc]  # Gunicorn ships no types
-    """Gunicorn's own messages as events like ours."""
+    """Logs Gunicorn's messages as JSON events."""
 
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)

@@ -1,4 +1,4 @@
-"""Bearer tokens (RFC 6750): read from the environment, and compared with what a request bears."""
+"""Bearer tokens (RFC 6750): from the environment, and from the headers of requests."""
 
 import hmac
 from collections.abc import Mapping
@@ -6,28 +6,28 @@ from collections.abc import Mapping
 from superres.errors import ConfigError
 
 
-def token_from(environment: Mapping[str, str], name: str, least: int = 1) -> str | None:
-    """The token of a variable, if it is set.
+def token_from(environment: Mapping[str, str], name: str, min_length: int = 1) -> str | None:
+    """Returns the token in an environment variable; None where it is unset or empty.
 
-    Raises ``ConfigError`` for one of fewer than ``least`` letters or that no header can carry.
+    Raises ``ConfigError`` for a token that is too short or that no header can carry.
     """
     token = environment.get(name, "").strip()
     if not token:
         return None
-    if len(token) < least or not all("!" <= letter <= "~" for letter in token):
+    if len(token) < min_length or not all("!" <= letter <= "~" for letter in token):
         raise ConfigError(
-            f"{name}: expected {least} or more ASCII letters, digits and signs without a space, "
-            "as `openssl rand -hex 16` gives"
+            f"{name}: expected {min_length} or more ASCII letters, digits and signs, no spaces; "
+            "`openssl rand -hex 16` makes one"
         )
     return token
 
 
 def bearer_of(authorization: str) -> str:
-    """The token of an ``Authorization`` header; empty when it bears none."""
-    scheme, _, given = authorization.partition(" ")
-    return given.strip() if scheme.lower() == "bearer" else ""
+    """Returns the token of an ``Authorization`` header; empty where it has none."""
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def same_token(given: str, wanted: str) -> bool:
-    """Whether they are the same, in a time that does not tell how much of them is."""
-    return hmac.compare_digest(given.encode(errors="replace"), wanted.encode())
+def same_token(given: str, expected: str) -> bool:
+    """Whether two tokens are equal, compared in constant time."""
+    return hmac.compare_digest(given.encode(errors="replace"), expected.encode())
