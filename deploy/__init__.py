@@ -1,5 +1,5 @@
-"""From a checkout to AWS and back: package, deploy, submit, look, destroy.
+"""Deploys a checkout to AWS, runs it there, shows its state and destroys it.
 
 ``python -m deploy --help`` lists the commands, and ``make help`` the targets that call them. It
-is no part of the wheel: it needs the checkout, Terraform and the credentials of whoever runs it.
+is not part of the wheel: it needs the checkout, Terraform and AWS credentials.
 """

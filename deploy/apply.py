@@ -1,20 +1,20 @@
-"""``make deploy``: from a checkout to a running pipeline, the plan shown and confirmed."""
+"""``make deploy``: shows Terraform's plan and applies it once confirmed."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deploy.callbacks import Report
 from deploy.environments import Deployed, Environment, has_bucket, initialised
-from deploy.package import Tell
 from deploy.preflight import Fleets, Group
-from deploy.terraform import DATA, INFRA, Run, evaluate, run_command, terraform_on
+from deploy.terraform import DATA, INFRA, Run, run_command, terraform_on, value_of
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
-_CHANGES = 2  # what `terraform plan -detailed-exitcode` returns for them
+_CHANGES = 2  # exit code of `terraform plan -detailed-exitcode` when there are changes
 
-# The variables of the root that preflight needs; Terraform evaluates them, defaults included.
+# What preflight needs of the root's variables; Terraform evaluates it, defaults included.
 _FLEETS = """{
   release_label = var.processing.release_label,
   device        = var.processing.device,
@@ -32,8 +32,8 @@ _FLEETS = """{
 
 
 def fleets_of(environment: Environment) -> Fleets:
-    """The instances that the environment's values ask for."""
-    values: dict[str, Any] = evaluate(" ".join(_FLEETS.split()), environment.values)
+    """Returns the instances that the environment's values ask for."""
+    values: dict[str, Any] = value_of(" ".join(_FLEETS.split()), environment.values)
     gpu = values["gpu"] if values["device"] == "cuda" else []
     kinds = dict.fromkeys([*values["primary"], *values["core"], *gpu])
     groups = tuple(Group(tuple(types), count) for types, count in values["on_demand"])
@@ -43,16 +43,16 @@ def fleets_of(environment: Environment) -> Fleets:
 
 
 def ensure_state_bucket(
-    environment: Environment, account: str, s3: "S3Client", tell: Tell, run: Run = run_command
+    environment: Environment, account: str, s3: "S3Client", report: Report, run: Run = run_command
 ) -> None:
-    """Makes the bucket of the states, once for an account and region."""
+    """Creates the bucket for Terraform's states, once per account and region."""
     bucket = environment.state_bucket(account)
     if has_bucket(s3, bucket):
         return
-    tell(f"making the bucket of the states, {bucket}")
+    report(f"creating the state bucket, {bucket}")
     terraform = terraform_on(INFRA / "state", DATA / bucket / "data", run)
     state = DATA / bucket / "terraform.tfstate"
-    # Its own state stays here; once the bucket is there, no one needs it.
+    # The state of the bucket itself stays here; once the bucket exists it is not needed.
     state.unlink(missing_ok=True)
     terraform.call("init")
     terraform.call(
@@ -69,11 +69,14 @@ def deploy(
     account: str,
     s3: "S3Client",
     confirm: Callable[[], bool],
-    tell: Tell,
+    report: Report,
     run: Run = run_command,
 ) -> Deployed | None:
-    """Plans, asks, applies; None when the answer was no. The package must be there."""
-    ensure_state_bucket(environment, account, s3, tell, run)
+    """Plans, confirms and applies; returns None when not confirmed.
+
+    The package must have been built.
+    """
+    ensure_state_bucket(environment, account, s3, report, run)
     terraform = initialised(environment, account, run)
     plan: Path = terraform.data / "deploy.tfplan"
     changed = terraform.call(
@@ -91,9 +94,9 @@ def deploy(
 
 
 def _forwarding(deployed: Deployed) -> list[str]:
-    """How a laptop reaches an internal load balancer, whose address opens in the network only."""
+    """Returns how to reach an internal load balancer from a laptop; nothing for a public one."""
     host = str(deployed.get("load_balancer_dns_name") or "")
-    if not host.startswith("internal-"):  # as AWS names those, and no other
+    if not host.startswith("internal-"):  # AWS names internal ones so, and only those
         return []
     scheme = str(deployed["page_url"]).partition(":")[0]
     port, local = {"http": (80, 8080), "https": (443, 8443)}[scheme]
@@ -104,31 +107,31 @@ def _forwarding(deployed: Deployed) -> list[str]:
         "--query 'AutoScalingGroups[0].Instances[0].InstanceId' --output text"
     )
     return [
-        "These addresses open inside the network only. From elsewhere, with AWS's Session Manager "
-        f"plugin, run this, then open {scheme}://localhost:{local}:",
+        "These addresses can be reached inside the network only. From elsewhere, with AWS's "
+        f"Session Manager plugin, run this, then open {scheme}://localhost:{local}:",
         f'  aws ssm start-session --region {region} --target "$({instance})" '
         "--document-name AWS-StartPortForwardingSessionToRemoteHost "
         f"--parameters host={host},portNumber={port},localPortNumber={local}",
     ]
 
 
-def in_words(deployed: Deployed) -> list[str]:
-    """What to do next, for whoever deployed."""
+def next_steps(deployed: Deployed) -> list[str]:
+    """Returns the lines to print after a deployment: addresses, tokens and next commands."""
     environment = deployed.environment.name
     lines = [f"{deployed.environment.full_name} is deployed in {deployed.environment.region}."]
-    words = {"page_url": "Look at the results:", "uploads_url": "Upload photographs:"}
-    lines += [f"{words[name]:<22}{address}" for name, address in deployed.pages.items()]
+    labels = {"page_url": "Gallery:", "uploads_url": "Upload photographs:"}
+    lines += [f"{labels[name]:<22}{address}" for name, address in deployed.addresses.items()]
     lines += _forwarding(deployed)
-    for page, secret in sorted((deployed.get("tokens") or {}).items()):
+    for service, secret in sorted((deployed.get("tokens") or {}).items()):
         lines.append(
-            f"Token of {page + ':':<13}aws secretsmanager get-secret-value --secret-id {secret} "
+            f"Token of {service + ':':<13}aws secretsmanager get-secret-value --secret-id {secret} "
             f"--region {deployed.environment.region} --query SecretString --output text"
         )
     return [
         *lines,
         f"Configuration:        {deployed['config_uri']}",
-        f"Process what came:    make submit ENV={environment}",
-        f"See how it stands:    make status ENV={environment}",
-        f"Read a run's logs:    make logs ENV={environment}",
-        f"Take it all away:     make destroy ENV={environment}",
+        f"Process the images:   make submit ENV={environment}",
+        f"Show its status:      make status ENV={environment}",
+        f"Show a run's logs:    make logs ENV={environment}",
+        f"Destroy all of it:    make destroy ENV={environment}",
     ]

@@ -1,4 +1,4 @@
-"""The clients of AWS that the commands use; AWS_ENDPOINT_URL leads them to the local cloud."""
+"""AWS clients for the commands; AWS_ENDPOINT_URL points them at the local cloud."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Clients:
-    """One of each, for one region."""
+    """One client of each service, for one region."""
 
     ec2: "EC2Client"
     emr: "EMRClient"
     quotas: "ServiceQuotasClient"
     s3: "S3Client"
-    states: "SFNClient"
+    stepfunctions: "SFNClient"
     sts: "STSClient"
 
 
 def make_clients(region: str) -> Clients:
-    """Clients with the credentials of whoever runs this."""
+    """Creates clients with the caller's credentials; raises ``PrerequisiteError`` if it cannot."""
     try:
         session = boto3.session.Session(region_name=region)
     except ProfileNotFound as error:
         raise PrerequisiteError(f"{error}; run aws configure, or unset AWS_PROFILE") from None
-    # EMR's limit of questions is per account and low; "standard" waits longer each time.
+    # EMR's request limit is per account and low; "standard" backs off exponentially.
     config = Config(retries={"mode": "standard"})
     try:
         return Clients(
@@ -49,5 +49,5 @@ def make_clients(region: str) -> Clients:
         )
     except ValueError as error:
         raise PrerequisiteError(
-            f"{error}; unset AWS_ENDPOINT_URL, or give it an address such as http://127.0.0.1:4566"
+            f"{error}; unset AWS_ENDPOINT_URL, or set it to an address such as http://127.0.0.1:4566"
         ) from None

@@ -1,8 +1,8 @@
-"""``make destroy``: takes an environment away, so that nothing is billed any more.
+"""``make destroy``: deletes an environment, so that nothing is billed any more.
 
-Executions and clusters go first, since what they still write would keep buckets from going; then
-the buckets are emptied, old versions too; then Terraform destroys. The bucket of the states goes
-with the last environment.
+Executions and clusters are stopped first, since a bucket they still write to cannot be deleted;
+then the buckets are emptied, old versions included; then Terraform destroys. The state bucket is
+deleted with the last environment.
 """
 
 import json
@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from deploy.callbacks import Pause, Report
 from deploy.environments import Environment
-from deploy.executions import running
-from deploy.steps import Pause, Tell, live_clusters
-from deploy.terraform import ANY_PACKAGE, Terraform, evaluate
+from deploy.executions import running_executions
+from deploy.steps import live_clusters
+from deploy.terraform import SAMPLE_PACKAGE, Terraform, value_of
 from superres.errors import PrerequisiteError
 
 if TYPE_CHECKING:
@@ -25,50 +26,51 @@ if TYPE_CHECKING:
     from types_boto3_stepfunctions import SFNClient
 
 _BUCKET = ("managed", "aws_s3_bucket")
-_AT_ONCE = 1000  # DeleteObjects takes no more
+_BATCH = 1000  # the most that DeleteObjects accepts
 _WAIT_SECONDS = 10.0
-_MOST_WAITS = 120  # a cluster takes five minutes to go
+_MAX_WAITS = 120  # a cluster takes five minutes to terminate
 
 
 def check_protection(environment: Environment) -> None:
     """Raises ``PrerequisiteError`` while the environment's values protect it."""
-    if evaluate("var.deletion_protection", environment.values):
+    if value_of("var.deletion_protection", environment.values):
         raise PrerequisiteError(
-            f"{environment.full_name} is protected; write deletion_protection = false into "
-            f"{environment.values.name}, run make deploy ENV={environment.name}, then this again"
+            f"{environment.full_name} is protected; set deletion_protection = false in "
+            f"{environment.values.name}, run make deploy ENV={environment.name}, then "
+            "make destroy again"
         )
 
 
 def stop_work(
     environment: Environment,
-    machine: str | None,
-    states: "SFNClient",
+    state_machine: str | None,
+    stepfunctions: "SFNClient",
     emr: "EMRClient",
-    tell: Tell,
+    report: Report,
     pause: Pause = time.sleep,
 ) -> None:
     """Stops executions, then terminates every cluster and waits until they are gone."""
-    for execution in running(states, machine) if machine else ():
-        tell(f"stopping execution {execution.name}")
-        states.stop_execution(executionArn=execution.arn, cause="make destroy")
-    for _ in range(_MOST_WAITS):
+    for execution in running_executions(stepfunctions, state_machine) if state_machine else ():
+        report(f"stopping execution {execution.name}")
+        stepfunctions.stop_execution(executionArn=execution.arn, cause="make destroy")
+    for _ in range(_MAX_WAITS):
         alive = list(live_clusters(emr, environment.full_name))
         if not alive:
             return
-        going = [cluster for cluster, _, state in alive if state != "TERMINATING"]
-        if going:
-            tell(f"terminating {', '.join(going)}")
-            emr.set_termination_protection(JobFlowIds=going, TerminationProtected=False)
-            emr.terminate_job_flows(JobFlowIds=going)
+        active = [cluster for cluster, _, state in alive if state != "TERMINATING"]
+        if active:
+            report(f"terminating {', '.join(active)}")
+            emr.set_termination_protection(JobFlowIds=active, TerminationProtected=False)
+            emr.terminate_job_flows(JobFlowIds=active)
         pause(_WAIT_SECONDS)
     raise PrerequisiteError(
-        f"clusters of {environment.full_name} do not go away; look at them in the console of EMR, "
+        f"clusters of {environment.full_name} do not terminate; look at them in the EMR console, "
         "then run make destroy again"
     )
 
 
 def buckets_of(terraform: Terraform) -> list[str]:
-    """Every bucket in the state: outputs are missing where a deployment stopped midway."""
+    """Returns every bucket in the state; outputs may be missing after a partial deployment."""
     values = json.loads(terraform.read("show", "-json")).get("values", {})
     modules = [values.get("root_module", {})]
     found = []
@@ -76,14 +78,18 @@ def buckets_of(terraform: Terraform) -> list[str]:
         module = modules.pop()
         modules += module.get("child_modules", [])
         resources = module.get("resources", [])
-        # What a data source only reads is somebody else's.
+        # Data sources read buckets that are not ours.
         ours = [each for each in resources if (each["mode"], each["type"]) == _BUCKET]
         found += [each["values"]["bucket"] for each in ours]
     return sorted(found)
 
 
 def empty_bucket(s3: "S3Client", bucket: str, prefix: str = "") -> int:
-    """Deletes all objects, versions and delete markers; returns how many. Gone is empty too."""
+    """Deletes all objects, versions and delete markers; returns how many.
+
+    A bucket that does not exist counts as empty. Raises ``PrerequisiteError`` for an object that
+    cannot be deleted.
+    """
     count = 0
     try:
         for batch in _batches(_versions(s3, bucket, prefix)):
@@ -91,7 +97,7 @@ def empty_bucket(s3: "S3Client", bucket: str, prefix: str = "") -> int:
             for error in answer.get("Errors", []):
                 raise PrerequisiteError(
                     f"s3://{bucket}/{error.get('Key')}: cannot be deleted ({error.get('Code')}); "
-                    "see that your role may s3:DeleteObjectVersion there"
+                    "allow your role s3:DeleteObjectVersion there"
                 )
             count += len(batch)
     except ClientError as error:
@@ -113,7 +119,7 @@ def _batches(
     batch: list[ObjectIdentifierTypeDef] = []
     for key in keys:
         batch.append(key)
-        if len(batch) == _AT_ONCE:
+        if len(batch) == _BATCH:
             yield batch
             batch = []
     if batch:
@@ -123,12 +129,12 @@ def _batches(
 def destroy_with_terraform(
     terraform: Terraform, environment: Environment, buckets: Iterable[str], s3: "S3Client"
 ) -> None:
-    """Empties and destroys; once more if logs came into a bucket meanwhile."""
+    """Empties the buckets and destroys; tries again if a bucket received logs meanwhile."""
     # Terraform reads a package even to destroy. Not build/package, which may be missing or not fit
-    # these values (no wheelhouse for GPUs, say): that would fail after the images are gone.
+    # these values (no wheelhouse for GPUs, say): that would fail after the images are deleted.
     arguments = [
         *("destroy", "-auto-approve", f"-var-file={environment.values}"),
-        f"-var=package_dir={ANY_PACKAGE}",
+        f"-var=package_dir={SAMPLE_PACKAGE}",
     ]
     buckets = list(buckets)
     for bucket in buckets:
@@ -141,15 +147,15 @@ def destroy_with_terraform(
         terraform.call(*arguments)
 
 
-def forget_state(s3: "S3Client", environment: Environment, account: str) -> bool:
-    """Deletes the state, which holds nothing any more; and the bucket, if it was the last one.
+def delete_state(s3: "S3Client", environment: Environment, account: str) -> bool:
+    """Deletes the environment's state, and the state bucket if no other environment is left.
 
-    Returns whether the bucket is gone.
+    Returns whether the bucket was deleted.
     """
     bucket = environment.state_bucket(account)
     empty_bucket(s3, bucket, prefix=environment.state_key)
-    left: Any = s3.list_objects_v2(Bucket=bucket, MaxKeys=1)
-    if left.get("KeyCount"):
+    remaining: Any = s3.list_objects_v2(Bucket=bucket, MaxKeys=1)
+    if remaining.get("KeyCount"):
         return False
     empty_bucket(s3, bucket)
     s3.delete_bucket(Bucket=bucket)

@@ -1,4 +1,4 @@
-"""An environment: its values, its state, and what was deployed for it."""
+"""An environment: its values, its Terraform state, and what is deployed for it."""
 
 import re
 from dataclasses import dataclass
@@ -26,26 +26,26 @@ class Environment:
 
     @property
     def full_name(self) -> str:
-        """What the name of everything that belongs to it begins with."""
+        """The prefix of the names of everything that belongs to it."""
         return f"{self.project}-{self.name}"
 
     def state_bucket(self, account: str) -> str:
-        """The bucket of the states, named as infra/state names it."""
+        """The bucket for Terraform's states, named as infra/state names it."""
         return f"{self.project}-state-{account}-{self.region}"
 
     @property
     def state_key(self) -> str:
-        """Where in that bucket its state lies."""
+        """The key of its state in that bucket."""
         return f"{self.name}.tfstate"
 
 
 def read_environment(name: str, infra: Path = INFRA) -> Environment:
-    """Reads what is needed before Terraform runs; raises ``ConfigError`` if there is none."""
+    """Reads the values needed before Terraform runs; raises ``ConfigError`` if one is missing."""
     values = infra / "environments" / f"{name}.tfvars"
     if not values.is_file():
         known = ", ".join(sorted(file.stem for file in values.parent.glob("*.tfvars")))
         raise ConfigError(f"ENV={name}: no {values}; there are {known or 'none'}")
-    told = dict(re.findall(r'^(\w+) *= *"([^"]*)"', values.read_text("utf-8"), re.MULTILINE))
+    given = dict(re.findall(r'^(\w+) *= *"([^"]*)"', values.read_text("utf-8"), re.MULTILINE))
     defaults = dict(
         re.findall(
             r'^variable "(\w+)" \{[^}]*?^  default += +"([^"]*)"',
@@ -53,11 +53,11 @@ def read_environment(name: str, infra: Path = INFRA) -> Environment:
             re.MULTILINE,
         )
     )
-    told = {**defaults, **told}
+    found = {**defaults, **given}
     for key in ("environment", "project", "region"):
-        if key not in told:
-            raise ConfigError(f'{values}: {key} is missing; write {key} = "…"')
-    return Environment(told["environment"], told["project"], told["region"], values)
+        if key not in found:
+            raise ConfigError(f'{values}: {key} is missing; add {key} = "…"')
+    return Environment(found["environment"], found["project"], found["region"], values)
 
 
 def account_of(sts: "STSClient") -> str:
@@ -66,7 +66,7 @@ def account_of(sts: "STSClient") -> str:
 
 
 def has_bucket(s3: "S3Client", bucket: str) -> bool:
-    """Whether there is such a bucket that we may use."""
+    """Whether the bucket exists; raises if it belongs to someone else."""
     try:
         s3.head_bucket(Bucket=bucket)
     except ClientError as error:
@@ -77,7 +77,7 @@ def has_bucket(s3: "S3Client", bucket: str) -> bool:
 
 
 def initialised(environment: Environment, account: str, run: Run = run_command) -> Terraform:
-    """Terraform on the root, with the state of this environment."""
+    """Initialises the root module with the state of this environment."""
     terraform = terraform_on(INFRA, DATA / environment.full_name, run)
     terraform.call(
         "init",
@@ -91,27 +91,27 @@ def initialised(environment: Environment, account: str, run: Run = run_command) 
 
 @dataclass(frozen=True)
 class Deployed:
-    """The outputs of the root that the commands stand on."""
+    """The outputs of the root module."""
 
     environment: Environment
     outputs: dict[str, Any]
 
     def __getitem__(self, name: str) -> Any:
-        """An output; raises ``PrerequisiteError`` where it is missing or null."""
+        """Returns an output; raises ``PrerequisiteError`` where it is missing or null."""
         if self.outputs.get(name) is None:
             raise PrerequisiteError(
-                f"{self.environment.full_name} has no {name}: it is not deployed, or only in part; "
+                f"{self.environment.full_name} has no {name}: it is not deployed, or only partly; "
                 f"run make deploy ENV={self.environment.name}"
             )
         return self.outputs[name]
 
     def get(self, name: str) -> Any:
-        """An output that may be missing or null."""
+        """Returns an output that may be missing or null."""
         return self.outputs.get(name)
 
     @property
-    def pages(self) -> dict[str, str]:
-        """Addresses of pages, by output; none in the local cloud, which has no instances."""
+    def addresses(self) -> dict[str, str]:
+        """Web addresses by output; none in the local cloud, which has no instances."""
         names = () if self.environment.name == "local" else ("page_url", "uploads_url")
         return {name: self.outputs[name] for name in names if self.outputs.get(name)}
 
@@ -119,10 +119,10 @@ class Deployed:
 def read_deployed(
     environment: Environment, s3: "S3Client", sts: "STSClient", run: Run = run_command
 ) -> Deployed:
-    """What was deployed, which may be nothing."""
+    """Reads what is deployed, which may be nothing."""
     account = account_of(sts)
     if not has_bucket(s3, environment.state_bucket(account)):
-        return Deployed(environment, {})  # whatever is asked of it raises, and says what to do
+        return Deployed(environment, {})  # reading an output raises, with the remedy
     terraform = terraform_on(INFRA, DATA / environment.full_name, run)
     if not (terraform.data / "terraform.tfstate").is_file():
         terraform = initialised(environment, account, run)

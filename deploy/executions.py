@@ -1,4 +1,4 @@
-"""Executions of the state machine: starting one, following it, telling why it failed."""
+"""Executions of the state machine: starting one, following it, and listing past ones."""
 
 import json
 import time
@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from deploy.steps import POLL_SECONDS, Pause, Step, StepStatus, Tell, minutes, step_status
+from deploy.callbacks import Pause, Report
+from deploy.steps import POLL_SECONDS, Step, StepStatus, format_duration, step_status
 from superres.errors import PrerequisiteError
 
 if TYPE_CHECKING:
     from types_boto3_emr import EMRClient
     from types_boto3_stepfunctions import SFNClient
 
-_TRIES = 5  # at a free number, when others start the same run at the same time
+_TRIES = 5  # to find a free number while others start the same run
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to run; nothing at all means the images of yesterday and today."""
+    """What to run; without any value, the images of yesterday and today."""
 
     ingest_date: str | None = None
     run_id: str | None = None
@@ -28,14 +29,14 @@ class Request:
     redo: bool = False
 
     def to_input(self) -> dict[str, Any]:
-        """The input of the execution, what was not said left out."""
-        said = {"ingest_date": self.ingest_date, "run_id": self.run_id, "scale": self.scale}
-        given: dict[str, Any] = {key: value for key, value in said.items() if value is not None}
+        """Returns the input of the execution, without the values that are not set."""
+        values = {"ingest_date": self.ingest_date, "run_id": self.run_id, "scale": self.scale}
+        given: dict[str, Any] = {key: value for key, value in values.items() if value is not None}
         return given | ({"redo": True} if self.redo else {})
 
 
-def run_of(content: Mapping[str, Any], default_scale: int) -> str:
-    """The run that an input means: its run_id, or what date and scale make of it."""
+def run_id_of(content: Mapping[str, Any], default_scale: int) -> str:
+    """Returns the run id that an input leads to: its own, or one made of date and scale."""
     if content.get("run_id"):
         return str(content["run_id"])
     return f"{content.get('ingest_date') or 'recent'}-x{content.get('scale') or default_scale}"
@@ -43,51 +44,58 @@ def run_of(content: Mapping[str, Any], default_scale: int) -> str:
 
 @dataclass(frozen=True)
 class Execution:
-    """One execution, and whether it was running before."""
+    """One execution, and whether it was running before it was submitted."""
 
     arn: str
     name: str
-    found: bool = False
+    already_running: bool = False
 
 
-def submit(states: "SFNClient", machine: str, request: Request, default_scale: int) -> Execution:
-    """Starts an execution named ``{run}-{attempt}``, or finds the one of this run that runs.
+def submit(
+    stepfunctions: "SFNClient", state_machine: str, request: Request, default_scale: int
+) -> Execution:
+    """Starts an execution named ``{run}-{number}``, or finds the running one of the same run.
 
     A name can be used once in 90 days, hence the number.
     """
     content = request.to_input()
-    run = run_of(content, default_scale)
-    for execution in running(states, machine):
-        asked = json.loads(states.describe_execution(executionArn=execution.arn).get("input", "{}"))
-        if isinstance(asked, dict) and run_of(asked, default_scale) == run:
-            return Execution(execution.arn, execution.name, found=True)
+    run = run_id_of(content, default_scale)
+    for execution in running_executions(stepfunctions, state_machine):
+        described = stepfunctions.describe_execution(executionArn=execution.arn)
+        other = json.loads(described.get("input", "{}"))
+        if isinstance(other, dict) and run_id_of(other, default_scale) == run:
+            return Execution(execution.arn, execution.name, already_running=True)
     prefix = f"{run.replace('.', '_')[:70]}-"  # 80 characters, and no dots
-    names = [execution.name for execution in listed(states, machine)]
+    names = [execution.name for execution in list_executions(stepfunctions, state_machine)]
     numbers = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
-    attempt = 1 + max((int(number) for number in numbers if number.isdecimal()), default=0)
-    for number in range(attempt, attempt + _TRIES):
+    first = 1 + max((int(number) for number in numbers if number.isdecimal()), default=0)
+    for number in range(first, first + _TRIES):
         name = f"{prefix}{number}"
         try:
-            started = states.start_execution(
-                stateMachineArn=machine, name=name, input=json.dumps(content)
+            started = stepfunctions.start_execution(
+                stateMachineArn=state_machine, name=name, input=json.dumps(content)
             )
         except ClientError as error:
             if error.response["Error"]["Code"] != "ExecutionAlreadyExists":
                 raise
         else:
             return Execution(started["executionArn"], name)
-    raise PrerequisiteError(f"{run}: {_TRIES} others started it meanwhile; look with make status")
+    raise PrerequisiteError(f"{run}: {_TRIES} others started it meanwhile; see make status")
 
 
-def running(states: "SFNClient", machine: str) -> Iterator[Execution]:
-    """The executions that are not over."""
-    return listed(states, machine, "RUNNING")
+def running_executions(stepfunctions: "SFNClient", state_machine: str) -> Iterator[Execution]:
+    """Yields the executions that have not ended."""
+    return list_executions(stepfunctions, state_machine, "RUNNING")
 
 
-def listed(states: "SFNClient", machine: str, status: str | None = None) -> Iterator[Execution]:
-    """All executions, or those of one status, the latest first."""
+def list_executions(
+    stepfunctions: "SFNClient", state_machine: str, status: str | None = None
+) -> Iterator[Execution]:
+    """Yields all executions, or those of one status, the latest first."""
     wanted: Any = {"statusFilter": status} if status else {}
-    for page in states.get_paginator("list_executions").paginate(stateMachineArn=machine, **wanted):
+    for page in stepfunctions.get_paginator("list_executions").paginate(
+        stateMachineArn=state_machine, **wanted
+    ):
         for each in page["executions"]:
             yield Execution(each["executionArn"], each["name"])
 
@@ -97,30 +105,31 @@ def listed(states: "SFNClient", machine: str, status: str | None = None) -> Iter
 
 @dataclass
 class _Task:
-    """A call of EMR that the execution makes, as its history tells."""
+    """A call to EMR in the history of an execution."""
 
     kind: str  # addStep, createCluster, terminateCluster
     cluster: str = ""
     name: str = ""
     run: str = ""
     step: Step | None = None
-    told: str = ""
+    reported: str = ""  # the last summary of the step
+    ended: bool = False
 
     @property
     def label(self) -> str:
-        words = {"createCluster": "a cluster", "terminateCluster": f"cluster {self.cluster}"}
-        return words.get(self.kind, f"{self.run} {self.name}".strip())
+        labels = {"createCluster": "a cluster", "terminateCluster": f"cluster {self.cluster}"}
+        return labels.get(self.kind, f"{self.run} {self.name}".strip())
 
 
 @dataclass
 class History:
-    """What has been read of an execution's history."""
+    """What has been read so far of an execution's history."""
 
     last: int = 0
     tasks: dict[int, _Task] = field(default_factory=dict)  # by event
 
     def read(self, events: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-        """Takes new events in order; yields what is worth a line."""
+        """Reads new events in order; yields a line for each that matters to people."""
         for event in events:
             self.last = int(event["id"])
             task = self.tasks.get(event.get("previousEventId", 0))
@@ -128,14 +137,14 @@ class History:
                 task = _scheduled(event["taskScheduledEventDetails"])
             if task is None:
                 continue
-            # Started, submitted and ended come one after another and lead back to their task.
+            # The events of a task follow one another and lead back to its first.
             self.tasks[self.last] = task
-            yield from _told(task, event)
+            yield from _describe(task, event)
 
     def open_steps(self) -> list[_Task]:
-        """Steps that were submitted and are not over."""
+        """Returns the steps that were submitted and have not ended."""
         unique = {id(task): task for task in self.tasks.values() if task.step}
-        return [task for task in unique.values() if task.told != "over"]
+        return [task for task in unique.values() if not task.ended]
 
 
 def _scheduled(details: Mapping[str, Any]) -> _Task | None:
@@ -149,10 +158,10 @@ def _scheduled(details: Mapping[str, Any]) -> _Task | None:
     return _Task(kind, parameters.get("ClusterId", ""), step.get("Name", ""), run)
 
 
-def _told(task: _Task, event: Mapping[str, Any]) -> Iterator[str]:
+def _describe(task: _Task, event: Mapping[str, Any]) -> Iterator[str]:
     kind = event["type"]
     if kind == "TaskScheduled" and task.kind == "createCluster":
-        yield "a cluster is being made; that takes ten minutes or so"
+        yield "a cluster is being created, which takes about ten minutes"
     elif kind == "TaskScheduled" and task.kind == "terminateCluster":
         yield f"{task.label} is being terminated"
     elif kind == "TaskSubmitted":
@@ -177,35 +186,35 @@ class Outcome:
 
     @property
     def succeeded(self) -> bool:
-        """Whether all went well, which may have been nothing."""
+        """Whether it ended without an error, even if there was nothing to do."""
         return self.status == "SUCCEEDED"
 
     @property
     def runs(self) -> list[str]:
-        """What became of each run, a line for each, of an execution that succeeded."""
+        """The outcome of each run of an execution that succeeded, a line each."""
         ended = json.loads(self.output or "{}")
-        if not isinstance(ended, list):  # the state machine went no further than to look
+        if not isinstance(ended, list):  # it found no images and ended
             return ["there is no image to process"]
         return [f"{run['run_id']}: {run['outcome']}" for run in ended]
 
 
 def follow(
-    states: "SFNClient",
+    stepfunctions: "SFNClient",
     emr: "EMRClient",
     arn: str,
     log_uri: str,
-    tell: Tell,
+    report: Report,
     pause: Pause = time.sleep,
 ) -> Outcome:
-    """Tells what an execution does, step by step, until it is over."""
+    """Reports the steps of an execution until it ends."""
     history = History()
     while True:
-        # Asked before the history: whatever led to the end is in the history then.
-        now = states.describe_execution(executionArn=arn)
-        for line in history.read(_new_events(states, arn, history.last)):
-            tell(line)
+        # Read before the history, so that the history of an ended execution is complete.
+        now = stepfunctions.describe_execution(executionArn=arn)
+        for line in history.read(_new_events(stepfunctions, arn, history.last)):
+            report(line)
         for task in history.open_steps():
-            _tell_step(task, emr, log_uri, tell)
+            _report_step(task, emr, log_uri, report)
         if now["status"] != "RUNNING":
             break
         pause(POLL_SECONDS)
@@ -214,10 +223,10 @@ def follow(
     )
 
 
-def _new_events(states: "SFNClient", arn: str, last: int) -> list[dict[str, Any]]:
-    """The events after a known one, oldest first; read from the end, so that it stays short."""
+def _new_events(stepfunctions: "SFNClient", arn: str, last: int) -> list[dict[str, Any]]:
+    """Returns the events after ``last``, oldest first; reads from the end, to stay fast."""
     found: list[dict[str, Any]] = []
-    pages = states.get_paginator("get_execution_history").paginate(
+    pages = stepfunctions.get_paginator("get_execution_history").paginate(
         executionArn=arn, reverseOrder=True
     )
     for page in pages:
@@ -228,48 +237,50 @@ def _new_events(states: "SFNClient", arn: str, last: int) -> list[dict[str, Any]
     return found[::-1]
 
 
-def _tell_step(task: _Task, emr: "EMRClient", log_uri: str, tell: Tell) -> None:
+def _report_step(task: _Task, emr: "EMRClient", log_uri: str, report: Report) -> None:
     assert task.step is not None
     status: StepStatus = step_status(emr, task.step)
-    if status.told != task.told:
-        log = f"; log {task.step.log(log_uri)}" if status.state not in ("PENDING",) else ""
-        tell(f"{task.label}: {status.told} ({task.step.id}){log}")
-    task.told = "over" if status.over else status.told
+    if status.summary != task.reported:
+        log = "" if status.state == "PENDING" else f"; log {task.step.log(log_uri)}"
+        report(f"{task.label}: {status.summary} ({task.step.id}){log}")
+    task.reported, task.ended = status.summary, status.ended
 
 
 def one_line(text: str) -> str:
-    """EMR's and Step Functions' causes are JSON over several lines at times."""
+    """Joins lines: causes from EMR and Step Functions are sometimes JSON over several lines."""
     return " ".join(text.split())
 
 
-# ---- looking back
+# ---- past executions
 
 
 @dataclass(frozen=True)
-class Past:
+class PastExecution:
     """A line of ``make status``."""
 
     name: str
     status: str
     started: str
-    took: str
+    duration: str
 
 
-def recent(states: "SFNClient", machine: str, most: int = 10) -> list[Past]:
-    """The latest executions, newest first."""
-    page = states.list_executions(stateMachineArn=machine, maxResults=most)
+def latest_executions(
+    stepfunctions: "SFNClient", state_machine: str, limit: int = 10
+) -> list[PastExecution]:
+    """Returns the latest executions, newest first."""
+    page = stepfunctions.list_executions(stateMachineArn=state_machine, maxResults=limit)
     found = []
     for each in page["executions"]:
         stop = each.get("stopDate")
-        took = minutes((stop - each["startDate"]).total_seconds()) if stop else ""
+        duration = format_duration((stop - each["startDate"]).total_seconds()) if stop else ""
         started = f"{each['startDate']:%Y-%m-%d %H:%M}"
-        found.append(Past(each["name"], each["status"].lower(), started, took))
+        found.append(PastExecution(each["name"], each["status"].lower(), started, duration))
     return found
 
 
-def steps_of(states: "SFNClient", arn: str) -> list[tuple[str, Step]]:
-    """The steps that an execution submitted, in order, with what they are called."""
+def steps_of(stepfunctions: "SFNClient", arn: str) -> list[tuple[str, Step]]:
+    """Returns label and step of each step that an execution submitted, in order."""
     history = History()
-    list(history.read(_new_events(states, arn, 0)))
+    list(history.read(_new_events(stepfunctions, arn, 0)))
     unique = {id(task): task for task in history.tasks.values()}
     return [(task.label, task.step) for task in unique.values() if task.step is not None]

@@ -1,4 +1,4 @@
-"""``make logs``: the end of what a run's steps wrote, from the bucket that EMR copies logs to."""
+"""``make logs``: the last lines of each step's log, from the bucket to which EMR copies logs."""
 
 import gzip
 from collections.abc import Iterator
@@ -7,8 +7,9 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
-from deploy.executions import listed, steps_of
-from deploy.steps import Step, Tell, application_of, step_status
+from deploy.callbacks import Report
+from deploy.executions import list_executions, steps_of
+from deploy.steps import Step, application_of, step_status
 from superres.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
 _LINES = 40
 
 
-def find_execution(states: "SFNClient", machine: str, name: str | None) -> str:
-    """The ARN of the execution of that name, or of the latest."""
-    for execution in listed(states, machine):
+def find_execution(stepfunctions: "SFNClient", state_machine: str, name: str | None) -> str:
+    """Returns the ARN of the execution of that name, or of the latest one."""
+    for execution in list_executions(stepfunctions, state_machine):
         if name in (None, execution.name):
             return execution.arn
     if name is None:
@@ -30,27 +31,32 @@ def find_execution(states: "SFNClient", machine: str, name: str | None) -> str:
 
 
 def show_execution(
-    states: "SFNClient", emr: "EMRClient", s3: "S3Client", arn: str, log_uri: str, tell: Tell
+    stepfunctions: "SFNClient",
+    emr: "EMRClient",
+    s3: "S3Client",
+    arn: str,
+    log_uri: str,
+    report: Report,
 ) -> None:
-    """Tells how each step of an execution stands, and the logs of those that matter.
+    """Reports the state of each step of an execution, and the logs of the failed ones.
 
-    Those that failed matter; if none did, the last one.
+    If no step failed, the log of the last one.
     """
-    steps = [(label, step, step_status(emr, step)) for label, step in steps_of(states, arn)]
+    steps = [(label, step, step_status(emr, step)) for label, step in steps_of(stepfunctions, arn)]
     if not steps:
-        tell("no step was submitted; make status says how the execution stands")
+        report("no step was submitted; make status shows how the execution ended")
         return
     for label, step, status in steps:
-        tell(f"{label}: {status.told} ({step.id})")
+        report(f"{label}: {status.summary} ({step.id})")
     wanted = [each for each in steps if each[2].state == "FAILED"] or steps[-1:]
     for label, step, _ in wanted:
-        tell(f"---- {label}")
+        report(f"---- {label}")
         for line in step_log(s3, step, log_uri):
-            tell(line)
+            report(line)
 
 
 def step_log(s3: "S3Client", step: Step, log_uri: str) -> Iterator[str]:
-    """The last lines of a step: of its driver, in a container of YARN, if there is one."""
+    """Yields the last lines that a step wrote; its driver's, if that ran in a YARN container."""
     base = f"{log_uri.rstrip('/')}/{step.cluster}"
     text = _read(s3, step.log(log_uri))
     if text is None:
@@ -59,17 +65,17 @@ def step_log(s3: "S3Client", step: Step, log_uri: str) -> Iterator[str]:
     application = application_of(text)
     drivers = _keys(s3, f"{base}/containers/{application}/") if application else []
     # The first container is the application master's, in which the driver runs. Without any, as in
-    # the local cloud, the step itself is the driver: Spark's lines, then what the job says.
+    # the local cloud, the step itself is the driver: Spark's lines, then what the job prints.
     found = {uri: _read(s3, uri) for uri in drivers if "_000001/" in uri}
-    printed = step.log(log_uri, "stdout")
-    for uri, said in (found or {step.log(log_uri): text, printed: _read(s3, printed)}).items():
-        if said:
+    stdout = step.log(log_uri, "stdout")
+    for uri, content in (found or {step.log(log_uri): text, stdout: _read(s3, stdout)}).items():
+        if content:
             yield uri
-            yield from (f"  {line}" for line in said.splitlines()[-_LINES:])
+            yield from (f"  {line}" for line in content.splitlines()[-_LINES:])
 
 
 def _read(s3: "S3Client", uri: str) -> str | None:
-    bucket, key = _place(uri)
+    bucket, key = _bucket_and_key(uri)
     try:
         content = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
     except ClientError as error:
@@ -82,12 +88,12 @@ def _read(s3: "S3Client", uri: str) -> str | None:
 
 
 def _keys(s3: "S3Client", uri: str) -> list[str]:
-    bucket, prefix = _place(uri)
+    bucket, prefix = _bucket_and_key(uri)
     pages: Any = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     return [f"s3://{bucket}/{each['Key']}" for page in pages for each in page.get("Contents", [])]
 
 
-def _place(uri: str) -> tuple[str, str]:
-    # Terraform may say s3n://, as EMR's own console does.
+def _bucket_and_key(uri: str) -> tuple[str, str]:
+    # The scheme may be s3n://, as in EMR's own console.
     parts = urlsplit(uri)
     return parts.netloc, parts.path.lstrip("/")

@@ -1,8 +1,8 @@
-"""``make package``: everything that AWS runs, in build/package/, with a manifest as the contract.
+"""``make package``: everything that runs on AWS, in build/package/, with a manifest as contract.
 
-The manifest tells Terraform what to upload under which key. Wheel, jobs, bootstrap actions and the
-configuration lie under ``releases/{release}/``, where the release is named by the digest over all
-files: a new one stands beside the old, which may still run. Wheelhouses are named by their content.
+The manifest lists what Terraform uploads under which key. Wheel, jobs, bootstrap actions and the
+configuration go under ``releases/{release}/``, where the release is named by the digest over all
+files: a new one does not replace the old, which may still run. Wheelhouses are named by content.
 """
 
 import hashlib
@@ -11,11 +11,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from deploy.callbacks import Report
 from deploy.wheelhouses import RECIPES, Pip, Role, build_wheelhouse, run_pip, sha256_of
 from superres import __version__
 from superres.errors import PrerequisiteError
@@ -25,13 +26,10 @@ PACKAGE = ROOT / "build" / "package"
 JOBS = ("mass_split", "batch_inference", "mass_reconstruct", "evaluate", "fused")
 BOOTSTRAP = ("install_fsrcnn", "enable_gpu_scheduling")
 
-Tell = Callable[[str], None]
-"""Takes a line for whoever waits."""
-
 
 @dataclass(frozen=True)
-class Packaged:
-    """A file of the package: its key in the artifacts bucket, where it lies, its digest."""
+class PackagedFile:
+    """A file of the package: its key in the artifacts bucket, its path here, and its digest."""
 
     key: str
     path: str
@@ -44,14 +42,14 @@ def build_package(
     output: Path = PACKAGE,
     root: Path = ROOT,
     pip: Pip = run_pip,
-    tell: Tell = lambda _: None,
+    report: Report = lambda _: None,
 ) -> dict[str, Any]:
     """Builds everything into ``output`` and returns the manifest, which is written last.
 
     Raises ``PrerequisiteError`` where pip or the build of the wheel fails, or the disk is full.
     """
     output.mkdir(parents=True, exist_ok=True)
-    # A package that is half new must not be deployed.
+    # A half-built package must not be deployed.
     (output / "manifest.json").unlink(missing_ok=True)
     wheel = f"wheel/{_build_wheel(root, output / 'wheel').name}"
     jobs = {job: f"jobs/{job}.py" for job in JOBS}
@@ -62,17 +60,17 @@ def build_package(
     digests = {path: sha256_of(output / path) for path in [wheel, *copied]}
     wheelhouses: dict[str, str] = {}
     for role in roles:
-        tell(f"wheelhouse {role} …")
+        report(f"wheelhouse {role} …")
         made = build_wheelhouse(role, root / "requirements", output / "wheelhouses", pip)
         wheelhouses[role] = f"wheelhouses/{made.name}"
         digests[wheelhouses[role]] = made.sha256
-        tell(f"wheelhouse {role}: {made.name}, {made.bytes / 1e6:.0f} MB")
+        report(f"wheelhouse {role}: {made.name}, {made.bytes / 1e6:.0f} MB")
 
     release = _release(digests)
     keys = {path: f"releases/{release}/{path}" for path in [wheel, *copied]}
     keys |= {path: path for path in wheelhouses.values()}
     files = [
-        Packaged(keys[path], path, digest, (output / path).stat().st_size)
+        PackagedFile(keys[path], path, digest, (output / path).stat().st_size)
         for path, digest in digests.items()
     ]
     manifest = {
@@ -92,9 +90,9 @@ def build_package(
 
 
 def _build_wheel(root: Path, folder: Path) -> Path:
-    """Our wheel, the same bytes for the same sources (hatchling sees to that)."""
+    """Builds our wheel; hatchling writes the same bytes for the same sources."""
     shutil.rmtree(folder, ignore_errors=True)
-    # Not `uv build`: the build backend is in the environment, hash-checked, so nothing is fetched.
+    # Not `uv build`: the build backend is in the environment, hash-checked, so this works offline.
     done = subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "-d", str(folder)],
         cwd=root,
@@ -105,19 +103,19 @@ def _build_wheel(root: Path, folder: Path) -> Path:
     )
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or ["no reason given"]
-        raise PrerequisiteError(f"the wheel cannot be built: {lines[-1]}; remedy: make setup")
+        raise PrerequisiteError(f"the wheel cannot be built: {lines[-1]}; try make setup")
     (wheel,) = folder.glob("*.whl")
     return wheel
 
 
 def _copy(source: Path, target: Path) -> None:
     if not source.is_file():
-        raise PrerequisiteError(f"{source}: belongs to the package and is not there")
+        raise PrerequisiteError(f"{source}: is part of the package and is missing")
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
 
 
 def _release(digests: dict[str, str]) -> str:
-    """The version and a digest over names and contents of all files."""
+    """Names the release: the version and a digest over names and contents of all files."""
     lines = [f"{digest}  {path}\n" for path, digest in sorted(digests.items())]
     return f"{__version__}-{hashlib.sha256(''.join(lines).encode()).hexdigest()[:12]}"

@@ -1,7 +1,7 @@
-"""What is looked at before anything is packed or made: credentials, region, quotas, release label.
+"""Checks before anything is built or deployed: credentials, region, quotas and release label.
 
-Each finding is one line with its remedy. A question that AWS does not let us ask (no permission for
-Service Quotas, say) stops nothing: it is told as a warning.
+Each finding is one line with its remedy. A check that AWS does not permit (no access to Service
+Quotas, say) stops nothing: it becomes a warning.
 """
 
 import os
@@ -34,7 +34,7 @@ _STANDARD = re.compile(r"(a|c|d|h|i|im|is|m|r|t|z)\d")  # not trn1, mac1 and the
 
 @dataclass(frozen=True)
 class Group:
-    """Instances on demand, each of one of these types."""
+    """On-demand instances, each of one of these types."""
 
     instance_types: tuple[str, ...]
     instances: int
@@ -42,7 +42,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Fleets:
-    """The instances that an environment asks for, as its values say."""
+    """The instances that an environment's values ask for."""
 
     release_label: str
     instance_types: tuple[str, ...]  # of EMR
@@ -53,44 +53,44 @@ class Fleets:
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong; ``stops`` says whether it must be put right first."""
+    """A problem; ``stops`` is whether it must be fixed first."""
 
     line: str
     stops: bool = True
 
 
 def check_region(environment: Environment, variables: Mapping[str, str] = os.environ) -> None:
-    """Raises ``PrerequisiteError`` when the shell asks for another region than the values do."""
+    """Raises ``PrerequisiteError`` when the shell is set to another region than the values."""
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         if variables.get(name, environment.region) != environment.region:
             raise PrerequisiteError(
-                f"{name} is {variables[name]}, but {environment.values.name} says "
+                f"{name} is {variables[name]}, but {environment.values.name} has "
                 f"{environment.region}; unset {name}, or change the region there"
             )
 
 
-def check_place(environment: Environment, endpoint: str) -> None:
-    """Raises ``PrerequisiteError`` when what is meant for the local cloud would go to AWS.
+def check_endpoint(environment: Environment, endpoint: str) -> None:
+    """Raises ``PrerequisiteError`` when ENV=local would use AWS, or another ENV LocalStack.
 
-    Or the other way round: LocalStack would say of what runs on AWS that there is nothing.
+    LocalStack would report that nothing is deployed, although it is on AWS.
     """
     host = urlsplit(endpoint).hostname or ""
-    here = is_loopback(host) or host.endswith(".localstack.cloud")  # which leads to 127.0.0.1
-    if environment.name != "local" and here:
+    local = is_loopback(host) or host.endswith(".localstack.cloud")  # resolves to 127.0.0.1
+    if environment.name != "local" and local:
         raise PrerequisiteError(
-            f"ENV={environment.name} is for AWS and this shell leads to {endpoint}; unset "
-            "AWS_ENDPOINT_URL AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY, or say ENV=local"
+            f"ENV={environment.name} is for AWS, but this shell uses {endpoint}; unset "
+            "AWS_ENDPOINT_URL AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY, or use ENV=local"
         )
     if environment.name == "local" and host.endswith((".amazonaws.com", ".amazonaws.com.cn")):
         raise PrerequisiteError(
-            "ENV=local is for LocalStack and this shell leads to AWS; make local-up, then export "
+            "ENV=local is for LocalStack, but this shell uses AWS; run make local-up, then export "
             "AWS_ENDPOINT_URL=http://127.0.0.1:4566 AWS_ACCESS_KEY_ID=test "
             "AWS_SECRET_ACCESS_KEY=test"
         )
 
 
 def check_credentials(sts: "STSClient", environment: Environment) -> str:
-    """The account; raises ``PrerequisiteError`` when there are no credentials or they fail."""
+    """Returns the account; raises ``PrerequisiteError`` when credentials are missing or fail."""
     try:
         return sts.get_caller_identity()["Account"]
     except NoCredentialsError:
@@ -100,8 +100,8 @@ def check_credentials(sts: "STSClient", environment: Environment) -> str:
     except ClientError as error:
         code = error.response["Error"]["Code"]
         raise PrerequisiteError(
-            f"AWS refuses the credentials in {environment.region} ({code}); log in again, and see "
-            "that the account has this region enabled"
+            f"AWS refuses the credentials in {environment.region} ({code}); log in again, and "
+            "check that this region is enabled for the account"
         ) from None
     except BotoCoreError as error:
         remedy = "check the network, the region's name and AWS_PROFILE"
@@ -110,29 +110,29 @@ def check_credentials(sts: "STSClient", environment: Environment) -> str:
         raise PrerequisiteError(
             f"AWS cannot be reached in {environment.region} ({error}); {remedy}"
         ) from None
-    # A page in place of an answer; botocore raises KeyError where the page is well-formed XML.
+    # A web page instead of a response; botocore raises KeyError if the page is well-formed XML.
     except (ResponseParserError, KeyError):
         raise PrerequisiteError(
-            f"what answers for {environment.region} is not AWS; check AWS_ENDPOINT_URL, and "
-            "whether a proxy or a login page of the network stands between"
+            f"the response for {environment.region} is not from AWS; check AWS_ENDPOINT_URL, and "
+            "whether a proxy or a login page of the network is in between"
         ) from None
 
 
 def findings(
     fleets: Fleets, emr: "EMRClient", ec2: "EC2Client", quotas: "ServiceQuotasClient"
 ) -> Iterator[Finding]:
-    """What stands in the way of these fleets, and what could not be asked."""
-    yield from _asked("the release label", lambda: _label_findings(fleets, emr))
-    yield from _asked("the on-demand quota", lambda: _standard_findings(fleets, ec2, quotas))
+    """Yields the problems that these fleets would meet, and the checks that could not be made."""
+    yield from _checked("the release label", lambda: _label_findings(fleets, emr))
+    yield from _checked("the on-demand quota", lambda: _standard_findings(fleets, ec2, quotas))
     if fleets.gpu_types:
-        yield from _asked("the GPU quotas", lambda: _quota_findings(fleets, ec2, quotas))
+        yield from _checked("the GPU quotas", lambda: _quota_findings(fleets, ec2, quotas))
 
 
-def _asked(what: str, ask: Callable[[], Iterable[Finding]]) -> list[Finding]:
+def _checked(subject: str, check: Callable[[], Iterable[Finding]]) -> list[Finding]:
     try:
-        return list(ask())
+        return list(check())
     except (ClientError, BotoCoreError) as error:
-        return [Finding(f"{what} could not be checked ({error})", stops=False)]
+        return [Finding(f"{subject} could not be checked ({error})", stops=False)]
 
 
 def _label_findings(fleets: Fleets, emr: "EMRClient") -> Iterator[Finding]:
@@ -147,15 +147,15 @@ def _label_findings(fleets: Fleets, emr: "EMRClient") -> Iterator[Finding]:
     missing = [kind for kind in fleets.instance_types if kind not in supported]
     if missing:
         yield Finding(
-            f"{fleets.release_label} does not have {', '.join(missing)} in this region; name other "
-            "instance types or another release label in the environment's values"
+            f"{fleets.release_label} does not have {', '.join(missing)} in this region; choose "
+            "other instance types or another release label in the environment's values"
         )
 
 
 def _standard_findings(
     fleets: Fleets, ec2: "EC2Client", quotas: "ServiceQuotasClient"
 ) -> Iterator[Finding]:
-    """Of several types EMR takes whichever it likes, so the largest counts."""
+    """Checks the on-demand quota; EMR may choose any of several types, so the largest counts."""
     groups = [
         (tuple(kind for kind in group.instance_types if _STANDARD.match(kind)), group.instances)
         for group in fleets.on_demand
@@ -166,14 +166,14 @@ def _standard_findings(
     if value < needed:
         yield Finding(
             "the quota 'Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances' is "
-            f"{value:.0f} vCPUs, cluster and services have {needed}: ask for that many in the "
-            f"console (Service Quotas, EC2, {STANDARD_QUOTA}), or name fewer or smaller instances "
-            "in the environment's values"
+            f"{value:.0f} vCPUs, cluster and services need {needed}: request that many in the "
+            f"console (Service Quotas, EC2, {STANDARD_QUOTA}), or choose fewer or smaller "
+            "instances in the environment's values"
         )
 
 
 def _vcpus(ec2: "EC2Client", kinds: Iterable[str]) -> dict[str, int]:
-    """The vCPUs of each type of instance."""
+    """Returns the vCPUs of each instance type."""
     wanted: Any = list(dict.fromkeys(kinds))
     found = ec2.describe_instance_types(InstanceTypes=wanted)["InstanceTypes"]
     return {kind["InstanceType"]: kind["VCpuInfo"]["DefaultVCpus"] for kind in found}
@@ -186,7 +186,7 @@ def _quota(quotas: "ServiceQuotasClient", code: str) -> float:
 def _quota_findings(
     fleets: Fleets, ec2: "EC2Client", quotas: "ServiceQuotasClient"
 ) -> Iterator[Finding]:
-    """Spot must hold the whole fleet; on-demand, to which it switches over, should."""
+    """Checks that spot fits the whole fleet, and on-demand, its fallback, at least one instance."""
     each = max(_vcpus(ec2, fleets.gpu_types).values())
     needed = each * fleets.gpu_instances
     for code, name, least in (
@@ -196,13 +196,13 @@ def _quota_findings(
         value = _quota(quotas, code)
         if value < each:
             yield Finding(
-                f"the quota {name!r} is {value:.0f} vCPUs, one GPU instance has {each}: ask for "
+                f"the quota {name!r} is {value:.0f} vCPUs, one GPU instance needs {each}: request "
                 f"{needed} in the console (Service Quotas, EC2, {code})",
                 stops=code == SPOT_QUOTA,
             )
         elif value < least:
             yield Finding(
                 f"the quota {name!r} is {value:.0f} vCPUs, {fleets.gpu_instances} GPU instances "
-                f"have {needed}: ask for that many in the console (Service Quotas, EC2, {code}), "
+                f"need {needed}: request that many in the console (Service Quotas, EC2, {code}), "
                 f"or lower their number to {value // each:.0f} in the environment's values"
             )

@@ -1,12 +1,13 @@
-"""EMR steps: submitting one by hand, telling how it stands, and where its log lies."""
+"""EMR steps: submitting one by hand, following it, and finding its log."""
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
+from deploy.callbacks import Pause, Report
 from deploy.environments import Deployed
 from superres.errors import ConfigError, PrerequisiteError
 from superres.pipeline.layout import dataset_in, layout_of
@@ -15,36 +16,32 @@ if TYPE_CHECKING:
     from types_boto3_emr import EMRClient
     from types_boto3_emr.literals import ClusterStateType
 
-Tell = Callable[[str], None]
-Pause = Callable[[float], None]
-
-POLL_SECONDS = (
-    10.0  # EMR counts every question of the account; Step Functions itself asks each 60 s
-)
-_OVER = {"COMPLETED", "CANCELLED", "FAILED", "INTERRUPTED"}
-_TAKES_STEPS: tuple["ClusterStateType", ...] = ("STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING")
+# EMR limits requests per account; Step Functions itself polls every 60 s.
+POLL_SECONDS = 10.0
+_FINAL = {"COMPLETED", "CANCELLED", "FAILED", "INTERRUPTED"}
+_ACCEPTS_STEPS: tuple["ClusterStateType", ...] = ("STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING")
 
 
 @dataclass(frozen=True)
 class StepStatus:
-    """How a step stands; ``reason`` is EMR's, where it failed."""
+    """The state of a step; ``reason`` is EMR's, where it failed."""
 
     state: str
     reason: str = ""
     seconds: float | None = None
 
     @property
-    def over(self) -> bool:
-        """Whether it will change no more."""
-        return self.state in _OVER
+    def ended(self) -> bool:
+        """Whether the state is final."""
+        return self.state in _FINAL
 
     @property
-    def told(self) -> str:
-        """In words."""
-        words = self.state.lower()
-        if self.over and self.seconds is not None:
-            words += f" after {minutes(self.seconds)}"
-        return f"{words}: {self.reason}" if self.reason else words
+    def summary(self) -> str:
+        """The state as one line, with duration and reason."""
+        line = self.state.lower()
+        if self.ended and self.seconds is not None:
+            line += f" after {format_duration(self.seconds)}"
+        return f"{line}: {self.reason}" if self.reason else line
 
 
 @dataclass(frozen=True)
@@ -55,24 +52,24 @@ class Step:
     id: str
 
     def log(self, log_uri: str, stream: str = "stderr") -> str:
-        """Where EMR puts what it wrote to standard error (or "stdout"), some minutes later."""
+        """The URI to which EMR copies a stream ("stderr" or "stdout") within some minutes."""
         return f"{log_uri.rstrip('/')}/{self.cluster}/steps/{self.id}/{stream}.gz"
 
 
 def step_status(emr: "EMRClient", step: Step) -> StepStatus:
-    """Asks EMR."""
+    """Asks EMR for the state of a step."""
     status = emr.describe_step(ClusterId=step.cluster, StepId=step.id)["Step"]["Status"]
     details = status.get("FailureDetails", {})
-    told = [details.get("Reason"), details.get("Message")]
-    if not any(told):
-        told = [status.get("StateChangeReason", {}).get("Message")]
+    reasons = [details.get("Reason"), details.get("Message")]
+    if not any(reasons):
+        reasons = [status.get("StateChangeReason", {}).get("Message")]
     if status["State"] == "COMPLETED":
-        told = []
+        reasons = []
     timeline = status.get("Timeline", {})
     started, ended = timeline.get("StartDateTime"), timeline.get("EndDateTime")
     return StepStatus(
         status["State"],
-        " ".join(dict.fromkeys(part for part in told if part)),
+        " ".join(dict.fromkeys(part for part in reasons if part)),
         (ended - started).total_seconds() if started and ended else None,
     )
 
@@ -82,18 +79,18 @@ def follow_step(
     step: Step,
     name: str,
     log_uri: str,
-    tell: Tell,
+    report: Report,
     pause: Pause = time.sleep,
 ) -> StepStatus:
-    """Tells each change of a step until it is over."""
-    before = ""
+    """Reports each change of a step until it ends."""
+    reported = ""
     while True:
         status = step_status(emr, step)
-        if status.told != before:
-            where = f"; log {step.log(log_uri)}" if status.state == "RUNNING" or status.over else ""
-            tell(f"{name}: {status.told}{where}")
-            before = status.told
-        if status.over:
+        if status.summary != reported:
+            log = f"; log {step.log(log_uri)}" if status.state == "RUNNING" or status.ended else ""
+            report(f"{name}: {status.summary}{log}")
+            reported = status.summary
+        if status.ended:
             return status
         pause(POLL_SECONDS)
 
@@ -105,10 +102,10 @@ def submit_step(
     job_arguments: Sequence[str],
     cluster: str | None,
 ) -> Step:
-    """Adds a step as the state machine would, with the same arguments of spark-submit.
+    """Adds a step as the state machine does, with the same arguments of spark-submit.
 
-    Raises ``ConfigError`` for a job that is not there and ``PrerequisiteError`` when the cluster
-    takes no steps.
+    Raises ``ConfigError`` for an unknown job and ``PrerequisiteError`` when the cluster accepts no
+    steps.
     """
     steps: dict[str, list[str]] = deployed["steps"]
     if job not in steps:
@@ -117,20 +114,20 @@ def submit_step(
     if not cluster:
         raise ConfigError(
             "CLUSTER is missing: with cluster_lifecycle transient there is no cluster between "
-            "runs; make status lists those that live"
+            "runs; make status lists those that are up"
         )
     state = emr.describe_cluster(ClusterId=cluster)["Cluster"]["Status"]["State"]
-    if state not in _TAKES_STEPS:
+    if state not in _ACCEPTS_STEPS:
         raise PrerequisiteError(
-            f"cluster {cluster} is {state.lower()} and takes no steps; run make deploy, which "
-            "makes a new one, or name another with CLUSTER="
+            f"cluster {cluster} is {state.lower()} and accepts no steps; run make deploy, which "
+            "creates a new one, or choose another with CLUSTER="
         )
     answer = emr.add_job_flow_steps(
         JobFlowId=cluster,
         Steps=[
             {
                 "Name": job,
-                # One by hand that fails must not take the cluster with it.
+                # A failed step must not terminate the cluster.
                 "ActionOnFailure": "CONTINUE",
                 "HadoopJarStep": {
                     "Jar": "command-runner.jar",
@@ -143,10 +140,10 @@ def submit_step(
 
 
 def check_run(run_id: str | None, scale: int | None, ingest_date: str | None) -> None:
-    """Raises ``ConfigError`` for a run that no job would take, before AWS is asked."""
+    """Raises ``ConfigError`` for a run that no job would accept, before any call to AWS."""
     day = None
     if ingest_date is not None:
-        # date.fromisoformat takes 20260131 too; folders are named 2026-01-31 only.
+        # date.fromisoformat accepts 20260131 too; folders are named 2026-01-31 only.
         if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", ingest_date):
             raise ConfigError(f"INGEST_DATE (--ingest-date) {ingest_date!r}: write 2026-01-31")
         try:
@@ -163,7 +160,7 @@ def check_run(run_id: str | None, scale: int | None, ingest_date: str | None) ->
 def job_arguments(
     run_id: str, scale: int | None, ingest_date: str | None, *, redo: bool
 ) -> list[str]:
-    """What jobs/job.py takes after the configuration."""
+    """Returns the arguments of a job after ``--config``."""
     arguments = ["--run-id", run_id]
     if scale is not None:
         arguments += ["--scale", str(scale)]
@@ -173,23 +170,23 @@ def job_arguments(
 
 
 def application_of(text: str) -> str | None:
-    """The YARN application that a step's standard error names: its containers have logs too."""
+    """Finds the YARN application in a step's standard error; its containers have logs too."""
     found = re.search(r"application_\d+_\d+", text)
     return found[0] if found else None
 
 
 def live_clusters(emr: "EMRClient", name: str) -> Iterator[tuple[str, str, str]]:
-    """Id, name and state of every cluster of an environment that is not over."""
+    """Yields id, name and state of every cluster of an environment that is not terminated."""
     for page in emr.get_paginator("list_clusters").paginate(
-        ClusterStates=[*_TAKES_STEPS, "TERMINATING"]
+        ClusterStates=[*_ACCEPTS_STEPS, "TERMINATING"]
     ):
         for cluster in page["Clusters"]:
-            # superres-dev must not take superres-dev2's, nor every name with a hyphen.
+            # superres-dev must not match superres-dev2, which belongs to another environment.
             if re.fullmatch(rf"{re.escape(name)}(-.*)?", cluster["Name"]):
                 yield cluster["Id"], cluster["Name"], cluster["Status"]["State"]
 
 
-def minutes(seconds: float) -> str:
-    """A duration for people."""
+def format_duration(seconds: float) -> str:
+    """Formats a duration."""
     whole = round(seconds)
     return f"{whole} s" if whole < 120 else f"{whole // 60} min {whole % 60:02} s"

@@ -1,8 +1,8 @@
-"""Running Terraform: which one, with which provider, on which state.
+"""Running Terraform: its version, its provider mirrors, and its working data.
 
-Terraform's own output goes straight to the terminal. Its working data lies under build/terraform/
-(or where SUPERRES_TERRAFORM_DIR says), apart for each environment, so that going from one to
-another needs no new ``init`` and the tests of infra/ are not disturbed.
+Terraform's own output goes straight to the terminal. Its working data is under build/terraform/ (or
+SUPERRES_TERRAFORM_DIR), in a folder per environment, so that switching between them needs no new
+``init`` and the tests of infra/ are not disturbed.
 """
 
 import json
@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,42 +22,42 @@ from superres.errors import ConfigError, PrerequisiteError
 
 INFRA = ROOT / "infra"
 DATA = Path(os.environ.get("SUPERRES_TERRAFORM_DIR") or ROOT / "build" / "terraform")
-ANY_PACKAGE = "tests/package"  # a package in small, for when only its form matters
+SAMPLE_PACKAGE = "tests/package"  # a tiny package, for when only its form matters
 _REGISTRY = "registry.terraform.io"
-_LEAST = (1, 11)  # it locks a state with a file in S3
+_MINIMUM = (1, 11)  # the first to lock a state with a file in S3
 _REMEDY = "install Terraform 1.11 or later (developer.hashicorp.com/terraform/install)"
 
 Run = Callable[[Sequence[str], Mapping[str, str], bool], "subprocess.CompletedProcess[str]"]
-"""Runs a command in an environment; the last argument tells whether its output is wanted."""
+"""Runs a command with environment variables; the last argument is whether to capture its output."""
 
 
 def run_command(
     command: Sequence[str], environment: Mapping[str, str], capture: bool
 ) -> "subprocess.CompletedProcess[str]":
-    """Runs it as a process; what is not captured goes to the terminal."""
+    """Runs a command as a process; output that is not captured goes to the terminal."""
     return subprocess.run(
         list(command), env=dict(environment), capture_output=capture, text=True, check=False
     )
 
 
 def check_version(run: Run = run_command) -> str:
-    """The version of the Terraform on PATH; raises ``PrerequisiteError`` if it will not do."""
+    """Returns the version of Terraform; raises ``PrerequisiteError`` if missing or too old."""
     if shutil.which("terraform") is None:
         raise PrerequisiteError(f"Terraform is not on PATH; {_REMEDY}")
-    # A CLI configuration that is not there makes it print a warning before the JSON.
+    # With a CLI configuration that does not exist it prints a warning before the JSON.
     environment = {k: v for k, v in os.environ.items() if k != "TF_CLI_CONFIG_FILE"}
     done = run(["terraform", "version", "-json"], environment | {"CHECKPOINT_DISABLE": "1"}, True)
     found = re.search(r'"terraform_version": *"(\d+)\.(\d+)([^"]*)"', done.stdout or "")
     if found is None:
-        raise PrerequisiteError(f"terraform version gives no version; {_REMEDY}")
-    if (int(found[1]), int(found[2])) < _LEAST:
+        raise PrerequisiteError(f"terraform version prints no version; {_REMEDY}")
+    if (int(found[1]), int(found[2])) < _MINIMUM:
         raise PrerequisiteError(f"Terraform {found[1]}.{found[2]}{found[3]} is too old; {_REMEDY}")
     return f"{found[1]}.{found[2]}{found[3]}"
 
 
 @dataclass(frozen=True)
 class Terraform:
-    """Terraform on one root, with working data and settings of its own."""
+    """Terraform in one root module, with its own working data and settings."""
 
     folder: Path
     data: Path
@@ -64,21 +65,21 @@ class Terraform:
     run: Run = run_command
 
     def call(self, *arguments: str, allowed: Iterable[int] = (0,)) -> int:
-        """Runs a command whose output people read; raises ``PrerequisiteError`` if it fails."""
+        """Runs a command with output to the terminal; raises ``PrerequisiteError`` if it fails."""
         done = self.run(self._command(arguments), self._environment, False)
         if done.returncode not in allowed:
-            raise PrerequisiteError(f"terraform {arguments[0]} failed; what it said stands above")
+            raise PrerequisiteError(f"terraform {arguments[0]} failed; see its output above")
         return done.returncode
 
     def read(self, *arguments: str) -> str:
-        """What a command prints; raises ``PrerequisiteError`` with its first complaint."""
+        """Returns what a command prints; raises ``PrerequisiteError`` with its first error."""
         done = self.run(self._command(arguments), self._environment, True)
         if done.returncode != 0:
-            raise PrerequisiteError(f"terraform {arguments[0]}: {_complaint(done.stderr)}")
+            raise PrerequisiteError(f"terraform {arguments[0]}: {_first_error(done.stderr)}")
         return done.stdout
 
     def outputs(self) -> dict[str, Any]:
-        """The outputs of the root by name; empty when nothing is deployed."""
+        """Returns the outputs by name; empty when nothing is deployed."""
         found: dict[str, Any] = json.loads(self.read("output", "-json"))
         return {name: output["value"] for name, output in found.items()}
 
@@ -91,9 +92,9 @@ class Terraform:
 
 
 def terraform_on(folder: Path, data: Path, run: Run = run_command) -> Terraform:
-    """Terraform on a root, told where its provider comes from."""
+    """Returns Terraform for a root module, with mirrors for its providers."""
     settings = {"TF_IN_AUTOMATION": "1", "TF_INPUT": "0", "CHECKPOINT_DISABLE": "1"}
-    if not sys.stdout.isatty():  # a file or a log, where colours are noise
+    if not sys.stdout.isatty():  # no colours in files and logs
         for command in ("init", "plan", "apply", "destroy", "import"):
             name = f"TF_CLI_ARGS_{command}"
             settings[name] = f"{os.environ.get(name, '')} -no-color".strip()
@@ -103,65 +104,68 @@ def terraform_on(folder: Path, data: Path, run: Run = run_command) -> Terraform:
     return Terraform(folder, data, settings, run)
 
 
-def evaluate(expression: str, values: Path, infra: Path = INFRA) -> Any:  # JSON of any form
-    """What an expression over the root's variables is worth with a file of values.
+def value_of(expression: str, values: Path, infra: Path = INFRA) -> Any:  # JSON of any form
+    """Evaluates an expression over the root's variables with a file of values.
 
-    A root of variables alone needs neither provider nor state, so this works before everything.
-    Raises ``ConfigError`` with Terraform's complaint about a value or a name.
+    A root module of variables alone needs neither provider nor state, so this works before a
+    deployment. Raises ``ConfigError`` for a value that Terraform rejects or an unknown variable.
     """
-    folder = DATA / "variables"
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(infra / "variables.tf", folder / "variables.tf")
-    terraform = terraform_on(folder, folder / "data")
-    done = subprocess.run(
-        # A first deployment is looked at before there is a package.
-        [
-            *("terraform", f"-chdir={folder}", "console", f"-var-file={values.resolve()}"),
-            f"-var=package_dir={infra.resolve() / ANY_PACKAGE}",
-        ],
-        env={**os.environ, **terraform.settings},
-        input=f"jsonencode({expression})\n",
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    # It goes on after a value that is not allowed, and then the answer stands behind a warning.
+    DATA.mkdir(parents=True, exist_ok=True)
+    # A folder per call: Terraform locks a state even here, which would fail a second one.
+    with tempfile.TemporaryDirectory(prefix="variables-", dir=DATA) as name:
+        folder = Path(name)
+        shutil.copyfile(infra / "variables.tf", folder / "variables.tf")
+        terraform = terraform_on(folder, folder / "data")
+        done = subprocess.run(
+            # The first deployment is checked before a package exists.
+            [
+                *("terraform", f"-chdir={folder}", "console", f"-var-file={values.resolve()}"),
+                f"-var=package_dir={infra.resolve() / SAMPLE_PACKAGE}",
+            ],
+            env={**os.environ, **terraform.settings},
+            input=f"jsonencode({expression})\n",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    # It goes on after a rejected value, and then prints a result despite the error.
     if done.returncode != 0 or "Error: " in done.stderr:
-        raise ConfigError(f"{values}: {_complaint(done.stderr)}")
-    # Of a name that it does not know it only warns, above the answer.
-    plain = " ".join(_plain(done.stdout + done.stderr).split())
+        raise ConfigError(f"{values}: {_first_error(done.stderr)}")
+    # For an unknown variable it only warns, above the result.
+    plain = " ".join(_undecorated(done.stdout + done.stderr).split())
     unknown = re.findall(r'does not declare a variable named "([^"]+)"', plain)
     if unknown:
         raise ConfigError(
             f"{values}: there is no variable {' or '.join(unknown)}; see infra/variables.tf for "
-            "how it is spelled"
+            "the spelling"
         )
     return json.loads(json.loads(done.stdout.splitlines()[-1]))
 
 
-def _plain(text: str) -> str:
-    """Without colours and frames."""
+def _undecorated(text: str) -> str:
+    """Removes colours and box characters."""
     return re.sub(r"\x1b\[[0-9;]*m|[│╷╵]", "", text)
 
 
-def _complaint(text: str) -> str:
-    """The first error of Terraform's, on one line."""
-    plain = _plain(text)
+def _first_error(text: str) -> str:
+    """Returns the first error that Terraform printed, on one line."""
+    plain = _undecorated(text)
     _, _, rest = plain.partition("Error: ")
     paragraphs = [" ".join(part.split()) for part in re.split(r"\n\s*\n", rest or plain)]
-    told = [part for part in paragraphs if part and not part.startswith("on ")]
-    return ": ".join(told[:2]) or "no reason given"
+    reasons = [part for part in paragraphs if part and not part.startswith("on ")]
+    return ": ".join(reasons[:2]) or "no reason given"
 
 
-# ---- where the provider comes from
+# ---- provider mirrors
 
 
 def cli_configuration(
     folder: Path, target: Path, environment: Mapping[str, str] = os.environ
 ) -> Path | None:
-    """A CLI configuration that names a provider mirror of this machine; None: the user's own holds.
+    """Writes a CLI configuration with this machine's provider mirrors.
 
-    A TF_CLI_CONFIG_FILE that names a file which is not there counts for nothing.
+    Returns None where the user has one, which then applies. A TF_CLI_CONFIG_FILE that does not
+    exist is ignored.
     """
     named = environment.get("TF_CLI_CONFIG_FILE")
     home = Path(environment.get("HOME", "/nonexistent"))
@@ -173,10 +177,10 @@ def cli_configuration(
 
 
 def _configuration(mirrors: Mapping[str, Path]) -> str:
-    """Each provider from its mirror, all others from the registry.
+    """Takes each provider from its mirror, and all others from the registry.
 
-    Terraform asks every source that is allowed and fails if one cannot be reached, so what a mirror
-    has is taken from there alone.
+    Terraform asks every source that may have a provider and fails if one cannot be reached, so a
+    mirrored provider is excluded from the registry.
     """
     blocks = "".join(
         f'  filesystem_mirror {{\n    path    = "{mirror}"\n    include = ["{provider}"]\n  }}\n'
@@ -188,7 +192,7 @@ def _configuration(mirrors: Mapping[str, Path]) -> str:
 
 
 def mirror_roots(environment: Mapping[str, str] = os.environ) -> list[Path]:
-    """Where Terraform itself looks for mirrors, and where administrators put them."""
+    """Returns the folders where Terraform looks for mirrors, and where administrators put them."""
     home = Path(environment.get("HOME", "/nonexistent"))
     data = Path(environment.get("XDG_DATA_HOME") or home / ".local" / "share")
     shared = [Path(part) for part in ("/usr/local/share", "/usr/share")]
@@ -198,27 +202,27 @@ def mirror_roots(environment: Mapping[str, str] = os.environ) -> list[Path]:
 
 
 def _mirrors(folder: Path, roots: Iterable[Path]) -> dict[str, Path]:
-    """For each provider that the root wants, a mirror that has the very version."""
-    wanted = _wanted_providers(folder)
+    """Returns for each required provider a mirror with exactly its version, if there is one."""
+    required = _required_providers(folder)
     found: dict[str, Path] = {}
     for mirror in (mirror for root in roots for mirror in _mirrors_below(root)):
-        for provider, version in wanted:
-            place = mirror / provider
-            unpacked, packed = place / version, place.glob(f"*_{version}_*.zip")
+        for provider, version in required:
+            versions = mirror / provider
+            unpacked, packed = versions / version, versions.glob(f"*_{version}_*.zip")
             if unpacked.is_dir() or any(packed):
                 found.setdefault(provider, mirror)
     return found
 
 
 def _mirrors_below(root: Path) -> Iterator[Path]:
-    """Folders that hold a mirror: the root itself or up to two levels below."""
+    """Yields the folders with a mirror: the root itself, or up to two levels below."""
     for pattern in ("", "*/", "*/*/"):
         for registry in sorted(root.glob(f"{pattern}{_REGISTRY}")):
             yield registry.parent
 
 
-def _wanted_providers(folder: Path) -> list[tuple[str, str]]:
-    """Providers with their exact versions, as versions.tf names them."""
+def _required_providers(folder: Path) -> list[tuple[str, str]]:
+    """Returns the providers in versions.tf with their exact versions."""
     file = folder / "versions.tf"
     text = file.read_text("utf-8") if file.is_file() else ""
     pairs = re.findall(r'source += +"([\w-]+/[\w-]+)"\s+version += +"(\d+\.\d+\.\d+)"', text)

@@ -1,7 +1,7 @@
 """Wheelhouses: all wheels that a role needs, in one tar that installs without a network.
 
-The tar of a role is named by its content, and equal wheels give equal bytes, so that one which did
-not change is not uploaded again. It is made for CPython 3.11 on x86-64 Linux, whatever runs this.
+The tar of a role is named by its content, and the same wheels give the same bytes, so that an
+unchanged one is not uploaded again. It is for CPython 3.11 on x86-64 Linux, wherever it is built.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from superres.errors import PrerequisiteError
 
 Role = Literal["cpu", "gpu", "ingestion", "notifier"]
 
-# Amazon Linux 2023 has glibc 2.34; pip wants every older one named too.
+# Amazon Linux 2023 has glibc 2.34; pip needs every older platform listed too.
 _PLATFORMS = [f"manylinux_2_{minor}_x86_64" for minor in range(34, 4, -1)]
 _PLATFORMS += ["manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64"]
 _TARGET = {
@@ -40,30 +40,30 @@ _TARGET = {
     "sys_platform": "linux",
     "extra": "",
 }
-# Published as source alone, and pure Python; libvips itself comes with pyvips-binary.
+# Published as source only, and pure Python; libvips itself is in pyvips-binary.
 _FROM_SOURCE = ("pyvips",)
-# A build of the same source gives the same wheel (1 January 2020; zip knows nothing before 1980).
+# Makes builds reproducible (1 January 2020; zip has no dates before 1980).
 _EPOCH = "1577836800"
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a role installs: the lock, less what the wheelhouse of another lock brings already."""
+    """What a role installs: a lock, without what another lock's wheelhouse already contains."""
 
     lock: str
-    less: str | None = None
+    without: str | None = None
 
 
 RECIPES: dict[Role, Recipe] = {
     "cpu": Recipe("cluster"),
-    # A node with a GPU installs cpu's wheelhouse too: torch needs 4 GB without that.
-    "gpu": Recipe("gpu", less="cluster"),
+    # A node with a GPU installs the wheelhouse cpu as well; torch alone is 4 GB.
+    "gpu": Recipe("gpu", without="cluster"),
     "ingestion": Recipe("ingestion"),
     "notifier": Recipe("notifier"),
 }
 
-# Bytes, twice while the tar is written; gpu's wheels are 4.1 GB (measured).
-_ROOM: dict[Role, int] = {
+# Disk space: wheels and tar at the same time. The wheels of gpu are 4.1 GB (measured).
+_BYTES_NEEDED: dict[Role, int] = {
     "cpu": 10**9,
     "gpu": 10**10,
     "ingestion": 10**9,
@@ -72,8 +72,8 @@ _ROOM: dict[Role, int] = {
 
 
 @dataclass(frozen=True)
-class Requires:
-    """One line of a lock: a package, its version and the digests that it may have."""
+class LockedRequirement:
+    """One entry of a lock: a package, its version and its permitted hashes."""
 
     name: str
     version: str
@@ -81,13 +81,13 @@ class Requires:
 
     @property
     def line(self) -> str:
-        """As pip reads it."""
+        """The entry as a line for pip."""
         return " ".join([f"{self.name}=={self.version}", *(f"--hash={h}" for h in self.hashes)])
 
 
 @dataclass(frozen=True)
 class Wheelhouse:
-    """A tar in the output folder, and what it was made from."""
+    """A tar in the output folder, and a digest of what it was made from."""
 
     name: str
     sha256: str
@@ -99,7 +99,7 @@ Pip = Callable[[Sequence[str]], None]
 
 
 def run_pip(arguments: Sequence[str]) -> None:
-    """Calls pip of the Python that runs this; raises ``PrerequisiteError`` where it fails."""
+    """Runs pip of this Python; raises ``PrerequisiteError`` where it fails."""
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments]
     done = subprocess.run(
         command,
@@ -114,47 +114,52 @@ def run_pip(arguments: Sequence[str]) -> None:
         raise PrerequisiteError(f"pip {arguments[0]}: {reason.removeprefix('ERROR: ')}")
 
 
-def read_lock(lock: Path) -> list[Requires]:
-    """The lines of a lock that hold on the target."""
+def read_lock(lock: Path) -> list[LockedRequirement]:
+    """Returns the entries of a lock that apply to the target."""
     if not lock.is_file():
-        raise PrerequisiteError(f"{lock}: no such lock; run make lock")
+        raise PrerequisiteError(f"{lock}: there is no such lock; run make lock")
     found = []
     for block in re.split(r"\n(?=\S)", lock.read_text("utf-8").strip()):
         pin, *hashes = re.split(r"\s*\\?\s+--hash=", block)
         requirement = Requirement(pin)
         if requirement.marker is None or requirement.marker.evaluate(_TARGET):
             (version,) = (specifier.version for specifier in requirement.specifier)
-            # Extras are spelled out in the lock already.
-            found.append(Requires(requirement.name, version, tuple(h.strip() for h in hashes)))
+            # The lock lists what extras need, so they can be left out here.
+            found.append(
+                LockedRequirement(requirement.name, version, tuple(h.strip() for h in hashes))
+            )
     return found
 
 
-def requirements_of(role: Role, locks: Path) -> list[Requires]:
-    """What the wheelhouse of a role holds."""
+def requirements_of(role: Role, locks: Path) -> list[LockedRequirement]:
+    """Returns what the wheelhouse of a role contains."""
     recipe = RECIPES[role]
     wanted = read_lock(locks / f"{recipe.lock}.txt")
-    if recipe.less is None:
+    if recipe.without is None:
         return wanted
-    brought = {(each.name, each.version) for each in read_lock(locks / f"{recipe.less}.txt")}
-    return [each for each in wanted if (each.name, each.version) not in brought]
+    already_there = {
+        (each.name, each.version) for each in read_lock(locks / f"{recipe.without}.txt")
+    }
+    return [each for each in wanted if (each.name, each.version) not in already_there]
 
 
 def build_wheelhouse(role: Role, locks: Path, output: Path, pip: Pip = run_pip) -> Wheelhouse:
-    """Makes ``output/{role}-{digest}.tar``, or takes the one that the same lock gave before.
+    """Builds ``output/{role}-{digest}.tar``, unless the last one was made from the same lock.
 
-    A note beside the tar tells what it was made from. The role's older tar goes.
+    A file ``{role}.json`` beside the tar records what it was made from. The older tar is deleted.
     """
     wanted = requirements_of(role, locks)
     made_from = _digest_of(["1", *_FROM_SOURCE, *(each.line for each in wanted)])
     note = output / f"{role}.json"
-    before = _noted(note)
-    if before and before.made_from == made_from and _is(output / before.name, before):
+    before = _read_note(note)
+    if before and before.made_from == made_from and _is_intact(output / before.name, before):
         return before
     output.mkdir(parents=True, exist_ok=True)
-    if (free := shutil.disk_usage(output).free) < _ROOM[role]:
+    if (free := shutil.disk_usage(output).free) < _BYTES_NEEDED[role]:
         raise PrerequisiteError(
             f"{output}: {free / 1e9:.1f} GB free, the wheelhouse {role} needs "
-            f"{_ROOM[role] / 1e9:.0f} while it is made; free some space, or package without it"
+            f"{_BYTES_NEEDED[role] / 1e9:.0f} GB while it is built; free some space, or "
+            "leave it out"
         )
     with tempfile.TemporaryDirectory(prefix=f"{role}-", dir=output) as folder:
         wheels = Path(folder) / "wheels"
@@ -170,8 +175,8 @@ def build_wheelhouse(role: Role, locks: Path, output: Path, pip: Pip = run_pip) 
     return made
 
 
-def _collect(wanted: Iterable[Requires], wheels: Path, folder: Path, pip: Pip) -> None:
-    """Puts a wheel of each into ``wheels``; pip compares every download with the lock."""
+def _collect(wanted: Iterable[LockedRequirement], wheels: Path, folder: Path, pip: Pip) -> None:
+    """Puts a wheel for each entry into ``wheels``; pip checks every download against the lock."""
     wanted = list(wanted)
     ready = folder / "ready.txt"
     ready.write_text("".join(f"{each.line}\n" for each in wanted if each.name not in _FROM_SOURCE))
@@ -190,9 +195,9 @@ def _collect(wanted: Iterable[Requires], wheels: Path, folder: Path, pip: Pip) -
     held = {parse_wheel_filename(wheel.name)[:2] for wheel in wheels.iterdir()}
     for each in wanted:
         if not any(name == canonicalize_name(each.name) for name, _ in held):
-            raise PrerequisiteError(f"pip gave no wheel of {each.name} {each.version}")
+            raise PrerequisiteError(f"pip provided no wheel of {each.name} {each.version}")
     for wheel in wheels.iterdir():
-        # Without libvips' headers pyvips builds pure; what was compiled here may not run there.
+        # Without libvips' headers pyvips builds pure; a wheel compiled here may not run there.
         if wheel.name.split("-")[0] in _FROM_SOURCE and not wheel.name.endswith("-none-any.whl"):
             raise PrerequisiteError(
                 f"{wheel.name} was compiled for this machine; uninstall pkgconfig from .venv"
@@ -200,7 +205,7 @@ def _collect(wanted: Iterable[Requires], wheels: Path, folder: Path, pip: Pip) -
 
 
 def _write_tar(tar: Path, wheels: Sequence[Path]) -> None:
-    """The wheels and their hash-locked requirements.txt, the same bytes for the same wheels."""
+    """Writes the wheels and a hash-locked requirements.txt; the same wheels give the same bytes."""
     lines = []
     for wheel in wheels:
         name, version, *_ = parse_wheel_filename(wheel.name)
@@ -219,14 +224,14 @@ def _entry(name: str, size: int) -> tarfile.TarInfo:
     return entry
 
 
-def _noted(note: Path) -> Wheelhouse | None:
+def _read_note(note: Path) -> Wheelhouse | None:
     try:
         return Wheelhouse(**json.loads(note.read_text()))
     except (OSError, ValueError, TypeError):
         return None
 
 
-def _is(tar: Path, noted: Wheelhouse) -> bool:
+def _is_intact(tar: Path, noted: Wheelhouse) -> bool:
     return tar.is_file() and tar.stat().st_size == noted.bytes and sha256_of(tar) == noted.sha256
 
 

@@ -66,10 +66,10 @@ def transient(stack: Stack) -> Iterator[Stack]:
     """
     stop_work(
         read_environment(ENVIRONMENT),
-        machine=None,
-        states=stack.client("stepfunctions"),
+        state_machine=None,
+        stepfunctions=stack.client("stepfunctions"),
         emr=stack.client("emr"),
-        tell=print,
+        report=print,
         pause=lambda _: time.sleep(1),
     )
     with stack.timed("deploy, transient"):

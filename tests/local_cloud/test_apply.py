@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from deploy.environments import read_environment
-from deploy.terraform import ANY_PACKAGE
+from deploy.terraform import SAMPLE_PACKAGE
 from tests.local_cloud.stack import ENVIRONMENT, Stack
 from tests.support.paths import ROOT
 
@@ -63,7 +63,7 @@ def of_prod(stack: Stack) -> set[str]:
         "plan",
         "-lock=false",
         f"-var-file={prod.values}",
-        f"-var=package_dir={ANY_PACKAGE}",
+        f"-var=package_dir={SAMPLE_PACKAGE}",
         f"-out={plan}",
     )
     planned = json.loads(terraform.read("show", "-json", str(plan)))["resource_changes"]

@@ -1,6 +1,6 @@
 """Stand-ins for AWS and Terraform.
 
-Clients answer what a test says, checked by botocore against the services' models.
+Clients return the responses that a test gives, which botocore checks against the services' models.
 """
 
 import subprocess
@@ -15,8 +15,8 @@ REGION = "eu-central-1"
 
 
 def stubbed(service: str) -> tuple[Any, Stubber]:
-    """A client of a service, and what its answers are put into, in the order they are asked."""
-    make: Any = boto3.client  # its types know services by literal names only
+    """Returns a client of a service, and the stubber that takes its responses in order."""
+    make: Any = boto3.client  # its types accept literal service names only
     client = make(service, region_name=REGION, aws_access_key_id="x", aws_secret_access_key="x")
     stub = Stubber(client)
     stub.activate()
@@ -25,7 +25,7 @@ def stubbed(service: str) -> tuple[Any, Stubber]:
 
 @dataclass
 class Recorder:
-    """Stands in for running processes: what was called, with what, and what each returns."""
+    """Stands in for running processes: records each call and returns the answer for its command."""
 
     answers: dict[str, int | str] = field(default_factory=dict)
     calls: list[list[str]] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Tiny wheels and locks, so that tests of packaging fetch nothing."""
+"""Tiny wheels and locks, so that tests of packaging download nothing."""
 
 import base64
 import hashlib
@@ -12,10 +12,10 @@ from deploy import wheelhouses
 
 
 @pytest.fixture(scope="module")
-def any_room() -> Iterator[None]:
-    """Packaging goes on however full the disk is: what is packed here is tiny."""
+def unlimited_disk() -> Iterator[None]:
+    """Makes packaging ignore how full the disk is: test wheels are tiny."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(wheelhouses, "_ROOM", dict.fromkeys(wheelhouses.RECIPES, 0))
+        patch.setattr(wheelhouses, "_BYTES_NEEDED", dict.fromkeys(wheelhouses.RECIPES, 0))
         yield
 
 
@@ -26,7 +26,7 @@ def make_wheel(
     version: str = "1.0",
     tag: str = "py3-none-any",
 ) -> Path:
-    """A wheel that holds these files."""
+    """Writes a wheel with these files and returns its path."""
     folder.mkdir(parents=True, exist_ok=True)
     info = f"{name}-{version}.dist-info"
     content = dict(files)
@@ -47,7 +47,7 @@ def _digest(text: str) -> str:
 
 
 def lock_of(wheels: Iterable[Path], marker: str = "") -> str:
-    """What `uv pip compile --generate-hashes` writes for them."""
+    """Returns a lock as `uv pip compile --generate-hashes` writes it."""
     blocks = []
     for wheel in wheels:
         name, version, *_ = wheel.name.split("-")

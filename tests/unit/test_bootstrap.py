@@ -20,7 +20,7 @@ from superres.network.weights import load_weights
 from tests.support.paths import ROOT
 from tests.support.wheels import lock_of, make_wheel
 
-pytestmark = pytest.mark.usefixtures("any_room")
+pytestmark = pytest.mark.usefixtures("unlimited_disk")
 BOOTSTRAP = ROOT / "bootstrap"
 
 # Stands in for ours: says which library it was asked for, and that its own requirement is there.

@@ -1,6 +1,7 @@
-"""The commands as a user meets them: what they say before they do anything."""
+"""The deploy commands as a user meets them: options, errors and exit codes."""
 
 import re
+import subprocess
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 from types import SimpleNamespace
@@ -8,17 +9,17 @@ from types import SimpleNamespace
 import pytest
 from botocore.parsers import ResponseParserError
 
-from deploy import __main__ as commands
-from deploy import destroy, steps
+from deploy import destroy, environments, steps, terraform
 from deploy.__main__ import cli, execute
+from deploy.cli import shared
 from deploy.environments import Deployed, read_environment
 from tests.support.fake_aws import stubbed
-from tests.unit.test_project import run
+from tests.support.paths import ROOT
 
 
 @pytest.fixture(autouse=True)
 def no_account(tmp_path, monkeypatch):
-    """No credentials, wherever AWS's clients look."""
+    """Removes credentials from everywhere that AWS clients look."""
     for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"):
@@ -38,7 +39,7 @@ REMOTE = [
 
 
 @pytest.mark.parametrize("arguments", REMOTE, ids=lambda arguments: arguments[0])
-def test_missing_credentials_are_told_first_in_one_line(arguments, capsys):
+def test_missing_credentials_are_reported_first_and_in_one_line(arguments, capsys):
     assert execute(arguments) == 1
     shown = capsys.readouterr()
     assert shown.out == ""
@@ -48,7 +49,7 @@ def test_missing_credentials_are_told_first_in_one_line(arguments, capsys):
 
 
 @pytest.mark.parametrize("arguments", REMOTE, ids=lambda arguments: arguments[0])
-def test_a_wrong_region_and_a_wrong_environment_are_told(arguments, capsys, monkeypatch):
+def test_a_wrong_region_and_a_wrong_environment_are_reported(arguments, capsys, monkeypatch):
     assert execute([*arguments, "--env", "moon"]) == 1
     assert "ENV=moon" in capsys.readouterr().err
     monkeypatch.setenv("AWS_REGION", "us-west-2")
@@ -56,15 +57,15 @@ def test_a_wrong_region_and_a_wrong_environment_are_told(arguments, capsys, monk
     assert "AWS_REGION is us-west-2" in capsys.readouterr().err
 
 
-def test_a_profile_that_is_not_there_is_one_line(capsys, monkeypatch):
-    monkeypatch.setenv("AWS_PROFILE", "nobody")
+def test_a_missing_profile_is_one_line(capsys, monkeypatch):
+    monkeypatch.setenv("AWS_PROFILE", "missing-profile")
     assert execute(["status"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert "nobody" in line
+    assert "missing-profile" in line
     assert "unset AWS_PROFILE" in line
 
 
-def test_a_region_that_cannot_be_reached_is_one_line(capsys, monkeypatch):
+def test_an_unreachable_region_is_one_line(capsys, monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wordwordword")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
@@ -75,16 +76,16 @@ def test_a_region_that_cannot_be_reached_is_one_line(capsys, monkeypatch):
     assert "wordwordword" not in line
 
 
-def test_an_endpoint_that_is_no_address_is_one_line(capsys, monkeypatch):
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "quatsch")
+def test_an_invalid_endpoint_is_one_line(capsys, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "not-a-url")
     assert execute(["status"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert "quatsch" in line
+    assert "not-a-url" in line
     assert "unset AWS_ENDPOINT_URL" in line
 
 
-class OtherPage(BaseHTTPRequestHandler):
-    """A login page of a network, say."""
+class WebPage(BaseHTTPRequestHandler):
+    """Answers every request with a page, as the login page of a network does."""
 
     page = b""
 
@@ -99,11 +100,11 @@ class OtherPage(BaseHTTPRequestHandler):
 
 
 @pytest.mark.parametrize("page", [b"hello", b"<html><body>hello</body></html>"])
-def test_an_answer_that_is_not_of_aws_is_one_line(page, capsys, monkeypatch):
-    monkeypatch.setattr(OtherPage, "page", page)
+def test_a_web_page_instead_of_aws_is_one_line(page, capsys, monkeypatch):
+    monkeypatch.setattr(WebPage, "page", page)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
-    with HTTPServer(("127.0.0.1", 0), OtherPage) as server:
+    with HTTPServer(("127.0.0.1", 0), WebPage) as server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
@@ -113,27 +114,27 @@ def test_an_answer_that_is_not_of_aws_is_one_line(page, capsys, monkeypatch):
             server.shutdown()
             thread.join()
     (line,) = capsys.readouterr().err.splitlines()
-    assert "what answers for us-east-1 is not AWS; check AWS_ENDPOINT_URL" in line
+    assert "the response for us-east-1 is not from AWS; check AWS_ENDPOINT_URL" in line
 
 
-def test_an_answer_that_is_not_of_aws_later_is_one_line(capsys, monkeypatch):
-    def opened(_name: str) -> None:
+def test_an_invalid_response_later_is_one_line(capsys, monkeypatch):
+    def fail(_name: str) -> None:
         raise ResponseParserError("invalid XML received:\nhello")
 
-    monkeypatch.setattr(commands, "_opened", opened)
+    monkeypatch.setattr(shared, "open_environment", fail)
     assert execute(["status"]) == 1
     assert capsys.readouterr().err == "AWS: invalid XML received: hello\n"
 
 
 def test_wrong_usage_is_2(capsys):
     assert execute(["emr-step", "--job", "mass_split"]) == 2
-    assert "RUN_ID is missing; give RUN_ID=2026-01-31-x2 (--run-id)" in told(capsys)
-    assert execute(["emr-step", "--job", ""]) == 2  # as make hands it on
-    assert "JOB is missing; give JOB=mass_split (--job)" in told(capsys)
+    assert "RUN_ID is missing; give RUN_ID=2026-01-31-x2 (--run-id)" in stderr_of(capsys)
+    assert execute(["emr-step", "--job", ""]) == 2  # as make passes it
+    assert "JOB is missing; give JOB=mass_split (--job)" in stderr_of(capsys)
     assert execute(["submit", "--scale", "5"]) == 2
 
 
-def told(capsys) -> str:
+def stderr_of(capsys) -> str:
     return capsys.readouterr().err
 
 
@@ -153,41 +154,41 @@ STEP = ["emr-step", "--job", "mass_split"]
         (["submit", "--ingest-date", "2026-02-30"], "INGEST_DATE (--ingest-date) '2026-02-30': "),
     ],
 )
-def test_a_run_that_no_job_takes_is_refused_before_aws_is_asked(arguments, complaint, capsys):
-    # There are no credentials, which is what asking would tell.
+def test_a_run_that_no_job_accepts_is_rejected_before_any_call_to_aws(arguments, complaint, capsys):
+    # A call would fail for lack of credentials.
     assert execute(arguments) == 1
-    (line,) = told(capsys).splitlines()
+    (line,) = stderr_of(capsys).splitlines()
     assert complaint in line
 
 
-def test_a_run_of_any_name_is_taken_with_date_and_scale(capsys):
+def test_a_run_may_have_any_name_if_date_and_scale_are_given(capsys):
     mine = ["--run-id", "mine", "--scale", "2", "--ingest-date", "2026-01-31"]
     assert execute([*STEP, *mine]) == 1
-    assert "no AWS credentials" in told(capsys)
+    assert "no AWS credentials" in stderr_of(capsys)
 
 
-def dev_with(monkeypatch, **outputs: object) -> None:
-    """Lets the commands find this deployed."""
+def deploy_dev_with(monkeypatch, **outputs: object) -> None:
+    """Makes the commands see a deployment with these outputs."""
     emr, clusters = stubbed("emr")
     clusters.add_response("list_clusters", {"Clusters": []})
     deployed = Deployed(read_environment("dev"), outputs)
-    clients = SimpleNamespace(emr=emr, states=None)
-    monkeypatch.setattr(commands, "_deployed", lambda _name: (deployed, clients))
+    clients = SimpleNamespace(emr=emr, stepfunctions=None)
+    monkeypatch.setattr(shared, "open_deployed", lambda _name: (deployed, clients))
 
 
-def test_the_status_of_what_is_not_deployed_says_so(capsys, monkeypatch):
-    dev_with(monkeypatch)
+def test_status_reports_an_environment_that_is_not_deployed(capsys, monkeypatch):
+    deploy_dev_with(monkeypatch)
     assert execute(["status"]) == 1
     shown = capsys.readouterr()
     assert shown.out == ""
     assert shown.err == ("superres-dev is not deployed in eu-central-1; run make deploy ENV=dev\n")
 
 
-def test_the_status_of_what_is_deployed_in_part_says_so(capsys, monkeypatch):
-    dev_with(monkeypatch, name="superres-dev")
+def test_status_reports_a_partial_deployment(capsys, monkeypatch):
+    deploy_dev_with(monkeypatch, name="superres-dev")
     assert execute(["status"]) == 1
     shown = capsys.readouterr()
-    assert shown.out.startswith("superres-dev in eu-central-1, deployed in part\n")
+    assert shown.out.startswith("superres-dev in eu-central-1, partly deployed\n")
     assert "run make deploy ENV=dev" in shown.err
 
 
@@ -196,28 +197,28 @@ def test_destroy_stops_work_before_and_after_terraform(monkeypatch, capsys):
 
     def record(name: str, answer: object = None):
         def call(*arguments: object) -> object:
-            # Of stop_work the second argument: afterwards there is no state machine to ask.
+            # The second argument of stop_work: afterwards there is no state machine.
             done.append(f"{name} {arguments[1]}" if name == "stop_work" else name)
             return answer
 
         return call
 
     dev = read_environment("dev")
-    clients = SimpleNamespace(s3=None, emr=None, states=None)
-    terraform = SimpleNamespace(
+    clients = SimpleNamespace(s3=None, emr=None, stepfunctions=None)
+    root = SimpleNamespace(
         read=lambda *_: "aws_s3_bucket.raw\n", outputs=lambda: {"state_machine_arn": "arn"}
     )
-    monkeypatch.setattr(commands, "_opened", lambda _name: (dev, clients, "123456789012"))
-    monkeypatch.setattr(commands, "check_version", lambda: "1.12.0")
-    monkeypatch.setattr(commands, "has_bucket", lambda *_: True)
-    monkeypatch.setattr(commands, "initialised", lambda *_: terraform)
+    monkeypatch.setattr(shared, "open_environment", lambda _name: (dev, clients, "123456789012"))
+    monkeypatch.setattr(terraform, "check_version", lambda: "1.12.0")
+    monkeypatch.setattr(environments, "has_bucket", lambda *_: True)
+    monkeypatch.setattr(environments, "initialised", lambda *_: root)
     monkeypatch.setattr(steps, "live_clusters", lambda *_: [])
     for name, answer in (
         ("check_protection", None),
         ("buckets_of", ["raw"]),
         ("stop_work", None),
         ("destroy_with_terraform", None),
-        ("forget_state", True),
+        ("delete_state", True),
     ):
         monkeypatch.setattr(destroy, name, record(name, answer))
     assert execute(["destroy", "--yes"]) == 0
@@ -226,25 +227,32 @@ def test_destroy_stops_work_before_and_after_terraform(monkeypatch, capsys):
         "buckets_of",
         "stop_work arn",
         "destroy_with_terraform",
-        # The schedule may have started a cluster just before it went.
+        # The schedule may have started a cluster just before Terraform removed it.
         "stop_work None",
-        "forget_state",
+        "delete_state",
     ]
-    assert "superres-dev is gone" in capsys.readouterr().out
+    assert "superres-dev is destroyed" in capsys.readouterr().out
 
 
-def test_every_command_has_a_target_of_its_name():
+def planned_by_make(*arguments: str) -> str:
+    """Returns the commands that make would run."""
+    return subprocess.run(
+        ["make", "--dry-run", *arguments], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_every_command_has_a_make_target_of_its_name():
     for name in cli.commands:
-        planned = run("make", "--dry-run", name, "JOB=mass_split", "RUN_ID=2026-01-31-x2")
-        assert re.search(rf"^\.venv/bin/python -m deploy {name}\b", planned.stdout, re.M), name
+        planned = planned_by_make(name, "JOB=mass_split", "RUN_ID=2026-01-31-x2")
+        assert re.search(rf"^\.venv/bin/python -m deploy {name}\b", planned, re.M), name
 
 
-def test_targets_pass_their_variables_on():
-    planned = run("make", "--dry-run", "submit", "ENV=prod", "INGEST_DATE=2026-01-31", "REDO=1")
-    assert re.search(r'--env "prod" +--ingest-date "2026-01-31" +--redo', planned.stdout)
-    planned = run("make", "--dry-run", "emr-step", "JOB=evaluate", "RUN_ID=x", "CLUSTER=j-1")
-    assert re.search(r'--job "evaluate" +--run-id "x" +--cluster "j-1"', planned.stdout)
-    assert "--yes" not in run("make", "--dry-run", "destroy").stdout
-    assert "--yes" in run("make", "--dry-run", "destroy", "YES=1").stdout
-    assert "--without-gpu" in run("make", "--dry-run", "package", "GPU=no").stdout
-    assert "--without-gpu" not in run("make", "--dry-run", "package").stdout
+def test_make_targets_pass_their_variables_on():
+    planned = planned_by_make("submit", "ENV=prod", "INGEST_DATE=2026-01-31", "REDO=1")
+    assert re.search(r'--env "prod" +--ingest-date "2026-01-31" +--redo', planned)
+    planned = planned_by_make("emr-step", "JOB=evaluate", "RUN_ID=x", "CLUSTER=j-1")
+    assert re.search(r'--job "evaluate" +--run-id "x" +--cluster "j-1"', planned)
+    assert "--yes" not in planned_by_make("destroy")
+    assert "--yes" in planned_by_make("destroy", "YES=1")
+    assert "--without-gpu" in planned_by_make("package", "GPU=no")
+    assert "--without-gpu" not in planned_by_make("package")

@@ -1,4 +1,4 @@
-"""`make destroy`: work stops first, buckets lose every version, and the state goes last."""
+"""`make destroy`: work stops first, then buckets are emptied, and the state is deleted last."""
 
 import json
 from datetime import UTC, datetime
@@ -10,10 +10,9 @@ from botocore.stub import ANY
 from deploy import destroy
 from deploy.destroy import (
     buckets_of,
-    check_protection,
+    delete_state,
     destroy_with_terraform,
     empty_bucket,
-    forget_state,
     stop_work,
 )
 from deploy.environments import read_environment
@@ -21,7 +20,6 @@ from deploy.terraform import terraform_on
 from superres.errors import PrerequisiteError
 from tests.support.fake_aws import Recorder, stubbed
 from tests.support.paths import ROOT
-from tests.support.required_tools import require
 
 ACCOUNT = "123456789012"
 STATE = f"superres-state-{ACCOUNT}-eu-central-1"
@@ -31,8 +29,8 @@ def cluster(state: str) -> dict[str, object]:
     return {"Clusters": [{"Id": "j-1", "Name": "superres-dev", "Status": {"State": state}}]}
 
 
-def test_executions_are_stopped_before_clusters_are_terminated_and_waited_for():
-    states, executions = stubbed("stepfunctions")
+def test_executions_are_stopped_then_clusters_terminated_and_awaited():
+    stepfunctions, executions = stubbed("stepfunctions")
     emr, clusters = stubbed("emr")
     running = {
         "executionArn": "arn:aws:states:eu-central-1:123456789012:execution:superres-dev:n",
@@ -52,30 +50,30 @@ def test_executions_are_stopped_before_clusters_are_terminated_and_waited_for():
         "set_termination_protection", {}, {"JobFlowIds": ["j-1"], "TerminationProtected": False}
     )
     clusters.add_response("terminate_job_flows", {}, {"JobFlowIds": ["j-1"]})
-    # Asked for once only.
+    # Terminated only once.
     clusters.add_response("list_clusters", cluster("TERMINATING"))
     clusters.add_response("list_clusters", {"Clusters": []})
     lines: list[str] = []
     pauses: list[float] = []
-    stop_work(read_environment("dev"), "arn", states, emr, lines.append, pauses.append)
+    stop_work(read_environment("dev"), "arn", stepfunctions, emr, lines.append, pauses.append)
     assert lines == ["stopping execution n", "terminating j-1"]
     assert len(pauses) == 2
     executions.assert_no_pending_responses()
     clusters.assert_no_pending_responses()
 
 
-def test_clusters_that_stay_are_told(monkeypatch):
-    monkeypatch.setattr(destroy, "_MOST_WAITS", 2)
+def test_clusters_that_do_not_terminate_are_an_error(monkeypatch):
+    monkeypatch.setattr(destroy, "_MAX_WAITS", 2)
     emr, clusters = stubbed("emr")
     for _ in range(2):
         clusters.add_response("list_clusters", cluster("TERMINATING"))
-    with pytest.raises(PrerequisiteError, match="clusters of superres-dev do not go away"):
+    with pytest.raises(PrerequisiteError, match="clusters of superres-dev do not terminate"):
         stop_work(
             read_environment("dev"), None, stubbed("stepfunctions")[0], emr, print, lambda _: None
         )
 
 
-def test_buckets_are_those_of_the_state_however_deep(tmp_path):
+def test_buckets_are_found_in_all_modules_of_the_state(tmp_path):
     def bucket(name: str, mode: str = "managed") -> dict[str, object]:
         return {"mode": mode, "type": "aws_s3_bucket", "values": {"bucket": name}}
 
@@ -95,7 +93,7 @@ def versions(count: int, markers: int = 0) -> dict[str, object]:
     }
 
 
-def test_versions_and_markers_go_a_thousand_at_a_time():
+def test_versions_and_markers_are_deleted_a_thousand_at_a_time():
     s3, stub = stubbed("s3")
     stub.add_response("list_object_versions", versions(999, 2))
     stub.add_response("delete_objects", {}, {"Bucket": "b", "Delete": ANY})
@@ -108,13 +106,13 @@ def test_versions_and_markers_go_a_thousand_at_a_time():
     stub.assert_no_pending_responses()
 
 
-def test_a_bucket_that_is_gone_is_empty():
+def test_a_missing_bucket_counts_as_empty():
     s3, stub = stubbed("s3")
     stub.add_client_error("list_object_versions", "NoSuchBucket")
     assert empty_bucket(s3, "b") == 0
 
 
-def test_an_object_that_stays_is_named():
+def test_an_object_that_cannot_be_deleted_is_named():
     s3, stub = stubbed("s3")
     stub.add_response("list_object_versions", versions(1))
     stub.add_response("delete_objects", {"Errors": [{"Key": "k0", "Code": "AccessDenied"}]})
@@ -122,7 +120,7 @@ def test_an_object_that_stays_is_named():
         empty_bucket(s3, "b")
 
 
-class OnceFailing(Recorder):
+class FailsOnce(Recorder):
     """Terraform that fails the first time."""
 
     def __call__(self, command, environment, capture):
@@ -130,18 +128,18 @@ class OnceFailing(Recorder):
         return super().__call__(command, environment, capture)
 
 
-def test_logs_that_came_meanwhile_are_emptied_once_more(tmp_path, monkeypatch):
+def test_buckets_that_received_logs_meanwhile_are_emptied_again(tmp_path, monkeypatch):
     dev = read_environment("dev")
     s3, stub = stubbed("s3")
     stub.add_response("list_object_versions", {})
     stub.add_response("list_object_versions", versions(1))
     stub.add_response("delete_objects", {})
-    run = OnceFailing()
+    run = FailsOnce()
     terraform = terraform_on(tmp_path, tmp_path / "d" / "dev", run)
     monkeypatch.setattr(Path, "is_file", lambda _: True)  # as if there were a build/package
     destroy_with_terraform(terraform, dev, ["b"], s3)
     assert run.verbs == ["destroy", "destroy"]
-    # Whatever build/package holds, or does not: Terraform would check it against the values.
+    # Not build/package, which Terraform would check against the values.
     assert run.calls[0][2:] == [
         "destroy",
         "-auto-approve",
@@ -150,7 +148,7 @@ def test_logs_that_came_meanwhile_are_emptied_once_more(tmp_path, monkeypatch):
     ]
 
 
-def test_a_destroy_that_fails_over_empty_buckets_fails(tmp_path):
+def test_a_failure_with_empty_buckets_is_not_tried_again(tmp_path):
     s3, stub = stubbed("s3")
     for _ in range(2):
         stub.add_response("list_object_versions", {})
@@ -162,28 +160,21 @@ def test_a_destroy_that_fails_over_empty_buckets_fails(tmp_path):
     assert run.verbs == ["destroy"]
 
 
-@pytest.mark.parametrize("left", [0, 1])
-def test_the_state_bucket_goes_with_the_last_environment(left):
+@pytest.mark.parametrize("remaining", [0, 1])
+def test_the_state_bucket_is_deleted_with_the_last_environment(remaining):
     s3, stub = stubbed("s3")
     stub.add_response(
         "list_object_versions", versions(1), {"Bucket": STATE, "Prefix": "dev.tfstate"}
     )
     stub.add_response("delete_objects", {})
-    stub.add_response("list_objects_v2", {"KeyCount": left})
-    if not left:
+    stub.add_response("list_objects_v2", {"KeyCount": remaining})
+    if not remaining:
         stub.add_response("list_object_versions", {}, {"Bucket": STATE, "Prefix": ""})
         stub.add_response("delete_bucket", {}, {"Bucket": STATE})
-    assert forget_state(s3, read_environment("dev"), ACCOUNT) is (left == 0)
+    assert delete_state(s3, read_environment("dev"), ACCOUNT) is (remaining == 0)
     stub.assert_no_pending_responses()
 
 
-def test_what_is_protected_is_left_alone():
-    require("terraform", "install Terraform 1.11 or later")
-    check_protection(read_environment("dev"))
-    with pytest.raises(PrerequisiteError, match=r"deletion_protection = false into prod\.tfvars"):
-        check_protection(read_environment("prod"))
-
-
-def test_the_package_in_small_fits_all_values():
+def test_the_sample_package_has_a_gpu_wheelhouse():
     package = ROOT / "infra" / "tests" / "package"
     assert "gpu" in json.loads((package / "manifest.json").read_text("utf-8"))["wheelhouses"]

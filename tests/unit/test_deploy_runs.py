@@ -1,4 +1,4 @@
-"""Runs on AWS from the command line: executions, steps, logs, against answers in AWS's own form."""
+"""Executions, steps and logs, against responses in AWS's own form."""
 
 import gzip
 import json
@@ -11,7 +11,7 @@ from botocore.stub import ANY
 
 from deploy import executions, logs, steps
 from deploy.environments import Deployed, read_environment
-from deploy.executions import Outcome, Request, follow, run_of, submit
+from deploy.executions import Outcome, Request, follow, run_id_of, submit
 from deploy.steps import Step, follow_step, job_arguments, live_clusters, submit_step
 from superres.errors import ConfigError, PrerequisiteError
 from tests.support.fake_aws import stubbed
@@ -58,8 +58,8 @@ ALL = {"stateMachineArn": MACHINE}
 # ---- starting
 
 
-def test_an_execution_is_named_by_run_and_attempt():
-    states, stub = stubbed("stepfunctions")
+def test_an_execution_is_named_by_run_and_number():
+    stepfunctions, stub = stubbed("stepfunctions")
     stub.add_response("list_executions", listed(), RUNNING)
     past = listed("2026-01-31-x2-1", "2026-01-31-x2-9", "2026-01-31-x2-again-11", "f00d")
     stub.add_response("list_executions", past, ALL)
@@ -72,7 +72,7 @@ def test_an_execution_is_named_by_run_and_attempt():
             "input": '{"ingest_date": "2026-01-31", "redo": true}',
         },
     )
-    started = submit(states, MACHINE, Request(ingest_date="2026-01-31", redo=True), 2)
+    started = submit(stepfunctions, MACHINE, Request(ingest_date="2026-01-31", redo=True), 2)
     assert started == executions.Execution(f"{ARN}:2026-01-31-x2-10", "2026-01-31-x2-10")
 
 
@@ -87,32 +87,32 @@ def test_an_execution_is_named_by_run_and_attempt():
     ],
 )
 def test_the_same_run_is_found_however_it_was_started(running, request_, same):
-    states, stub = stubbed("stepfunctions")
+    stepfunctions, stub = stubbed("stepfunctions")
     stub.add_response("list_executions", listed("by-schedule", status="RUNNING"), RUNNING)
     stub.add_response("describe_execution", described("by-schedule", running))
     if not same:
         stub.add_response("list_executions", listed(), ALL)
         stub.add_response("start_execution", {"executionArn": f"{ARN}:x", "startDate": NOON})
-    execution = submit(states, MACHINE, request_, 2)
-    assert execution.found is same
+    execution = submit(stepfunctions, MACHINE, request_, 2)
+    assert execution.already_running is same
     stub.assert_no_pending_responses()
 
 
-def test_who_starts_the_same_run_at_the_same_time_takes_the_next_number():
-    states, stub = stubbed("stepfunctions")
+def test_a_name_that_was_just_taken_leads_to_the_next_number():
+    stepfunctions, stub = stubbed("stepfunctions")
     stub.add_response("list_executions", listed(), RUNNING)
     stub.add_response("list_executions", listed(), ALL)
     stub.add_client_error("start_execution", "ExecutionAlreadyExists")
     stub.add_response("start_execution", {"executionArn": f"{ARN}:y", "startDate": NOON})
-    assert submit(states, MACHINE, Request(run_id="2026-01-31-x2-v1.5"), 2).name == (
+    assert submit(stepfunctions, MACHINE, Request(run_id="2026-01-31-x2-v1.5"), 2).name == (
         "2026-01-31-x2-v1_5-2"
     )
 
 
 def test_runs_are_named_as_the_state_machine_names_them():
-    assert run_of({"ingest_date": "2026-01-31"}, 3) == "2026-01-31-x3"
-    assert run_of({"ingest_date": "2026-01-31", "scale": 4}, 3) == "2026-01-31-x4"
-    assert run_of({}, 3) == "recent-x3"
+    assert run_id_of({"ingest_date": "2026-01-31"}, 3) == "2026-01-31-x3"
+    assert run_id_of({"ingest_date": "2026-01-31", "scale": 4}, 3) == "2026-01-31-x4"
+    assert run_id_of({}, 3) == "recent-x3"
 
 
 # ---- following
@@ -163,7 +163,7 @@ FAILURE = {"Reason": "Unknown Error.", "LogFile": "s3://…", "Message": "exit c
 
 
 def test_an_execution_is_followed_step_by_step_to_its_failure():
-    states, history = stubbed("stepfunctions")
+    stepfunctions, history = stubbed("stepfunctions")
     emr, cluster = stubbed("emr")
     first = [event(1, "ExecutionStarted", 0), *add_step(2, 1, "mass_split", "s-1")]
     second = [event(6, "TaskSucceeded", 5), *add_step(7, 6, "batch_inference", "s-2")]
@@ -179,7 +179,7 @@ def test_an_execution_is_followed_step_by_step_to_its_failure():
         "describe_execution",
         described("n", {}, "FAILED", error="SuperResolution.RunFailed", cause='{\n  "a": 1 }'),
     )
-    # Newest first, over two pages; what was read before is not read again.
+    # Newest first, over two pages; events read before are not read again.
     history.add_response(
         "get_execution_history", {"events": second[::-1], "nextToken": "more"}, asked
     )
@@ -191,7 +191,7 @@ def test_an_execution_is_followed_step_by_step_to_its_failure():
 
     lines: list[str] = []
     pauses: list[float] = []
-    outcome = follow(states, emr, f"{ARN}:n", LOGS, lines.append, pauses.append)
+    outcome = follow(stepfunctions, emr, f"{ARN}:n", LOGS, lines.append, pauses.append)
     log = "s3://logs-bucket/emr/j-1/steps"
     assert lines == [
         "2026-01-31-x2 mass_split: pending (s-1)",
@@ -207,8 +207,8 @@ def test_an_execution_is_followed_step_by_step_to_its_failure():
     cluster.assert_no_pending_responses()
 
 
-def test_a_cluster_of_its_own_is_told_of():
-    states, history = stubbed("stepfunctions")
+def test_a_transient_cluster_is_reported():
+    stepfunctions, history = stubbed("stepfunctions")
     resource = {"resourceType": "elasticmapreduce", "resource": "createCluster.sync"}
     events = [
         event(1, "TaskScheduled", 0, **resource, region="r", parameters="{}"),
@@ -219,27 +219,27 @@ def test_a_cluster_of_its_own_is_told_of():
     history.add_response("describe_execution", described("n", {}, "FAILED"))
     history.add_response("get_execution_history", {"events": events[::-1]})
     lines: list[str] = []
-    follow(states, stubbed("emr")[0], f"{ARN}:n", LOGS, lines.append)
+    follow(stepfunctions, stubbed("emr")[0], f"{ARN}:n", LOGS, lines.append)
     assert lines == [
-        "a cluster is being made; that takes ten minutes or so",
+        "a cluster is being created, which takes about ten minutes",
         "cluster j-7 is starting",
         "a cluster: States.TaskFailed: no room",
     ]
 
 
-def test_other_services_in_the_history_are_passed_over():
-    states, history = stubbed("stepfunctions")
+def test_calls_to_other_services_in_the_history_are_ignored():
+    stepfunctions, history = stubbed("stepfunctions")
     listing = {"resourceType": "aws-sdk:s3", "resource": "listObjectsV2"}
     events = [event(1, "TaskScheduled", 0, **listing, region="r", parameters="{}")]
     history.add_response("describe_execution", described("n", {}, "SUCCEEDED", output="[]"))
     history.add_response("get_execution_history", {"events": events})
     lines: list[str] = []
-    assert follow(states, stubbed("emr")[0], f"{ARN}:n", LOGS, lines.append).succeeded
+    assert follow(stepfunctions, stubbed("emr")[0], f"{ARN}:n", LOGS, lines.append).succeeded
     assert lines == []
 
 
 @pytest.mark.parametrize(
-    ("output", "told"),
+    ("output", "lines"),
     [
         ('{"any": false}', ["there is no image to process"]),
         (
@@ -249,15 +249,15 @@ def test_other_services_in_the_history_are_passed_over():
         ),
     ],
 )
-def test_what_became_of_each_run_is_told(output, told):
-    assert Outcome("SUCCEEDED", output=output).runs == told
+def test_the_outcome_of_each_run_is_reported(output, lines):
+    assert Outcome("SUCCEEDED", output=output).runs == lines
 
 
 def test_the_latest_executions_are_listed():
-    states, stub = stubbed("stepfunctions")
+    stepfunctions, stub = stubbed("stepfunctions")
     stub.add_response("list_executions", listed("a-1"), ALL | {"maxResults": 10})
-    assert executions.recent(states, MACHINE) == [
-        executions.Past("a-1", "succeeded", "2026-01-31 12:00", "9 min 00 s")
+    assert executions.latest_executions(stepfunctions, MACHINE) == [
+        executions.PastExecution("a-1", "succeeded", "2026-01-31 12:00", "9 min 00 s")
     ]
 
 
@@ -274,7 +274,7 @@ def cluster_answer(state: str) -> dict[str, object]:
     return {"Cluster": {"Id": "j-1", "Name": "superres-dev", "Status": {"State": state}}}
 
 
-def test_a_step_has_the_arguments_of_the_state_machine(deployed):
+def test_a_step_has_the_same_arguments_as_in_the_state_machine(deployed):
     emr, stub = stubbed("emr")
     stub.add_response("describe_cluster", cluster_answer("WAITING"), {"ClusterId": "j-1"})
     stub.add_response(
@@ -298,12 +298,12 @@ def test_a_step_has_the_arguments_of_the_state_machine(deployed):
     assert submit_step(emr, deployed, "mass_split", arguments, None) == Step("j-1", "s-5")
 
 
-def test_what_a_step_cannot_be_submitted_to_is_told(deployed):
+def test_an_unknown_job_and_an_unusable_cluster_are_errors(deployed):
     emr, stub = stubbed("emr")
     with pytest.raises(ConfigError, match="JOB=split: no such job; there are evaluate, mass_split"):
         submit_step(emr, deployed, "split", [], None)
     stub.add_response("describe_cluster", cluster_answer("TERMINATED"), {"ClusterId": "j-9"})
-    with pytest.raises(PrerequisiteError, match="cluster j-9 is terminated and takes no steps"):
+    with pytest.raises(PrerequisiteError, match="cluster j-9 is terminated and accepts no steps"):
         submit_step(emr, deployed, "mass_split", [], "j-9")
     transient = Deployed(deployed.environment, deployed.outputs | {"cluster_id": None})
     with pytest.raises(ConfigError, match="CLUSTER is missing"):
@@ -326,7 +326,7 @@ def test_a_step_is_followed_to_its_end():
     ]
 
 
-def test_job_arguments_are_those_of_the_jobs():
+def test_the_jobs_accept_the_job_arguments():
     from jobs.job import _parser
 
     given = job_arguments("mine", 3, "2026-01-31", redo=True)
@@ -379,15 +379,15 @@ def test_the_log_of_a_step_is_that_of_its_driver():
     assert (shown[1], shown[-1], len(shown)) == ("  line 60", "  line 99", 41)
 
 
-def test_a_log_that_is_not_there_yet_is_said():
+def test_a_missing_log_is_reported():
     s3, stub = stubbed("s3")
     stub.add_client_error("get_object", "NoSuchKey")
     (line,) = logs.step_log(s3, Step("j-1", "s-1"), LOGS)
     assert "not there yet" in line
 
 
-def test_of_an_execution_the_failed_steps_are_shown():
-    states, history = stubbed("stepfunctions")
+def test_the_logs_of_failed_steps_are_shown():
+    stepfunctions, history = stubbed("stepfunctions")
     emr, cluster = stubbed("emr")
     s3, objects = stubbed("s3")
     events = [*add_step(1, 0, "mass_split", "s-1"), *add_step(5, 4, "batch_inference", "s-2")]
@@ -399,20 +399,20 @@ def test_of_an_execution_the_failed_steps_are_shown():
     wanted = wanted | {"Key": "emr/j-1/steps/s-1/stdout.gz"}
     objects.add_response("get_object", zipped("mass_split: it broke"), wanted)
     lines: list[str] = []
-    logs.show_execution(states, emr, s3, f"{ARN}:n", LOGS, lines.append)
+    logs.show_execution(stepfunctions, emr, s3, f"{ARN}:n", LOGS, lines.append)
     assert lines[2] == "---- 2026-01-31-x2 mass_split"
     assert lines[-1] == "  mass_split: it broke"
     assert not any("s-2/stderr" in line for line in lines)
 
 
 def test_an_execution_is_found_by_name_or_is_the_latest():
-    states, stub = stubbed("stepfunctions")
+    stepfunctions, stub = stubbed("stepfunctions")
     for _ in range(3):
         stub.add_response("list_executions", listed("new-2", "old-1"))
-    assert logs.find_execution(states, MACHINE, None).endswith(":new-2")
-    assert logs.find_execution(states, MACHINE, "old-1").endswith(":old-1")
+    assert logs.find_execution(stepfunctions, MACHINE, None).endswith(":new-2")
+    assert logs.find_execution(stepfunctions, MACHINE, "old-1").endswith(":old-1")
     with pytest.raises(ConfigError, match="EXECUTION=gone: no such execution"):
-        logs.find_execution(states, MACHINE, "gone")
+        logs.find_execution(stepfunctions, MACHINE, "gone")
     stub.add_response("list_executions", listed())
     with pytest.raises(ConfigError, match="nothing has run yet; start something with make submit"):
-        logs.find_execution(states, MACHINE, None)
+        logs.find_execution(stepfunctions, MACHINE, None)

@@ -16,7 +16,7 @@ from deploy.wheelhouses import RECIPES, build_wheelhouse, read_lock, requirement
 from superres.errors import PrerequisiteError
 from tests.support.wheels import lock_of, make_wheel
 
-pytestmark = pytest.mark.usefixtures("any_room")
+pytestmark = pytest.mark.usefixtures("unlimited_disk")
 LOCKS = ROOT / "requirements"
 
 
@@ -205,7 +205,7 @@ def test_a_package_that_is_not_to_be_had_is_named(project, tmp_path):
 
 
 def test_a_full_disk_is_named_before_the_download(project, tmp_path, monkeypatch):
-    monkeypatch.setattr(wheelhouses, "_ROOM", dict.fromkeys(RECIPES, 10**18))
+    monkeypatch.setattr(wheelhouses, "_BYTES_NEEDED", dict.fromkeys(RECIPES, 10**18))
     pip = CountingPip()
     with pytest.raises(PrerequisiteError, match=r"GB free, the wheelhouse gpu needs"):
         build_wheelhouse("gpu", project / "requirements", tmp_path / "out", pip)

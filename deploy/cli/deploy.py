@@ -1,0 +1,44 @@
+"""``make deploy``."""
+
+import click
+
+from deploy import apply, preflight
+from deploy.cli import shared
+from deploy.cli.package import build_and_print
+from deploy.cli.shared import environment_option, print_line, yes_option
+from deploy.clients import Clients
+from deploy.preflight import Fleets
+from deploy.terraform import check_version
+from deploy.wheelhouses import RECIPES
+from superres.errors import PrerequisiteError
+
+
+@click.command()
+@environment_option
+@yes_option
+def deploy(name: str, yes: bool) -> None:
+    """Build the package, show Terraform's plan, and apply it once confirmed."""
+    environment, clients, account = shared.open_environment(name)
+    print_line(f"Account {account}, {environment.region}, Terraform {check_version()}")
+    fleets = apply.fleets_of(environment)
+    if _print_findings(fleets, clients):
+        raise PrerequisiteError(f"nothing was deployed; fix this, then run make deploy ENV={name}")
+    build_and_print([role for role in RECIPES if role != "gpu" or fleets.gpu_types])
+
+    def confirm() -> bool:
+        return yes or click.confirm(f"Apply this to account {account}?", default=False)
+
+    deployed = apply.deploy(environment, account, clients.s3, confirm, print_line)
+    if deployed is None:
+        raise PrerequisiteError("nothing was changed")
+    for line in apply.next_steps(deployed):
+        print_line(line)
+
+
+def _print_findings(fleets: Fleets, clients: Clients) -> bool:
+    """Prints what preflight found; returns whether any of it must be fixed first."""
+    blocked = False
+    for finding in preflight.findings(fleets, clients.emr, clients.ec2, clients.quotas):
+        click.echo(f"{'' if finding.stops else 'warning: '}{finding.line}", err=True)
+        blocked = blocked or finding.stops
+    return blocked
