@@ -30,8 +30,12 @@ help: ## List the targets
 # ---- use
 
 .PHONY: run
-run: setup ## Photographs → Kafka → Spark → gallery (SOURCE=dir|picsum:|url MODE=upscale SCALE=2|3|4 FOLLOW=1 SERVE=no)
+run: ready-to-run setup ## Photographs → Kafka → Spark → gallery (SOURCE=dir|picsum:|url MODE=upscale SCALE=2|3|4 FOLLOW=1 SERVE=no)
 	@SOURCE="$(or $(SOURCE),$(INPUT))" SCALE="$(SCALE)" MODE="$(MODE)" FOLLOW="$(FOLLOW)" SERVE="$(SERVE)" SPARK_MASTER="$(SPARK_MASTER)" .venv/bin/python -m scripts.run $(ARGS)
+
+# What is missing is installed, or named before anything starts.
+ready-to-run:
+	@python3 scripts/doctor.py --for run --install
 
 .PHONY: notebook
 notebook: .venv/.setup-notebook ## Open main.ipynb: the whole program, cell by cell
@@ -48,7 +52,7 @@ benchmark: setup-dev ## Measure throughput against a plain loop and OpenCV (ARGS
 	@.venv/bin/python benchmarks/throughput.py $(ARGS)
 
 .PHONY: doctor
-doctor: ## Tell what this machine has and lacks, with remedies
+doctor: ## List what this machine has and lacks, with remedies
 	@python3 scripts/doctor.py $(ARGS)
 
 # ---- set up
@@ -90,8 +94,8 @@ infra/tools/.setup: infra/tools/requirements.txt infra/tools/package-lock.json i
 	@infra/tools/setup.sh
 
 .PHONY: system-packages
-system-packages: ## Install the Debian packages that the tests need
-	@scripts/system-packages.sh
+system-packages: ## Install the Debian packages that tests and benchmarks need
+	@python3 scripts/doctor.py --for packages --install
 
 .PHONY: lock
 lock: setup ## Resolve requirements/*.txt and localstack/requirements.txt anew
@@ -167,6 +171,11 @@ infra/.checked: $(shell git ls-files --cached --others --exclude-standard infra 
 	@infra/check.sh
 	@touch $@
 
+.PHONY: test-quick
+test-quick: setup-dev ## Run the unit tests that take less than a second each (ARGS="-k tiling")
+	@$(PYTEST) tests/unit localstack/plugin/tests -m "$(QUICK)" $(ARGS)
+QUICK := not slow and not spark and not kafka and not postgresql and not chromium and not localstack and not terraform
+
 # Locally, tests whose tools are missing skip; with CI=true they fail.
 .PHONY: test
 test: test-tools ## Lint, then run all tests but those in the local cloud (ARGS="-k tiling")
@@ -175,7 +184,7 @@ test: test-tools ## Lint, then run all tests but those in the local cloud (ARGS=
 
 .PHONY: local-test
 local-test: ## Lint, then run all tests: those of `make test`, and a deployment in the local cloud
-	@python3 scripts/doctor.py --for local-test
+	@python3 scripts/doctor.py --for local-test --install
 	@$(MAKE) test-tools CI=true # what is missing fails here
 	@$(MAKE) lint
 	@CI=true scripts/local_test.sh $(PYTEST)

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""Tell what this machine has and lacks for superres, each with its remedy: `make doctor`.
+"""List what this machine has and lacks for superres, each with its remedy: `make doctor`.
 
-Only the standard library, and nothing newer than Python 3.8, since it runs before any
-environment exists. `--for run` (the default) fails when something that `make run` needs is
-missing, `--for test` and `--for local-test` also when something that the tests need is.
+`--for run` (the default) fails when something that `make run` needs is missing, `--for test` and
+`--for local-test` also when something that the tests need is, `--for packages` when a Debian
+package is. `--install` prints only what is missing, and installs what Debian has, as root or where
+sudo needs no password; what it cannot install is named before anything is changed. Only the
+standard library, and nothing newer than Python 3.8, since this runs before any environment exists.
 """
 
 from __future__ import annotations
@@ -29,15 +31,18 @@ class Finding(NamedTuple):
     """One line of the table."""
 
     name: str
-    needed_for: str  # "run", "test" or "" for what neither needs
+    needed_for: str  # "run", "test", "benchmark" or "" for what can be done without
     present: bool
     detail: str  # what was found, or what is wrong
     remedy: str = ""
+    package: str = ""  # of Debian, that brings it
 
     def status(self, purpose: str) -> str:
         """Return ok, missing (fails) or optional (does not fail) for `make {purpose}`."""
         if self.present:
             return OK
+        if purpose == "packages":
+            return MISSING if self.package else OPTIONAL
         needed = self.needed_for == "run" or (self.needed_for == "test" and purpose != "run")
         return MISSING if needed else OPTIONAL
 
@@ -64,7 +69,11 @@ def python(version: str, needed_for: str, use: str) -> Finding:
         "Debian, where it has it: apt-get install python{0}-venv; anywhere: pyenv install {0}; "
         "elsewhere than on PATH: {1}=/path/to/python{0}"
     ).format(version, "PYTHON" if version == "3.11" else "PYTHON313")
-    return Finding("Python " + version, needed_for, bool(path), path or "not found; " + use, remedy)
+    # Debian's Python comes without venv until its package is installed, and is not found above.
+    bare = not path and bool(output("python" + version, "--version"))
+    detail = path or ("without venv; " if bare else "not found; ") + use
+    package = "python3-venv" if bare and version == "3.11" else ""
+    return Finding("Python " + version, needed_for, bool(path), detail, remedy, package)
 
 
 def java() -> Finding:
@@ -83,6 +92,8 @@ def java() -> Finding:
         match is not None and match.group(1) == "17",
         detail,
         "Debian: apt-get install openjdk-17-jdk-headless; or point JAVA_HOME at a Java 17",
+        # Where JAVA_HOME names another one, an installed package would not be used.
+        "" if home else "openjdk-17-jdk-headless",
     )
 
 
@@ -94,18 +105,41 @@ def tool(
     remedy: str,
     ask: str = "--version",
     least: tuple[int, ...] = (),
+    package: str = "",
 ) -> Finding:
-    """Look for a command on PATH that tells its version, and perhaps for one new enough."""
+    """Look for a command on PATH that prints its version, and perhaps for one new enough."""
     path = shutil.which(command)
     match = re.search(pattern, output(command, ask)) if path else None
     if path is None:
         detail = command + " not found"
     elif match is None:
-        detail = f"does not tell its version ({path})"
+        detail = f"does not print its version ({path})"
     else:
         detail = f"{match.group(1)} ({path})"
     found = match is not None and tuple(map(int, re.findall(r"\d+", match.group(1)))) >= least
-    return Finding(name, needed_for, found, detail, remedy)
+    return Finding(name, needed_for, found, detail, remedy, package)
+
+
+def command(name: str, needed_for: str, package: str) -> Finding:
+    """Look for a command on PATH whose version does not matter."""
+    path = shutil.which(name)
+    remedy = "Debian: apt-get install " + package
+    return Finding(name, needed_for, bool(path), path or name + " not found", remedy, package)
+
+
+def postgresql() -> Finding:
+    """Look for a PostgreSQL server where Debian puts it; on PATH it has only clients."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or [
+        Path(path) for path in [shutil.which("initdb")] if path
+    ]
+    return Finding(
+        "PostgreSQL",
+        "test",
+        bool(found),
+        str(found[-1].parent) if found else "no server found",
+        "Debian: apt-get install postgresql",
+        "postgresql",
+    )
 
 
 def disk() -> Finding:
@@ -189,8 +223,12 @@ def port_setting(variable: str, default: int) -> int:
 CHECKS: list[Callable[[], Finding]] = [
     lambda: python("3.11", "run", "the project runs on it"),
     java,
-    lambda: tool("Maven", "mvn", "run", r"Maven ([\d.]+)", "Debian: apt-get install maven"),
-    lambda: tool("make", "make", "run", r"Make ([\d.]+)", "Debian: apt-get install make"),
+    lambda: tool(
+        "Maven", "mvn", "run", r"Maven ([\d.]+)", "Debian: apt-get install maven", package="maven"
+    ),
+    lambda: tool(
+        "make", "make", "run", r"Make ([\d.]+)", "Debian: apt-get install make", package="make"
+    ),
     disk,
     memory,
     lambda: python("3.13", "test", "LocalStack runs on it"),
@@ -203,9 +241,25 @@ CHECKS: list[Callable[[], Finding]] = [
         least=(1, 11),
     ),
     lambda: tool("Go", "go", "test", r"go(\d\S+)", "for `make infra-tools`: go.dev/dl", "version"),
-    lambda: tool("Chromium", "chromium", "test", r"Chromium ([\d.]+)", "make system-packages"),
-    lambda: tool("npm", "npm", "test", r"^([\d.]+)", "make system-packages"),
-    lambda: tool("shellcheck", "shellcheck", "test", r"version: (\S+)", "make system-packages"),
+    lambda: tool(
+        "Chromium",
+        "chromium",
+        "test",
+        r"Chromium ([\d.]+)",
+        "Debian: apt-get install chromium",
+        package="chromium",
+    ),
+    lambda: tool("npm", "npm", "test", r"^([\d.]+)", "Debian: apt-get install npm", package="npm"),
+    lambda: tool(
+        "shellcheck",
+        "shellcheck",
+        "test",
+        r"version: (\S+)",
+        "Debian: apt-get install shellcheck",
+        package="shellcheck",
+    ),
+    lambda: command("wrk", "benchmark", "wrk"),
+    postgresql,
     lambda: port(
         port_setting("LOCALSTACK_PORT", 4566),
         "LocalStack",
@@ -233,18 +287,65 @@ def table(findings: list[Finding], purpose: str) -> str:
     return "\n".join(lines)
 
 
+def privileged(*command: str) -> list[str] | None:
+    """Return the command as root runs it; None where that takes a password."""
+    if os.geteuid() == 0:
+        return list(command)
+    if (
+        shutil.which("sudo")
+        and subprocess.call(["sudo", "-n", "true"], stderr=subprocess.DEVNULL) == 0
+    ):
+        return ["sudo", "-n", *command]
+    return None
+
+
+def install(missing: list[Finding], purpose: str) -> int:
+    """Install the Debian packages that are missing; name first what this cannot install."""
+    packages = [finding.package for finding in missing if finding.package]
+    apt = privileged("apt-get") if shutil.which("apt-get") else None
+    blocked = [finding for finding in missing if not (finding.package and apt)]
+    for finding in blocked:
+        print(f"missing: {finding.name}: {finding.detail} → {finding.remedy}", file=sys.stderr)
+    if packages and apt is None and shutil.which("apt-get"):
+        print("or all of Debian's: sudo apt-get install " + " ".join(packages), file=sys.stderr)
+    if blocked:
+        print("nothing was installed or started", file=sys.stderr)
+        return 1
+    if not packages or apt is None:
+        return 0
+    print("Installing Debian packages: " + " ".join(packages), flush=True)
+    quiet = ["-qq", "--yes", "--no-install-recommends"]
+    set_up = [["update", "-qq"], ["install", *quiet, *packages]]
+    for arguments in set_up:
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        done = subprocess.run(
+            [*apt, *arguments], env=environment, stdout=subprocess.DEVNULL, check=False
+        )
+        if done.returncode != 0:
+            print("apt-get " + arguments[0] + " failed; the reason stands above", file=sys.stderr)
+            return 1
+    return 0
+
+
 def main() -> int:
     """Print the table; return 1 when something needed is missing."""
     parser = argparse.ArgumentParser(description="List prerequisites with remedies.")
     parser.add_argument(
-        "--for", dest="purpose", choices=["run", "test", "local-test"], default="run"
+        "--for", dest="purpose", choices=["run", "test", "local-test", "packages"], default="run"
     )
-    purpose = parser.parse_args().purpose
+    parser.add_argument(
+        "--install", action="store_true", help="install what Debian has, print only what is missing"
+    )
+    options = parser.parse_args()
+    purpose = options.purpose
     findings = [check() for check in CHECKS]
+    missing = [finding for finding in findings if finding.status(purpose) == MISSING]
+    if options.install:
+        return install(missing, purpose)
     print(table(findings, purpose))
-    missing = [f.name for f in findings if f.status(purpose) == MISSING]
     if missing:
-        print("\n`make {}` lacks: {}".format(purpose, ", ".join(missing)))
+        names = ", ".join(finding.name for finding in missing)
+        print(f"\n`make {purpose}` lacks: {names}")
         return 1
     print(f"\n`make {purpose}` has all it needs.")
     return 0

@@ -8,7 +8,9 @@ POSIX only (Linux, macOS); needs nothing beside the standard library.
 """
 
 import os
+import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -224,3 +226,11 @@ def _opened_or(path: Path | None, other: IO[bytes]) -> Iterator[IO[bytes]]:
     else:
         with path.open("wb") as file:
             yield file
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on, outside the range of outgoing connections."""
+    while True:
+        port = random.randrange(15_000, 32_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -89,7 +90,7 @@ def test_run_passes_its_variables_on():
 
 PREREQUISITES = (
     *("Python 3.11", "Java 17", "Maven", "make", "Python 3.13", "Terraform", "Go"),
-    *("Chromium", "npm", "shellcheck"),
+    *("Chromium", "npm", "shellcheck", "wrk", "PostgreSQL"),
     *("Disk", "Memory", "Port 4566", "Port 9092", "GPU", "AWS credentials"),
 )
 
@@ -98,6 +99,7 @@ def doctor(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[
     return run(sys.executable, ROOT / "scripts" / "doctor.py", *arguments, **environment)
 
 
+@pytest.mark.slow
 def test_doctor_names_every_prerequisite():
     report = doctor().stdout
     for name in PREREQUISITES:
@@ -120,6 +122,7 @@ def test_doctor_asks_more_for_tests_than_for_run(tmp_path):
         assert re.search(rf"^{status} +shellcheck", report, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_doctor_refuses_another_java(tmp_path):
     java = tmp_path / "bin" / "java"
     java.parent.mkdir()
@@ -130,6 +133,7 @@ def test_doctor_refuses_another_java(tmp_path):
     assert f"Java 11 (JAVA_HOME={tmp_path})" in report.stdout
 
 
+@pytest.mark.slow
 def test_doctor_refuses_a_terraform_that_is_too_old(tmp_path):
     terraform = tmp_path / "terraform"
     terraform.write_text("#!/bin/sh\necho 'Terraform v1.5.7'\n")
@@ -139,7 +143,8 @@ def test_doctor_refuses_a_terraform_that_is_too_old(tmp_path):
     assert re.search(r"^missing +Terraform +1\.5\.7", report.stdout, re.MULTILINE)
 
 
-def test_doctor_tells_a_port_in_use():
+@pytest.mark.slow
+def test_doctor_names_a_port_in_use():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -148,10 +153,79 @@ def test_doctor_tells_a_port_in_use():
     assert re.search(rf"^optional +Port {port} +in use", report, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_doctor_never_prints_a_secret():
     report = doctor(AWS_ACCESS_KEY_ID="AKIAEXAMPLE", AWS_SECRET_ACCESS_KEY="wordwordword")
     assert "AKIAEXAMPLE" not in report.stdout
     assert "wordwordword" not in report.stdout
+
+
+# ---- what the doctor installs
+
+
+def fake_tools(folder: Path, **scripts: str) -> str:
+    """A PATH with these shell scripts, and the few programs that the doctor itself needs."""
+    folder.mkdir()
+    for name in ("bash", "dirname", "sh"):
+        (folder / name).symlink_to(shutil.which(name) or name)
+    for name, script in scripts.items():
+        (folder / name.replace("_", "-")).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name.replace("_", "-")).chmod(0o755)
+    return str(folder)
+
+
+PRINTS_VERSION = {
+    "java": "echo 'openjdk version \"17.0.1\"'",
+    "mvn": "echo 'Apache Maven 3.8.7'",
+    "make": "echo 'GNU Make 4.3'",
+}
+
+
+def test_what_debian_has_is_installed_and_nothing_is_printed_when_all_is_there(tmp_path):
+    log = tmp_path / "apt.log"
+    # apt-get writes down what it is asked for, and Maven is there after that.
+    apt = (
+        f'echo "$@" >> {log}; '
+        f"[ \"$1\" = update ] || {{ echo '#!/bin/sh' > {tmp_path}/tools/mvn; "
+        f'echo "echo Apache Maven 3.8.7" >> {tmp_path}/tools/mvn; chmod +x {tmp_path}/tools/mvn; }}'
+    )
+    there = {name: script for name, script in PRINTS_VERSION.items() if name != "mvn"}
+    sudo = 'shift; [ "$1" = true ] || exec "$@"'
+    path = fake_tools(
+        tmp_path / "tools", **there, apt_get=apt, sudo=sudo, chmod='exec /bin/chmod "$@"'
+    )
+    environment = {"PATH": path, "JAVA_HOME": "", "PYTHON": sys.executable}
+    installed = doctor("--install", **environment)
+    assert installed.returncode == 0, installed.stderr
+    assert installed.stdout == "Installing Debian packages: maven\n"
+    assert [line.split()[0] for line in log.read_text().splitlines()] == ["update", "install"]
+    assert log.read_text().splitlines()[1].endswith(" maven")
+    again = doctor("--install", **environment)
+    assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+
+
+def test_what_cannot_be_installed_is_named_before_anything_is_changed(tmp_path):
+    log = tmp_path / "apt.log"
+    path = fake_tools(tmp_path / "tools", apt_get=f'echo "$@" >> {log}', sudo="exit 1")
+    bare = doctor("--for", "local-test", "--install", PATH=path, JAVA_HOME="", PYTHON="")
+    assert bare.returncode == 1
+    assert not log.exists()
+    for name in ("Terraform", "Go"):
+        assert f"missing: {name}: " in bare.stderr
+    assert bare.stderr.splitlines()[-1] == "nothing was installed or started"
+    assert bare.stdout == ""
+
+
+def test_a_package_that_apt_does_not_have_is_an_error(tmp_path):
+    there = {name: script for name, script in PRINTS_VERSION.items() if name != "mvn"}
+    refusing = "echo 'E: Unable to locate package' >&2; exit 100"
+    path = fake_tools(
+        tmp_path / "tools", **there, apt_get=refusing, sudo='shift; [ "$1" = true ] || exec "$@"'
+    )
+    refused = doctor("--install", PATH=path, JAVA_HOME="", PYTHON=sys.executable)
+    assert refused.returncode == 1
+    assert "E: Unable to locate package" in refused.stderr
+    assert "apt-get update failed" in refused.stderr
 
 
 # ---- missing tools
@@ -212,10 +286,6 @@ def test_locks_hold_what_pyproject_asks_for():
         wanted = project["dependencies"] + extras[role]
         asked = {re.split(r"[^\w.-]", text)[0].lower() for text in wanted} - {"superres"}
         assert asked <= names(ROOT / "requirements" / f"{role}.txt")
-
-
-def test_the_root_requirements_file_leads_to_the_lock():
-    assert (ROOT / "requirements.txt").read_text().split() == ["-r", "requirements/run.txt"]
 
 
 def test_no_file_names_a_registry_address():
