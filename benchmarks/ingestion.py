@@ -107,7 +107,7 @@ def through_kafka(settings: Settings, listing: Path, clients: Client) -> float:
         published = publish(source, ours.kafka, 4, Event())
         last_sent, clock = Event(), Clock()
         last_sent.set()
-        stored, rejected = consume(ours, Event(), last_sent=last_sent, told=clock.tick)
+        stored, rejected = consume(ours, Event(), last_sent=last_sent, on_progress=clock.tick)
         if rejected or stored != published.acknowledged:
             raise click.ClickException(f"{stored} stored, {rejected} rejected")
         return clock.rate

@@ -1,1 +1,1 @@
-"""How photographs come in: sources, a threaded producer, Kafka, a threaded consumer, uploads."""
+"""Ingestion: sources and uploads put references on Kafka; a consumer stores their images."""

@@ -1,7 +1,7 @@
-"""The producer: a pool of threads asks the source, one thread publishes to Kafka.
+"""The producer: a pool of threads reads the source, one thread publishes to Kafka.
 
-Both what the pool works on and what the broker has not acknowledged are bounded, so memory stays
-flat however much a source holds.
+The units in the pool and the unacknowledged references are both bounded, so memory use does not
+depend on the size of the source.
 """
 
 import time
@@ -11,34 +11,32 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from queue import Empty, Queue
 from threading import Event, Semaphore, Thread
-from typing import TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from ingestion.sources.base import Source
+from ingestion.sources.source import Source, Unit
 from ingestion.topics import FOR_GROUP, client_conf, reason_of
 from superres.errors import SuperresError
 from superres.pipeline.config import Kafka
 from superres.pipeline.records import ImageReference
 
-Unit = TypeVar("Unit")
 _FLUSH_SECONDS, _FLUSH_SECONDS_AT_STOP = 60.0, 10.0  # without another acknowledgement
-_UNACKNOWLEDGED = 1000
+_MAX_UNACKNOWLEDGED = 1000
 _WAIT_SECONDS = 0.1
 _KEPT_FAILURES = 20
 _KEPT_ERRORS = 10
-_CATCH_UP_SECONDS = 1.0  # of a rate, after a source that was slow
+_CATCH_UP_SECONDS = 1.0  # a slow source may be caught up with for so much of the rate
 
 
 @dataclass
 class Published:
-    """What became of a source.
+    """The result of publishing a source.
 
     Attributes:
-        references: given to Kafka.
-        acknowledged: those that all in-sync replicas have.
-        failed: how often something went wrong.
-        failures: one line for each of the first of them.
+        references: how many were sent to Kafka.
+        acknowledged: how many all in-sync replicas have acknowledged.
+        failed: how many failures there were.
+        failures: one line for each of the first failures.
     """
 
     references: int = 0
@@ -46,8 +44,8 @@ class Published:
     failed: int = 0
     failures: list[str] = field(default_factory=list)
 
-    def fail(self, line: str, count: int = 1) -> None:
-        """Takes down what went wrong."""
+    def add_failure(self, line: str, count: int = 1) -> None:
+        """Counts failures and keeps the line while there are few."""
         self.failed += count
         if len(self.failures) < _KEPT_FAILURES:
             self.failures.append(line)
@@ -55,7 +53,7 @@ class Published:
 
 @dataclass(frozen=True)
 class Pace:
-    """How much to publish: ``limit`` references in all, ``rate`` a second; None: no bound."""
+    """How much to publish: ``limit`` references, ``rate`` per second; None means unlimited."""
 
     limit: int | None = None
     rate: float | None = None
@@ -67,129 +65,150 @@ def publish(
     threads: int,
     stop: Event,
     pace: Pace = Pace(),
-    told: Callable[[Published], None] = lambda _: None,
+    on_progress: Callable[[Published], None] = lambda _: None,
     for_group: str | None = None,
 ) -> Published:
     """Publishes every reference of a source until it ends, the limit is reached or ``stop`` is set.
 
-    ``stop`` is set when this returns early. Whatever was published is by then acknowledged by all
-    in-sync replicas, or counted among the failures. ``told`` hears of the counts now and then.
-    ``for_group`` is the only consumer group to take what is published.
+    When this returns early, ``stop`` is set. Every published reference is then acknowledged by all
+    in-sync replicas or counted among the failures. ``on_progress`` is called now and then with the
+    counts. ``for_group`` is the only consumer group that will consume the messages.
     """
-    heard: deque[KafkaError] = deque(maxlen=_KEPT_ERRORS)
-    producer = Producer(
-        client_conf(kafka)
-        | {
-            "error_cb": heard.append,
-            "enable.idempotence": True,
-            "acks": "all",
-            "linger.ms": 5,
-            "compression.type": "lz4",
-            "delivery.timeout.ms": 300_000,  # a broker that restarts is waited for
-        }
-    )
     published = Published()
-    headers: list[tuple[str, str | bytes | None]] = [(FOR_GROUP, for_group)] if for_group else []
-
-    def delivered(error: KafkaError | None, message: Message) -> None:
-        if error is None:
-            published.acknowledged += 1
-        else:
-            key = message.key()
-            name = key.decode() if isinstance(key, bytes) else key
-            published.fail(f"{name}: Kafka did not take it: {error.str()}")
-
-    turns = _Turns(pace.rate)
+    publisher = _Publisher(kafka, for_group, published)
+    rate = _RateLimit(pace.rate)
     for future in _in_pool(source, threads, stop):
         for reference in _references(future, published):
-            _keep_pace(producer, turns, stop)
+            _wait_to_publish(publisher, rate, stop)
             if stop.is_set():
                 break
-            content = reference.to_json().encode()
-            key = reference.image_id.encode()
-            try:
-                producer.produce(kafka.topic, content, key, headers=headers, on_delivery=delivered)
-            except KafkaException as error:
-                if error.args[0].fatal():
-                    stop.set()  # this producer can send nothing more
-                published.fail(f"{reference.image_id}: Kafka: {error.args[0].str()}")
-                continue
-            published.references += 1
-            if published.references == pace.limit:
+            can_continue = publisher.send(reference)
+            if not can_continue or published.references == pace.limit:
                 stop.set()
-        producer.poll(0)
-        told(published)
-    left = _flush(producer, lambda: stop.is_set() and published.references != pace.limit)
-    if left:
-        reason = reason_of(heard) or "Kafka does not answer"
-        line = f"{left} references were not acknowledged ({reason}); produce them again"
-        published.fail(line, left)
-    told(published)
+        publisher.poll()
+        on_progress(published)
+    publisher.flush(hurry=lambda: stop.is_set() and published.references != pace.limit)
+    on_progress(published)
     return published
 
 
-def _flush(producer: Producer, hurried: Callable[[], bool]) -> int:
-    """Waits for acknowledgements; returns how many never came."""
-    left, progress_at = len(producer), time.monotonic()
-    while left:
-        # In short turns: Python hears of a signal only between them.
-        still_left = producer.flush(_WAIT_SECONDS)
-        if still_left < left:
-            progress_at = time.monotonic()
-        left = still_left
-        patience = _FLUSH_SECONDS_AT_STOP if hurried() else _FLUSH_SECONDS
-        if time.monotonic() - progress_at > patience:
-            break
-    return left
+class _Publisher:
+    """A Kafka producer of references that counts what it sends and what is acknowledged."""
+
+    def __init__(self, kafka: Kafka, for_group: str | None, published: Published) -> None:
+        self._topic = kafka.topic
+        self._headers: list[tuple[str, str | bytes | None]] = []
+        if for_group:
+            self._headers.append((FOR_GROUP, for_group))
+        self._published = published
+        self._errors: deque[KafkaError] = deque(maxlen=_KEPT_ERRORS)
+        self._producer = Producer(
+            client_conf(kafka)
+            | {
+                "error_cb": self._errors.append,
+                "enable.idempotence": True,
+                "acks": "all",
+                "linger.ms": 5,
+                "compression.type": "lz4",
+                "delivery.timeout.ms": 300_000,  # outlasts the restart of a broker
+            }
+        )
+
+    @property
+    def unacknowledged(self) -> int:
+        """How many references were sent and not acknowledged yet."""
+        return len(self._producer)
+
+    def send(self, reference: ImageReference) -> bool:
+        """Sends a reference; returns whether the producer can send more."""
+        content, key = reference.to_json().encode(), reference.image_id.encode()
+        try:
+            self._producer.produce(
+                self._topic, content, key, headers=self._headers, on_delivery=self._acknowledge
+            )
+        except KafkaException as error:
+            self._published.add_failure(f"{reference.image_id}: Kafka: {error.args[0].str()}")
+            return not error.args[0].fatal()
+        self._published.references += 1
+        return True
+
+    def poll(self, seconds: float = 0) -> None:
+        """Processes acknowledgements; waits at most so long for the first."""
+        self._producer.poll(seconds)
+
+    def flush(self, hurry: Callable[[], bool]) -> None:
+        """Waits for acknowledgements; counts those that never arrive as failures."""
+        left, progress_at = self.unacknowledged, time.monotonic()
+        while left:
+            # In short turns, because Python handles signals only between them.
+            still_left = self._producer.flush(_WAIT_SECONDS)
+            if still_left < left:
+                progress_at = time.monotonic()
+            left = still_left
+            timeout = _FLUSH_SECONDS_AT_STOP if hurry() else _FLUSH_SECONDS
+            if time.monotonic() - progress_at > timeout:
+                break
+        if left:
+            reason = reason_of(self._errors) or "Kafka does not answer"
+            line = f"{left} references were not acknowledged ({reason}); produce them again"
+            self._published.add_failure(line, left)
+
+    def _acknowledge(self, error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            self._published.acknowledged += 1
+            return
+        key = message.key()
+        name = key.decode() if isinstance(key, bytes) else key
+        self._published.add_failure(f"{name}: Kafka did not accept it: {error.str()}")
 
 
-class _Turns:
-    """When the next reference may go."""
+class _RateLimit:
+    """When the next reference may be published."""
 
     def __init__(self, rate: float | None) -> None:
         self._interval = 1 / rate if rate else 0.0
         self._due = time.monotonic()
 
-    def left(self) -> float:
-        """Seconds until the next turn."""
+    def seconds_left(self) -> float:
+        """Seconds until the next reference is due; 0 or less: now."""
         return self._due - time.monotonic()
 
-    def take(self) -> None:
-        """Takes a turn. What was let pass is made up for only in part: a rate bounds bursts too."""
+    def use(self) -> None:
+        """Uses the due slot. Missed slots are made up for only in part, which bounds bursts."""
         self._due = max(self._due, time.monotonic() - _CATCH_UP_SECONDS) + self._interval
 
 
-def _keep_pace(producer: Producer, turns: _Turns, stop: Event) -> None:
-    """Waits for the rate's next turn and for the broker to have acknowledged enough."""
+def _wait_to_publish(publisher: _Publisher, rate: _RateLimit, stop: Event) -> None:
+    """Waits until the rate allows a reference and few enough are unacknowledged."""
     while not stop.is_set():
-        left = turns.left()
-        if left <= 0 and len(producer) < _UNACKNOWLEDGED:
-            turns.take()
+        left = rate.seconds_left()
+        if left <= 0 and publisher.unacknowledged < _MAX_UNACKNOWLEDGED:
+            rate.use()
             return
-        producer.poll(min(max(left, 0.001), _WAIT_SECONDS))
+        publisher.poll(min(max(left, 0.001), _WAIT_SECONDS))
 
 
 def _references(
-    found: "Future[list[ImageReference]] | None", published: Published
+    future: "Future[list[ImageReference]] | None", published: Published
 ) -> list[ImageReference]:
-    if found is None:
+    if future is None:
         return []
     try:
-        return found.result()
+        return future.result()
     except SuperresError as error:
-        published.fail(str(error))
+        published.add_failure(str(error))
         return []
 
 
 def _in_pool(
     source: Source[Unit], threads: int, stop: Event
 ) -> "Iterator[Future[list[ImageReference]] | None]":
-    """What a pool made of the source's units, in their order; None while there is nothing new."""
+    """The references of the source's units, in order, read by a pool; None while nothing is new."""
     listed: Queue[Future[list[ImageReference]] | None] = Queue()
     room = Semaphore(2 * threads)
 
     def list_units() -> None:
-        # In a thread of its own: a source that is followed may have nothing to list for hours.
+        # In its own thread: a followed source may have nothing to list for hours.
         try:
             for unit in source.units(stop):
                 while not room.acquire(timeout=_WAIT_SECONDS):

@@ -1,4 +1,4 @@
-"""Making references: what every source does in the same way."""
+"""Making references, which every source does in the same way."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ def _now() -> datetime:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is wanted of every image of a source."""
+    """How to process every image of a source."""
 
     mode: Mode
     scale: Scale
@@ -27,7 +27,7 @@ class Wanted:
         attribution: Attribution | None = None,
         content_type: str | None = None,
     ) -> ImageReference:
-        """A reference; ``canonical`` says which image it is, however its URL may be written."""
+        """A new reference; ``canonical`` identifies the image, however its URL is written."""
         return ImageReference(
             image_id=image_id_of(self.mode, self.scale, canonical),
             url=url,

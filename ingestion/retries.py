@@ -1,58 +1,95 @@
-"""When to try again: failures by kind, and how long to wait."""
+"""HTTP fetches that may be retried: which failures are worth it, and how long to wait."""
 
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from threading import Event
 
 from superres.errors import SuperresError, TransferError
-from superres.service.public_http import Answer, Client
-from superres.service.retry_after import asked_seconds
+from superres.service.public_http import Client, Response, retry_after_seconds
 
-_FIRST_SECONDS, _MOST_SECONDS = 1.0, 60.0
-_REDIRECTS = 5
-_LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
+_FIRST_SECONDS, _MAX_SECONDS = 1.0, 60.0
+_MAX_REDIRECTS = 5
+_RETRYABLE_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class FetchError(SuperresError):
-    """Something that could not be had from its source.
+    """Something could not be fetched from its source.
 
     Attributes:
-        again: whether trying again may help.
-        after: seconds that the source asked to wait, if it did.
+        retryable: whether another attempt may succeed.
+        retry_after: seconds that the source asked to wait, if it did.
     """
 
-    def __init__(self, message: str, *, again: bool, after: float | None = None) -> None:
+    def __init__(self, message: str, *, retryable: bool, retry_after: float | None = None) -> None:
         super().__init__(message)
-        self.again = again
-        self.after = after
+        self.retryable = retryable
+        self.retry_after = retry_after
 
 
 @contextmanager
-def answer_of(client: Client, url: str, seconds: float) -> Iterator[Answer]:
-    """The answer to a GET, its body unread; raises ``FetchError`` for all but a whole 200."""
+def response_to(client: Client, url: str, seconds: float) -> Iterator[Response]:
+    """The response to a GET, its body unread; raises ``FetchError`` unless its status is 200."""
     try:
-        with client.request("GET", url, seconds=seconds, redirects=_REDIRECTS) as answer:
-            if answer.status != 200:
-                raise error_of_status(answer.url, answer.status, answer.headers.get("retry-after"))
-            yield answer
+        with client.request("GET", url, seconds=seconds, redirects=_MAX_REDIRECTS) as response:
+            if response.status != 200:
+                retry_after = response.headers.get("retry-after")
+                raise error_of_status(response.url, response.status, retry_after)
+            yield response
     except TransferError as error:
-        raise FetchError(str(error), again=True) from None
+        raise FetchError(str(error), retryable=True) from None
 
 
 def error_of_status(url: str, status: int, retry_after: str | None) -> FetchError:
-    """The failure that an HTTP status other than 200 stands for."""
-    again = status in _LATER
-    after = asked_seconds(retry_after, datetime.now(UTC))
-    return FetchError(f"{url}: the source answered {status}", again=again, after=after)
+    """The error for an HTTP status other than 200."""
+    return FetchError(
+        f"{url}: the source answered {status}",
+        retryable=status in _RETRYABLE_STATUS,
+        retry_after=retry_after_seconds(retry_after, datetime.now(UTC)),
+    )
 
 
-def wait_before(attempt: int, after: float | None, spread: float | None = None) -> float:
-    """Seconds to wait before attempt 2, 3, …: doubling, with jitter, at least what was asked for.
+def backoff_seconds(
+    attempt: int, retry_after: float | None = None, jitter: float | None = None
+) -> float:
+    """Seconds to wait before attempt 2, 3, …: doubling, with jitter, at least ``retry_after``.
 
-    ``spread`` on [0, 1) replaces the random number. Never more than a minute: whoever asks for more
-    is tried again, and refused again, until the attempts are used up.
+    ``jitter`` in [0, 1) replaces the random number. Never more than a minute: a server that asks
+    for more is tried again, and refuses again, until the attempts are used up.
     """
-    chance = random.random() if spread is None else spread
+    chance = random.random() if jitter is None else jitter
     backoff = _FIRST_SECONDS * 2.0 ** (attempt - 2) * (0.5 + chance)
-    return min(_MOST_SECONDS, max(backoff, after or 0.0))
+    return min(_MAX_SECONDS, max(backoff, retry_after or 0.0))
+
+
+def fetch_document(
+    client: Client, url: str, *, seconds: float, max_bytes: int, attempts: int, stop: Event
+) -> bytes | None:
+    """The body at a URL, in memory; None when ``stop`` was set while waiting to retry.
+
+    Raises ``FetchError`` or ``ForbiddenUrlError``, each with one line: at once where a retry is
+    pointless (404), else after so many attempts.
+    """
+    for attempt in range(1, attempts + 1):
+        try:
+            return _fetch_once(client, url, seconds, max_bytes)
+        except FetchError as error:
+            if not error.retryable:
+                raise
+            if attempt == attempts:
+                tried = f"{error} (tried {attempts} times)"
+                raise FetchError(tried, retryable=True, retry_after=error.retry_after) from None
+            if stop.wait(backoff_seconds(attempt + 1, error.retry_after)):
+                return None
+    raise ValueError(f"attempts must be at least 1, not {attempts}")
+
+
+def _fetch_once(client: Client, url: str, seconds: float, max_bytes: int) -> bytes:
+    body = bytearray()
+    with response_to(client, url, seconds) as response:
+        for chunk in response.chunks:
+            body += chunk
+            if len(body) > max_bytes:
+                raise FetchError(f"{url}: more than {max_bytes:,} bytes", retryable=False)
+    return bytes(body)

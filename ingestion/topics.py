@@ -1,4 +1,4 @@
-"""Connections to Kafka, by the configuration's security: plaintext, SASL over TLS, or MSK's IAM."""
+"""Connects to Kafka by the configured security (plaintext, SASL over TLS, MSK's IAM); topics."""
 
 import os
 import time
@@ -14,21 +14,21 @@ from ingestion.brokers import brokers_of
 from superres.errors import ConfigError, PrerequisiteError
 from superres.pipeline.config import Kafka
 
-_ANSWER_SECONDS = 20.0  # a fresh broker's first answers are slow
+_TIMEOUT_SECONDS = 20.0  # a fresh broker's first responses are slow
 ClientConf = dict[str, Any]
 FOR_GROUP = "superres-for"
-"""The header that names the consumer group whose message it is; without it, it is every group's."""
+"""The header that names the only consumer group for a message; without it, every group reads it."""
 
 
 def client_conf(kafka: Kafka) -> ClientConf:
-    """What every client of this broker is configured with.
+    """The configuration common to all clients of these brokers.
 
-    Raises ``ConfigError`` when the environment lacks what the security asks for.
+    Raises ``ConfigError`` when the environment lacks what the configured security needs.
     """
     conf: ClientConf = {
         "bootstrap.servers": brokers_of(kafka),
         "client.id": "superres",
-        # librdkafka tells of every lost connection; what fails for good is raised anyway.
+        # librdkafka logs every lost connection; permanent failures are raised anyway.
         "log_level": 2,
         "reconnect.backoff.max.ms": 2000,
     }
@@ -47,82 +47,79 @@ def client_conf(kafka: Kafka) -> ClientConf:
 
 
 def reason_of(errors: Iterable[KafkaError]) -> str:
-    """Why no broker answers, of what a client's ``error_cb`` was told; empty when nothing tells."""
+    """Why no broker answers, from the errors passed to a client's ``error_cb``; may be empty."""
     reasons = [each.str() for each in errors if each.code() != KafkaError._ALL_BROKERS_DOWN]
     return reasons[-1] if reasons else ""
 
 
 def require_topics(kafka: Kafka) -> None:
-    """Makes sure that the broker answers and has both topics; on Amazon MSK, makes them.
+    """Checks that the broker answers and has both topics; on Amazon MSK, creates missing ones.
 
     Raises ``PrerequisiteError`` with the remedy when that fails.
     """
-    admin, topics = _asked(kafka)
+    admin, topics = _existing_topics(kafka)
     for topic in (kafka.topic, kafka.dead_letter_topic):
         if topic in topics:
             continue
         if kafka.cluster_arn is not None:
-            _make(admin, topic)
+            _create(admin, topic)
         else:
             raise PrerequisiteError(
                 f"Kafka at {kafka.bootstrap_servers} has no topic {topic!r}; "
-                "create it, or start the broker with scripts/kafka/start.sh, which does"
+                "create it, or start the broker with scripts/kafka/start.sh, which creates it"
             )
 
 
-def _asked(kafka: Kafka) -> tuple[AdminClient, Collection[str]]:
-    """A client, and the topics there are."""
-    heard: list[KafkaError] = []
-    conf = client_conf(kafka) | {"error_cb": heard.append}
+def _existing_topics(kafka: Kafka) -> tuple[AdminClient, Collection[str]]:
+    """A client, and the existing topics."""
+    errors: list[KafkaError] = []
+    conf = client_conf(kafka) | {"error_cb": errors.append}
     try:
         admin = AdminClient(conf)  # with IAM it waits for its first token
         try:
-            return admin, admin.list_topics(timeout=_ANSWER_SECONDS).topics
+            return admin, admin.list_topics(timeout=_TIMEOUT_SECONDS).topics
         finally:
-            admin.poll(0)  # hears what became of its connections
+            admin.poll(0)  # runs error_cb
     except KafkaException as error:
-        # What the call itself says is only that there was no connection.
-        reason = reason_of(heard) or error.args[0].str()
+        # The exception itself only says that there was no connection.
+        reason = reason_of(errors) or error.args[0].str()
         remedy = "start one with scripts/kafka/start.sh or set kafka.bootstrap_servers"
         if kafka.security != "plaintext":
-            remedy = "look at kafka.security, ca_file and region, and at what it signs in with"
+            remedy = "check kafka.security, ca_file, region and the credentials"
         raise PrerequisiteError(
             f"Kafka at {brokers_of(kafka)} does not answer ({reason}); {remedy}"
         ) from None
 
 
-def _make(admin: AdminClient, topic: str) -> None:
-    """As the brokers' num.partitions and default.replication.factor say (KIP-464)."""
-    wanted = NewTopic(topic, num_partitions=-1, replication_factor=-1)
+def _create(admin: AdminClient, topic: str) -> None:
+    """With the brokers' num.partitions and default.replication.factor (KIP-464)."""
+    new = NewTopic(topic, num_partitions=-1, replication_factor=-1)
     try:
-        admin.create_topics([wanted], request_timeout=_ANSWER_SECONDS)[topic].result()
+        admin.create_topics([new], request_timeout=_TIMEOUT_SECONDS)[topic].result()
     except KafkaException as error:
-        # Another service may have been quicker.
+        # Another service may have created it meanwhile.
         if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
             raise PrerequisiteError(
-                f"topic {topic!r} cannot be made: {error.args[0].str()}"
+                f"topic {topic!r} cannot be created: {error.args[0].str()}"
             ) from None
 
 
 def group_from_now(kafka: Kafka) -> Kafka:
-    """A consumer group of its own that begins at the topic's present end.
-
-    What others have left on the topic is theirs.
-    """
+    """The configuration with a new consumer group that starts at the current end of the topic."""
     fresh = kafka.model_copy(update={"group": f"{kafka.group}-{uuid.uuid4().hex[:8]}"})
     conf = client_conf(fresh) | {"group.id": fresh.group, "enable.auto.commit": False}
     consumer = Consumer(conf)
     try:
-        topic = consumer.list_topics(kafka.topic, timeout=_ANSWER_SECONDS).topics[kafka.topic]
+        topic = consumer.list_topics(kafka.topic, timeout=_TIMEOUT_SECONDS).topics[kafka.topic]
         ends = []
         for number in topic.partitions:
             partition = TopicPartition(kafka.topic, number)
-            _, end = consumer.get_watermark_offsets(partition, timeout=_ANSWER_SECONDS)
+            _, end = consumer.get_watermark_offsets(partition, timeout=_TIMEOUT_SECONDS)
             ends.append(TopicPartition(kafka.topic, number, end))
         consumer.commit(offsets=ends, asynchronous=False)
     except KafkaException as error:
         raise PrerequisiteError(
-            f"Kafka at {brokers_of(kafka)} gives no offsets ({error.args[0].str()})"
+            f"Kafka at {brokers_of(kafka)} does not return its offsets ({error.args[0].str()})"
         ) from None
     finally:
         consumer.close()
@@ -148,7 +145,7 @@ def _msk_token(region: str) -> Callable[[str], tuple[str, float]]:
 
     def token(_: str) -> tuple[str, float]:
         signed, expires_ms = MSKAuthTokenProvider.generate_auth_token(region)
-        # Its clock is this machine's; a minute less, so that a renewal is never late.
+        # The signer uses this machine's clock; a minute less, so that the renewal is never late.
         return signed, max(time.time() + 60, expires_ms / 1000 - 60)
 
     return token

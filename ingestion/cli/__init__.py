@@ -1,1 +1,1 @@
-"""The commands of ingestion, a file each."""
+"""The commands of ingestion, one file each."""

@@ -15,10 +15,9 @@ from superres.service.logs import log_as_json
 @click.option("--until-idle", is_flag=True, help="Stop when every message is finished.")
 @config_option
 def consume(until_idle: bool, config: str | None) -> None:
-    """Fetch and store the images that references on Kafka point at, until stopped.
+    """Fetch and store the images that references on Kafka point to, until stopped.
 
-    Logs are JSON lines on standard error; metrics and health are served on
-    ingestion.consumer_port.
+    Logs JSON lines on standard error; serves metrics and health on ingestion.consumer_port.
     """
     log_as_json()
     last_sent = Event()

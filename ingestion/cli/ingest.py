@@ -1,4 +1,4 @@
-"""``superres ingest``: producer and consumer in one process, until a source is stored."""
+"""``superres ingest``: producer and consumer in one process, until every image is stored."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +12,7 @@ from ingestion.cli.shared import opened_source, settings_and_wanted, show_failur
 from ingestion.consumer.service import consume as run_consumer
 from ingestion.producer import Pace, Published, publish
 from ingestion.sources.opening import expanded
-from ingestion.sources.samples import SamplePhotographs
+from ingestion.sources.samples import SampleSource
 from ingestion.topics import group_from_now, require_topics
 from superres.cli.execution import INTERRUPTED
 from superres.cli.options import config_option, scale_option
@@ -20,32 +20,32 @@ from superres.cli.terminal import progress_bar, remark
 from superres.pipeline.config import Settings
 from superres.service.logs import log_for_people
 
-PARTLY = 3  # some images were left out, the others are stored
+SOME_FAILED = 3  # some images were rejected or could not be published, the others are stored
 
 
 @click.command(epilog="Example: superres ingest samples: && superres run")
 @click.argument("source")
-@click.option("--limit", type=click.IntRange(1), help="Take at most so many images.")
+@click.option("--limit", type=click.IntRange(1), help="Maximum number of references.")
 @click.option("--mode", type=click.Choice(["evaluate", "upscale"]), help="[default: configured]")
-@scale_option("Times as large.  [default: configured]")
+@scale_option("Scale factor: 2, 3 or 4.  [default: configured]")
 @config_option
 def ingest(source: str, limit: int | None, **given: Any) -> None:
     """Produce and consume in one process, until every image of a source is stored.
 
-    SOURCE is as for produce, or samples: for the photographs that come with scikit-image. Exits
-    with 3 when some images were left out and the others are stored, with 1 when none is.
+    SOURCE is as for produce, or samples: for the photographs in scikit-image. Exits with 3 when
+    some images failed and the others are stored, with 1 when none is stored.
     """
     settings, wanted = settings_and_wanted(**given)
     log_for_people()
     stop = stop_by_signal()
     require_topics(settings.kafka)
     with opened_source(source, wanted, settings, stop) as found, progress_bar() as bar:
-        if isinstance(found, SamplePhotographs):
+        if isinstance(found, SampleSource):
             settings = _allowing(settings, "allowed_hosts", found.allowed_host)
-        elif Path(expanded(source)).exists():  # whoever names it here may read it
+        elif Path(expanded(source)).exists():  # naming it on the command line allows it
             settings = _allowing(settings, "file_roots", expanded(source))
-        settings = _beside_services(settings)
-        task = bar.add_task("Bringing in", total=None)
+        settings = _apart_from_services(settings)
+        task = bar.add_task("Ingesting", total=None)
         listed, last_sent = Event(), Event()
         with ThreadPoolExecutor(1, "consumer") as beside:
             consuming = beside.submit(
@@ -53,7 +53,7 @@ def ingest(source: str, limit: int | None, **given: Any) -> None:
                 settings,
                 stop,
                 last_sent=last_sent,
-                told=lambda done: bar.update(task, completed=done),
+                on_progress=lambda done: bar.update(task, completed=done),
                 own_only=True,
             )
             try:
@@ -70,12 +70,12 @@ def ingest(source: str, limit: int | None, **given: Any) -> None:
                 last_sent.set()
             stored, rejected = consuming.result()
         show_failures(published, lambda line: remark(bar, line))
-    told = f", {rejected} rejected: see rejected/ below the results" if rejected else ""
-    click.echo(f"{stored} images brought in{told}")
+    rejections = f", {rejected} rejected: see rejected/ below the results" if rejected else ""
+    click.echo(f"{stored} images stored{rejections}")
     if stop.is_set():
         click.get_current_context().exit(INTERRUPTED)
     if rejected or published.failed:
-        click.get_current_context().exit(PARTLY if stored else 1)
+        click.get_current_context().exit(SOME_FAILED if stored else 1)
 
 
 def _allowing(settings: Settings, key: str, more: str) -> Settings:
@@ -84,8 +84,8 @@ def _allowing(settings: Settings, key: str, more: str) -> Settings:
     return settings.model_copy(update={"ingestion": ingestion})
 
 
-def _beside_services(settings: Settings) -> Settings:
-    """A group of its own and any free port: the usual ones may be a service's."""
+def _apart_from_services(settings: Settings) -> Settings:
+    """A new group and any free port, because a running consumer may use the configured ones."""
     ingestion = settings.ingestion.model_copy(update={"consumer_port": 0})
     kafka = group_from_now(settings.kafka)
     return settings.model_copy(update={"ingestion": ingestion, "kafka": kafka})
@@ -99,7 +99,7 @@ def _follow_up(
     stop: Event,
     listed: Event,
 ) -> None:
-    """Shows how much there is to bring in; ends the listing when nothing takes it any more."""
+    """Shows the total so far; ends the listing once the consumer has ended."""
     bar.update(task, total=published.references)
     if consuming.done() or stop.is_set():
         listed.set()

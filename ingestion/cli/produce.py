@@ -1,4 +1,4 @@
-"""``superres produce``: references to the images of a source, onto Kafka."""
+"""``superres produce``: publishes references to the images of a source on Kafka."""
 
 from typing import Any
 
@@ -13,11 +13,11 @@ from superres.cli.terminal import progress_bar, remark
 
 @click.command(epilog="Example: superres produce picsum:1024x768 --limit 500 --rate 20")
 @click.argument("source")
-@click.option("--limit", type=click.IntRange(1), help="Publish at most so many references.")
-@click.option("--rate", type=click.FloatRange(0, min_open=True), help="At most so many a second.")
-@click.option("--follow", is_flag=True, help="Go on with what comes new, until stopped.")
+@click.option("--limit", type=click.IntRange(1), help="Maximum number of references.")
+@click.option("--rate", type=click.FloatRange(0, min_open=True), help="Maximum number per second.")
+@click.option("--follow", is_flag=True, help="Publish new images, too, until stopped.")
 @click.option("--mode", type=click.Choice(["evaluate", "upscale"]), help="[default: configured]")
-@scale_option("Times as large.  [default: configured]")
+@scale_option("Scale factor: 2, 3 or 4.  [default: configured]")
 @config_option
 def produce(source: str, limit: int | None, rate: float | None, follow: bool, **given: Any) -> None:
     """Publish references to the images of a source on Kafka.

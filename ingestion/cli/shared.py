@@ -1,4 +1,4 @@
-"""What the commands of ingestion share: their settings, signals and sources."""
+"""Settings, signals and sources for the commands of ingestion."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 from ingestion.producer import Published
 from ingestion.references import Wanted
-from ingestion.sources.base import Source
 from ingestion.sources.opening import open_source
-from ingestion.sources.samples import SamplePhotographs
+from ingestion.sources.samples import SampleSource
+from ingestion.sources.source import Source
 from superres.cli.options import config_or_default
 from superres.pipeline.config import Settings, load_settings
 from superres.pipeline.records import Mode, Scale
@@ -21,19 +21,19 @@ from superres.service.public_http import Client
 def settings_and_wanted(
     config: str | None, mode: Mode | None, scale: Scale | None
 ) -> tuple[Settings, Wanted]:
-    """The configuration, and what the options ask of each image."""
+    """The configuration, and how the options say to process each image."""
     settings = load_settings(config_or_default(config))
     chosen = scale or settings.processing.upscale_factor
     return settings, Wanted(mode or settings.ingestion.mode, chosen)
 
 
 def stop_by_signal() -> Event:
-    """An event that SIGTERM, SIGHUP and the first Ctrl-C set: what is begun is then finished."""
+    """An event that SIGTERM, SIGHUP and the first Ctrl-C set; a second signal ends the process."""
     stop = Event()
 
     def receive(number: int, _: object) -> None:
         stop.set()
-        signal.signal(number, signal.SIG_DFL)  # whoever insists is obeyed
+        signal.signal(number, signal.SIG_DFL)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, receive)
@@ -44,19 +44,19 @@ def stop_by_signal() -> Event:
 def opened_source(
     uri: str, wanted: Wanted, settings: Settings, stop: Event, *, follow: bool = False
 ) -> Iterator[Source[Any]]:
-    """The source, and what it needs as long as it is used."""
+    """The source that a URI names, with an HTTP client and, for samples, a server."""
     ingestion = settings.ingestion
     hosts = {*ingestion.allowed_hosts, urlsplit(ingestion.picsum_url).netloc}
     with closing(Client(hosts, ingestion.threads)) as client:
         source = open_source(uri, wanted, settings, client, follow=follow, stop=stop)
-        with source if isinstance(source, SamplePhotographs) else nullcontext():
+        with source if isinstance(source, SampleSource) else nullcontext():
             yield source
 
 
 def show_failures(published: Published, remark: Callable[[str], None]) -> None:
-    """Prints what could not be published, a line each."""
+    """Prints the references and units that could not be published, one per line."""
     for line in published.failures:
         remark(f"superres: {line}")
     more = published.failed - len(published.failures)
     if more > 0:
-        remark(f"superres: and {more} more that could not be published")
+        remark(f"superres: {more} more could not be published")

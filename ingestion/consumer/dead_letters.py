@@ -1,42 +1,59 @@
-"""The dead-letter topic: messages that could not be used, with the reason in their headers."""
+"""The dead-letter topic: rejected messages, with the reason in their headers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from threading import Event, Thread
 from typing import Self
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from ingestion.consumer.messages import Header
 from ingestion.topics import client_conf
 from superres.pipeline.config import Kafka
 from superres.pipeline.records import RejectedImage
 
 _log = structlog.get_logger()
-Header = tuple[str, str | bytes | None]
-_MOST_BYTES = 4 << 20  # the broker's limit is the one that counts
-_AGAIN_SECONDS = 1.0
-_ANSWER_SECONDS = 2.0
+_MAX_BYTES = 4 << 20  # the broker's limit is the one that counts
+_RETRY_SECONDS = 1.0
+_READY_SECONDS = 2.0
 
 
-class _Word:
-    """What the broker says about one message."""
+@dataclass(frozen=True)
+class _DeadLetter:
+    """A message for the dead-letter topic."""
+
+    value: bytes | None
+    key: bytes | None
+    headers: list[Header]
+
+
+class _Acknowledgement:
+    """The broker's answer to one message."""
 
     def __init__(self) -> None:
-        self.given = Event()
-        self.failure: KafkaError | None = None
+        self.error: KafkaError | None = None
+        self._received = Event()
 
-    def take(self, error: KafkaError | None, _: Message | None = None) -> None:
-        self.failure = error
-        self.given.set()
+    def receive(self, error: KafkaError | None, _: Message | None = None) -> None:
+        self.error = error
+        self._received.set()
+
+    def wait(self, stop: Event) -> bool:
+        """Waits for the answer; False when ``stop`` is set first."""
+        while not self._received.wait(0.2):
+            if stop.is_set():
+                return False
+        return True
 
 
 class DeadLetters:
-    """Sends to the dead-letter topic and waits for the broker's word; for any number of threads."""
+    """Produces to the dead-letter topic and waits for the acknowledgement; thread-safe."""
 
     def __init__(self, kafka: Kafka, stop: Event) -> None:
         self._topic = kafka.dead_letter_topic
-        # Not idempotent: one letter too many does no harm, and there is no error it cannot outlive.
-        conf = {"acks": "all", "message.max.bytes": _MOST_BYTES}
+        # Not idempotent: a duplicate does no harm, and the producer survives every error.
+        conf = {"acks": "all", "message.max.bytes": _MAX_BYTES}
         self._producer = Producer(client_conf(kafka) | conf)
         self._stop = stop
         self._closed = Event()
@@ -51,9 +68,9 @@ class DeadLetters:
         self._polling.join()
 
     def ready(self) -> str:
-        """Asks the broker for the topic; why it cannot be sent to, or nothing."""
+        """Asks the broker for the topic; returns why that failed, or an empty string."""
         try:
-            self._producer.list_topics(self._topic, _ANSWER_SECONDS)
+            self._producer.list_topics(self._topic, _READY_SECONDS)
         except KafkaException as error:
             return f"Kafka does not answer: {error.args[0].str()}"
         return ""
@@ -66,50 +83,59 @@ class DeadLetters:
         record: RejectedImage,
         origin: str,
     ) -> bool:
-        """Sends a message as it came; False when told to stop before the broker acknowledged it.
+        """Sends a rejected message; False when stopped before the broker acknowledged it.
 
-        Our headers follow its own. A message that they make too large for the topic goes without
-        its value, or else without key and headers too: all of it is still where it came from.
+        Our headers follow those of the message. If they make it too large for the topic, it is sent
+        without its value, or else without key and headers, too: ``origin`` says where all of it
+        still is.
         """
-        content: bytes | None = value
         ours: list[Header] = [
             ("reason", record.reason),
             ("stage", record.stage),
             ("image_id", record.image_id),
             ("origin", origin),
         ]
-        smaller = [
-            (
-                None,
-                None,
-                [*ours, ("left_out", "value, key and headers, too large with a reason")],
-            ),
-            (None, key, [*headers, *ours, ("left_out", "the value, too large with a reason")]),
-        ]
-        headers = [*headers, *ours]
+        versions = _ever_smaller(key, value, headers, ours)
+        letter = next(versions)
         while not self._stop.is_set():
-            word = _Word()
+            acknowledgement = _Acknowledgement()
             try:
                 self._producer.produce(
-                    self._topic, content, key, headers=list(headers), on_delivery=word.take
+                    self._topic,
+                    letter.value,
+                    letter.key,
+                    headers=letter.headers,
+                    on_delivery=acknowledgement.receive,
                 )
             except BufferError:
-                self._stop.wait(_AGAIN_SECONDS)
+                self._stop.wait(_RETRY_SECONDS)
                 continue
             except KafkaException as error:
-                word.take(error.args[0])
-            while not word.given.wait(0.2):
-                if self._stop.is_set():
-                    return False
-            if word.failure is None:
+                acknowledgement.receive(error.args[0])
+            if not acknowledgement.wait(self._stop):
+                return False
+            failure = acknowledgement.error
+            if failure is None:
                 return True
-            _log.warning("dead_letter_failed", reason=word.failure.str(), origin=origin)
-            if word.failure.code() == KafkaError.MSG_SIZE_TOO_LARGE and smaller:
-                content, key, headers = smaller.pop()
+            _log.warning("dead_letter_failed", reason=failure.str(), origin=origin)
+            too_large = failure.code() == KafkaError.MSG_SIZE_TOO_LARGE
+            if too_large and (smaller := next(versions, None)):
+                letter = smaller
             else:
-                self._stop.wait(_AGAIN_SECONDS)
+                self._stop.wait(_RETRY_SECONDS)
         return False
 
     def _poll(self) -> None:
         while not self._closed.is_set():
             self._producer.poll(0.1)
+
+
+def _ever_smaller(
+    key: bytes | None, value: bytes, headers: Sequence[Header], ours: Sequence[Header]
+) -> Iterator[_DeadLetter]:
+    """The message with our headers: complete, without its value, and with our headers only."""
+    yield _DeadLetter(value, key, [*headers, *ours])
+    left_out: Header = ("left_out", "the value, too large with a reason")
+    yield _DeadLetter(None, key, [*headers, *ours, left_out])
+    left_out = ("left_out", "value, key and headers, too large with a reason")
+    yield _DeadLetter(None, None, [*ours, left_out])

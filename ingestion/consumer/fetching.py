@@ -1,4 +1,4 @@
-"""From a reference to an image: over HTTP through the guard, or from a place that is allowed."""
+"""Fetches the images that references point to: from public addresses or allowed locations."""
 
 import stat
 import tempfile
@@ -9,21 +9,21 @@ from pathlib import Path
 from typing import IO, Self
 from urllib.parse import unquote, urlsplit
 
-from ingestion.retries import FetchError, answer_of
+from ingestion.retries import FetchError, response_to
 from superres.errors import ForbiddenUrlError, ImageRejectedError, StorageError
 from superres.pipeline import storage
 from superres.pipeline.config import Settings
 from superres.service.public_http import Client
 
-_IN_MEMORY = 16 << 20  # bytes; a file costs more than the memory of a usual photograph
+_MAX_IN_MEMORY = 16 << 20  # bytes; a temporary file costs more than the memory of a usual image
 
 
 @dataclass(frozen=True)
 class Fetcher:
-    """Fetches what references point at, if they may point there.
+    """Fetches images from where references are allowed to point.
 
-    ``file:`` URLs only under ``file_roots``, ``s3:`` only in ``buckets``; everything else has to be
-    http(s) and public. No more than ``max_bytes`` and ``seconds`` for one image.
+    ``file:`` URLs only under ``file_roots``, ``s3:`` only in ``buckets``; everything else must be
+    http(s) and public. At most ``max_bytes`` and ``seconds`` per image.
     """
 
     client: Client
@@ -34,17 +34,17 @@ class Fetcher:
 
     @contextmanager
     def fetched(self, url: str) -> Iterator[bytes | Path]:
-        """The content of ``url``: in memory if it is small, else in a file that lives as long.
+        """The content of ``url``: in memory if it is small, else in a temporary file.
 
         Raises:
-            ForbiddenUrlError: this reference must not be followed.
-            ImageRejectedError: it is too large.
-            FetchError: it could not be had; ``again`` tells whether to try later.
-            StorageError: S3 or the disk for temporary files does not work.
+            ForbiddenUrlError: the reference points to a location that is not allowed.
+            ImageRejectedError: the image is too large.
+            FetchError: fetching failed; ``retryable`` says whether to try again later.
+            StorageError: the disk for temporary files does not work.
         """
         scheme = url.partition(":")[0].lower()
         if scheme == "s3":
-            with self._object(url) as path:
+            with self._s3_copy(url) as path:
                 yield path
             return
         with _Spill() as spill:
@@ -55,21 +55,21 @@ class Fetcher:
             yield spill.content()
 
     def _download(self, url: str, spill: "_Spill") -> None:
-        with answer_of(self.client, url, self.seconds) as answer:
-            for chunk in answer.chunks:
-                self._check(spill.size + len(chunk))
+        with response_to(self.client, url, self.seconds) as response:
+            for chunk in response.chunks:
+                self._check_size(spill.size + len(chunk))
                 spill.write(chunk)
 
     def _allowed_file(self, url: str) -> Path:
         try:
             parts = urlsplit(url)
-            # Links are followed before the check, so that none leads out of the roots.
+            # Resolves links before the check, so that none leads out of the roots.
             path = Path(unquote(parts.path)).resolve()
-        except (OSError, ValueError, RuntimeError):  # RuntimeError: links in a circle
-            raise FetchError(f"{url}: no such file", again=False) from None
+        except (OSError, ValueError, RuntimeError):  # RuntimeError: circular links
+            raise FetchError(f"{url}: no such file", retryable=False) from None
         if parts.netloc not in ("", "localhost"):
-            raise ForbiddenUrlError(f"{url}: a file of another machine")
-        # Whether it exists is told after this check, so that nobody can ask what lies elsewhere.
+            raise ForbiddenUrlError(f"{url}: a file on another machine")
+        # Checked before existence, so that a reference cannot probe for files elsewhere.
         if not any(path.is_relative_to(root.resolve()) for root in self.file_roots):
             raise ForbiddenUrlError(
                 f"{url}: outside the folders that references may point into (ingestion.file_roots)"
@@ -77,39 +77,39 @@ class Fetcher:
         try:
             kind = path.stat().st_mode
         except (OSError, ValueError):
-            raise FetchError(f"{url}: no such file", again=False) from None
+            raise FetchError(f"{url}: no such file", retryable=False) from None
         if not stat.S_ISREG(kind):
-            raise FetchError(f"{url}: not a file", again=False)
+            raise FetchError(f"{url}: not a file", retryable=False)
         return path
 
     def _read(self, path: Path, spill: "_Spill") -> None:
         try:
             with path.open("rb") as stream:
                 while chunk := stream.read(1 << 20):
-                    self._check(spill.size + len(chunk))
+                    self._check_size(spill.size + len(chunk))
                     spill.write(chunk)
         except OSError as error:
-            raise FetchError(f"{path}: {error.strerror or error}", again=True) from None
+            raise FetchError(f"{path}: {error.strerror or error}", retryable=True) from None
 
     @contextmanager
-    def _object(self, url: str) -> Iterator[Path]:
+    def _s3_copy(self, url: str) -> Iterator[Path]:
         if url.removeprefix(storage.S3).partition("/")[0] not in self.buckets:
             raise ForbiddenUrlError(f"{url}: not in a bucket of ingestion.s3_buckets")
         with ExitStack() as copies:
             try:
                 size = storage.size_of(url)
                 if size is None:
-                    raise FetchError(f"{url}: no such object", again=False)
-                self._check(size)
+                    raise FetchError(f"{url}: no such object", retryable=False)
+                self._check_size(size)
                 path = copies.enter_context(storage.local_copy(url))
             except StorageError as error:
                 if isinstance(error.__cause__, OSError):
                     raise  # the disk that the copy is for
-                # One object that S3 will not give must not look like a storage that fails.
-                raise FetchError(str(error), again=True) from None
+                # A single unreadable object must not look like a storage failure.
+                raise FetchError(str(error), retryable=True) from None
             yield path
 
-    def _check(self, size: int) -> None:
+    def _check_size(self, size: int) -> None:
         if size > self.max_bytes:
             raise ImageRejectedError(
                 f"more than {self.max_bytes:,} bytes, the limit; send a smaller one or raise "
@@ -118,7 +118,7 @@ class Fetcher:
 
 
 class _Spill:
-    """Collects a body in memory, and in a temporary file once it is large."""
+    """Collects a body in memory, or in a temporary file once it is large."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -133,11 +133,11 @@ class _Spill:
             self._file.close()
 
     def write(self, chunk: bytes) -> None:
-        """Appends a part; raises ``StorageError`` when the disk is full."""
+        """Appends a chunk; raises ``StorageError`` when the disk is full."""
         self.size += len(chunk)
         try:
-            if self._file is None and self.size > _IN_MEMORY:
-                # Closed, and with it deleted, in __exit__.
+            if self._file is None and self.size > _MAX_IN_MEMORY:
+                # __exit__ closes and thereby deletes it.
                 self._file = tempfile.NamedTemporaryFile(prefix="superres-")  # noqa: SIM115
                 self._file.writelines(self._chunks)
                 self._chunks = []
@@ -151,7 +151,7 @@ class _Spill:
             ) from error
 
     def content(self) -> bytes | Path:
-        """All of it."""
+        """The whole body."""
         if self._file is None:
             return b"".join(self._chunks)
         self._file.flush()
@@ -159,7 +159,7 @@ class _Spill:
 
 
 def fetcher_of(settings: Settings, client: Client) -> Fetcher:
-    """The fetcher that the configuration allows; uploads may always be fetched."""
+    """A fetcher for the locations that the configuration allows; uploads are always allowed."""
     ingestion = settings.ingestion
     roots, buckets = [Path(root) for root in ingestion.file_roots], set(ingestion.s3_buckets)
     if storage.is_s3(ingestion.uploads_dir):

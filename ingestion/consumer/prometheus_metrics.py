@@ -1,4 +1,4 @@
-"""The figures that a consumer shows to Prometheus."""
+"""The Prometheus metrics of a consumer."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 @dataclass(frozen=True)
 class Metrics:
-    """One set of metrics with a registry of its own."""
+    """The metrics of one consumer, in their own registry."""
 
     registry: CollectorRegistry
     messages: Counter
@@ -34,18 +34,18 @@ def new_metrics() -> Metrics:
 
     return Metrics(
         registry,
-        messages=counter("messages", "Messages taken from the topic"),
+        messages=counter("messages", "Messages consumed from the topic"),
         stored=counter("stored", "Images stored"),
-        repeated=counter("repeated", "Messages for an image stored a moment ago"),
+        repeated=counter("repeated", "Messages for an image that was stored just before"),
         rejected=counter("rejected", "Images rejected"),
-        retries=counter("retries", "Fetches put off to be tried again"),
-        bytes=counter("bytes", "Bytes fetched of images that were stored"),
+        retries=counter("retries", "Fetches to be retried later"),
+        bytes=counter("bytes", "Bytes fetched for stored images"),
         seconds=Histogram(
             "superres_ingestion_seconds",
-            "From the begin of the fetch to the image stored",
+            "Time from the start of the fetch until the image is stored",
             registry=registry,
         ),
-        in_flight=gauge("in_flight", "Messages begun and not finished"),
+        in_flight=gauge("in_flight", "Messages in progress"),
         paused=gauge("paused", "1 while partitions are paused"),
-        lag=gauge("lag", "Messages of a partition that are not finished", ("partition",)),
+        lag=gauge("lag", "Unfinished messages of a partition", ("partition",)),
     )

@@ -1,4 +1,4 @@
-"""A consumer with all it needs around it, for a process of its own or beside a producer."""
+"""Runs a consumer with its metrics and health server, in its own process or next to a producer."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -26,7 +26,7 @@ def consume(
     stop: Event,
     *,
     last_sent: Event | None = None,
-    told: Callable[[int], None] = lambda _: None,
+    on_progress: Callable[[int], None] = lambda _: None,
     own_only: bool = False,
 ) -> tuple[int, int]:
     """Consumes until ``stop`` is set; returns how many images were stored, and how many rejected.
@@ -43,17 +43,19 @@ def consume(
         DeadLetters(settings.kafka, abandon) as dead_letters,
     ):
         handler = Handler(settings, fetcher_of(settings, client), dead_letters, metrics, abandon)
-        consumer = ImageConsumer(handler, stop, last_sent=last_sent, told=told, own_only=own_only)
+        consumer = ImageConsumer(
+            handler, stop, last_sent=last_sent, on_progress=on_progress, own_only=own_only
+        )
 
         def alive() -> str:
-            silent = monotonic() - consumer.turned_at
-            stuck = silent > ingestion.drain_seconds + _STUCK_SECONDS
-            return f"the consumer has not polled for {silent:.0f} s" if stuck else ""
+            idle = monotonic() - consumer.polled_at
+            stuck = idle > ingestion.drain_seconds + _STUCK_SECONDS
+            return f"the consumer has not polled for {idle:.0f} s" if stuck else ""
 
         def ready() -> str:
             if consumer.storage_failing:
                 return consumer.storage_failing
-            return dead_letters.ready() if consumer.assigned else "no partitions yet"
+            return dead_letters.ready() if consumer.assigned else "no partitions assigned yet"
 
         with health_server(ingestion.consumer_port, metrics.registry, alive, ready) as port:
             _log.info("consuming", topic=settings.kafka.topic, health=f"127.0.0.1:{port}")

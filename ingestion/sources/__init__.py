@@ -1,1 +1,1 @@
-"""Sources of images, each behind ``base.Source``; ``opening.open_source`` chooses one by URI."""
+"""Sources of images, each a ``source.Source``; ``opening.open_source`` chooses one by URI."""

@@ -1,4 +1,4 @@
-"""Photographs in a local folder, those that are there and, followed, those that come."""
+"""Image files in a local folder: those already there and, when followed, new ones."""
 
 import time
 from collections.abc import Iterator
@@ -6,31 +6,30 @@ from pathlib import Path
 from threading import Event
 
 from ingestion.references import Wanted
-from ingestion.sources.faults import Fault
-from ingestion.sources.seen import Seen
 from ingestion.sources.settling import Settling
+from ingestion.sources.source import FailedUnit, Seen
 from ingestion.sources.walking import is_hidden, walk
 from superres.errors import StorageError
 from superres.imaging.files import SUFFIXES, is_image_name
 from superres.pipeline.arrival import reference_to_file
 from superres.pipeline.records import ImageReference
 
-_TICK_MS, _GROUP_MS = 100, 200
-_SCAN_SHARE = 10  # looking through everything takes at most a tenth of the time
+_TICK_MS, _DEBOUNCE_MS = 100, 200
+_SCAN_SHARE = 10  # walking the whole folder takes at most a tenth of the time
 
 
 class FolderSource:
     """Units are files; a folder that cannot be read is a unit that fails.
 
-    Followed, the folder is watched before it is walked, so that nothing comes between. It is also
-    walked again every ``follow_seconds``: for file systems that tell of no changes (NFS), and for
-    the moment between a folder's coming and its being watched.
+    When followed, the folder is watched before it is walked, so that no file is missed in between.
+    It is also walked again every ``follow_seconds``: for file systems that report no changes (NFS),
+    and for the moment between the creation of a subfolder and the start of its watch.
 
     Args:
-        folder: walked with all folders in it.
-        wanted: of every image.
+        folder: walked with all its subfolders.
+        wanted: how to process every image.
         follow_seconds: between two walks when followed; None walks once.
-        settle_seconds: without change after which a file is complete.
+        settle_seconds: a file that has not changed for so long is complete.
     """
 
     def __init__(
@@ -45,57 +44,58 @@ class FolderSource:
         self._wanted = wanted
         self._follow_seconds = follow_seconds
         self._settling = Settling(settle_seconds)
-        self._told = Seen()
+        self._reported = Seen()
 
-    def units(self, stop: Event) -> Iterator[Path | Fault]:
-        """Files by name, then as they come."""
+    def units(self, stop: Event) -> Iterator[Path | FailedUnit]:
+        """Files by name, then as they arrive."""
         if self._follow_seconds is None:
             return self._walked(stop)
         return self._followed(stop, self._follow_seconds)
 
-    def references(self, unit: Path | Fault) -> list[ImageReference]:
+    def references(self, unit: Path | FailedUnit) -> list[ImageReference]:
         """The reference to one file; reads it for the digest of its content."""
-        if isinstance(unit, Fault):
+        if isinstance(unit, FailedUnit):
             raise unit.error
         wanted = self._wanted
         return [reference_to_file(unit, wanted.mode, wanted.scale, wanted.now())]
 
-    def _walked(self, stop: Event) -> Iterator[Path | Fault]:
-        unit: Path | Fault | None = None
+    def _walked(self, stop: Event) -> Iterator[Path | FailedUnit]:
+        unit: Path | FailedUnit | None = None
         for unit in walk(self._folder):
             if stop.is_set():
                 return
             yield unit
         if unit is None:
             kinds = ", ".join(sorted(SUFFIXES))
-            yield Fault(StorageError(f"{self._folder}: no image file in it; looked for {kinds}"))
+            reason = f"{self._folder}: contains no image file; looked for {kinds}"
+            yield FailedUnit(StorageError(reason))
 
-    def _followed(self, stop: Event, follow_seconds: float) -> Iterator[Path | Fault]:
+    def _followed(self, stop: Event, follow_seconds: float) -> Iterator[Path | FailedUnit]:
         changes = self._changes(stop)
-        first = next(changes, None)  # the watch stands once it has answered
+        first = next(changes, None)  # from its first answer on, the watch is active
         if first is None:
             return
         yield from self._scanned(stop)
-        yield from self._arrived(first)
+        yield from self._note_changes(first)
         scan_at = time.monotonic() + follow_seconds
         for changed in changes:
-            yield from self._arrived(changed)
+            yield from self._note_changes(changed)
             if time.monotonic() >= scan_at:
-                begun = time.monotonic()
+                start = time.monotonic()
                 yield from self._scanned(stop)
-                took = time.monotonic() - begun
+                took = time.monotonic() - start
                 scan_at = time.monotonic() + max(follow_seconds, _SCAN_SHARE * took)
             yield from self._settling.ready()
 
     def _changes(self, stop: Event) -> Iterator[list[Path]]:
-        """Paths that have changed, several times a second even when none have."""
+        """Paths that have changed; several times a second, even when there are none."""
         from watchfiles import Change, watch
 
         try:
             for changes in watch(
                 self._folder,
                 watch_filter=None,
-                debounce=_GROUP_MS,
+                debounce=_DEBOUNCE_MS,
                 rust_timeout=_TICK_MS,
                 yield_on_timeout=True,
                 ignore_permission_denied=True,
@@ -106,23 +106,23 @@ class FolderSource:
             reason = f"{self._folder}: cannot be watched: {error.strerror or error}"
             raise StorageError(reason) from None
 
-    def _scanned(self, stop: Event) -> Iterator[Path | Fault]:
+    def _scanned(self, stop: Event) -> Iterator[Path | FailedUnit]:
         for unit in walk(self._folder):
             if stop.is_set():
                 return
-            if isinstance(unit, Fault):
-                if self._told.add(str(unit.error)):
+            if isinstance(unit, FailedUnit):
+                if self._reported.add(str(unit.error)):
                     yield unit
-            elif self._settling.take(unit):
+            elif self._settling.is_ready(unit):
                 yield unit
 
-    def _arrived(self, paths: list[Path]) -> Iterator[Fault]:
+    def _note_changes(self, paths: list[Path]) -> Iterator[FailedUnit]:
         for path in paths:
             if any(map(is_hidden, path.relative_to(self._folder).parts)):
                 continue
             for unit in walk(path) if path.is_dir() else [path]:
-                if isinstance(unit, Fault):
-                    if self._told.add(str(unit.error)):
+                if isinstance(unit, FailedUnit):
+                    if self._reported.add(str(unit.error)):
                         yield unit
                 elif is_image_name(unit.name):
                     self._settling.note(unit)

@@ -1,4 +1,4 @@
-"""Lines of a text that may be endless, or still be growing, in constant memory."""
+"""Reads the lines of a text that may be endless or still growing, in constant memory."""
 
 import os
 import select
@@ -13,17 +13,17 @@ _STDIN_POLL_SECONDS = 0.5
 
 
 class Line(NamedTuple):
-    """A line without its end; ``content`` is None when it is longer than ``LINE_BYTES``."""
+    """A line without its newline; ``content`` is None when it exceeds ``LINE_BYTES``."""
 
     number: int
     content: bytes | None
 
 
 def file_lines(path: Path, stop: Event, poll_seconds: float | None = None) -> Iterator[list[Line]]:
-    """Lines of a file, as many at a time as were read at once.
+    """The lines of a file, in batches as they are read.
 
-    With ``poll_seconds`` it goes on as lines are appended, until ``stop``. A file that shrank or
-    was put in the other's place is read from its beginning.
+    With ``poll_seconds`` it keeps reading appended lines until ``stop`` is set. A file that shrank
+    or was replaced is read from its beginning.
     """
     while not stop.is_set():
         splitter = _Splitter()
@@ -34,14 +34,14 @@ def file_lines(path: Path, stop: Event, poll_seconds: float | None = None) -> It
                 elif poll_seconds is None:
                     yield splitter.rest()
                     return
-                elif _is_another(path, stream):
+                elif _was_replaced(path, stream):
                     break
                 else:
                     stop.wait(poll_seconds)
 
 
 def stdin_lines(stop: Event, descriptor: int = 0) -> Iterator[list[Line]]:
-    """Lines of standard input as they come; reading never outlasts ``stop`` by much."""
+    """The lines of standard input as they arrive; ends soon after ``stop`` is set."""
     splitter = _Splitter()
     while not stop.is_set():
         if not select.select([descriptor], [], [], _STDIN_POLL_SECONDS)[0]:
@@ -53,40 +53,40 @@ def stdin_lines(stop: Event, descriptor: int = 0) -> Iterator[list[Line]]:
         yield splitter.feed(chunk)
 
 
-def _is_another(path: Path, stream: BinaryIO) -> bool:
+def _was_replaced(path: Path, stream: BinaryIO) -> bool:
     try:
-        there = path.stat()
-    except FileNotFoundError:  # perhaps its successor is just being put there
+        current = path.stat()
+    except FileNotFoundError:  # it may be just being replaced
         return False
-    mine = os.fstat(stream.fileno())
-    return not os.path.samestat(there, mine) or there.st_size < stream.tell()
+    opened = os.fstat(stream.fileno())
+    return not os.path.samestat(current, opened) or current.st_size < stream.tell()
 
 
 class _Splitter:
-    """Chunks to lines; of a line that is too long, only its end is waited for."""
+    """Splits chunks into lines; skips to the end of a line that is too long."""
 
     def __init__(self) -> None:
         self._number = 0
-        self._begun = b""
+        self._partial = b""
         self._too_long = False
 
     def feed(self, chunk: bytes) -> list[Line]:
-        *ends, begun = chunk.split(b"\n")
+        *ends, partial = chunk.split(b"\n")
         lines = [self._line(end) for end in ends]
-        self._begin(begun)
+        self._append(partial)
         return lines
 
     def rest(self) -> list[Line]:
-        """The last line, where no line end follows it."""
-        return [self._line(b"")] if self._begun or self._too_long else []
+        """The last line, if no newline follows it."""
+        return [self._line(b"")] if self._partial or self._too_long else []
 
     def _line(self, end: bytes) -> Line:
-        self._begin(end)
+        self._append(end)
         self._number += 1
-        line = Line(self._number, None if self._too_long else self._begun)
-        self._begun, self._too_long = b"", False
+        line = Line(self._number, None if self._too_long else self._partial)
+        self._partial, self._too_long = b"", False
         return line
 
-    def _begin(self, more: bytes) -> None:
-        self._too_long = self._too_long or len(self._begun) + len(more) > LINE_BYTES
-        self._begun = b"" if self._too_long else self._begun + more
+    def _append(self, more: bytes) -> None:
+        self._too_long = self._too_long or len(self._partial) + len(more) > LINE_BYTES
+        self._partial = b"" if self._too_long else self._partial + more

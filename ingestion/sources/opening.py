@@ -1,4 +1,4 @@
-"""From what a user names to the source that it means."""
+"""Opens the source that a URI names."""
 
 import os
 import re
@@ -8,12 +8,11 @@ from threading import Event
 from typing import Any
 
 from ingestion.references import Wanted
-from ingestion.sources.base import Source
 from ingestion.sources.folder import FolderSource
 from ingestion.sources.picsum import PicsumSource, size_in
 from ingestion.sources.s3_prefix import S3PrefixSource
-from ingestion.sources.samples import SamplePhotographs
-from ingestion.sources.single import SingleSource
+from ingestion.sources.samples import SampleSource
+from ingestion.sources.source import SingleImage, Source
 from ingestion.sources.url_list import LIST_SUFFIXES, STDIN, UrlListSource, url_reference
 from superres.errors import ConfigError
 from superres.imaging.files import SUFFIXES
@@ -41,73 +40,75 @@ def open_source(
     follow_seconds: float = 30.0,
     stop: Event,
 ) -> Source[Any]:
-    """The source that ``uri`` names; ``ALLOWED`` says what there is.
+    """The source that ``uri`` names; ``ALLOWED`` lists the kinds.
 
-    The one of ``samples:`` serves until it is closed or the process ends.
+    The source ``samples:`` serves until it is closed or the process ends.
 
     Raises ``ConfigError`` with one line when there is no such source, or it cannot be followed.
     """
-    again = follow_seconds if follow else None
+    interval = follow_seconds if follow else None
     if uri == STDIN:
         return UrlListSource(uri, wanted)
     if uri.startswith("picsum:"):
-        given = settings.ingestion
+        ingestion = settings.ingestion
         return PicsumSource(
-            given.picsum_url,
+            ingestion.picsum_url,
             size_in(uri),
             wanted,
             client,
             stop,
-            fetch_seconds=given.fetch_seconds,
-            attempts=given.attempts,
-            follow_seconds=again,
+            fetch_seconds=ingestion.fetch_seconds,
+            attempts=ingestion.attempts,
+            follow_seconds=interval,
         )
     if uri == "samples:":
-        return SamplePhotographs(wanted, follow=follow)
+        return SampleSource(wanted, follow=follow)
     if storage.is_s3(uri):
-        return _in_s3(uri, wanted, again)
+        return _in_s3(uri, wanted, interval)
     if uri.lower().startswith(("http://", "https://")):
         return _single(uri, follow, lambda: url_reference(uri, wanted))
-    return _local(uri, wanted, again)
+    return _local(uri, wanted, interval)
 
 
 def expanded(source: str) -> str:
-    """With the home that a leading ``~`` stands for."""
+    """The path with a leading ``~`` expanded."""
     return os.path.expanduser(source)  # noqa: PTH111  # Path raises where there is no such user
 
 
-def _in_s3(uri: str, wanted: Wanted, again: float | None) -> Source[Any]:
+def _in_s3(uri: str, wanted: Wanted, interval: float | None) -> Source[Any]:
     suffix = Path(uri).suffix.lower()
     if suffix in SUFFIXES:
-        raise ConfigError(f"{uri}: one object is no source; name the prefix that it is under")
+        raise ConfigError(f"{uri}: a single object is not a source; name the prefix it is under")
     if suffix not in LIST_SUFFIXES:
-        return S3PrefixSource(uri, wanted, follow_seconds=again)
-    if again is not None:
+        return S3PrefixSource(uri, wanted, follow_seconds=interval)
+    if interval is not None:
         raise ConfigError(f"{uri}: a list in S3 cannot be followed; objects do not grow")
     return UrlListSource(uri, wanted)
 
 
-def _local(uri: str, wanted: Wanted, again: float | None) -> Source[Any]:
+def _local(uri: str, wanted: Wanted, interval: float | None) -> Source[Any]:
     path = Path(expanded(uri))
     suffix = path.suffix.lower()
     if uri and path.is_dir():
-        return FolderSource(path, wanted, follow_seconds=again)
+        return FolderSource(path, wanted, follow_seconds=interval)
     if path.is_file() and suffix in LIST_SUFFIXES:
-        tail = None if again is None else _TAIL_SECONDS
+        tail = None if interval is None else _TAIL_SECONDS
         return UrlListSource(str(path), wanted, follow_seconds=tail)
     if path.is_file() and suffix in SUFFIXES:
         return _single(
             uri,
-            again is not None,
+            interval is not None,
             lambda: reference_to_file(path, wanted.mode, wanted.scale, wanted.now()),
         )
     if uri and path.exists():
-        raise ConfigError(f"{uri}: neither an image nor a list by its name; a source is {ALLOWED}")
-    what = "no source of this kind" if _SCHEME.match(uri) else "no such file or folder"
-    raise ConfigError(f"{uri or repr(uri)}: {what}; a source is {ALLOWED}")
+        raise ConfigError(
+            f"{uri}: its suffix is neither an image's nor a list's; a source is {ALLOWED}"
+        )
+    problem = "unknown kind of source" if _SCHEME.match(uri) else "no such file or folder"
+    raise ConfigError(f"{uri or repr(uri)}: {problem}; a source is {ALLOWED}")
 
 
 def _single(uri: str, follow: bool, make: Callable[[], ImageReference]) -> Source[Any]:
     if follow:
         raise ConfigError(f"{uri}: a single image cannot be followed; leave out --follow")
-    return SingleSource(make)
+    return SingleImage(make)

@@ -1,4 +1,4 @@
-"""Photographs of a Picsum-compatible service (https://picsum.photos), page by page of its list."""
+"""Images of a Picsum-compatible service (https://picsum.photos), one page of its list at a time."""
 
 import json
 import re
@@ -10,25 +10,23 @@ from threading import Condition, Event
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ingestion.references import Wanted
-from ingestion.retries import FetchError
-from ingestion.sources.faults import Fault
-from ingestion.sources.fetching import fetch_document
-from ingestion.sources.seen import Seen
+from ingestion.retries import FetchError, fetch_document
+from ingestion.sources.source import FailedUnit, Seen
 from superres.errors import ConfigError, SuperresError
 from superres.pipeline.records import Attribution, ImageReference
 from superres.service.public_http import Client
 
-PAGE_IMAGES = 100  # the most that Picsum gives
-_PAGE_BYTES = 8 << 20
-_AHEAD = 4  # pages asked for at once, so at most three are asked for beyond the end
-_MOST_FAILURES = 4  # in a row: then the server is down, and each page would only say so again
+PAGE_IMAGES = 100  # the maximum that Picsum returns
+_MAX_PAGE_BYTES = 8 << 20
+_CONCURRENT_PAGES = 4  # so at most three are requested beyond the end
+_MAX_FAILURES = 4  # in a row: then the server is down, and every further page would fail as well
 _POLL_SECONDS = 0.2
 _SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
 Size = tuple[int, int]
 
 
 class _Entry(BaseModel):
-    """One photograph of a list page; its id goes into a URL, so it is checked closely."""
+    """One image of a list page; its id becomes part of a URL, so it is checked strictly."""
 
     model_config = ConfigDict(extra="ignore", coerce_numbers_to_str=True)
 
@@ -40,7 +38,7 @@ class _Entry(BaseModel):
 
 
 def size_in(uri: str) -> Size | None:
-    """The size that ``picsum:WIDTHxHEIGHT`` asks for; None (``picsum:``): each image's own."""
+    """The size in ``picsum:WIDTHxHEIGHT``; None (``picsum:``): each image's own."""
     text = uri.partition(":")[2]
     if not text:
         return None
@@ -53,17 +51,17 @@ def size_in(uri: str) -> Size | None:
 class PicsumSource:
     """Units are page numbers, a few ahead of those that have been read.
 
-    Whoever reads an empty page tells the listing that it has ended. Followed, the list is read
-    again from its first page, and only ids not seen yet are given; ``Seen`` bounds their memory.
+    The list ends at an empty page. When followed, it is read again from its first page, and only
+    ids not seen yet are yielded; ``Seen`` bounds the memory that this takes.
 
     Args:
-        base_url: of the service, as ``https://picsum.photos``.
+        base_url: of the service, such as ``https://picsum.photos``.
         size: of every image; None for its own.
-        wanted: of every image.
-        client: to reach the service with.
-        stop: ends waiting between attempts.
-        fetch_seconds: for one list page.
-        attempts: of a page that the server fails to give for now.
+        wanted: how to process every image.
+        client: for requests to the service.
+        stop: ends the wait between attempts.
+        fetch_seconds: timeout for one list page.
+        attempts: per page, while the server fails.
         follow_seconds: between two readings of the list; None reads it once.
     """
 
@@ -88,59 +86,64 @@ class PicsumSource:
         self._attempts = attempts
         self._follow_seconds = follow_seconds
         self._seen = Seen()
-        # What follows is shared with the threads that read pages, under this lock.
+        # Shared with the threads that read pages, under this lock.
         self._changed = Condition()
-        self._out = 0
+        self._pages_in_progress = 0
         self._ended = False
         self._failures = 0
-        self._faults: deque[Fault] = deque()
+        self._bad_entries: deque[FailedUnit] = deque()
 
-    def units(self, stop: Event) -> Iterator[int | Fault]:
-        """Page numbers until one is empty, and entries that could not be read."""
+    def units(self, stop: Event) -> Iterator[int | FailedUnit]:
+        """Page numbers until a page is empty, and entries that are not valid."""
         while not stop.is_set():
             with self._changed:
                 self._ended, self._failures = False, 0
             for page in count(1):
-                self._wait(_AHEAD, stop)
-                yield from self._told()
+                self._wait(_CONCURRENT_PAGES, stop)
+                yield from self._collected_bad_entries()
                 with self._changed:
                     if self._ended or stop.is_set():
                         break
-                    self._out += 1
+                    self._pages_in_progress += 1
                 yield page
             self._wait(1, stop)
-            yield from self._told()
+            yield from self._collected_bad_entries()
             if self._follow_seconds is None or stop.wait(self._follow_seconds):
                 return
 
-    def references(self, unit: int | Fault) -> list[ImageReference]:
-        """The photographs of one page."""
-        if isinstance(unit, Fault):
+    def references(self, unit: int | FailedUnit) -> list[ImageReference]:
+        """The images of one page."""
+        if isinstance(unit, FailedUnit):
             raise unit.error
         found: list[ImageReference] | None = None
         try:
             found = self._page(unit)
         finally:
             with self._changed:
-                self._out -= 1
+                self._pages_in_progress -= 1
                 self._failures = self._failures + 1 if found is None else 0
-                self._ended = self._ended or self._failures >= _MOST_FAILURES
+                self._ended = self._ended or self._failures >= _MAX_FAILURES
                 self._changed.notify_all()
         return found
 
-    def _wait(self, most: int, stop: Event) -> None:
-        """Until fewer pages than that are being read; the end of the list is reason to go on."""
+    def _wait(self, pages: int, stop: Event) -> None:
+        """Waits until fewer pages than this are in progress.
+
+        While more than one may be in progress, the end of the list ends the wait too.
+        """
         with self._changed:
-            while self._out >= most and not stop.is_set() and not (self._ended and most > 1):
+            while self._pages_in_progress >= pages and not stop.is_set():
+                if self._ended and pages > 1:
+                    return
                 self._changed.wait(_POLL_SECONDS)
 
-    def _told(self) -> Iterator[Fault]:
+    def _collected_bad_entries(self) -> Iterator[FailedUnit]:
         while True:
             with self._changed:
-                if not self._faults:
+                if not self._bad_entries:
                     return
-                fault = self._faults.popleft()
-            yield fault
+                failed = self._bad_entries.popleft()
+            yield failed
 
     def _page(self, page: int) -> list[ImageReference]:
         url = f"{self._base}/v2/list?page={page}&limit={PAGE_IMAGES}"
@@ -148,7 +151,7 @@ class PicsumSource:
             self._client,
             url,
             seconds=self._fetch_seconds,
-            most_bytes=_PAGE_BYTES,
+            max_bytes=_MAX_PAGE_BYTES,
             attempts=self._attempts,
             stop=self._stop,
         )
@@ -159,27 +162,27 @@ class PicsumSource:
             with self._changed:
                 self._ended = True
         return [
-            self._reference(entry) for entry in self._read(entries, url) if self._is_new(entry.id)
+            self._reference(entry) for entry in self._valid(entries, url) if self._is_new(entry.id)
         ]
 
-    def _read(self, entries: list[object], url: str) -> Iterator[_Entry]:
+    def _valid(self, entries: list[object], url: str) -> Iterator[_Entry]:
         for number, entry in enumerate(entries, start=1):
             try:
                 yield _Entry.model_validate(entry)
             except ValidationError as error:
-                fault = error.errors(include_url=False)[0]
-                field = ".".join(map(str, fault["loc"])) or "all of it"
-                reason = f"{url}: entry {number} is skipped: {field}: {fault['msg']}"
+                first = error.errors(include_url=False)[0]
+                field = ".".join(map(str, first["loc"])) or "the whole entry"
+                reason = f"{url}: entry {number} is skipped: {field}: {first['msg']}"
                 with self._changed:
-                    self._faults.append(Fault(SuperresError(reason)))
+                    self._bad_entries.append(FailedUnit(SuperresError(reason)))
 
-    def _is_new(self, image: str) -> bool:
+    def _is_new(self, picsum_id: str) -> bool:
         with self._changed:
-            return self._follow_seconds is None or self._seen.add(image)
+            return self._follow_seconds is None or self._seen.add(picsum_id)
 
     def _reference(self, entry: _Entry) -> ImageReference:
         width, height = self._size or (entry.width, entry.height)
-        # The address is shown as a link, where javascript: and its like must not come through.
+        # The gallery shows it as a link, so it must not be javascript: or the like.
         link = entry.url if (entry.url or "").startswith(("http://", "https://")) else None
         return self._wanted.reference(
             canonical=f"picsum:{entry.id}:{width}x{height}",
@@ -195,5 +198,7 @@ def _parsed(body: bytes, url: str) -> list[object]:
     except (ValueError, RecursionError):
         entries = None
     if not isinstance(entries, list):
-        raise FetchError(f"{url}: the answer is no JSON list; is this a Picsum API?", again=False)
+        raise FetchError(
+            f"{url}: the response is not a JSON list; is this a Picsum API?", retryable=False
+        )
     return entries

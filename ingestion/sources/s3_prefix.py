@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from threading import Event
 
 from ingestion.references import Wanted
-from ingestion.sources.faults import Fault
-from ingestion.sources.seen import Seen
+from ingestion.sources.source import FailedUnit, Seen
 from superres.errors import StorageError
 from superres.imaging.files import SUFFIXES, is_image_name
 from superres.pipeline import storage
@@ -14,14 +13,14 @@ from superres.pipeline.storage import StoredFile
 
 
 class S3PrefixSource:
-    """Units are objects whose name ends like an image's.
+    """Units are objects whose names have the suffix of an image.
 
-    Followed, the prefix is listed again, and only what is new in key or content is given; ``Seen``
-    bounds the memory that this takes.
+    When followed, the prefix is listed again and again, and only objects with a new key or content
+    are yielded; ``Seen`` bounds the memory that this takes.
 
     Args:
         uri: ``s3://bucket/prefix``.
-        wanted: of every image.
+        wanted: how to process every image.
         follow_seconds: between two listings; None lists once.
     """
 
@@ -31,21 +30,21 @@ class S3PrefixSource:
         self._follow_seconds = follow_seconds
         self._seen = Seen()
 
-    def units(self, stop: Event) -> Iterator[StoredFile | Fault]:
-        """Objects by name; a listing that fails is told, and tried again when followed."""
+    def units(self, stop: Event) -> Iterator[StoredFile | FailedUnit]:
+        """Objects by name; a listing that fails is reported, and retried when followed."""
         while not stop.is_set():
             try:
                 found = [file for file in storage.list_files(self._uri) if is_image_name(file.name)]
             except StorageError as error:
-                yield Fault(error)
+                yield FailedUnit(error)
             else:
                 yield from self._new(found, stop)
             if self._follow_seconds is None or stop.wait(self._follow_seconds):
                 return
 
-    def references(self, unit: StoredFile | Fault) -> list[ImageReference]:
-        """The reference to one object; its ETag tells its content."""
-        if isinstance(unit, Fault):
+    def references(self, unit: StoredFile | FailedUnit) -> list[ImageReference]:
+        """The reference to one object; its ETag identifies the content."""
+        if isinstance(unit, FailedUnit):
             raise unit.error
         reference = self._wanted.reference(
             canonical=f"s3:{unit.uri.removeprefix(storage.S3)}:{unit.etag}",
@@ -54,11 +53,12 @@ class S3PrefixSource:
         )
         return [reference]
 
-    def _new(self, found: list[StoredFile], stop: Event) -> Iterator[StoredFile | Fault]:
+    def _new(self, found: list[StoredFile], stop: Event) -> Iterator[StoredFile | FailedUnit]:
         follow = self._follow_seconds is not None
         if not found and not follow:
             kinds = ", ".join(sorted(SUFFIXES))
-            yield Fault(StorageError(f"{self._uri}: no image under it; looked for {kinds}"))
+            reason = f"{self._uri}: no image under this prefix; looked for {kinds}"
+            yield FailedUnit(StorageError(reason))
         for file in found:
             if stop.is_set():
                 return

@@ -1,6 +1,6 @@
-"""The photographs that the scikit-image wheel carries, over HTTP from this very machine.
+"""The photographs in the scikit-image package, served over HTTP by this process.
 
-So a newcomer without internet sees the whole way that an image takes, its download included.
+They take the same path as any other image, the download included, and need no internet.
 """
 
 import shutil
@@ -15,17 +15,17 @@ from ingestion.references import Wanted
 from superres.imaging.samples import sample_photographs
 from superres.pipeline.records import ImageReference
 
-_POLL_SECONDS = 0.05  # the longest that closing takes
+_POLL_SECONDS = 0.05  # closing takes at most this long
 
 
-class SamplePhotographs:
-    """A source with a server of its own, which serves until it is closed; a context manager.
+class SampleSource:
+    """A source with its own server, which serves until it is closed; a context manager.
 
-    References lead to the server, so keep it open until the images have been fetched.
+    References point to the server, so keep it open until the images have been fetched.
 
     Args:
-        wanted: of every image.
-        follow: stay, and serve, until stopped; there is never more to come.
+        wanted: how to process every image.
+        follow: keep serving until stopped; no more images are added.
         port: to serve on; 0 for any free one.
     """
 
@@ -40,17 +40,17 @@ class SamplePhotographs:
 
     @property
     def allowed_host(self) -> str:
-        """``host:port`` of the server, which whoever fetches the images must allow."""
+        """``host:port`` of the server; the consumer must allow it."""
         return f"127.0.0.1:{self._server.server_port}"
 
     def units(self, stop: Event) -> Iterator[str]:
-        """Names of the photographs."""
+        """The file names."""
         yield from self._files
         if self._follow:
             stop.wait()
 
     def references(self, unit: str) -> list[ImageReference]:
-        """The reference to one photograph; it is the same image whatever the port."""
+        """The reference to one file; its image_id does not depend on the port."""
         url = f"http://{self.allowed_host}/{unit}"
         return [self._wanted.reference(f"samples:{unit}", url, f"samples:{unit}")]
 
@@ -86,6 +86,6 @@ def _handler(files: Mapping[str, Path]) -> type[BaseHTTPRequestHandler]:
                 shutil.copyfileobj(stream, self.wfile)
 
         def log_message(self, *_: object) -> None:
-            """Says nothing: the producer and the consumer tell what becomes of each image."""
+            """Logs nothing: the producer and the consumer report on each image."""
 
     return Handler

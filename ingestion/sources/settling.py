@@ -1,25 +1,26 @@
-"""Files that arrive: each is ready once it has stopped growing."""
+"""Files that are still being written: each is ready once it has stopped growing."""
 
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ingestion.sources.seen import Seen
+from ingestion.sources.source import Seen
 
-_OLD_SECONDS = 2.0  # the coarsest clock of a file system (FAT)
+_OLD_SECONDS = 2.0  # the coarsest resolution of a file system's clock (FAT)
 _State = tuple[int, int]
 
 
 class Settling:
-    """Which files are complete, and new since they were last given.
+    """Which files are complete, and new or changed since they were last yielded.
 
-    A file is complete when it is not empty and has had the same size and time of change for
-    ``seconds``. Files given are remembered with both, in the bounded memory of ``Seen``.
+    A file is complete when it is not empty and its size and modification time have not changed for
+    ``seconds``. Files that were yielded are remembered with both, in the bounded memory of
+    ``Seen``.
 
     Args:
         seconds: without change.
-        clock: that never goes back.
-        wall_clock: by which files are dated.
+        clock: a monotonic clock.
+        wall_clock: the clock of modification times.
     """
 
     def __init__(
@@ -31,11 +32,11 @@ class Settling:
         self._seconds = seconds
         self._clock = clock
         self._wall_clock = wall_clock
-        self._waiting: dict[Path, tuple[_State, float]] = {}  # the longest waiting first
+        self._waiting: dict[Path, tuple[_State, float]] = {}  # longest waiting first
         self._seen = Seen()
 
     def note(self, path: Path) -> None:
-        """A file is there or has changed."""
+        """Records that a file is new or has changed."""
         state = _state(path)
         known = self._waiting.get(path)
         if state is None or (known and known[0] == state):
@@ -43,8 +44,8 @@ class Settling:
         self._waiting.pop(path, None)
         self._waiting[path] = state, self._clock()
 
-    def take(self, path: Path) -> bool:
-        """Whether a file that a walk met is to be given at once; else it is noted."""
+    def is_ready(self, path: Path) -> bool:
+        """Whether a file that a walk found is complete and new; if it is fresh, it is noted."""
         state = _state(path)
         if state is None:
             return False
@@ -54,7 +55,7 @@ class Settling:
         return self._seen.add(_key(path, state))
 
     def ready(self) -> Iterator[Path]:
-        """Files that are complete now, each once for every change of its content."""
+        """Files that are complete now; each once per change of its content."""
         for path, (state, since) in list(self._waiting.items()):
             if self._clock() - since < self._seconds:
                 return
@@ -67,7 +68,7 @@ class Settling:
 
 
 def _state(path: Path) -> _State | None:
-    """None for what is empty, gone or no file: nothing to wait for."""
+    """None where there is nothing to wait for: the path is empty, gone or not a file."""
     try:
         status = path.stat()
     except OSError:

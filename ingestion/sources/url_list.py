@@ -1,4 +1,4 @@
-"""A list of URLs: a text file with one a line, or JSON lines that say more of each."""
+"""A list of URLs: a text file with one per line, or JSON lines with more about each."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -10,8 +10,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from ingestion.references import Wanted
-from ingestion.sources.faults import Fault
 from ingestion.sources.lines import LINE_BYTES, Line, file_lines, stdin_lines
+from ingestion.sources.source import FailedUnit
 from ingestion.sources.urls import normalised_url
 from superres.errors import StorageError, SuperresError
 from superres.pipeline import storage
@@ -24,14 +24,14 @@ _BATCH = 128
 _BOM = b"\xef\xbb\xbf"
 
 
-class _Described(BaseModel):
-    """A line of JSON; keys of other tools are left alone."""
+class _JsonLine(BaseModel):
+    """A line of JSON; keys of other tools are ignored."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
     url: str
     author: str | None = None
-    # It is shown as a link, where javascript: and its like must not come through.
+    # The gallery shows it as a link, so it must not be javascript: or the like.
     author_url: Annotated[str, StringConstraints(pattern=r"^https?://\S+$")] | None = None
     source: str | None = None
     content_type: str | None = None
@@ -41,9 +41,9 @@ class _Described(BaseModel):
 
 @dataclass(frozen=True)
 class ListedUrl:
-    """A line that was understood: the URL as written and in its normal form."""
+    """A valid line: its fields, with the URL as written, and the URL in its normal form."""
 
-    described: _Described
+    fields: _JsonLine
     normal: str
 
 
@@ -51,13 +51,13 @@ Batch = tuple[ListedUrl, ...]
 
 
 class UrlListSource:
-    """Units are batches of lines; a bad line is a unit of its own, so that the others go on.
+    """Units are batches of lines; a bad line is its own unit, so that the others are not affected.
 
     Args:
         uri: a local path, ``s3://bucket/key``, or ``-`` for standard input.
-        wanted: of every image whose line says nothing else.
+        wanted: how to process every image whose line does not specify it.
         follow_seconds: how often to look for appended lines of a local file; None reads it once.
-        stdin: the descriptor that ``-`` stands for.
+        stdin: the file descriptor for ``-``.
     """
 
     def __init__(
@@ -69,24 +69,24 @@ class UrlListSource:
         self._follow_seconds = follow_seconds
         self._stdin = stdin
 
-    def units(self, stop: Event) -> Iterator[Batch | Fault]:
-        """The list's lines, in batches."""
+    def units(self, stop: Event) -> Iterator[Batch | FailedUnit]:
+        """The lines of the list, in batches."""
         try:
             for lines in self._lines(stop):
                 parsed = filter(None, map(self._parsed, lines))
-                while some := tuple(islice(parsed, _BATCH)):
-                    yield from (unit for unit in some if isinstance(unit, Fault))
-                    if good := tuple(unit for unit in some if isinstance(unit, ListedUrl)):
-                        yield good
+                while batch := tuple(islice(parsed, _BATCH)):
+                    yield from (line for line in batch if isinstance(line, FailedUnit))
+                    if urls := tuple(line for line in batch if isinstance(line, ListedUrl)):
+                        yield urls
         except StorageError as error:
-            yield Fault(error)
+            yield FailedUnit(error)
         except OSError as error:
             reason = f"{self._name}: cannot be read: {error.strerror or error}"
-            yield Fault(StorageError(reason))
+            yield FailedUnit(StorageError(reason))
 
-    def references(self, unit: Batch | Fault) -> list[ImageReference]:
+    def references(self, unit: Batch | FailedUnit) -> list[ImageReference]:
         """References to the URLs of a batch."""
-        if isinstance(unit, Fault):
+        if isinstance(unit, FailedUnit):
             raise unit.error
         return [_reference(listed, self._wanted) for listed in unit]
 
@@ -99,8 +99,8 @@ class UrlListSource:
         else:
             yield from file_lines(Path(self._uri), stop, self._follow_seconds)
 
-    def _parsed(self, line: Line) -> ListedUrl | Fault | None:
-        """None for a line that is blank or a comment."""
+    def _parsed(self, line: Line) -> ListedUrl | FailedUnit | None:
+        """None for a blank line or a comment."""
         try:
             if line.content is None:
                 raise SuperresError(f"longer than {LINE_BYTES:,} bytes")
@@ -108,32 +108,32 @@ class UrlListSource:
             if not text or text.startswith("#"):
                 return None
             if text.startswith("{") or self._uri.lower().endswith(JSON_SUFFIXES):
-                described = _described(text)
+                fields = _json_line(text)
             else:
-                described = _Described(url=text)
-            return ListedUrl(described, normalised_url(described.url))
+                fields = _JsonLine(url=text)
+            return ListedUrl(fields, normalised_url(fields.url))
         except SuperresError as error:
-            return Fault(SuperresError(f"{self._name}, line {line.number}: {error}"))
+            return FailedUnit(SuperresError(f"{self._name}, line {line.number}: {error}"))
 
 
 def url_reference(url: str, wanted: Wanted) -> ImageReference:
-    """A reference to one URL; raises ``ForbiddenUrlError`` when it is not one of http or https."""
-    return _reference(ListedUrl(_Described(url=url), normalised_url(url)), wanted)
+    """A reference to one URL; raises ``ForbiddenUrlError`` unless it is an http or https URL."""
+    return _reference(ListedUrl(_JsonLine(url=url), normalised_url(url)), wanted)
 
 
 def _reference(listed: ListedUrl, wanted: Wanted) -> ImageReference:
-    given = listed.described
+    line = listed.fields
     attribution = None
-    if given.author is not None:
-        attribution = Attribution(author=given.author, url=given.author_url)
-    chosen = replace(wanted, mode=given.mode or wanted.mode, scale=given.scale or wanted.scale)
+    if line.author is not None:
+        attribution = Attribution(author=line.author, url=line.author_url)
+    chosen = replace(wanted, mode=line.mode or wanted.mode, scale=line.scale or wanted.scale)
     return chosen.reference(
         canonical=listed.normal,
-        url=given.url.strip(),
-        # A query may hold a signature, and a source is shown to everyone.
-        source=given.source or listed.normal.partition("?")[0],
+        url=line.url.strip(),
+        # A query may hold a signature, and the gallery shows the source to everyone.
+        source=line.source or listed.normal.partition("?")[0],
         attribution=attribution,
-        content_type=given.content_type,
+        content_type=line.content_type,
     )
 
 
@@ -145,10 +145,10 @@ def _decoded(line: Line) -> str:
         raise SuperresError(f"not UTF-8 from byte {error.start + 1} on") from None
 
 
-def _described(text: str) -> _Described:
+def _json_line(text: str) -> _JsonLine:
     try:
-        return _Described.model_validate_json(text)
+        return _JsonLine.model_validate_json(text)
     except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        field = "".join(f"{part}: " for part in fault["loc"][:1])
-        raise SuperresError(f"{field}{' '.join(fault['msg'].split())}") from None
+        first = error.errors(include_url=False)[0]
+        field = "".join(f"{part}: " for part in first["loc"][:1])
+        raise SuperresError(f"{field}{' '.join(first['msg'].split())}") from None

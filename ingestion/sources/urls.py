@@ -1,4 +1,4 @@
-"""One spelling for URLs that mean the same."""
+"""One spelling for equivalent URLs (RFC 3986)."""
 
 import re
 from urllib.parse import urlsplit
@@ -11,27 +11,28 @@ _IN_PATH = re.compile(rb"%([0-9A-Fa-f]{2})|[^A-Za-z0-9._~!$&'()*+,;=:@/-]")
 _IN_QUERY = re.compile(rb"%([0-9A-Fa-f]{2})|[^A-Za-z0-9._~!$&'()*+,;=:@/?-]")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HOST = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")
-_SHOWN = 200
+_QUOTED_CHARACTERS = 200  # of a bad URL, in an error message
 
 
 def normalised_url(url: str) -> str:
-    """The URL in the normal form of RFC 3986, 6.2.2 and 6.2.3, for telling images apart.
+    """The URL in the normal form of RFC 3986, 6.2.2 and 6.2.3, by which images are identified.
 
-    - Case: scheme, host and hexadecimal digits of escapes (6.2.2.1); a host with letters beyond
-      ASCII is written in its ASCII form (IDNA).
-    - Escapes: those of unreserved characters are undone (``%7E`` is ``~``), and characters that a
-      path or query must not hold are escaped, as UTF-8 (6.2.2.2). A ``%`` that begins no escape
+    - Case: scheme, host and hexadecimal digits of escapes (6.2.2.1); a host with non-ASCII letters
+      is written in its ASCII form (IDNA).
+    - Escapes: those of unreserved characters are decoded (``%7E`` is ``~``), and characters that a
+      path or query must not contain are escaped, as UTF-8 (6.2.2.2). A ``%`` that starts no escape
       becomes ``%25``. Others stay: ``%2F`` is not ``/``.
     - Dot segments are resolved (6.2.2.3); empty segments stay.
-    - An empty path becomes ``/``; a port that is empty or the scheme's own is dropped (6.2.3), as
-      are the fragment, which is never sent, and a ``?`` without a query.
+    - An empty path becomes ``/``; an empty port or the default one is dropped (6.2.3), and so are
+      the fragment, which is never sent, and a ``?`` without a query.
 
-    The query keeps its order. Normalising again changes nothing.
+    The order of the query stays. Normalising twice changes nothing.
 
     Raises:
         ForbiddenUrlError: not an http or https URL, or one with a user or password.
     """
-    shown = repr(url if len(url) <= _SHOWN else f"{url[:_SHOWN]}…")
+    limit = _QUOTED_CHARACTERS
+    quoted = repr(url if len(url) <= limit else f"{url[:limit]}…")
     try:
         parts = urlsplit(url.strip())
         port = parts.port
@@ -39,11 +40,13 @@ def normalised_url(url: str) -> str:
         path, query = parts.path.encode(), parts.query.encode()
     except ValueError as error:
         reason = " ".join(str(error).split())
-        raise ForbiddenUrlError(f"{shown}: no valid URL: {reason}") from None
+        raise ForbiddenUrlError(f"{quoted}: not a valid URL: {reason}") from None
     if parts.scheme not in _DEFAULT_PORTS or not host:
-        raise ForbiddenUrlError(f"{shown}: not an http or https URL")
+        raise ForbiddenUrlError(f"{quoted}: not an http or https URL")
     if "@" in parts.netloc:
-        raise ForbiddenUrlError(f"{parts.scheme}://…@{host}: a URL must hold no user or password")
+        raise ForbiddenUrlError(
+            f"{parts.scheme}://…@{host}: a URL must not contain a user or password"
+        )
     authority = host if port in (None, _DEFAULT_PORTS[parts.scheme]) else f"{host}:{port}"
     normal = f"{parts.scheme}://{authority}{_without_dots(_escaped(path, _IN_PATH))}"
     return f"{normal}?{_escaped(query, _IN_QUERY)}" if query else normal
@@ -58,7 +61,7 @@ def _normal_host(host: str) -> str:
         host = host.encode("idna").decode()
     host = host.lower()
     if not _HOST.fullmatch(host):
-        raise ValueError(f"no valid host name: {host[:_SHOWN]!r}")
+        raise ValueError(f"not a valid host name: {host[:_QUOTED_CHARACTERS]!r}")
     return host
 
 

@@ -1,10 +1,10 @@
-"""Image files below a folder, by name, without listing all of them first."""
+"""Walks the image files below a folder, by name, without listing all of them first."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ingestion.sources.faults import Fault
+from ingestion.sources.source import FailedUnit
 from superres.errors import StorageError
 from superres.imaging.files import is_image_name
 
@@ -12,44 +12,45 @@ _Identity = tuple[int, int]
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a name is of the kind that people do not see."""
+    """Whether a name is hidden by convention."""
     return name.startswith(".")
 
 
-def walk(folder: Path) -> Iterator[Path | Fault]:
-    """Image files below a folder; one folder's names are in memory at a time, and its parents'.
+def walk(folder: Path) -> Iterator[Path | FailedUnit]:
+    """Image files below a folder; holds the names of one folder and of its parents in memory.
 
-    A linked folder is entered unless it leads back into itself. One that cannot be read is a fault.
+    Follows linked folders except those that lead back into themselves. A folder that cannot be read
+    yields a failed unit.
     """
-    begun: list[tuple[Path, Iterator[tuple[str, bool]], _Identity]] = []
+    open_folders: list[tuple[Path, Iterator[tuple[str, bool]], _Identity]] = []
 
-    def enter(path: Path) -> Fault | None:
+    def enter(path: Path) -> FailedUnit | None:
         try:
             status = path.stat()
             identity = status.st_dev, status.st_ino
-            if all(identity != above for _, _, above in begun):
-                begun.append((path, iter(_listed(path)), identity))
+            if all(identity != above for _, _, above in open_folders):
+                open_folders.append((path, iter(_listed(path)), identity))
         except OSError as error:
             reason = f"{path}: cannot be listed: {error.strerror or error}"
-            return Fault(StorageError(reason))
+            return FailedUnit(StorageError(reason))
         return None
 
-    fault = enter(folder)
-    if fault:
-        yield fault
-    while begun:
-        path, names, _ = begun[-1]
+    failed = enter(folder)
+    if failed:
+        yield failed
+    while open_folders:
+        path, names, _ = open_folders[-1]
         name, is_folder = next(names, ("", False))
         if not name:
-            begun.pop()
+            open_folders.pop()
         elif not is_folder:
             yield path / name
-        elif fault := enter(path / name):
-            yield fault
+        elif failed := enter(path / name):
+            yield failed
 
 
 def _listed(folder: Path) -> list[tuple[str, bool]]:
-    """Names of images and folders, sorted, and whether each is a folder."""
+    """The names of images and subfolders, sorted, and whether each is a folder."""
     with os.scandir(folder) as entries:
         return sorted(
             (entry.name, is_folder)

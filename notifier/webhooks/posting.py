@@ -1,4 +1,4 @@
-"""One attempt to deliver: the signed POST of the Standard Webhooks specification."""
+"""One attempt at a delivery: the signed POST of the Standard Webhooks specification."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,20 +9,20 @@ from standardwebhooks import Webhook
 
 from notifier.store.deliveries import Claimed
 from superres.errors import ForbiddenUrlError, SuperresError, TransferError
-from superres.service.public_http import Answer, Client
+from superres.service.public_http import Client, Response
 
-_READ_BYTES = 1 << 14  # of an answer's body, so that its connection can be used again
-_REASON_LETTERS = 300
+_READ_BYTES = 1 << 14  # of a response body, so that the connection can be reused
+_MAX_REASON_LENGTH = 300
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """What came of it.
+    """The outcome of an attempt.
 
     Attributes:
-        status: of the answer; None when there was none.
-        error: why it failed; None: it is delivered.
-        retry_after: the answer's header.
+        status: of the response; None when there was none.
+        error: why it failed; None for a success.
+        retry_after: the header of the response.
         seconds: how long it took.
     """
 
@@ -33,10 +33,10 @@ class Attempt:
 
 
 def post(client: Client, claimed: Claimed, seconds: float) -> Attempt:
-    """Sends a delivery, and waits at most so long for the answer. It raises nothing.
+    """Sends a delivery, with a timeout in seconds. Never raises.
 
-    Any status of 200 to 299 is a success. A redirect is a failure, as the specification has it; so
-    is an address that the guard forbids, since its name may lead elsewhere tomorrow.
+    Any status from 200 to 299 is a success. A redirect is a failure, as specified; so is a private
+    address, since its name may resolve to another one tomorrow.
     """
     now, began = datetime.now(UTC), monotonic()
     signature = Webhook(claimed.secret).sign(claimed.message_id, now, claimed.payload)
@@ -53,35 +53,35 @@ def post(client: Client, claimed: Claimed, seconds: float) -> Attempt:
             "POST", claimed.url, seconds=seconds, headers=headers, content=content
         ) as answer:
             status, retry_after = answer.status, answer.headers.get("retry-after")
-            error = _complaint(status)
+            error = _error_of(status)
             _drain(answer)
     except (ForbiddenUrlError, TransferError) as failure:
-        # The status is what counts: a body that breaks off changes nothing.
+        # The status decides, even if the body is cut off.
         if status is None:
             error = _reason(failure, claimed.url)
     return Attempt(status, error, retry_after, monotonic() - began)
 
 
-def told_url(url: str) -> str:
-    """A URL as logs may hold it: its path, too, is a secret with many receivers."""
+def loggable_url(url: str) -> str:
+    """Returns scheme and host of a URL: with many receivers its path is a secret, too."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def _reason(failure: SuperresError, url: str) -> str:
-    # A query may be a secret of the receiver's. No database takes every sign it may have sent.
-    text = str(failure).replace(url, told_url(url))
-    return "".join(sign if sign.isprintable() else " " for sign in text)[:_REASON_LETTERS]
+    # The path may be a secret, and databases do not accept every control character.
+    text = str(failure).replace(url, loggable_url(url))
+    return "".join(letter if letter.isprintable() else " " for letter in text)[:_MAX_REASON_LENGTH]
 
 
-def _complaint(status: int) -> str | None:
+def _error_of(status: int) -> str | None:
     if 200 <= status < 300:
         return None
     redirect = "; redirects are not followed" if 300 <= status < 400 else ""
     return f"the receiver answered {status}{redirect}"
 
 
-def _drain(answer: Answer) -> None:
+def _drain(answer: Response) -> None:
     size = 0
     for chunk in answer.chunks:
         size += len(chunk)

@@ -1,26 +1,26 @@
-"""When a webhook is tried again, when it is given up, and when its subscription is disabled.
+"""When a delivery is retried or given up, and when its subscription is disabled.
 
-Attempts follow each other after 5 s, 20 s, 80 s and so on (``webhook_retry_seconds``, four times as
-long each time, at most six hours), the last of them at the give-up time.
+Retries follow after 5 s, 20 s, 80 s and so on (``webhook_retry_seconds``, then four times as long
+each time, at most six hours), the last one at the give-up time.
 """
 
 from datetime import datetime, timedelta
 
-from superres.service.retry_after import asked_seconds
+from superres.service.public_http import retry_after_seconds
 
 _GROWTH = 4.0
-_MOST_SECONDS = 6 * 3600.0
+_MAX_SECONDS = 6 * 3600.0
 _GONE = 410
 
 
-def backoff(failures: int, first_seconds: float, spread: float) -> float:
-    """Seconds to wait after so many failures in a row (1 or more).
+def backoff(failures: int, first_seconds: float, jitter: float) -> float:
+    """Returns the seconds to wait after a number of consecutive failures (1 or more).
 
-    ``spread`` on [0, 1) is a random number: receivers that came back are not met by all at once.
+    ``jitter`` is a random number on [0, 1), so that retries to a receiver that recovers are spread.
     """
-    # So many failures are a wait of six hours whatever the first one was, and no overflow.
+    # The exponent is bounded against overflow; the wait has long reached six hours.
     growth = _GROWTH ** min(failures - 1, 100)
-    return min(_MOST_SECONDS, first_seconds * growth) * (0.5 + spread / 2)
+    return min(_MAX_SECONDS, first_seconds * growth) * (0.5 + jitter / 2)
 
 
 def next_attempt(
@@ -29,26 +29,26 @@ def next_attempt(
     give_up_at: datetime,
     now: datetime,
     first_seconds: float,
-    spread: float,
+    jitter: float,
 ) -> datetime | None:
-    """When to try again after a failure; None: it is given up.
+    """Returns when to retry after a failure; None to give up.
 
-    A receiver that asks for more time than is left is tried once more at the give-up time.
+    If the receiver asks for more time than is left, the last attempt is at the give-up time.
     """
     left = (give_up_at - now).total_seconds()
     if left <= 0:
         return None
-    asked = asked_seconds(retry_after, now) or 0.0
-    wait = max(backoff(failures, first_seconds, spread), asked)
+    asked = retry_after_seconds(retry_after, now) or 0.0
+    wait = max(backoff(failures, first_seconds, jitter), asked)
     return give_up_at if wait >= left else now + timedelta(seconds=wait)
 
 
 def reason_to_disable(
     status: int | None, failing_since: datetime, now: datetime, days: float
 ) -> str | None:
-    """Why a subscription gets nothing more after a failure, if so.
+    """Returns why to disable a subscription after a failure; None if it stays enabled.
 
-    ``failing_since`` is the first failure after the last success, ``days`` how long that may last.
+    ``failing_since`` is the first failure since the last success; it may last ``days``.
     """
     if status == _GONE:
         return "the receiver answered 410 Gone"

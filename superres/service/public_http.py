@@ -1,9 +1,9 @@
-"""The one way out to addresses that strangers named: HTTP that reaches public addresses only.
+"""An HTTP client for untrusted URLs: it connects to public addresses only.
 
 A URL in a message or a subscription may point at this machine, its network or a cloud's metadata
 service (server-side request forgery). So a name is resolved once, every address is checked, and the
-connection goes to a checked address: a second resolution could give another one. As connections
-are made nowhere else, every hop of a redirect is checked too. Needs httpcore (superres[ingestion]).
+connection goes to a checked address: a second resolution could return another one. The check is
+part of connecting, so it covers every hop of a redirect. Needs httpcore (superres[ingestion]).
 """
 
 import ipaddress
@@ -15,6 +15,8 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -22,20 +24,20 @@ import httpcore
 
 from superres.errors import ForbiddenUrlError, TransferError
 
-_CHUNK_SECONDS = 15.0  # the longest silence within a transfer
+_IDLE_SECONDS = 15.0  # the longest silence within a transfer
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_REDIRECT_BYTES = 1 << 14  # of a redirect's body, read so that its connection can be used again
+_REDIRECT_BYTES = 1 << 14  # of a redirect's body, read so that its connection can be reused
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
-# All that IANA has given out as global unicast: not site-local fec0::/10, which is_global passes.
+# What IANA has assigned as global unicast: not site-local fec0::/10, which is_global lets through.
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
-_PROTOCOL_ASSIGNMENTS = ipaddress.ip_network("192.0.0.0/24")  # RFC 6890, in part in is_global
-_NO_HOST = re.compile(r"[\x00-\x20\x7f]")
+_PROTOCOL_ASSIGNMENTS = ipaddress.ip_network("192.0.0.0/24")  # RFC 6890; is_global has some of it
+_NOT_IN_HOST = re.compile(r"[\x00-\x20\x7f]")
 _IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A response whose body is still to be read: ``chunks`` gives it as it comes."""
+class Response:
+    """A response whose body has not been read yet: ``chunks`` yields it as it arrives."""
 
     url: str
     status: int
@@ -44,13 +46,13 @@ class Answer:
 
 
 class Client:
-    """Connections to public addresses, kept open for reuse; for any number of threads.
+    """Connections to public addresses, kept open for reuse; thread-safe.
 
     Args:
-        allowed_hosts: ``name`` or ``name:port``, which may have any address: for tests and for
-            services of one's own.
-        connections: open at once at most.
-        stop: once it is set, every transfer fails at its next step.
+        allowed_hosts: ``name`` or ``name:port`` that may have any address, for tests and for your
+            own services.
+        connections: maximum number of open connections.
+        stop: once it is set, every transfer fails at its next read or write.
     """
 
     def __init__(
@@ -81,31 +83,31 @@ class Client:
         redirects: int = 0,
         headers: Sequence[tuple[str, str]] = (),
         content: bytes | None = None,
-    ) -> Iterator[Answer]:
-        """Sends a request and gives the response, after at most so many redirects.
+    ) -> Iterator[Response]:
+        """Sends a request and yields the response, after at most ``redirects`` redirects.
 
-        ``seconds`` bounds all of it, the reading of the body included. Bodies come as sent: no
-        compression is offered.
+        ``seconds`` is the timeout for everything, including reading the body. No compression is
+        offered, so bodies arrive as the server stores them.
 
         Raises:
-            ForbiddenUrlError: no http(s) URL, or it leads to an address that is not public.
-            TransferError: no connection, no answer in time, or cut off in the middle.
+            ForbiddenUrlError: not an http(s) URL, or it leads to an address that is not public.
+            TransferError: no connection, a timeout, or a response that was cut off.
         """
         _clock.deadline = time.monotonic() + seconds
         _clock.stop = self._stop
         sent = [("User-Agent", "superres"), ("Accept-Encoding", "identity"), *headers]
         for _ in range(redirects + 1):
-            with _naming(url), self._opened(method, url, sent, content) as response:
+            with _as_our_errors(url), self._opened(method, url, sent, content) as response:
                 location = _header(response, b"location")
                 if redirects and response.status in _REDIRECTS and location:
                     url = _joined(url, location)
-                    _drain(response)
+                    _read_rest(response)
                     continue
                 fields = {
                     name.decode("latin-1").lower(): value.decode("latin-1")
                     for name, value in response.headers
                 }
-                yield Answer(url, response.status, fields, response.iter_stream())
+                yield Response(url, response.status, fields, response.iter_stream())
                 return
         raise TransferError(f"{url}: more than {redirects} redirects")
 
@@ -114,23 +116,42 @@ class Client:
         self, method: str, url: str, headers: list[tuple[str, str]], content: bytes | None
     ) -> Iterator[httpcore.Response]:
         target = _parsed(url)
-        waits = {"connect": _CHUNK_SECONDS, "read": _CHUNK_SECONDS, "write": _CHUNK_SECONDS}
+        timeouts = {"connect": _IDLE_SECONDS, "read": _IDLE_SECONDS, "write": _IDLE_SECONDS}
         host = _host(target) if target.port is None else f"{_host(target)}:{target.port}"
         with self._pool.stream(
             method,
             target,
             headers=[("Host", host), *headers],
             content=content,
-            # The backend bounds the other three by the deadline; a wait in the queue it never sees.
-            extensions={"timeout": waits | {"pool": _clock.left(_CHUNK_SECONDS)}},
+            # The backend bounds the other three by the deadline; it never sees a wait in the pool.
+            extensions={"timeout": timeouts | {"pool": _clock.left(_IDLE_SECONDS)}},
         ) as response:
             yield response
 
 
-def public_addresses(host: str, port: int, allowed_hosts: Collection[str] = ()) -> list[str]:
-    """The addresses of a host, all of them public (or the host one of those allowed).
+def retry_after_seconds(header: str | None, now: datetime) -> float | None:
+    """The wait that a Retry-After header asks for (RFC 9110, 10.2.3: seconds, or a date).
 
-    Raises ``ForbiddenUrlError`` when any is not, ``TransferError`` when the name has none.
+    Returns 0 or more; None without the header and where it is malformed. Accepts decimals, which
+    some servers send.
+    """
+    text = (header or "").strip()
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+        return float(text)
+    try:
+        moment = parsedate_to_datetime(text)
+        # A date without a zone is in UTC, the only zone that HTTP has.
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return max(0.0, (moment - now).total_seconds())
+    except (ValueError, OverflowError):  # not a date, or one outside the calendar
+        return None
+
+
+def public_addresses(host: str, port: int, allowed_hosts: Collection[str] = ()) -> list[str]:
+    """The addresses of a host; all of them are public, unless the host is one of those allowed.
+
+    Raises ``ForbiddenUrlError`` when an address is not public, ``TransferError`` when there is
+    none.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -141,14 +162,14 @@ def public_addresses(host: str, port: int, allowed_hosts: Collection[str] = ()) 
         for address in addresses:
             if not is_public(address):
                 raise ForbiddenUrlError(
-                    f"{host} has the address {address}, which is not public; name the host in "
-                    "allowed_hosts if it is yours"
+                    f"{host} has the address {address}, which is not public; if the host is "
+                    "yours, add it to allowed_hosts"
                 )
     return addresses
 
 
 def is_public(address: str) -> bool:
-    """Whether an address is one of the public internet, whatever IPv4 address it may embed."""
+    """Whether an address is public; an IPv6 address that embeds an IPv4 one is judged by that."""
     ip: _IPAddress = ipaddress.ip_address(address.split("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         embedded = ip.ipv4_mapped or ip.sixtofour or (ip.teredo or (None, None))[1]
@@ -166,17 +187,19 @@ def _parsed(url: str) -> httpcore.URL:
         parts = urlsplit(url)
         port, host = parts.port, parts.hostname
     except ValueError as error:
-        raise ForbiddenUrlError(f"{url!r}: no valid URL: {error}") from None
+        raise ForbiddenUrlError(f"{url!r}: not a valid URL: {error}") from None
     if parts.scheme not in ("http", "https") or not host:
         raise ForbiddenUrlError(f"{url!r}: not an http or https URL")
     if parts.username is not None or parts.password is not None:
-        raise ForbiddenUrlError(f"{parts.scheme}://…@{host}: a URL must hold no user or password")
+        raise ForbiddenUrlError(
+            f"{parts.scheme}://…@{host}: a URL must not contain a user or password"
+        )
     try:
         name = host.encode("ascii") if host.isascii() else host.encode("idna")
     except UnicodeError:
         name = b""
-    if not name or _NO_HOST.search(host):
-        raise ForbiddenUrlError(f"{host!r}: no valid host name")
+    if not name or _NOT_IN_HOST.search(host):
+        raise ForbiddenUrlError(f"{host!r}: not a valid host name")
     path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._", errors="replace")
     query = quote(parts.query, safe="/?%:@!$&'()*+,;=~-._[]", errors="replace")
     target = f"{path}?{query}" if query else path
@@ -195,8 +218,8 @@ def _joined(url: str, location: str) -> str:
         raise ForbiddenUrlError(f"{url}: redirects to {location!r}: {error}") from None
 
 
-def _drain(response: httpcore.Response) -> None:
-    """Reads the rest of a small body; what stays unread costs the connection."""
+def _read_rest(response: httpcore.Response) -> None:
+    """Reads the rest of a small body; with unread bytes the connection could not be reused."""
     size = 0
     for chunk in response.iter_stream():
         size += len(chunk)
@@ -204,20 +227,21 @@ def _drain(response: httpcore.Response) -> None:
             return
 
 
-def _header(response: httpcore.Response, wanted: bytes) -> str | None:
+def _header(response: httpcore.Response, lower_name: bytes) -> str | None:
     for name, value in response.headers:
-        if name.lower() == wanted:
-            return value.decode("utf-8", "replace")  # a Location with raw letters, as browsers do
+        if name.lower() == lower_name:
+            # Like browsers, accepts a Location with raw UTF-8.
+            return value.decode("utf-8", "replace")
     return None
 
 
 @contextmanager
-def _naming(url: str) -> Iterator[None]:
-    """Turns what httpcore raises, while connecting or reading, into our errors."""
+def _as_our_errors(url: str) -> Iterator[None]:
+    """Raises the errors of httpcore, while connecting or reading, as our own."""
     try:
         yield
     except httpcore.TimeoutException:
-        raise TransferError(f"{url}: no answer in time") from None
+        raise TransferError(f"{url}: timed out") from None
     except (
         httpcore.NetworkError,
         httpcore.ProtocolError,
@@ -229,13 +253,13 @@ def _naming(url: str) -> Iterator[None]:
 
 
 class _Clock(threading.local):
-    """When the request of this thread has to be over; a connection serves many in turn."""
+    """The deadline of this thread's request; a connection serves many requests in turn."""
 
     deadline = 0.0
     stop = threading.Event()
 
     def left(self, timeout: float | None) -> float:
-        """Seconds that a single operation may take."""
+        """The seconds that one operation may take."""
         left = self.deadline - time.monotonic()
         if left <= 0 or self.stop.is_set():
             raise httpcore.ReadTimeout
@@ -246,7 +270,7 @@ _clock = _Clock()
 
 
 class _CheckedBackend(httpcore.NetworkBackend):
-    """Connects to addresses that were checked, and to no name."""
+    """Resolves names itself and connects to checked addresses only."""
 
     def __init__(self, allowed_hosts: frozenset[str]) -> None:
         self._allowed_hosts = allowed_hosts
@@ -260,7 +284,7 @@ class _CheckedBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        """Tries the host's checked addresses in turn."""
+        """Tries the checked addresses of the host in turn."""
         failure: Exception = httpcore.ConnectError(f"{host}: no address")
         for address in public_addresses(host, port, self._allowed_hosts):
             try:
@@ -275,7 +299,7 @@ class _CheckedBackend(httpcore.NetworkBackend):
 
 
 class _TimedStream(httpcore.NetworkStream):
-    """A connection on which no single read outlives its request, however slowly bytes drip."""
+    """A connection whose reads end with the request's deadline, however slowly bytes arrive."""
 
     def __init__(self, stream: httpcore.NetworkStream) -> None:
         self._stream = stream

@@ -22,7 +22,7 @@ from superres.errors import SuperresError
 from superres.pipeline import storage
 from superres.pipeline.config import Kafka
 from superres.pipeline.records import ImageReference
-from tests.support.http_server import HttpSource, until
+from tests.support.http_server import HttpServer, until
 from tests.support.image_files import photo, pillow
 from tests.support.ingestion_processes import all_messages
 from tests.support.kafka_broker import PATIENCE, free_port
@@ -240,7 +240,7 @@ def test_a_list_with_bad_lines_publishes_the_others_and_exits_with_1(broker, tmp
 @pytest.mark.parametrize("good", [True, False])
 def test_ingest_brings_all_in_and_tells_of_what_it_could_not(broker, tmp_path, good):
     topic = broker.create_topic(partitions=2)
-    with HttpSource() as source:
+    with HttpServer() as source:
         source.serve("/a.gif", b"GIF89a\1\0\1\0\0\0\0,\0\0\0\0\1\0\1\0\0\2\2D\1\0;")
         lines = [source.url("/a.gif")] + ([] if good else [source.url("/missing.png")])
         (tmp_path / "list.txt").write_text("\n".join(lines))
@@ -278,7 +278,7 @@ def test_until_idle_ends_when_all_is_finished(broker, tmp_path):
 @pytest.mark.kafka
 def test_an_image_that_comes_again_is_counted_once(broker, tmp_path):
     topic = broker.create_topic(partitions=1)
-    with HttpSource() as source:
+    with HttpServer() as source:
         url = source.serve("/a.png", pillow(photo(20, 30), "PNG"))
         reference = WANTED.reference("a", url, "test").to_json().encode()
         broker.send(topic, reference, reference)

@@ -128,7 +128,7 @@ def test_a_source_in_trouble(world):
         url("/missing.png"): "the source answered 404",
         serve("/error.png", status=500): "the source answered 500 (tried 3 times)",
         serve("/cut.png", kept[:50_000], cut_at=20_000): "(tried 3 times)",
-        serve("/drip.png", kept[:50_000], drip_seconds=0.2): "no answer in time (tried 3 times)",
+        serve("/drip.png", kept[:50_000], drip_seconds=0.2): "timed out (tried 3 times)",
         redirects["loop"]: "more than 5 redirects",
         redirects["private"]: "not public",
         "http://127.0.0.1:1/": "not public",

@@ -1,10 +1,10 @@
-"""A small HTTP server to fetch from, over real sockets, which can misbehave in every known way.
+"""A small HTTP server for tests, over real sockets, that can misbehave in every known way.
 
-with HttpSource() as source:
-    source.serve("/good.png", png)
-    source.serve("/later.png", png, fail_first=2, fail_status=503, retry_after="1")
-    source.serve("/cut.png", png, cut_at=100)
-    client = Client(allowed_hosts={source.host})
+with HttpServer() as server:
+    server.serve("/good.png", png)
+    server.serve("/later.png", png, fail_first=2, fail_status=503, retry_after="1")
+    server.serve("/cut.png", png, cut_at=100)
+    client = Client(allowed_hosts={server.host})
 """
 
 import json
@@ -25,16 +25,16 @@ Body = bytes | Path | Callable[[], bytes]
 
 @dataclass
 class Reply:
-    """How a path is answered.
+    """The response to a path.
 
     Attributes:
-        fail_first: so many requests are answered with ``fail_status`` before the good ones.
+        fail_first: this many requests get ``fail_status`` before the others get the body.
         drip_seconds: wait before every ``drip_bytes`` of the body.
-        header_drip_seconds: wait before every byte of the head.
-        hold_seconds: wait before answering at all.
-        cut_at: the connection is closed after so many bytes of the body, all of it promised.
-        redirect_to: a 302 to this location, which may be absolute.
-        close: the connection is not kept.
+        header_drip_seconds: wait before every byte of the headers.
+        hold_seconds: wait before responding at all.
+        cut_at: close the connection after this many bytes of the body, with a Content-Length for
+            all of it.
+        redirect_to: respond with a 302 to this location, which may be absolute.
     """
 
     body: Body = b""
@@ -49,11 +49,10 @@ class Reply:
     hold_seconds: float = 0.0
     cut_at: int | None = None
     redirect_to: str | None = None
-    close: bool = False
 
 
 @dataclass(frozen=True)
-class Picture:
+class PicsumEntry:
     """An entry of the Picsum-compatible list."""
 
     id: str
@@ -63,23 +62,21 @@ class Picture:
     link: str = "https://example.org/photo"
 
 
-class HttpSource:
+class HttpServer:
     """Serves on a free port of 127.0.0.1 while the block lasts.
 
     Attributes:
-        hits: requests by target (path and query).
-        connections: connections that were accepted.
-        outage: while it is a status, every request is answered with it.
+        hits: number of requests by target (path and query).
+        connections: number of accepted connections.
     """
 
     def __init__(self) -> None:
         self.hits: Counter[str] = Counter()
         self.connections = 0
-        self.outage: int | None = None
         self._replies: dict[str, Reply] = {}
         self._failed: Counter[str] = Counter()
-        self._pictures: Sequence[Picture | Mapping[str, object]] = ()
-        self._photograph: Callable[[str, int, int], bytes] = lambda *_: b""
+        self._entries: Sequence[PicsumEntry] = ()
+        self._image: Callable[[str, int, int], bytes] = lambda *_: b""
         self._picsum_redirects = False
         self._lock = Lock()
         self._closing = Event()
@@ -95,7 +92,7 @@ class HttpSource:
         return f"http://{self.host}{path}"
 
     def serve(self, path: str, body: Body = b"", **how: Any) -> str:
-        """Answers a path as ``Reply`` describes; gives its URL."""
+        """Serves a path as ``Reply`` describes; returns its URL."""
         with self._lock:
             self._replies[path] = Reply(body, **how)
             self._failed[path] = 0
@@ -103,30 +100,29 @@ class HttpSource:
 
     def serve_picsum(
         self,
-        pictures: Sequence[Picture | Mapping[str, object]],
-        photograph: Callable[[str, int, int], bytes],
+        entries: Sequence[PicsumEntry],
+        image: Callable[[str, int, int], bytes],
         *,
         redirects: bool = False,
     ) -> str:
-        """Answers ``/v2/list`` and ``/id/ID/W/H.jpg`` like Picsum; gives the base URL.
+        """Serves ``/v2/list`` and ``/id/ID/W/H.jpg`` like Picsum; returns the base URL.
 
-        ``photograph`` makes the file for an id, a width and a height. A mapping among the pictures
-        is listed as it is. ``redirects``: a photograph is behind a 302, as at picsum.photos.
+        ``image`` makes the file for an id, a width and a height. With ``redirects``, images are
+        behind a 302, as at picsum.photos.
         """
         with self._lock:
-            self._pictures, self._photograph = pictures, photograph
+            self._entries, self._image = entries, image
             self._picsum_redirects = redirects
         return f"http://{self.host}"
 
     def reply_to(self, target: str) -> Reply:
-        """What a request gets; counts it."""
+        """Counts a request and returns its reply."""
         with self._lock:
             self.hits[target] += 1
             path = target.partition("?")[0]
             key = target if target in self._replies else path
             reply = self._replies.get(key)
-            if self.outage is not None:
-                return Reply(status=self.outage)
+
             if reply is None:
                 return self._picsum(target)
             if self._failed[key] < reply.fail_first:
@@ -136,37 +132,35 @@ class HttpSource:
             return reply
 
     def pause(self, seconds: float) -> bool:
-        """Waits, unless the server is being closed; whether to go on."""
+        """Waits, unless the server is closing; returns whether to continue."""
         return not self._closing.wait(seconds) if seconds else not self._closing.is_set()
 
     def _picsum(self, target: str) -> Reply:
         parts = urlsplit(target)
         steps = parts.path.strip("/").split("/")
-        if steps == ["v2", "list"] and self._pictures:
+        if steps == ["v2", "list"] and self._entries:
             asked = {name: int(value[0]) for name, value in parse_qs(parts.query).items()}
             limit = asked.get("limit", 30)
             first = (asked.get("page", 1) - 1) * limit
-            page = [self._entry(picture) for picture in self._pictures[first : first + limit]]
+            page = [self._listed(entry) for entry in self._entries[first : first + limit]]
             return Reply(json.dumps(page).encode(), headers={"Content-Type": "application/json"})
         if len(steps) == 4 and steps[0] in ("id", "cdn") and steps[3].endswith(".jpg"):
-            if not any(isinstance(p, Picture) and p.id == steps[1] for p in self._pictures):
+            if not any(entry.id == steps[1] for entry in self._entries):
                 return Reply(status=404)
             if steps[0] == "id" and self._picsum_redirects:
                 return Reply(redirect_to=f"/cdn/{'/'.join(steps[1:])}")
             width, height = int(steps[2]), int(steps[3].removesuffix(".jpg"))
-            return Reply(lambda: self._photograph(steps[1], width, height))
+            return Reply(lambda: self._image(steps[1], width, height))
         return Reply(status=404)
 
-    def _entry(self, picture: Picture | Mapping[str, object]) -> Mapping[str, object]:
-        if not isinstance(picture, Picture):
-            return picture
+    def _listed(self, entry: PicsumEntry) -> Mapping[str, object]:
         return {
-            "id": picture.id,
-            "author": picture.author,
-            "width": picture.width,
-            "height": picture.height,
-            "url": picture.link,
-            "download_url": self.url(f"/id/{picture.id}/{picture.width}/{picture.height}"),
+            "id": entry.id,
+            "author": entry.author,
+            "width": entry.width,
+            "height": entry.height,
+            "url": entry.link,
+            "download_url": self.url(f"/id/{entry.id}/{entry.width}/{entry.height}"),
         }
 
     def __enter__(self) -> Self:
@@ -191,10 +185,10 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Says nothing: clients that give up are what the tests are about."""
+        """Logs nothing: the tests make clients give up on purpose."""
 
 
-def _handler_of(source: HttpSource) -> type[BaseHTTPRequestHandler]:
+def _handler_of(server: HttpServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
@@ -202,11 +196,11 @@ def _handler_of(source: HttpSource) -> type[BaseHTTPRequestHandler]:
 
         def setup(self) -> None:
             super().setup()
-            source.connections += 1
+            server.connections += 1
 
         def do_GET(self) -> None:
-            reply = source.reply_to(self.path)
-            if source.pause(reply.hold_seconds):
+            reply = server.reply_to(self.path)
+            if server.pause(reply.hold_seconds):
                 self._answer(reply)
 
         def do_POST(self) -> None:
@@ -221,8 +215,7 @@ def _handler_of(source: HttpSource) -> type[BaseHTTPRequestHandler]:
                 self.send_header(name, value)
             if reply.redirect_to:
                 self.send_header("Location", reply.redirect_to)
-            if reply.close:
-                self.send_header("Connection", "close")
+
             self.send_header("Content-Length", str(size))
             self._head(reply.header_drip_seconds)
             if isinstance(body, Path) and not reply.drip_seconds and reply.cut_at is None:
@@ -246,7 +239,7 @@ def _handler_of(source: HttpSource) -> type[BaseHTTPRequestHandler]:
                 self.wfile.write(content)
                 return
             for start in range(0, len(content), count):
-                if not source.pause(seconds):
+                if not server.pause(seconds):
                     return
                 self.wfile.write(content[start : start + count])
                 self.wfile.flush()
@@ -257,9 +250,9 @@ def _handler_of(source: HttpSource) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def until(happened: Callable[[], object], seconds: float = 10.0) -> None:
-    """Waits for what another thread or process brings about; fails when it does not."""
+def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    """Waits until a condition holds that another thread or process causes; fails after so long."""
     end = time.monotonic() + seconds
-    while not happened():
+    while not condition():
         assert time.monotonic() < end, f"did not happen within {seconds} s"
         time.sleep(0.01)

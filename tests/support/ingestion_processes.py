@@ -26,7 +26,7 @@ from superres.pipeline.arrival import reference_of
 from superres.pipeline.config import Settings, validated
 from superres.pipeline.layout import Layout, default_run_id, layout_of
 from superres.pipeline.records import ImageReference, Mode, RejectedImage, Scale, image_id_of
-from tests.support.http_server import HttpSource, until
+from tests.support.http_server import HttpServer, until
 from tests.support.image_files import photo, pillow
 from tests.support.kafka_broker import PATIENCE, Broker
 from tests.support.processes import Service
@@ -62,7 +62,7 @@ class World:
     def __enter__(self) -> Self:
         self.topic = self.broker.create_topic(partitions=PARTITIONS)
         self.dead_topic = self.broker.create_topic(f"{self.topic}-dead-letter", partitions=1)
-        self.source = HttpSource()
+        self.source = HttpServer()
         self.source.__enter__()
         (self.scratch / "tmp").mkdir(parents=True)
         self.watch = Watch(self)

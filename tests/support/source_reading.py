@@ -1,4 +1,4 @@
-"""Takes from sources what they give, at once or as it comes."""
+"""Reads sources of images: all references at once, or one by one while a source is followed."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +10,7 @@ from threading import Event, Thread
 from typing import Any
 
 from ingestion.references import Wanted
-from ingestion.sources.base import Source
+from ingestion.sources.source import Source
 from superres.errors import SuperresError
 from superres.pipeline.records import ImageReference
 
@@ -19,47 +19,48 @@ WANTED = Wanted("upscale", 2, lambda: NOON)
 WAIT_SECONDS = 10.0
 
 
-def taken(origin: Source[Any], threads: int = 4) -> tuple[list[ImageReference], list[str]]:
-    """All references of a source, as a pool finds them, and what could not be had."""
-    found: list[ImageReference] = []
-    faults: list[str] = []
+def read_all(source: Source[Any], threads: int = 4) -> tuple[list[ImageReference], list[str]]:
+    """All references of a source, read by a pool of threads, and the errors of failed units."""
+    references: list[ImageReference] = []
+    errors: list[str] = []
     with ThreadPoolExecutor(threads) as pool:
-        for future in [pool.submit(origin.references, unit) for unit in origin.units(Event())]:
+        for future in [pool.submit(source.references, unit) for unit in source.units(Event())]:
             try:
-                found += future.result()
+                references += future.result()
             except SuperresError as error:
-                faults.append(str(error))
-    return found, faults
+                errors.append(str(error))
+    return references, errors
 
 
-def urls_of(origin: Source[Any]) -> list[str]:
-    found, faults = taken(origin)
-    assert not faults
-    return [reference.url for reference in found]
+def urls_of(source: Source[Any]) -> list[str]:
+    references, errors = read_all(source)
+    assert not errors
+    return [reference.url for reference in references]
 
 
-class Followed:
-    """References of a source that is followed, as they come."""
+class FollowedSource:
+    """The references of a followed source, as they arrive."""
 
-    def __init__(self, origin: Source[Any], stop: Event) -> None:
+    def __init__(self, source: Source[Any], stop: Event) -> None:
         self._arrived: Queue[ImageReference | str] = Queue()
-        self._origin, self.stop = origin, stop
+        self._source, self.stop = source, stop
         self.thread = Thread(target=self._follow)
 
     def _follow(self) -> None:
-        for unit in self._origin.units(self.stop):
+        for unit in self._source.units(self.stop):
             try:
-                for reference in self._origin.references(unit):
+                for reference in self._source.references(unit):
                     self._arrived.put(reference)
             except SuperresError as error:
                 self._arrived.put(str(error))
 
     def next(self) -> str:
-        """URL of the next reference, or what went wrong."""
+        """The URL of the next reference, or the error of a failed unit."""
         arrived = self._arrived.get(timeout=WAIT_SECONDS)
         return arrived if isinstance(arrived, str) else arrived.url
 
-    def nothing(self, seconds: float) -> bool:
+    def nothing_for(self, seconds: float) -> bool:
+        """Whether nothing arrives for so long."""
         try:
             self._arrived.get(timeout=seconds)
         except Empty:
@@ -68,8 +69,8 @@ class Followed:
 
 
 @contextmanager
-def following(origin: Source[Any]) -> Iterator[Followed]:
-    followed = Followed(origin, Event())
+def following(source: Source[Any]) -> Iterator[FollowedSource]:
+    followed = FollowedSource(source, Event())
     followed.thread.start()
     try:
         yield followed

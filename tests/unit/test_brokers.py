@@ -12,26 +12,26 @@ from ingestion.brokers import brokers_of
 from ingestion.topics import require_topics
 from superres.errors import ConfigError, PrerequisiteError
 from superres.pipeline.config import Kafka, validated
-from tests.support.http_server import HttpSource
+from tests.support.http_server import HttpServer
 from tests.support.kafka_broker import Broker
 
 ARN = "arn:aws:kafka:eu-central-1:123456789012:cluster/superres-dev/0d2f3c4e-1"
 
 
 @pytest.fixture
-def msk(monkeypatch) -> Iterator[HttpSource]:
+def msk(monkeypatch) -> Iterator[HttpServer]:
     brokers._asked.cache_clear()
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "none")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "none")
-    with HttpSource() as source:
+    with HttpServer() as source:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{source.host}")
         yield source
     brokers._asked.cache_clear()
 
 
-def answer(source: HttpSource, arn: str, status: int = 200, **content: str) -> None:
+def answer(source: HttpServer, arn: str, status: int = 200, **content: str) -> None:
     path = f"/v1/clusters/{quote(arn, safe='')}/bootstrap-brokers"
     headers = {"Content-Type": "application/json"}
     source.serve(path, json.dumps(content).encode(), status=status, headers=headers)

@@ -1,58 +1,60 @@
-"""Photographs in a folder, there already or arriving."""
+"""The folder source: existing files and new ones."""
 
 import os
 import shutil
 from pathlib import Path
 
+import pytest
+
 from ingestion.sources.folder import FolderSource
-from ingestion.sources.seen import Seen
 from ingestion.sources.settling import Settling
+from ingestion.sources.source import Seen
 from superres.pipeline.records import ImageReference
-from tests.support.source_reading import WANTED, following, taken, write
+from tests.support.source_reading import WANTED, following, read_all, write
 
 
 def names(references: list[ImageReference]) -> list[str]:
     return [Path(reference.url).name for reference in references]
 
 
-def test_folder_is_walked_by_name(tmp_path):
+def test_a_folder_is_walked_in_order_of_names(tmp_path):
     for name in ("b.JPG", "a/z.png", "a/y.webp", "c.tiff", "_DSC1.jpeg"):
         write(tmp_path / name)
     for name in ("note.txt", ".hidden.png", ".cache/x.png", "a/.y.png.part"):
         write(tmp_path / name)
-    found, faults = taken(FolderSource(tmp_path, WANTED))
-    assert not faults
+    found, errors = read_all(FolderSource(tmp_path, WANTED))
+    assert not errors
     assert names(found) == ["_DSC1.jpeg", "y.webp", "z.png", "b.JPG", "c.tiff"]
     assert found[0].url == (tmp_path / "_DSC1.jpeg").as_uri()
 
 
-def test_folder_tells_an_image_by_path_and_content(tmp_path):
+def test_an_image_in_a_folder_is_identified_by_path_and_content(tmp_path):
     file = write(tmp_path / "a.png", b"one")
-    (first,), _ = taken(FolderSource(tmp_path, WANTED))
-    (again,), _ = taken(FolderSource(tmp_path, WANTED))
+    (first,), _ = read_all(FolderSource(tmp_path, WANTED))
+    (again,), _ = read_all(FolderSource(tmp_path, WANTED))
     file.write_bytes(b"two")
-    (changed,), _ = taken(FolderSource(tmp_path, WANTED))
+    (changed,), _ = read_all(FolderSource(tmp_path, WANTED))
     assert first.image_id == again.image_id != changed.image_id
 
 
-def test_folder_with_links_in_a_circle_ends(tmp_path):
+def test_a_folder_with_circular_links_is_walked_once(tmp_path):
     write(tmp_path / "a" / "one.png")
     (tmp_path / "a" / "back").symlink_to(tmp_path)
     (tmp_path / "a" / "self").symlink_to(tmp_path / "a")
     elsewhere = write(tmp_path.parent / f"{tmp_path.name}-beside" / "two.png")
     (tmp_path / "linked").symlink_to(elsewhere.parent)
     (tmp_path / "dangling.png").symlink_to(tmp_path / "nowhere.png")
-    found, faults = taken(FolderSource(tmp_path, WANTED))
-    assert (names(found), faults) == (["one.png", "two.png"], [])
+    found, errors = read_all(FolderSource(tmp_path, WANTED))
+    assert (names(found), errors) == (["one.png", "two.png"], [])
 
 
-def test_folder_without_images_is_told(tmp_path):
-    found, (fault,) = taken(FolderSource(tmp_path, WANTED))
+def test_a_folder_without_images_is_reported(tmp_path):
+    found, (error,) = read_all(FolderSource(tmp_path, WANTED))
     assert not found
-    assert "no image file in it" in fault
+    assert "contains no image file" in error
 
 
-def test_folder_that_cannot_be_read_is_told_and_the_others_come(tmp_path, monkeypatch):
+def test_an_unreadable_folder_is_reported_and_the_others_are_walked(tmp_path, monkeypatch):
     write(tmp_path / "closed" / "a.png")
     write(tmp_path / "open" / "b.png")
     scan = os.scandir
@@ -63,18 +65,19 @@ def test_folder_that_cannot_be_read_is_told_and_the_others_come(tmp_path, monkey
         return scan(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    found, (fault,) = taken(FolderSource(tmp_path, WANTED))
+    found, (error,) = read_all(FolderSource(tmp_path, WANTED))
     assert names(found) == ["b.png"]
-    assert "closed: cannot be listed: Permission denied" in fault
+    assert "closed: cannot be listed: Permission denied" in error
 
 
-def test_followed_folder_gives_what_is_there_and_what_comes(tmp_path):
+@pytest.mark.slow
+def test_a_followed_folder_yields_existing_and_new_files(tmp_path):
     folder, outside = tmp_path / "in", tmp_path / "out"
     there = write(folder / "there.png")
     os.utime(there, (1, 1))
     fresh = write(folder / "fresh.png")
-    origin = FolderSource(folder, WANTED, follow_seconds=60, settle_seconds=0.1)
-    with following(origin) as followed:
+    source = FolderSource(folder, WANTED, follow_seconds=60, settle_seconds=0.1)
+    with following(source) as followed:
         assert {followed.next(), followed.next()} == {there.as_uri(), fresh.as_uri()}
         moved = folder / "moved.png"
         write(outside / "moved.png").rename(moved)
@@ -98,17 +101,17 @@ def test_followed_folder_gives_what_is_there_and_what_comes(tmp_path):
         write(folder / ".album" / "three.png")
         write(folder / "note.txt")
         write(folder / "empty.png", b"")
-        assert followed.nothing(0.5)
+        assert followed.nothing_for(0.5)
 
 
-def test_followed_folder_finds_what_no_event_told_of(tmp_path, monkeypatch):
-    monkeypatch.setattr(FolderSource, "_arrived", lambda *_: iter(()))
-    origin = FolderSource(tmp_path, WANTED, follow_seconds=0.1, settle_seconds=0.05)
-    with following(origin) as followed:
-        assert followed.nothing(0.3)
+def test_a_followed_folder_finds_files_without_an_event(tmp_path, monkeypatch):
+    monkeypatch.setattr(FolderSource, "_note_changes", lambda *_: iter(()))
+    source = FolderSource(tmp_path, WANTED, follow_seconds=0.1, settle_seconds=0.05)
+    with following(source) as followed:
+        assert followed.nothing_for(0.3)
         file = write(tmp_path / "a.png")
         assert followed.next() == file.as_uri()
-        assert followed.nothing(0.3)
+        assert followed.nothing_for(0.3)
 
 
 class Clock:
@@ -140,7 +143,7 @@ def test_a_file_is_ready_once_it_has_stopped_growing(tmp_path):
     assert list(settling.ready()) == [file]
     settling.note(file)
     clock.now += 1
-    assert not list(settling.ready())  # given already
+    assert not list(settling.ready())  # already yielded
     gone = write(tmp_path / "gone.png")
     settling.note(gone)
     gone.unlink()
@@ -148,21 +151,21 @@ def test_a_file_is_ready_once_it_has_stopped_growing(tmp_path):
     assert not list(settling.ready())
 
 
-def test_a_walk_takes_old_files_at_once_and_waits_for_fresh_ones(tmp_path):
+def test_in_a_walk_old_files_are_ready_at_once_and_fresh_ones_are_not(tmp_path):
     clock = Clock()
     settling = Settling(0.5, clock, clock)
     old, fresh = write(tmp_path / "old.png"), write(tmp_path / "fresh.png")
     os.utime(old, (clock.now - 3, clock.now - 3))
     os.utime(fresh, (clock.now - 1, clock.now - 1))
-    assert [settling.take(file) for file in (old, fresh)] == [True, False]
+    assert [settling.is_ready(file) for file in (old, fresh)] == [True, False]
     clock.now += 0.6
     assert list(settling.ready()) == [fresh]
     clock.now += 5
-    assert [settling.take(file) for file in (old, fresh)] == [False, False]
+    assert [settling.is_ready(file) for file in (old, fresh)] == [False, False]
 
 
-def test_seen_forgets_in_bounds():
-    seen = Seen(most=1000)
+def test_seen_forgets_the_oldest_within_its_capacity():
+    seen = Seen(capacity=1000)
     assert all(seen.add(str(number)) for number in range(500))
     assert not any(seen.add(str(number)) for number in range(500))
     assert all(seen.add(str(number)) for number in range(500, 5000))

@@ -1,10 +1,11 @@
-"""The guarded HTTP client: which addresses it reaches, over real sockets."""
+"""The HTTP client for untrusted URLs: which addresses it reaches, over real sockets."""
 
 import ipaddress
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from threading import Thread
 
 import pytest
@@ -12,8 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from superres.errors import ForbiddenUrlError, TransferError
-from superres.service.public_http import Client, is_public, public_addresses
-from tests.support.http_server import HttpSource
+from superres.service.public_http import (
+    Client,
+    is_public,
+    public_addresses,
+    retry_after_seconds,
+)
+from tests.support.http_server import HttpServer
 
 PRIVATE = [
     "0.0.0.0",
@@ -84,39 +90,39 @@ _REFUSED = [
 
 
 @pytest.fixture
-def source() -> Iterator[HttpSource]:
-    with HttpSource() as server:
-        yield server
+def server() -> Iterator[HttpServer]:
+    with HttpServer() as made:
+        yield made
 
 
 @pytest.fixture
-def client(source: HttpSource) -> Iterator[Client]:
-    with closing(Client({source.host})) as made:
+def client(server: HttpServer) -> Iterator[Client]:
+    with closing(Client({server.host})) as made:
         yield made
 
 
 def fetched(client: Client, url: str, seconds: float = 10.0, redirects: int = 5) -> bytes:
-    with client.request("GET", url, seconds=seconds, redirects=redirects) as answer:
-        return b"".join(answer.chunks)
+    with client.request("GET", url, seconds=seconds, redirects=redirects) as response:
+        return b"".join(response.chunks)
 
 
 @pytest.mark.parametrize("address", PRIVATE)
-def test_address_is_not_public(address):
+def test_a_private_address_is_not_public(address):
     assert not is_public(address)
 
 
 @pytest.mark.parametrize("address", PUBLIC)
-def test_address_is_public(address):
+def test_a_public_address_is_public(address):
     assert is_public(address)
 
 
 @given(st.ip_addresses(v=4))
-def test_public_ipv4_is_what_iana_reserved_for_nothing_else(address):
+def test_an_ipv4_address_is_public_unless_iana_reserved_it(address):
     assert is_public(str(address)) == all(address not in network for network in _REFUSED)
 
 
 @given(st.ip_addresses(v=4))
-def test_embedded_ipv4_counts_as_itself(address):
+def test_an_embedded_ipv4_address_is_judged_as_itself(address):
     number = int(address)
     high, low = number >> 16, number & 0xFFFF
     teredo = number ^ 0xFFFFFFFF
@@ -130,7 +136,7 @@ def test_embedded_ipv4_counts_as_itself(address):
 
 
 @given(st.ip_addresses(v=6))
-def test_public_ipv6_is_global_unicast_or_embeds_a_public_ipv4(address):
+def test_a_public_ipv6_address_is_global_unicast_or_embeds_a_public_ipv4_address(address):
     if is_public(str(address)):
         nat64 = ipaddress.ip_network("64:ff9b::/96")
         unicast = ipaddress.ip_network("2000::/3")
@@ -160,7 +166,7 @@ def test_public_ipv6_is_global_unicast_or_embeds_a_public_ipv4(address):
         "https://10.0.0.1/",
     ],
 )
-def test_private_hosts_are_refused_however_they_are_written(url):
+def test_a_private_host_is_refused_in_every_spelling(url):
     with closing(Client()) as client, pytest.raises(ForbiddenUrlError, match="not public"):
         fetched(client, url)
 
@@ -174,17 +180,17 @@ def test_private_hosts_are_refused_however_they_are_written(url):
         ("http:///path", "not an http or https URL"),
         ("example.org/a.png", "not an http or https URL"),
         ("", "not an http or https URL"),
-        ("http://user@example.org/", "no user or password"),
-        ("http://user:secret@example.org/", "no user or password"),
-        ("http://:@example.org/", "no user or password"),
-        ("http://example.org:99999/", "no valid URL"),
-        ("http://[::1/", "no valid URL"),
-        ("http://a\0b/", "no valid host name"),
-        ("http://a b/", "no valid host name"),
-        ("http://ü..example/", "no valid host name"),
+        ("http://user@example.org/", "must not contain a user or password"),
+        ("http://user:secret@example.org/", "must not contain a user or password"),
+        ("http://:@example.org/", "must not contain a user or password"),
+        ("http://example.org:99999/", "not a valid URL"),
+        ("http://[::1/", "not a valid URL"),
+        ("http://a\0b/", "not a valid host name"),
+        ("http://a b/", "not a valid host name"),
+        ("http://ü..example/", "not a valid host name"),
     ],
 )
-def test_urls_of_other_kinds_are_refused(url, reason):
+def test_a_url_that_is_not_plain_http_is_refused(url, reason):
     with closing(Client()) as client, pytest.raises(ForbiddenUrlError, match=reason) as refused:
         fetched(client, url)
     assert "secret" not in str(refused.value)
@@ -192,7 +198,7 @@ def test_urls_of_other_kinds_are_refused(url, reason):
 
 
 @given(st.text(max_size=30).map("http://127.0.0.1:1/{}".format) | st.text(max_size=30))
-def test_any_text_is_refused_with_our_error(url):
+def test_any_text_raises_one_of_our_errors(url):
     with closing(Client()) as client, pytest.raises((ForbiddenUrlError, TransferError)):
         fetched(client, url)
 
@@ -210,10 +216,10 @@ def test_a_name_with_one_private_address_among_public_ones_is_refused(monkeypatc
     assert public_addresses("rebound.example", 80, {"rebound.example"}) == ["8.8.8.8", "10.0.0.1"]
 
 
-def test_the_connection_goes_to_the_checked_address(monkeypatch, source):
+def test_the_connection_goes_to_the_checked_address(monkeypatch, server):
     """A name that resolves to something else the second time (DNS rebinding) gains nothing."""
-    source.serve("/a", b"there")
-    port = int(source.host.split(":")[1])
+    server.serve("/a", b"there")
+    port = int(server.host.split(":")[1])
     asked = []
     real = socket.getaddrinfo
 
@@ -229,7 +235,7 @@ def test_the_connection_goes_to_the_checked_address(monkeypatch, source):
     assert asked == ["rebound.example"]
 
 
-def test_a_name_that_does_not_resolve_may_be_tried_again(monkeypatch):
+def test_a_name_that_does_not_resolve_is_a_transfer_error(monkeypatch):
     def fail(*_, **__):
         raise socket.gaierror(-3, "Temporary failure in name resolution")
 
@@ -238,43 +244,43 @@ def test_a_name_that_does_not_resolve_may_be_tried_again(monkeypatch):
         fetched(client, "http://example.org/")
 
 
-def test_allowed_hosts_with_and_without_port(source):
-    url = source.serve("/a", b"content")
-    for allowed in (source.host, "127.0.0.1"):
+def test_a_host_is_allowed_with_or_without_its_port(server):
+    url = server.serve("/a", b"content")
+    for allowed in (server.host, "127.0.0.1"):
         with closing(Client({allowed})) as client:
             assert fetched(client, url) == b"content"
     for other in ("127.0.0.1:1", "127.0.0.2", "localhost"):
         with closing(Client({other})) as client, pytest.raises(ForbiddenUrlError):
             fetched(client, url)
-    assert source.hits["/a"] == 2
+    assert server.hits["/a"] == 2
 
 
-def test_allowed_names_have_no_case(source):
-    source.serve("/a", b"content")
-    port = source.host.split(":")[1]
+def test_allowed_host_names_are_case_insensitive(server):
+    server.serve("/a", b"content")
+    port = server.host.split(":")[1]
     with closing(Client({f"LocalHost:{port}"})) as client:
         assert fetched(client, f"http://LOCALHOST:{port}/a") == b"content"
 
 
-def test_redirects_are_followed_on_one_connection(source, client):
-    source.serve("/good", b"at last")
-    source.serve("/second", redirect_to=source.url("/good"))
-    url = source.serve("/first", b"moved", redirect_to="/second")
-    with client.request("GET", url, seconds=10, redirects=2) as answer:
-        assert (answer.url, b"".join(answer.chunks)) == (source.url("/good"), b"at last")
-    assert source.connections == 1
+def test_redirects_are_followed_on_one_connection(server, client):
+    server.serve("/good", b"at last")
+    server.serve("/second", redirect_to=server.url("/good"))
+    url = server.serve("/first", b"moved", redirect_to="/second")
+    with client.request("GET", url, seconds=10, redirects=2) as response:
+        assert (response.url, b"".join(response.chunks)) == (server.url("/good"), b"at last")
+    assert server.connections == 1
 
 
-def test_redirects_are_not_followed_unasked(source, client):
-    url = source.serve("/first", redirect_to="/second")
-    with client.request("GET", url, seconds=10) as answer:
-        assert (answer.status, answer.headers["location"]) == (302, "/second")
-    assert source.hits["/second"] == 0
+def test_redirects_are_not_followed_by_default(server, client):
+    url = server.serve("/first", redirect_to="/second")
+    with client.request("GET", url, seconds=10) as response:
+        assert (response.status, response.headers["location"]) == (302, "/second")
+    assert server.hits["/second"] == 0
 
 
-def test_a_redirect_to_letters_beyond_ascii_reaches_them(source, client):
-    source.serve("/%C3%BCber.png", b"there")
-    url = source.serve("/a", redirect_to="/über.png".encode().decode("latin-1"))
+def test_a_redirect_to_a_non_ascii_path_is_followed(server, client):
+    server.serve("/%C3%BCber.png", b"there")
+    url = server.serve("/a", redirect_to="/über.png".encode().decode("latin-1"))
     assert fetched(client, url) == b"there"
 
 
@@ -282,25 +288,25 @@ def test_a_redirect_to_letters_beyond_ascii_reaches_them(source, client):
     "target",
     ["http://127.0.0.1:1/", "http://169.254.169.254/", "http://[::1]:1/", "//10.0.0.1/x"],
 )
-def test_a_redirect_to_a_private_address_is_refused(source, client, target):
-    url = source.serve("/out", redirect_to=target)
+def test_a_redirect_to_a_private_address_is_refused(server, client, target):
+    url = server.serve("/out", redirect_to=target)
     with pytest.raises(ForbiddenUrlError, match="not public"):
         fetched(client, url)
 
 
 @pytest.mark.parametrize("target", ["file:///etc/passwd", "http://[bad", "http://u:p@x/"])
-def test_a_redirect_to_no_http_url_is_refused(source, client, target):
-    url = source.serve("/out", redirect_to=target)
+def test_a_redirect_to_anything_but_an_http_url_is_refused(server, client, target):
+    url = server.serve("/out", redirect_to=target)
     with pytest.raises(ForbiddenUrlError):
         fetched(client, url)
 
 
-def test_a_redirect_loop_ends(source, client):
-    source.serve("/b", redirect_to="/a")
-    url = source.serve("/a", redirect_to="/b")
+def test_a_redirect_loop_ends(server, client):
+    server.serve("/b", redirect_to="/a")
+    url = server.serve("/a", redirect_to="/b")
     with pytest.raises(TransferError, match="more than 5 redirects"):
         fetched(client, url)
-    assert source.hits["/a"] + source.hits["/b"] == 6
+    assert server.hits["/a"] + server.hits["/b"] == 6
 
 
 @pytest.mark.parametrize(
@@ -311,32 +317,32 @@ def test_a_redirect_loop_ends(source, client):
         {"hold_seconds": 30.0},
     ],
 )
-def test_slow_answers_are_cut_off(source, client, slow):
-    url = source.serve("/slow", bytes(1000), **slow)
+def test_a_slow_response_times_out(server, client, slow):
+    url = server.serve("/slow", bytes(1000), **slow)
     began = time.monotonic()
-    with pytest.raises(TransferError, match="no answer in time"):
+    with pytest.raises(TransferError, match="timed out"):
         fetched(client, url, seconds=0.4)
     assert time.monotonic() - began < 8
 
 
-def test_waiting_for_a_connection_is_cut_off_too(source):
-    held = source.serve("/held", bytes(10))
-    with closing(Client({source.host}, connections=1)) as client:
+def test_waiting_for_a_free_connection_times_out(server):
+    held = server.serve("/held", bytes(10))
+    with closing(Client({server.host}, connections=1)) as client:
         began = time.monotonic()
         with client.request("GET", held, seconds=10):
             # Another thread's request, as far as the pool can tell.
-            with pytest.raises(TransferError, match="no answer in time"):
-                fetched(client, source.url("/held"), seconds=0.2)
+            with pytest.raises(TransferError, match="timed out"):
+                fetched(client, server.url("/held"), seconds=0.2)
             assert time.monotonic() - began < 8
 
 
-def test_an_answer_cut_in_the_middle_is_a_transfer_error(source, client):
-    url = source.serve("/cut", bytes(100_000), cut_at=50_000)
+def test_a_truncated_response_is_a_transfer_error(server, client):
+    url = server.serve("/cut", bytes(100_000), cut_at=50_000)
     with pytest.raises(TransferError, match="cut"):
         fetched(client, url)
 
 
-def test_nobody_there_is_a_transfer_error(client):
+def test_a_refused_connection_is_a_transfer_error(client):
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -344,21 +350,21 @@ def test_nobody_there_is_a_transfer_error(client):
         fetched(client, f"http://127.0.0.1:{port}/")
 
 
-def test_connections_are_used_again(source, client):
-    urls = [source.serve(f"/{number}", bytes([number])) for number in range(20)]
+def test_connections_are_reused(server, client):
+    urls = [server.serve(f"/{number}", bytes([number])) for number in range(20)]
     assert [fetched(client, url) for url in urls] == [bytes([number]) for number in range(20)]
-    assert source.connections == 1
+    assert server.connections == 1
 
 
-def test_a_connection_serves_on_after_an_answer_was_left_unread(source, client):
-    url = source.serve("/large", bytes(5_000_000))
+def test_the_client_works_after_a_response_was_left_unread(server, client):
+    url = server.serve("/large", bytes(5_000_000))
     for _ in range(10):
-        with client.request("GET", url, seconds=10) as answer:
-            assert next(answer.chunks)
-    assert fetched(client, source.serve("/small", b"x")) == b"x"
+        with client.request("GET", url, seconds=10) as response:
+            assert next(response.chunks)
+    assert fetched(client, server.serve("/small", b"x")) == b"x"
 
 
-def test_answers_that_are_no_http_are_transfer_errors():
+def test_a_response_that_is_not_http_is_a_transfer_error():
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def answer() -> None:
@@ -373,3 +379,26 @@ def test_answers_that_are_no_http_are_transfer_errors():
         with closing(Client({"127.0.0.1"})) as client, pytest.raises(TransferError):
             fetched(client, url)
         thread.join()
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, None),
+        ("120", 120),
+        (" 7 ", 7),
+        ("-5", None),
+        ("soon", None),
+        ("nan", None),
+        ("9" * 5000, float("inf")),
+        ("Sat, 31 Jan 2026 12:01:00 GMT", 60),
+        ("Sat, 31 Jan 2026 12:01:00 -0000", 60),
+        ("Sat, 31 Jan 2026 11:00:00 GMT", 0),
+        ("Sat, 31 Jan 99999 11:00:00 GMT", None),
+        ("Mon, 01 Jan 2024 00:00:00 +99999999999999999", None),
+        ("0.5", 0.5),
+        ("", None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(header, seconds):
+    assert retry_after_seconds(header, datetime(2026, 1, 31, 12, 0, tzinfo=UTC)) == seconds

@@ -1,4 +1,4 @@
-"""Where references come from: lists, samples, S3, and which source a URI means."""
+"""Sources of references: lists, samples, single images, and which source a URI names."""
 
 import os
 from collections.abc import Iterator
@@ -8,21 +8,19 @@ from typing import Any
 
 import pytest
 
-from ingestion.sources.base import Source
-from ingestion.sources.faults import Fault
 from ingestion.sources.folder import FolderSource
 from ingestion.sources.lines import LINE_BYTES
 from ingestion.sources.opening import open_source
 from ingestion.sources.picsum import PicsumSource
 from ingestion.sources.s3_prefix import S3PrefixSource
-from ingestion.sources.samples import SamplePhotographs
+from ingestion.sources.samples import SampleSource
+from ingestion.sources.source import FailedUnit, Source
 from ingestion.sources.url_list import UrlListSource
 from superres.errors import ConfigError
-from superres.pipeline import storage
 from superres.pipeline.config import Settings, validated
 from superres.pipeline.records import Attribution, image_id_of
 from superres.service.public_http import Client
-from tests.support.source_reading import WAIT_SECONDS, WANTED, following, taken, urls_of, write
+from tests.support.source_reading import WAIT_SECONDS, WANTED, following, read_all, urls_of, write
 
 
 @pytest.fixture
@@ -31,16 +29,16 @@ def client() -> Iterator[Client]:
         yield made
 
 
-def test_list_of_urls(tmp_path):
+def test_a_list_may_mix_urls_and_json_lines(tmp_path):
     listed = tmp_path / "urls.txt"
     listed.write_text(
-        "\ufeff# photographs\r\nhttp://Example.org:80/a.jpg#top\r\n\n"
+        "\ufeff# images\r\nhttp://Example.org:80/a.jpg#top\r\n\n"
         '  {"url": "http://example.org/b.jpg?key=1", "author": "Ada", "author_url": '
         '"https://ada.example", "source": "archive", "content_type": "image/jpeg", "mode": '
         '"evaluate", "scale": 4, "width": 3}\nhttp://example.org/c.jpg?key=1'
     )
-    (first, second, third), faults = taken(UrlListSource(str(listed), WANTED))
-    assert not faults
+    (first, second, third), errors = read_all(UrlListSource(str(listed), WANTED))
+    assert not errors
     assert first.image_id == image_id_of("upscale", 2, "http://example.org/a.jpg")
     assert (first.url, first.source) == (
         "http://Example.org:80/a.jpg#top",
@@ -68,32 +66,32 @@ def test_list_of_urls(tmp_path):
         (b"x" * (3 * LINE_BYTES + 7), "longer than 65,536 bytes"),
     ],
 )
-def test_bad_line_is_told_and_the_others_come(tmp_path, line, reason):
+def test_a_bad_line_is_reported_and_the_others_are_read(tmp_path, line, reason):
     listed = tmp_path / "urls.txt"
     listed.write_bytes(b"http://a.example/1\n" + line + b"\nhttp://a.example/3\n")
-    found, faults = taken(UrlListSource(str(listed), WANTED))
+    found, errors = read_all(UrlListSource(str(listed), WANTED))
     assert [reference.url for reference in found] == ["http://a.example/1", "http://a.example/3"]
-    (fault,) = faults
-    assert fault.startswith(f"{listed}, line 2: ")
-    assert reason in fault
-    assert "\n" not in fault
+    (error,) = errors
+    assert error.startswith(f"{listed}, line 2: ")
+    assert reason in error
+    assert "\n" not in error
 
 
-def test_json_lines_hold_json_only(tmp_path):
+def test_a_jsonl_file_accepts_json_only(tmp_path):
     listed = tmp_path / "urls.jsonl"
     listed.write_text('{"url": "http://a.example/1"}\nhttp://a.example/2\n')
-    found, faults = taken(UrlListSource(str(listed), WANTED))
-    assert len(found) == len(faults) == 1
+    found, errors = read_all(UrlListSource(str(listed), WANTED))
+    assert len(found) == len(errors) == 1
 
 
-def test_long_list_is_read_in_batches_as_it_goes(tmp_path):
+def test_a_long_list_is_read_in_batches(tmp_path):
     listed = tmp_path / "urls.txt"
     count = 20_000
     listed.write_text("".join(f"http://a.example/{number}\n" for number in range(count)))
-    origin = UrlListSource(str(listed), WANTED)
+    source = UrlListSource(str(listed), WANTED)
     seen = 0
-    for unit in origin.units(Event()):
-        assert not isinstance(unit, Fault)
+    for unit in source.units(Event()):
+        assert not isinstance(unit, FailedUnit)
         assert len(unit) <= 128
         first, last = unit[0], unit[-1]
         assert first.normal == f"http://a.example/{seen}"
@@ -102,13 +100,13 @@ def test_long_list_is_read_in_batches_as_it_goes(tmp_path):
     assert seen == count
 
 
-def test_list_that_is_not_there(tmp_path):
-    found, faults = taken(UrlListSource(str(tmp_path / "none.txt"), WANTED))
+def test_a_missing_list_is_reported(tmp_path):
+    found, errors = read_all(UrlListSource(str(tmp_path / "none.txt"), WANTED))
     assert not found
-    assert "No such file" in faults[0]
+    assert "No such file" in errors[0]
 
 
-def test_list_on_standard_input_is_read_as_it_comes():
+def test_a_list_on_standard_input_is_read_as_it_arrives():
     reading, writing = os.pipe()
     try:
         with following(UrlListSource("-", WANTED, stdin=reading)) as followed:
@@ -124,7 +122,7 @@ def test_list_on_standard_input_is_read_as_it_comes():
         os.close(reading)
 
 
-def test_followed_list_goes_on_as_lines_are_appended(tmp_path):
+def test_a_followed_list_yields_appended_lines(tmp_path):
     listed = tmp_path / "urls.txt"
     listed.write_text("http://a.example/1\nhttp://a.ex")
     with following(UrlListSource(str(listed), WANTED, follow_seconds=0.02)) as followed:
@@ -147,23 +145,23 @@ def test_followed_list_goes_on_as_lines_are_appended(tmp_path):
 # ---- samples and single images
 
 
-def test_samples_are_served_and_named_without_the_port():
-    with SamplePhotographs(WANTED) as first, SamplePhotographs(WANTED) as second:
-        ours, theirs = taken(first)[0], taken(second)[0]
+def test_samples_are_served_and_have_the_same_image_id_on_every_port():
+    with SampleSource(WANTED) as first, SampleSource(WANTED) as second:
+        ours, theirs = read_all(first)[0], read_all(second)[0]
         assert [one.image_id for one in ours] == [one.image_id for one in theirs]
         assert ours[0].url != theirs[0].url
         assert ours[0].image_id == image_id_of("upscale", 2, "samples:astronaut.png")
         with closing(Client({first.allowed_host})) as client:
             for reference in ours:
-                with client.request("GET", reference.url, seconds=10) as answer:
-                    assert answer.status == 200
-                    assert len(b"".join(answer.chunks)) == int(answer.headers["content-length"])
-            with client.request("GET", f"{ours[0].url}/../setup.py", seconds=10) as answer:
-                assert answer.status == 404
+                with client.request("GET", reference.url, seconds=10) as response:
+                    assert response.status == 200
+                    assert len(b"".join(response.chunks)) == int(response.headers["content-length"])
+            with client.request("GET", f"{ours[0].url}/../setup.py", seconds=10) as response:
+                assert response.status == 404
 
 
 def test_followed_samples_are_served_until_stopped():
-    with SamplePhotographs(WANTED, follow=True) as origin, following(origin) as followed:
+    with SampleSource(WANTED, follow=True) as source, following(source) as followed:
         assert followed.next().endswith("/astronaut.png")
 
 
@@ -172,7 +170,7 @@ def opened(uri: str, client: Client, **how) -> Source[Any]:
     return open_source(uri, WANTED, settings, client, stop=Event(), **how)
 
 
-def test_sources_are_chosen_by_uri(tmp_path, client):
+def test_the_source_is_chosen_by_uri(tmp_path, client):
     listed, image = tmp_path / "urls.txt", write(tmp_path / "images" / "a.png")
     listed.write_text("http://a.example/1\n")
     expected = [
@@ -187,7 +185,7 @@ def test_sources_are_chosen_by_uri(tmp_path, client):
     for uri, kind in expected:
         assert type(opened(uri, client)) is kind
     with opened("samples:", client) as samples:  # type: ignore[attr-defined]  # a Source need not be closed
-        assert isinstance(samples, SamplePhotographs)
+        assert isinstance(samples, SampleSource)
     assert urls_of(opened(str(image), client)) == [image.as_uri()]
     assert urls_of(opened("HTTP://a.example/1", client)) == ["HTTP://a.example/1"]
     assert urls_of(opened(str(listed), client)) == ["http://a.example/1"]
@@ -197,46 +195,14 @@ def test_sources_are_chosen_by_uri(tmp_path, client):
     "uri",
     ["", "nowhere", "ftp://a.example/", "picsum:big", "picsum:0x5", "samples:astronaut", "s3:/x"],
 )
-def test_other_uris_are_refused_with_what_is_allowed(client, uri):
+def test_an_unknown_uri_is_refused_with_the_allowed_kinds(client, uri):
     with pytest.raises(ConfigError, match="picsum:") as refused:
         opened(uri, client)
     assert "\n" not in str(refused.value)
 
 
-def test_what_cannot_be_followed_is_refused(tmp_path, client):
+def test_following_a_source_that_cannot_change_is_refused(tmp_path, client):
     image = write(tmp_path / "a.png")
     for uri in (str(image), "http://a.example/1", "s3://bucket/urls.txt"):
         with pytest.raises(ConfigError, match="followed"):
             opened(uri, client, follow=True)
-
-
-# ---- S3
-
-
-@pytest.mark.localstack
-@pytest.mark.slow
-def test_s3_prefix_and_list(bucket):
-    storage._s3_client.cache_clear()  # it may have been made for another endpoint
-    base = f"s3://{bucket}/photos"
-    for name in ("b.png", "a/c.JPG", "note.txt", "_temporary/x.png"):
-        storage.write_bytes(f"{base}/{name}", name.encode())
-    storage.write_bytes(f"s3://{bucket}/photos-beside/d.png", b"")
-    (first, second), faults = taken(S3PrefixSource(base, WANTED))
-    assert not faults
-    assert (first.url, second.url) == (f"{base}/a/c.JPG", f"{base}/b.png")
-    etag = storage.list_files(f"{base}/a")[0].etag
-    assert len(etag) == 32
-    canonical = f"s3:{bucket}/photos/a/c.JPG:{etag}"
-    assert first.image_id == image_id_of("upscale", 2, canonical)
-    with following(S3PrefixSource(base, WANTED, follow_seconds=0.1)) as followed:
-        assert [followed.next(), followed.next()] == [first.url, second.url]
-        storage.write_bytes(f"{base}/b.png", b"changed")
-        assert followed.next() == f"{base}/b.png"
-        assert followed.nothing(0.3)
-    listed = f"s3://{bucket}/urls.txt"
-    storage.write_bytes(listed, b"http://a.example/1\nbad\n")
-    found, (fault,) = taken(UrlListSource(listed, WANTED))
-    assert found[0].url == "http://a.example/1"
-    assert fault.startswith(f"{listed}, line 2")
-    assert "no image under it" in taken(S3PrefixSource(f"s3://{bucket}/none", WANTED))[1][0]
-    assert "cannot list" in taken(S3PrefixSource(f"s3://{bucket}-none/x", WANTED))[1][0]

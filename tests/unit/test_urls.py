@@ -1,4 +1,4 @@
-"""One spelling for URLs that mean the same."""
+"""One spelling for equivalent URLs."""
 
 from urllib.parse import urlsplit
 
@@ -60,7 +60,7 @@ _URLS = st.builds(
         ("http://a/a/b/c/./../../g", "http://a/a/g"),
     ],
 )
-def test_normal_form(url, normal):
+def test_a_url_has_this_normal_form(url, normal):
     assert normalised_url(url) == normal
 
 
@@ -83,7 +83,7 @@ def test_normal_form(url, normal):
         "http://example.org/\ud800",
     ],
 )
-def test_no_http_url(url):
+def test_anything_but_a_plain_http_url_is_refused(url):
     with pytest.raises(ForbiddenUrlError) as refused:
         normalised_url(url)
     assert "\n" not in str(refused.value)
@@ -99,7 +99,7 @@ def test_normalising_again_changes_nothing(url):
 
 
 @given(_URLS)
-def test_normal_form_has_no_dot_segments_fragment_or_forbidden_characters(url):
+def test_the_normal_form_has_no_dot_segments_fragment_or_forbidden_characters(url):
     parts = urlsplit(normalised_url(url))
     segments = parts.path.split("/")
     assert segments[0] == ""

@@ -121,7 +121,7 @@ def test_a_receiver_that_says_nothing_is_cut_off(database, receiver):
         until(lambda: one(database).attempts == 1)
     row = one(database)
     assert row.status is None
-    assert row.error == f"http://{receiver.host}: no answer in time"
+    assert row.error == f"http://{receiver.host}: timed out"
 
 
 def test_the_status_counts_even_if_the_body_never_comes(database, receiver):

@@ -1,0 +1,227 @@
+"""The consumer without a broker: unexpected errors, bookkeeping, lag and end detection.
+
+test_ingestion_faults.py runs it against a real broker.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from threading import Event
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, TopicPartition
+
+from ingestion.consumer import consumer, dead_letters
+from ingestion.consumer.consumer import ImageConsumer
+from ingestion.consumer.dead_letters import DeadLetters
+from ingestion.consumer.handling import (
+    Abandoned,
+    Finished,
+    Handler,
+    RecentImages,
+    RetryLater,
+)
+from ingestion.consumer.messages import Assignment, ReceivedMessage
+from ingestion.consumer.prometheus_metrics import new_metrics
+from ingestion.consumer.workers import Workers
+from ingestion.topics import FOR_GROUP
+from superres.pipeline import storage
+from superres.pipeline.config import Kafka
+from superres.pipeline.records import RejectedImage
+from tests.support.kafka_broker import free_port
+from tests.support.source_reading import NOON, WANTED
+
+
+class FakeDeadLetters:
+    """Collects the reasons."""
+
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
+
+    def send(self, key: Any, value: Any, headers: Any, record: RejectedImage, origin: str) -> bool:
+        self.reasons.append(record.reason)
+        return True
+
+
+class BrokenFetcher:
+    """A fetcher with a bug."""
+
+    def fetched(self, url: str) -> bytes:
+        raise ZeroDivisionError(url)
+
+
+class FakeClient:
+    """A Kafka client without a broker; no message has been received yet."""
+
+    def __init__(self, committed: int = -1001, watermarks: tuple[int, int] = (0, 5)) -> None:
+        self._committed, self._watermarks = committed, watermarks
+
+    def get_watermark_offsets(self, *_: Any, **__: Any) -> tuple[int, int]:
+        return self._watermarks
+
+    def position(self, asked: list[TopicPartition]) -> list[TopicPartition]:
+        return asked  # unknown before the first message
+
+    def committed(self, asked: list[TopicPartition], _: float) -> list[TopicPartition]:
+        return [TopicPartition(each.topic, each.partition, self._committed) for each in asked]
+
+    def list_topics(self, topic: str, _: float) -> Any:
+        return SimpleNamespace(topics={topic: SimpleNamespace(partitions=[0, 1])})
+
+    def incremental_unassign(self, _: list[TopicPartition]) -> None: ...
+
+
+def polled(offset: int, value: bytes = b"", headers: Any = None, error: Any = None) -> Any:
+    """A message of partition 0 as a poll returns it."""
+    fields = {"partition": 0, "offset": offset, "key": b"key", "value": value, "headers": headers}
+    fields |= {"error": error, "timestamp": (0, 0)}
+    return SimpleNamespace(**{name: lambda found=found: found for name, found in fields.items()})
+
+
+def end_of_partition(offset: int) -> Any:
+    return polled(offset, error=KafkaError(KafkaError._PARTITION_EOF))
+
+
+def already_set() -> Event:
+    event = Event()
+    event.set()
+    return event
+
+
+@pytest.fixture
+def make_consumer(place, monkeypatch) -> Callable[..., Any]:
+    """Makes a consumer with partition 0 assigned, whose messages stay in flight."""
+
+    def make(client: Any = None, **options: Any) -> Any:
+        monkeypatch.setattr(consumer, "Consumer", lambda _: client or FakeClient())
+        parts: Any = (BrokenFetcher(), FakeDeadLetters(), new_metrics(), Event())
+        made: Any = ImageConsumer(Handler(place.settings, *parts), Event(), **options)
+        made._partitions.assign(0)
+        return made
+
+    monkeypatch.setattr(Workers, "submit", lambda *_: None)
+    return make
+
+
+def in_flight(made: Any, offset: int, value: bytes = b"") -> ReceivedMessage:
+    """The message of partition 0 with this offset, which the consumer has received."""
+    assignment = made._partitions[0].assignment
+    return ReceivedMessage(assignment, 0, offset, b"key", value, NOON)
+
+
+# ---- one message
+
+
+def test_a_message_with_an_unexpected_error_is_retried_and_then_rejected(place):
+    letters, stop = FakeDeadLetters(), Event()
+    parts: Any = (BrokenFetcher(), letters, new_metrics(), stop)
+    handler = Handler(place.settings, *parts)
+    reference = WANTED.reference("a", "http://example.org/a.png", "test")
+    first = ReceivedMessage(Assignment(), 0, 7, b"key", reference.to_json().encode(), NOON)
+    assert isinstance(handler.handle(first), RetryLater)
+    assert letters.reasons == []
+    last = replace(first, attempt=place.settings.ingestion.attempts + 1)
+    assert handler.handle(last) == Finished()
+    assert letters.reasons == ["unexpected error; see the consumer log"]
+    assert len(storage.list_files(place.layout.rejections)) == 1
+    last.assignment.ending.set()
+    assert handler.handle(last) == Abandoned()
+
+
+def test_the_oldest_recent_image_is_forgotten():
+    recent = RecentImages(capacity=2)
+    for image_id in ("a", "b", "b", "c"):
+        recent.add(image_id)
+    assert [image_id in recent for image_id in "abc"] == [False, True, True]
+
+
+# ---- messages in flight
+
+
+def test_failing_storage_blocks_only_while_a_message_is_waiting_for_it(make_consumer):
+    made = make_consumer()
+    made._handler.storage_health.failed("no disk")  # and then its partition was revoked, say
+    assert made._has_room()
+    made._receive(polled(7))
+    assert not made._has_room()
+    assert made.storage_failing == "no disk"
+    made._settle(in_flight(made, 7), Abandoned())
+    assert made._has_room()
+    assert made.storage_failing == ""
+
+
+def test_messages_in_flight_are_bounded_by_their_bytes(make_consumer):
+    made = make_consumer()
+    for offset in range(33):
+        assert made._has_room() == (offset < 32)
+        made._receive(polled(offset, bytes(1 << 20)))
+    assert not made._has_room(0.5)
+    for offset in range(33):
+        made._settle(in_flight(made, offset, bytes(1 << 20)), Abandoned())
+    assert made._partitions.bytes_in_flight == 0
+    assert made._has_room(0.5)
+
+
+@pytest.mark.parametrize("own_only", [False, True])
+def test_a_message_for_another_group_is_skipped(place, make_consumer, own_only):
+    group = place.settings.kafka.group.encode()
+    made = make_consumer(own_only=own_only)
+    partitions = made._partitions
+    made._receive(polled(0, headers=[("trace", b"7"), (FOR_GROUP, b"another")]))
+    assert (partitions.messages_in_flight, partitions[0].offsets.to_commit()) == (0, 1)
+    made._receive(polled(1, headers=[(FOR_GROUP, group)]))
+    assert partitions.messages_in_flight == 1
+    made._receive(polled(2, headers=[("trace", b"7")]))
+    assert partitions.messages_in_flight == (1 if own_only else 2)
+
+
+# ---- lag and end
+
+
+def test_the_lag_is_known_before_the_first_message(make_consumer):
+    for committed, expected in ((3, 2), (-1001, 5)):
+        made = make_consumer(FakeClient(committed))
+        made._lag.measure()
+        registry = made._handler.metrics.registry
+        lag = registry.get_sample_value("superres_ingestion_lag", {"partition": "0"})
+        assert lag == expected
+
+
+def test_the_end_does_not_depend_on_a_revoked_partition(place, make_consumer):
+    made = make_consumer(last_sent=already_set())
+    made._partitions.assign(1)
+    made._partitions[1].end = 5
+    made._forget([TopicPartition(place.settings.kafka.topic, 1)])
+    assert not made._end.reached()
+    made._receive(end_of_partition(5))
+    assert made._end.reached()
+
+
+@pytest.mark.parametrize(
+    ("committed", "watermarks", "reached"),
+    [(5, (0, 5), True), (4, (0, 5), False), (-1001, (0, 5), False), (-1001, (5, 5), True)],
+)
+def test_without_a_partition_the_whole_group_must_reach_the_end(
+    make_consumer, committed, watermarks, reached
+):
+    made = make_consumer(FakeClient(committed, watermarks), last_sent=already_set())
+    made._partitions.clear()
+    assert made._end.reached() == reached
+
+
+# ---- without a broker
+
+
+def test_a_missing_broker_is_reported_and_does_not_delay_the_end(make_consumer, monkeypatch):
+    monkeypatch.setattr(consumer, "_LEAVE_SECONDS", 0.1)
+    monkeypatch.setattr(dead_letters, "_READY_SECONDS", 0.1)
+    made, answered = make_consumer(), Event()
+    made._client.close = lambda: answered.wait(10)
+    start = time.monotonic()
+    made._leave()
+    assert time.monotonic() - start < 5
+    answered.set()
+    kafka = Kafka(bootstrap_servers=f"127.0.0.1:{free_port()}")
+    assert "does not answer" in DeadLetters(kafka, Event()).ready()
