@@ -117,7 +117,7 @@ def run_pip(arguments: Sequence[str]) -> None:
 def read_lock(lock: Path) -> list[LockedRequirement]:
     """Returns the entries of a lock that apply to the target."""
     if not lock.is_file():
-        raise PrerequisiteError(f"{lock}: there is no such lock; run make lock")
+        raise PrerequisiteError(f"{lock}: no such lock; run make lock")
     found = []
     for block in re.split(r"\n(?=\S)", lock.read_text("utf-8").strip()):
         pin, *hashes = re.split(r"\s*\\?\s+--hash=", block)

@@ -25,14 +25,19 @@ def make_wheel(
     files: Mapping[str, str],
     version: str = "1.0",
     tag: str = "py3-none-any",
+    command: str = "",
 ) -> Path:
-    """Writes a wheel with these files and returns its path."""
+    """Writes a wheel with these files, and perhaps a console script; returns its path."""
     folder.mkdir(parents=True, exist_ok=True)
     info = f"{name}-{version}.dist-info"
     content = dict(files)
     content[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
     content[f"{info}/WHEEL"] = f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n"
-    record = "".join(f"{path},{_digest(text)},{len(text)}\n" for path, text in content.items())
+    if command:
+        content[f"{info}/entry_points.txt"] = f"[console_scripts]\n{command}\n"
+    record = "".join(
+        f"{path},{_digest(text)},{len(text.encode())}\n" for path, text in content.items()
+    )
     content[f"{info}/RECORD"] = f"{record}{info}/RECORD,,\n"
     wheel = folder / f"{name}-{version}-{tag}.whl"
     with zipfile.ZipFile(wheel, "w") as archive:

@@ -1,11 +1,10 @@
-"""infra/services/install.sh puts a service onto a machine, here below a folder and without systemd.
+"""infra/services/install.sh installs services, here below a folder and without systemd.
 
-The release is a tiny one: a wheel whose `superres` command writes down how it was started, and a
-wheelhouse whose `boto3` reads secrets from a file. An `aws` of our own copies from a folder.
+The release is tiny: a wheel whose `superres` command prints how it was started, and a wheelhouse
+whose `boto3` reads secrets from a file. A stand-in for `aws` copies from a folder.
 """
 
 import ast
-import base64
 import hashlib
 import json
 import os
@@ -14,7 +13,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import zipfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +23,7 @@ import pytest
 
 from tests.support.paths import ROOT
 from tests.support.required_tools import require
+from tests.support.wheels import make_wheel
 
 SCRIPT = ROOT / "infra" / "services" / "install.sh"
 TOKEN = "only-in-the-environment-0123456789"
@@ -32,8 +31,8 @@ COMMAND = """
 import json, os, sys
 
 def main():
-    told = {"arguments": sys.argv[1:], "folder": os.getcwd(), "environment": dict(os.environ)}
-    print(json.dumps(told))
+    started = {"arguments": sys.argv[1:], "folder": os.getcwd(), "environment": dict(os.environ)}
+    print(json.dumps(started))
 """
 BOTO3 = """
 import json, os
@@ -73,7 +72,7 @@ cp "$BUCKET_OF_TEST/${4#s3://}" "$5"
 
 @dataclass(frozen=True)
 class Machine:
-    """A folder that stands for a machine, and what its user data would export."""
+    """A folder that stands for a machine, and what its user data exports."""
 
     folder: Path
     exports: Mapping[str, str]
@@ -113,8 +112,8 @@ class Machine:
     def start(self, unit: str, *arguments: str, **changed: str) -> dict[str, object]:
         started = self.try_start(unit, *arguments, **changed)
         assert started.returncode == 0, started.stderr
-        told: dict[str, object] = json.loads(started.stdout)
-        return told
+        printed: dict[str, object] = json.loads(started.stdout)
+        return printed
 
     def try_start(
         self, unit: str, *arguments: str, **changed: str
@@ -128,34 +127,9 @@ class Machine:
             check=False,
         )
 
-    def fetched(self) -> list[str]:
+    def downloads(self) -> list[str]:
         log = Path(f"{self.environment['BUCKET_OF_TEST']}.log")
         return log.read_text().split() if log.exists() else []
-
-
-def make_wheel(folder: Path, name: str, files: Mapping[str, str], command: str = "") -> Path:
-    """A wheel of version 1 with these files, and perhaps a console script."""
-    info = f"{name}-1.dist-info"
-    content = dict(files)
-    content[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n"
-    content[f"{info}/WHEEL"] = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-    if command:
-        content[f"{info}/entry_points.txt"] = f"[console_scripts]\n{command}\n"
-    record = "".join(
-        f"{path},sha256={_record_digest(text)},{len(text.encode())}\n"
-        for path, text in content.items()
-    )
-    content[f"{info}/RECORD"] = f"{record}{info}/RECORD,,\n"
-    path = folder / f"{name}-1-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as wheel:
-        for each, text in content.items():
-            wheel.writestr(each, text)
-    return path
-
-
-def _record_digest(text: str) -> str:
-    digest = hashlib.sha256(text.encode()).digest()
-    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
 def digest_of(path: Path) -> str:
@@ -163,17 +137,19 @@ def digest_of(path: Path) -> str:
 
 
 def make_machine(folder: Path) -> Machine:
-    """A machine that has an `aws`, and a bucket with a release."""
+    """Returns a machine with an `aws` command, and a bucket with a release."""
     bucket, commands = folder / "bucket" / "artifacts", folder / "bin"
     bucket.mkdir(parents=True)
     commands.mkdir()
     for name, text in {"aws": AWS, "sleep": "#!/bin/sh\n"}.items():
         (commands / name).write_text(text)
         (commands / name).chmod(0o755)
-    wheel = make_wheel(bucket, "superres", {"superres.py": COMMAND}, "superres = superres:main")
-    nothing = "class BotoCoreError(Exception): ...\nclass ClientError(Exception): ...\n"
-    files = {"boto3.py": BOTO3, "botocore/__init__.py": "", "botocore/exceptions.py": nothing}
-    library = make_wheel(folder, "boto3", files)
+    wheel = make_wheel(
+        bucket, "superres", {"superres.py": COMMAND}, "1", command="superres = superres:main"
+    )
+    exceptions = "class BotoCoreError(Exception): ...\nclass ClientError(Exception): ...\n"
+    files = {"boto3.py": BOTO3, "botocore/__init__.py": "", "botocore/exceptions.py": exceptions}
+    library = make_wheel(folder, "boto3", files, "1")
     (folder / "requirements.txt").write_text(f"boto3==1 --hash=sha256:{digest_of(library)}\n")
     wheelhouse = bucket / "ingestion.tar"
     with tarfile.open(wheelhouse, "w") as archive:
@@ -207,13 +183,13 @@ def make_machine(folder: Path) -> Machine:
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
-    """A machine with nothing on it yet."""
+    """A machine on which nothing is installed."""
     return make_machine(tmp_path)
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Machine:
-    """A machine with every unit on it."""
+    """A machine on which every unit is installed."""
     machine = make_machine(tmp_path_factory.mktemp("machine"))
     done = machine.install()
     assert done.returncode == 0, done.stderr
@@ -227,12 +203,12 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Machine:
 
 
 def test_a_unit_starts_with_its_settings_and_secrets(installed):
-    told = installed.start("uploads", "--port", "0")
-    assert told["arguments"] == [
+    started = installed.start("uploads", "--port", "0")
+    assert started["arguments"] == [
         "uploads", "--config", f"{installed.home}/config.yaml", "--port", "0",
     ]  # fmt: skip
-    assert told["folder"] == f"{installed.root}/var/lib/superres-uploads"
-    wanted = {
+    assert started["folder"] == f"{installed.root}/var/lib/superres-uploads"
+    expected = {
         "SUPERRES_UPLOAD_TOKEN": TOKEN,
         "OTHER": "of the database",
         "SUPERRES_INGESTION__UPLOAD_PORT": "9999",
@@ -240,38 +216,38 @@ def test_a_unit_starts_with_its_settings_and_secrets(installed):
         "AWS_DEFAULT_REGION": "eu-central-1",
         "TMPDIR": f"{installed.root}/var/lib/superres-uploads",
     }
-    assert {name: told["environment"].get(name) for name in wanted} == wanted
+    assert {name: started["environment"].get(name) for name in expected} == expected
 
 
-def test_no_unit_has_the_secrets_of_another(installed):
+def test_a_unit_does_not_have_the_secrets_of_another(installed):
     for unit in ("consume", "produce", "notify"):
         assert TOKEN not in json.dumps(installed.start(unit))
 
 
-def test_secrets_lie_in_no_file(installed):
+def test_no_file_contains_a_secret(installed):
     installed.start("uploads")
     files = [path for path in installed.root.rglob("*") if path.is_file()]
     assert installed.home / "bin" / "uploads" in files
     assert [path for path in files if TOKEN.encode() in path.read_bytes()] == []
 
 
-def test_a_replaced_secret_is_noticed(installed):
+def test_a_replaced_secret_is_detected(installed):
     installed.start("uploads")
     check = re.search(r"^RUNTIME_DIRECTORY=\S+ (.*)$", _check_of(installed, "uploads"), re.M)
     assert check is not None
     folder = f"{installed.root}/var/lib/superres-uploads"
 
-    def look() -> int:
+    def run_check() -> int:
         environment = installed.environment | {"RUNTIME_DIRECTORY": folder}
         return subprocess.run(
             ["bash", "-c", check[1]], env=environment, timeout=60, check=False
         ).returncode
 
     known = installed.secrets.read_text()
-    assert look() == 0
+    assert run_check() == 0
     try:
         installed.secrets.write_text(known.replace("first", "second"))
-        assert look() == 3
+        assert run_check() == 3
     finally:
         installed.secrets.write_text(known)
 
@@ -280,12 +256,12 @@ def _check_of(machine: Machine, unit: str) -> str:
     return (machine.home / "bin" / f"check-{unit}").read_text()
 
 
-def test_a_check_asks_where_the_unit_listens(installed):
+def test_a_check_uses_the_port_of_its_unit(installed):
     assert "http://127.0.0.1:9999/healthz" in _check_of(installed, "uploads")
     assert "http://127.0.0.1:9101/healthz" in _check_of(installed, "consume")
 
 
-def test_a_secret_that_is_not_there_is_one_line(installed, tmp_path):
+def test_a_missing_secret_is_one_line(installed, tmp_path):
     empty = tmp_path / "secrets.json"
     empty.write_text(json.dumps({"dev/upload": [TOKEN, "first"], "dev/db": ["{}", "first"]}))
     failed = installed.try_start("uploads", SECRETS_OF_TEST=str(empty))
@@ -293,36 +269,38 @@ def test_a_secret_that_is_not_there_is_one_line(installed, tmp_path):
     assert failed.stderr.splitlines() == ["superres: secret dev/db: KeyError"]
 
 
-def test_only_what_is_missing_is_fetched(machine):
+def test_only_missing_files_are_downloaded(machine):
     assert machine.install().returncode == 0
-    first = machine.fetched()
+    first = machine.downloads()
     assert machine.install().returncode == 0
-    assert machine.fetched()[len(first) :] == ["s3://artifacts/dev.yaml"]
+    assert machine.downloads()[len(first) :] == ["s3://artifacts/dev.yaml"]
 
     other = COMMAND.replace('"arguments"', '"newer": True, "arguments"')
     bucket = machine.folder / "bucket" / "artifacts"
-    wheel = make_wheel(bucket, "superres", {"superres.py": other}, "superres = superres:main")
+    wheel = make_wheel(
+        bucket, "superres", {"superres.py": other}, "1", command="superres = superres:main"
+    )
     done = machine.install(SUPERRES_WHEEL_SHA256=digest_of(wheel))
     assert done.returncode == 0, done.stderr
     assert machine.start("consume")["newer"] is True
 
 
 @pytest.mark.parametrize("part", ["WHEEL", "WHEELHOUSE", "CONFIG"])
-def test_what_was_tampered_with_is_not_installed(machine, part):
+def test_a_file_with_another_digest_is_not_installed(machine, part):
     done = machine.install(**{f"SUPERRES_{part}_SHA256": "0" * 64})
     assert done.returncode == 1
-    place = machine.exports[f"SUPERRES_{part}"]
+    uri = machine.exports[f"SUPERRES_{part}"]
     assert done.stderr.splitlines() == [
-        f"superres install: {place}: its SHA-256 is not {'0' * 64}; deploy again"
+        f"superres install: {uri}: its SHA-256 is not {'0' * 64}; deploy again"
     ]
     assert not (machine.home / "installed").exists()
     assert not (machine.home / "bin" / "consume").exists()
 
 
-def test_what_cannot_be_fetched_is_tried_again_and_told(machine):
+def test_a_failed_download_is_retried_and_reported(machine):
     done = machine.install(SUPERRES_CONFIG="s3://artifacts/absent.yaml")
     assert done.returncode == 1
-    assert machine.fetched() == ["s3://artifacts/absent.yaml"] * 5
+    assert machine.downloads() == ["s3://artifacts/absent.yaml"] * 5
     assert done.stderr.splitlines()[-1] == (
         "superres install: s3://artifacts/absent.yaml: cannot be fetched; does it exist, "
         "and may this machine read it?"
@@ -330,7 +308,7 @@ def test_what_cannot_be_fetched_is_tried_again_and_told(machine):
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ({"SUPERRES_UNITS": ""}, "SUPERRES_UNITS is not set; see the head of"),
         ({"SUPERRES_WHEEL_SHA256": ""}, "SUPERRES_WHEEL_SHA256 is not set"),
@@ -338,11 +316,11 @@ def test_what_cannot_be_fetched_is_tried_again_and_told(machine):
         ({"SUPERRES_UNITS": "consumer"}, "there is no unit consumer; there are consume, uploads"),
     ],
 )
-def test_what_is_wrong_is_told_in_one_line(machine, changed, told):
+def test_a_wrong_setting_is_reported_in_one_line(machine, changed, message):
     done = machine.install(**changed)
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
-    assert told in done.stderr
+    assert message in done.stderr
 
 
 # ---- systemd
@@ -361,7 +339,7 @@ def _analyze(*arguments: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def test_systemd_understands_the_units(units):
+def test_systemd_accepts_the_units(units):
     files = sorted(str(path) for path in units.iterdir())
     assert len(files) == 9
     seen = _analyze("verify", "--man=no", *files)
@@ -370,14 +348,14 @@ def test_systemd_understands_the_units(units):
 
 @pytest.mark.parametrize("unit", ["consume", "uploads", "notify"])
 def test_the_units_are_hardened(units, unit):
-    # systemd counts exposure from 0 (safe) to 10; a unit without any of it has 9.6. What is left is
-    # the network, which these services are for.
+    # systemd rates exposure from 0 (safe) to 10; a unit without hardening has 9.6. What remains is
+    # the network, which these services need.
     file = str(units / f"superres-{unit}.service")
     seen = _analyze("security", "--offline=true", "--no-pager", "--threshold=20", file)
     assert seen.returncode == 0, seen.stdout
 
 
-def test_a_stop_lasts_as_long_as_what_is_begun(units):
+def test_systemd_waits_for_a_stop_longer_than_the_services_take(units):
     from ingestion.cli import uploads
     from notifier.cli import notify
     from superres.pipeline.config import Ingestion
@@ -402,7 +380,7 @@ def _service(units: Path, unit: str) -> str:
 
 
 @pytest.mark.localstack
-def test_of_several_that_find_a_secret_empty_one_fills_it(aws_environment, installed, tmp_path):
+def test_only_one_of_several_units_fills_an_empty_secret(aws_environment, installed, tmp_path):
     client = boto3.client("secretsmanager", endpoint_url=aws_environment.endpoint)
     client.create_secret(Name="install/token")
     starter = str(installed.home / "bin" / "with_secrets.py")
@@ -426,7 +404,7 @@ def test_of_several_that_find_a_secret_empty_one_fills_it(aws_environment, insta
     assert re.fullmatch(r"[0-9a-f]{48}", tokens.pop())
 
 
-def test_the_script_is_clean():
+def test_shellcheck_finds_nothing_in_the_script():
     shellcheck = Path(sys.executable).with_name("shellcheck")
     found = str(shellcheck) if shellcheck.exists() else shutil.which("shellcheck")
     require("shellcheck", "make setup-dev", found=found is not None)
@@ -436,7 +414,7 @@ def test_the_script_is_clean():
 
 
 def test_the_script_fits_into_user_data():
-    # EC2 takes 16,384 bytes, and the exports before it take some.
+    # The limit of EC2 is 16,384 bytes, of which the exports before it need some.
     assert len(SCRIPT.read_bytes()) < 12_000
     part = SCRIPT.read_text().partition("<<'PYTHON'\n")[2].partition("\nPYTHON\n")[0]
     ast.parse(part)

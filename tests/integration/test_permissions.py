@@ -1,8 +1,8 @@
-"""What each role may do on AWS, held against what its programs ask of AWS.
+"""The permissions of each role on AWS, compared with the calls that its programs make.
 
-What they ask is read from the code: the operations of boto3 in the modules that a role's programs
-import, the aws commands of its shell scripts, the tasks of the state machine. What a role may do is
-read from the policies that Terraform renders.
+The calls are read from the code: boto3 operations in the modules that a role's programs import, aws
+commands in its shell scripts, and tasks of the state machine. The permissions are read from the
+policies that Terraform renders.
 """
 
 import ast
@@ -27,11 +27,11 @@ from tests.support.required_tools import require
 INFRA = ROOT / "infra"
 SERVICES = ("s3", "sqs", "kafka", "secretsmanager")
 
-# Where a permission has another name than the operation, and what boto3 adds to S3's operations:
+# Operations with another name than their permission, and those that boto3 adds to S3:
 # https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations.html
 PERMISSIONS = {
     "s3:DownloadFile": {"s3:GetObject"},
-    "s3:UploadFile": {"s3:PutObject", "s3:AbortMultipartUpload"},  # large ones go in parts
+    "s3:UploadFile": {"s3:PutObject", "s3:AbortMultipartUpload"},  # multipart
     "s3:HeadObject": {"s3:GetObject"},
     "s3:ListObjectsV2": {"s3:ListBucket"},
     "s3:DeleteObjects": {"s3:DeleteObject"},
@@ -45,13 +45,13 @@ KAFKA = {
     "AdminClient": {"Connect", "DescribeCluster", "DescribeTopic"},
     "NewTopic": {"CreateTopic"},
 }
-# Spark's own connector to S3, which is Java:
+# Spark's S3 connector, which is Java:
 # https://hadoop.apache.org/docs/stable/hadoop-aws/tools/hadoop-aws/assumed_roles.html
 CONNECTOR = {
     *("s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"),
     *("s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:ListMultipartUploadParts"),
 }
-# What is encrypted with our key is opened and closed with it.
+# Encrypted data needs permissions for the key too.
 KEY = {
     "s3:GetObject": {"kms:Decrypt"},
     "s3:PutObject": {"kms:GenerateDataKey", "kms:Decrypt"},  # Decrypt: to join parts
@@ -76,7 +76,7 @@ TASKS = {
     "aws-sdk:s3:listObjectsV2": {"s3:ListBucket"},
     "aws-sdk:s3:getObject": {"s3:GetObject", "kms:Decrypt"},
 }
-# Writes that stay on this machine: the notifier's cache, a comparison, weights that were trained.
+# Writes to the local disk: the notifier's cache, a comparison, trained weights.
 LOCAL = {
     ("notifier.pictures", "write_bytes"),
     ("superres.quality.comparison", "write_bytes"),
@@ -84,7 +84,7 @@ LOCAL = {
 }
 
 
-# ---- what the code asks
+# ---- calls in the code
 
 
 @cache
@@ -93,7 +93,7 @@ def imports() -> grimp.ImportGraph:
 
 
 def modules_of(*programs: str) -> set[str]:
-    """The modules that programs import, directly or not, and themselves."""
+    """Returns programs and all modules that they import, directly or not."""
     graph = imports()
     return {*programs}.union(*(graph.find_upstream_modules(program) for program in programs))
 
@@ -106,17 +106,17 @@ def tree_of(module: str) -> ast.Module:
 
 @cache
 def operations(service: str) -> dict[str, str]:
-    """A service's operations by the names of boto3's methods."""
-    make: Any = boto3.session.Session().client  # typed for services by literal names alone
+    """Returns a service's operations by boto3 method name."""
+    make: Any = boto3.session.Session().client  # its types accept literal service names only
     client = make(service, region_name="eu-central-1")
     names = {xform_name(name): name for name in client.meta.service_model.operation_names}
-    if service == "s3":  # what boto3 adds
+    if service == "s3":  # added by boto3
         names |= {"upload_file": "UploadFile", "download_file": "DownloadFile"}
     return names
 
 
-def asked_in(tree: ast.AST, services: Iterable[str] = SERVICES) -> set[str]:
-    """Operations that are called by name, or named for a paginator or a signature."""
+def calls_in(tree: ast.AST, services: Iterable[str] = SERVICES) -> set[str]:
+    """Returns the operations that are called, paginated or presigned."""
     named = set[str]()
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
@@ -133,22 +133,22 @@ def asked_in(tree: ast.AST, services: Iterable[str] = SERVICES) -> set[str]:
 
 @cache
 def storage_operations() -> dict[str, set[str]]:
-    """What each function of superres.pipeline.storage asks of S3, also through others of them."""
+    """Returns the S3 operations of each function of superres.pipeline.storage."""
     body = tree_of("superres.pipeline.storage").body
     functions = {node.name: node for node in body if isinstance(node, ast.FunctionDef)}
 
-    def asked(name: str, seen: frozenset[str] = frozenset()) -> set[str]:
+    def calls_of(name: str, seen: frozenset[str] = frozenset()) -> set[str]:
         node = functions[name]
         called = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
         others = (called & functions.keys()) - seen - {name}
-        return asked_in(node, ["s3"]).union(*(asked(other, seen | {name}) for other in others))
+        return calls_in(node, ["s3"]).union(*(calls_of(other, seen | {name}) for other in others))
 
-    return {name: asked(name) for name in functions}
+    return {name: calls_of(name) for name in functions}
 
 
-def asked_by(*programs: str) -> set[str]:
-    """Permissions that programs need for what they ask through boto3 and Kafka's client."""
-    asked, kafka = set[str](), set[str]()
+def permissions_for(*programs: str) -> set[str]:
+    """Returns the permissions that programs need for boto3 and Kafka's client."""
+    calls, kafka = set[str](), set[str]()
     for module in modules_of(*programs):
         tree = tree_of(module)
         imported = {
@@ -162,7 +162,7 @@ def asked_by(*programs: str) -> set[str]:
         if module == "superres.pipeline.storage":
             continue
         if "boto3" in imports_of(tree):
-            asked |= asked_in(tree)
+            calls |= calls_in(tree)
         for node in ast.walk(tree):
             if (
                 isinstance(node, ast.Attribute)
@@ -170,8 +170,8 @@ def asked_by(*programs: str) -> set[str]:
                 and node.value.id == "storage"
                 and (module, node.attr) not in LOCAL
             ):
-                asked |= storage_operations().get(node.attr, set())
-    return kafka.union(*(PERMISSIONS.get(each, {each}) for each in asked))
+                calls |= storage_operations().get(node.attr, set())
+    return kafka.union(*(PERMISSIONS.get(each, {each}) for each in calls))
 
 
 def imports_of(tree: ast.Module) -> set[str]:
@@ -179,12 +179,12 @@ def imports_of(tree: ast.Module) -> set[str]:
     return {alias.name for node in nodes for alias in node.names}
 
 
-def asked_by_script(script: Path) -> set[str]:
-    """Permissions for the aws commands of a shell script, and for the Python within it."""
+def permissions_for_script(script: Path) -> set[str]:
+    """Returns the permissions for the aws commands and the Python code in a shell script."""
     text = script.read_text()
     needed = {"s3:GetObject"} if re.search(r"\baws s3 cp\b", text) else set[str]()
     for source in re.findall(r"<<'PYTHON'\n(.*?)\nPYTHON\n", text, re.DOTALL):
-        needed |= asked_in(ast.parse(source), ["secretsmanager"])
+        needed |= calls_in(ast.parse(source), ["secretsmanager"])
     return needed
 
 
@@ -193,14 +193,16 @@ def with_key(needed: set[str]) -> set[str]:
 
 
 def cluster_needs() -> set[str]:
-    # A job's file names its function as text.
+    # A job file contains the module name of its function as text, not as an import.
     jobs = ("mass_split", "batch_inference", "mass_reconstruct", "evaluate", "fused", "stages")
-    needed = asked_by(*(f"jobs.{job}" for job in jobs)) | CONNECTOR
-    return with_key(needed | asked_by_script(ROOT / "bootstrap/install_fsrcnn.sh"))
+    needed = permissions_for(*(f"jobs.{job}" for job in jobs)) | CONNECTOR
+    return with_key(needed | permissions_for_script(ROOT / "bootstrap/install_fsrcnn.sh"))
 
 
 def service_needs(*programs: str) -> set[str]:
-    return with_key(asked_by(*programs) | asked_by_script(INFRA / "services/install.sh"))
+    return with_key(
+        permissions_for(*programs) | permissions_for_script(INFRA / "services/install.sh")
+    )
 
 
 def pipeline_needs() -> set[str]:
@@ -210,12 +212,12 @@ def pipeline_needs() -> set[str]:
     return set[str]().union(*(TASKS[task] for task in tasks))
 
 
-# ---- what the roles may do
+# ---- permissions of the roles
 
 
 @cache
 def policies(module: str) -> dict[tuple[str, str], set[str]]:
-    """The actions that policies allow, by the run of the module's policies test and the output."""
+    """Returns the allowed actions by run of the module's policies test and by output."""
     return {
         (run, name): actions(json.loads(change["after"]))
         for run, changes in json.loads(rendered(module))
@@ -225,27 +227,29 @@ def policies(module: str) -> dict[tuple[str, str], set[str]]:
 
 
 def rendered(module: str) -> str:
-    """The outputs by run of the module's policies test, as JSON; kept until a file changes."""
+    """Returns the outputs of the module's policies test as JSON; cached until a file changes."""
     require("terraform", "install Terraform 1.11 or newer")
     data = ROOT / "build" / "terraform" / f"permissions-{module}"
-    kept = data / f"told-{digest()}.json"
-    if not kept.exists():
-        # The root names the provider's version, and so the mirror that has it.
+    cached = data / f"outputs-{digest()}.json"
+    if not cached.exists():
+        # The root has the provider's version, and therefore its mirror.
         settings = terraform_on(INFRA, data).settings
         terraform = Terraform(INFRA / "modules" / module, data, settings)
         terraform.read("init", "-backend=false")
-        told = terraform.read("test", "-verbose", "-json", "-filter=tests/policies.tftest.hcl")
-        plans = [line for line in map(json.loads, told.splitlines()) if line["type"] == "test_plan"]
+        output = terraform.read("test", "-verbose", "-json", "-filter=tests/policies.tftest.hcl")
+        plans = [
+            line for line in map(json.loads, output.splitlines()) if line["type"] == "test_plan"
+        ]
         runs = [(plan["@testrun"], plan["test_plan"]["output_changes"]) for plan in plans]
-        for old in data.glob("told-*.json"):
+        for old in data.glob("outputs-*.json"):
             old.unlink()
-        storage.write_bytes(str(kept), json.dumps(runs).encode())
-    return kept.read_text()
+        storage.write_bytes(str(cached), json.dumps(runs).encode())
+    return cached.read_text()
 
 
 @cache
 def digest() -> str:
-    """Of this Terraform, and of every file that a policy may come from."""
+    """Returns a digest of Terraform's version and every file that policies depend on."""
     patterns = ("*.tf", "services/*", "modules/*/*", "modules/*/tests/*")
     files = [file for pattern in patterns for file in INFRA.glob(pattern)]
     known = hashlib.sha256(check_version().encode())
@@ -279,9 +283,12 @@ def pipeline() -> set[str]:
     return policies("orchestration")[(run, "pipeline_policy")]
 
 
-# Permissions that no code of ours shows, by service, with the reason.
-SESSIONS = {"ssm": "a shell through Session Manager instead of SSH", "ssmmessages": "the same"}
-DELIVERY = {
+# Permissions without a call in our code, by service, with the reason.
+SESSION_MANAGER = {
+    "ssm": "a shell through Session Manager instead of SSH",
+    "ssmmessages": "the same",
+}
+LOG_DELIVERY = {
     "logs": "Step Functions delivers its log with the role of the state machine",
     "xray": "and its traces",
 }
@@ -290,27 +297,28 @@ ROLES = {
     "ingestion": (
         lambda: service_needs(*INGESTION),
         ingestion,
-        SESSIONS,
+        SESSION_MANAGER,
     ),
-    "notifier": (lambda: service_needs("notifier.cli.notify"), notifier, SESSIONS),
+    "notifier": (lambda: service_needs("notifier.cli.notify"), notifier, SESSION_MANAGER),
     "nodes of EMR": (cluster_needs, nodes, {}),
-    "state machine": (pipeline_needs, pipeline, DELIVERY),
+    "state machine": (pipeline_needs, pipeline, LOG_DELIVERY),
 }
 
 
 @pytest.mark.slow
+@pytest.mark.terraform
 @pytest.mark.parametrize("role", ROLES)
-def test_a_role_may_do_what_its_code_asks_and_uses_no_other_service(role):
-    needs, given, beside = ROLES[role]
-    needed, allowed = needs(), given()
-    assert needed - allowed == set(), "asked by the code, but refused by the role"
+def test_a_role_has_the_permissions_its_code_needs_and_no_other_services(role):
+    needs, policy, other_services = ROLES[role]
+    needed, allowed = needs(), policy()
+    assert needed - allowed == set(), "needed by the code, but not allowed for the role"
     services = {action.partition(":")[0] for action in needed}
     extra = {action for action in allowed if action.partition(":")[0] not in services}
-    assert {action.partition(":")[0] for action in extra} == set(beside), extra
+    assert {action.partition(":")[0] for action in extra} == set(other_services), extra
     assert not [action for action in allowed if "*" in action]
 
 
-def test_what_the_code_asks_is_found_in_it():
+def test_the_calls_in_the_code_are_found():
     assert {"s3:PutObject", "kafka:GetBootstrapBrokers", "kafka-cluster:ReadData"} <= service_needs(
         *INGESTION
     )
@@ -318,4 +326,4 @@ def test_what_the_code_asks_is_found_in_it():
     assert "s3:PutObject" not in service_needs("notifier.cli.notify")
     assert "s3:DeleteObject" not in service_needs(*INGESTION)
     assert "secretsmanager:PutSecretValue" in service_needs("notifier.cli.notify")
-    assert asked_by("jobs.stages") >= {"s3:DeleteObject", "s3:ListBucket", "s3:PutObject"}
+    assert permissions_for("jobs.stages") >= {"s3:DeleteObject", "s3:ListBucket", "s3:PutObject"}
