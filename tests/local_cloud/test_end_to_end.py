@@ -38,7 +38,7 @@ from tests.local_cloud.instances import Instance, ingestion_instance, notifier_i
 from tests.local_cloud.stack import ENVIRONMENT, Stack
 from tests.support import image_files
 from tests.support.chromium import Page, chromium
-from tests.support.http_server import HttpSource
+from tests.support.http_server import HttpServer
 from tests.support.webhook_receiver import Got, Receiver
 
 SCALE = 2
@@ -70,9 +70,9 @@ def settings(stack: Stack) -> Iterator[Settings]:
 
 
 @pytest.fixture(scope="module")
-def source() -> Iterator[HttpSource]:
+def source() -> Iterator[HttpServer]:
     """The web server that photographs are fetched from."""
-    with HttpSource() as serving:
+    with HttpServer() as serving:
         for name, content in FETCHED.items():
             serving.serve(f"/{name}", content)
         serving.serve(f"/{CORRUPT}", image_files.truncated()["half.jpg"])
@@ -97,7 +97,7 @@ class Services:
 
 
 @pytest.fixture(scope="module")
-def services(stack: Stack, source: HttpSource, receiver: Receiver) -> Iterator[Services]:
+def services(stack: Stack, source: HttpServer, receiver: Receiver) -> Iterator[Services]:
     """Both instances by their user data, beside a Kafka that lets in by IAM."""
     instances = ingestion_instance(stack, source.host), notifier_instance(stack, receiver.host)
     with stack.timed("services"), ThreadPoolExecutor() as pool:
@@ -153,7 +153,7 @@ class Stored:
 
 @pytest.fixture(scope="module")
 def stored(
-    stack: Stack, services: Services, source: HttpSource, settings: Settings, secret: str
+    stack: Stack, services: Services, source: HttpServer, settings: Settings, secret: str
 ) -> Stored:
     """Published by the producer and by the page of uploads; consumed; in S3."""
     with stack.timed("ingestion"):
@@ -180,7 +180,7 @@ def stored(
     )
 
 
-def publish(ingestion: Instance, source: HttpSource) -> None:
+def publish(ingestion: Instance, source: HttpServer) -> None:
     """What a person does on an ingestion instance."""
     urls = ingestion.root / "urls.txt"
     urls.write_text("".join(f"{source.url(f'/{name}')}\n" for name in [*FETCHED, CORRUPT]))
