@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 from types import SimpleNamespace
@@ -239,6 +240,17 @@ def planned_by_make(*arguments: str) -> str:
     return subprocess.run(
         ["make", "--dry-run", *arguments], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
+
+
+@pytest.mark.slow
+def test_the_commands_load_neither_numpy_nor_libvips_nor_onnxruntime():
+    program = "import sys, deploy.__main__; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    loaded = done.stdout.split()
+    assert "deploy.cli.status" in loaded
+    assert not {"numpy", "pyvips", "onnxruntime"} & set(loaded)
 
 
 def test_every_command_has_a_make_target_of_its_name():
