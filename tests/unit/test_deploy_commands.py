@@ -242,7 +242,6 @@ def planned_by_make(*arguments: str) -> str:
     ).stdout
 
 
-@pytest.mark.slow
 def test_the_commands_load_neither_numpy_nor_libvips_nor_onnxruntime():
     program = "import sys, deploy.__main__; print(*sys.modules)"
     done = subprocess.run(
