@@ -53,10 +53,10 @@ def opened_source(
             yield source
 
 
-def show_failures(published: Published, remark: Callable[[str], None]) -> None:
+def show_failures(published: Published, print_line: Callable[[str], None]) -> None:
     """Prints the references and units that could not be published, one per line."""
     for line in published.failures:
-        remark(f"superres: {line}")
+        print_line(f"superres: {line}")
     more = published.failed - len(published.failures)
     if more > 0:
-        remark(f"superres: {more} more could not be published")
+        print_line(f"superres: {more} more could not be published")

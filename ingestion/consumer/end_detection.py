@@ -61,17 +61,15 @@ class EndDetector:
         if time.monotonic() - self._group_checked_at < _GROUP_INTERVAL_SECONDS:
             return False
         self._group_checked_at = time.monotonic()
-        numbers = self._client.list_topics(self._topic, _TIMEOUT_SECONDS)
-        asked = [
-            TopicPartition(self._topic, number) for number in numbers.topics[self._topic].partitions
-        ]
-        for committed in self._client.committed(asked, _TIMEOUT_SECONDS):
+        topic = self._client.list_topics(self._topic, _TIMEOUT_SECONDS).topics[self._topic]
+        partitions = [TopicPartition(self._topic, number) for number in topic.partitions]
+        for committed in self._client.committed(partitions, _TIMEOUT_SECONDS):
             low, high = self._watermarks(committed.partition)
             if max(low, committed.offset) < high:
                 return False
-        return bool(asked)
+        return bool(partitions)
 
     def _watermarks(self, number: int) -> tuple[int, int]:
         """The first offset of a partition and its end."""
-        asked = TopicPartition(self._topic, number)
-        return self._client.get_watermark_offsets(asked, _TIMEOUT_SECONDS)
+        partition = TopicPartition(self._topic, number)
+        return self._client.get_watermark_offsets(partition, _TIMEOUT_SECONDS)

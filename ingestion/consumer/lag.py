@@ -32,9 +32,9 @@ class LagMeter:
         """Updates the gauge. Makes a request only for newly assigned partitions."""
         self._fetch_starts()
         for number, partition in self._partitions.items():
-            asked = TopicPartition(self._topic, number)
-            low, high = self._client.get_watermark_offsets(asked, cached=True)
-            position = self._client.position([asked])[0].offset
+            on_topic = TopicPartition(self._topic, number)
+            low, high = self._client.get_watermark_offsets(on_topic, cached=True)
+            position = self._client.position([on_topic])[0].offset
             if position < 0 and partition.start is not None:  # no message of it received yet
                 position = max(low, partition.start)
             behind = high - position if position >= 0 and high >= 0 else 0
@@ -50,6 +50,6 @@ class LagMeter:
         if not new:
             return
         with suppress(KafkaException):
-            asked = [TopicPartition(self._topic, number) for number in new]
-            for found in self._client.committed(asked, _TIMEOUT_SECONDS):
-                self._partitions[found.partition].start = max(0, found.offset)
+            without_start = [TopicPartition(self._topic, number) for number in new]
+            for committed in self._client.committed(without_start, _TIMEOUT_SECONDS):
+                self._partitions[committed.partition].start = max(0, committed.offset)

@@ -1,7 +1,7 @@
-"""Whatever dies or misbehaves: each good image is stored once, each bad one rejected with a reason.
+"""Faults: whatever crashes, a good image is stored once and a bad one rejected with a reason.
 
-Real processes, a real broker and a real source. Every test ends in `World.settle`, which also holds
-that no offset was ever committed of a message that was not finished.
+Real processes, a real broker and a real HTTP server. Every test ends in `World.settle`, which also
+checks that no offset of an unfinished message was ever committed.
 """
 
 import time
@@ -22,12 +22,12 @@ pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 @pytest.fixture
 def world(broker: Broker, tmp_path: Path) -> Iterator[World]:
-    with World(broker, str(tmp_path / "data"), tmp_path / "scratch") as made:
-        yield made
+    with World(broker, str(tmp_path / "data"), tmp_path / "scratch") as new:
+        yield new
 
 
-def test_a_consumer_killed_amid_a_download(world):
-    # What comes after it on its partition is finished before it.
+def test_an_image_is_stored_after_its_consumer_was_killed_while_fetching(world):
+    # Later messages on its partition are finished before it.
     world.publish(*world.offer(1, "slow", drip_seconds=0.05))
     world.publish(*world.offer(12))
     killed = world.consumer()
@@ -43,7 +43,7 @@ def test_a_consumer_killed_amid_a_download(world):
     assert world.temporary_files() == []
 
 
-def test_a_broker_killed_amid_consuming(world):
+def test_images_are_stored_after_the_broker_was_killed_while_consuming(world):
     world.publish(*world.offer(60, hold_seconds=0.1))
     consumer = world.consumer()
     until(lambda: len(world.stored()) >= 10, PATIENCE)
@@ -58,7 +58,7 @@ def test_a_broker_killed_amid_consuming(world):
 
 
 @pytest.mark.parametrize("ended", ["stopped", "killed"])
-def test_a_broker_restarted_while_producing(world, ended):
+def test_every_reference_is_published_although_the_broker_restarts(world, ended):
     urls = [f"https://example.org/{number}.jpg" for number in range(300)]
     listed = world.scratch / "list.txt"
     listed.write_text("\n".join(urls))
@@ -75,7 +75,7 @@ def test_a_broker_restarted_while_producing(world, ended):
     assert sorted(reference.url for reference in found) == sorted(urls)
 
 
-def test_consumers_come_and_go(world):
+def test_images_are_stored_while_consumers_join_and_leave(world):
     world.publish(*world.offer(60, hold_seconds=0.5))
     first = world.consumer()
     until(lambda: len(world.stored()) >= 5, PATIENCE)
@@ -90,11 +90,11 @@ def test_consumers_come_and_go(world):
     until(lambda: third.metric("messages_total") > 0, PATIENCE)
     second.kill()
     world.settle()
-    told = [int(event["finished"]) for event in first.events("consumed")]
-    assert told[0] > 0
+    finished = [int(event["finished"]) for event in first.events("consumed")]
+    assert finished[0] > 0
 
 
-def test_every_message_three_times(world):
+def test_repeated_messages_store_each_image_once(world):
     offered = world.offer(30)
     world.publish(*offered, times=3)
     first = world.consumer()
@@ -102,19 +102,19 @@ def test_every_message_three_times(world):
     world.publish(*offered, times=3)
     world.settle()
     assert first.metric("repeated_total") >= 90
-    asked = world.source.hits.total()
+    requests = world.source.hits.total()
     first.terminate()
     assert first.wait() == 0, first.log
     second = world.consumer()
     world.publish(*offered, times=3)
     world.settle()
-    # One that knows nothing of the first fetches each again, over what is there.
-    assert world.source.hits.total() >= asked + 30
+    # A new consumer fetches each image again and overwrites it.
+    assert world.source.hits.total() >= requests + 30
     second.terminate()
     assert second.wait() == 0, second.log
 
 
-def test_a_source_in_trouble(world):
+def test_bad_images_are_rejected_and_temporary_failures_are_retried(world):
     world.options |= {"INGESTION__FETCH_SECONDS": "2", "PROCESSING__MAX_MEGABYTES": "0.1"}
     serve, url = world.source.serve, world.source.url
     files = bad_images()
@@ -142,7 +142,7 @@ def test_a_source_in_trouble(world):
     }
     references = [world.reference(each) for each in bad]
     world.bad |= dict(zip((each.image_id for each in references), bad.values(), strict=True))
-    # The pixels are decoded in this mode, so that half a file is seen.
+    # This mode decodes the pixels, which detects a truncated file.
     half = world.reference(serve("/half.png", files["half.png"]), "evaluate")
     world.bad[half.image_id] = "PNG"
     good = [
@@ -168,7 +168,7 @@ def test_a_source_in_trouble(world):
         assert headers["image_id"] == each.image_id.encode()
 
 
-def test_messages_that_are_no_references(world):
+def test_messages_that_are_not_references_are_rejected(world):
     reference = world.reference("https://example.org/a.jpg").to_json()
     bad = {
         b"not JSON": "Invalid JSON",
@@ -228,7 +228,7 @@ def test_messages_that_are_no_references(world):
         assert rejected.source.encode() == headers["origin"]
 
 
-def test_storage_that_fails_for_half_a_minute(world):
+def test_the_consumer_pauses_while_storage_fails(world):
     world.publish(*world.offer(6))
     consumer = world.consumer()
     world.settle()
@@ -254,9 +254,9 @@ def test_storage_that_fails_for_half_a_minute(world):
     assert consumer.metric("messages_total") == before
     assert world.watch.committed().keys() == committed.keys()
     assert all(bad.image_id == each for each in world.rejected())
-    # A storage that fails is no reason to ask the source again.
-    asked = [world.source.hits[f"/while-failing-{number}.png"] for number in range(12)]
-    assert max(asked) == 1
+    # A storage failure causes no second fetch.
+    requests = [world.source.hits[f"/while-failing-{number}.png"] for number in range(12)]
+    assert max(requests) == 1
 
     low.unlink()
     aside.rename(low)
@@ -268,7 +268,7 @@ def test_storage_that_fails_for_half_a_minute(world):
     assert len(world.dead_letters()) == 1
 
 
-def test_partitions_lost_while_storage_fails(world):
+def test_images_are_stored_after_partitions_were_lost_while_storage_failed(world):
     consumer = world.consumer()
     until(consumer.ready, PATIENCE)
     low = Path(world.base) / "low"
@@ -287,24 +287,24 @@ def test_partitions_lost_while_storage_fails(world):
     assert consumer.metric("paused") == 0
 
 
-def test_sigterm_does_not_wait_for_a_source_that_drips(world):
+def test_sigterm_does_not_wait_for_a_slow_source(world):
     world.options["INGESTION__DRAIN_SECONDS"] = "2"
     world.source.serve("/drip.png", b"x" * 1000, drip_seconds=0.5, drip_bytes=1)
     consumer = world.consumer()
     drip = world.reference(world.source.url("/drip.png"))
     world.publish(drip)
     until(lambda: world.source.hits["/drip.png"] == 1, PATIENCE)
-    begun = time.monotonic()
+    start = time.monotonic()
     consumer.terminate()
     assert consumer.wait() == 0
-    assert time.monotonic() - begun < 15  # where the whole would take minutes
+    assert time.monotonic() - start < 15  # the whole image would take minutes
     assert not world.watch.committed()
 
 
-def test_sigterm_amid_downloads(world):
+def test_after_sigterm_begun_images_are_stored_and_the_others_left(world):
     threads = 2
     world.options["INGESTION__THREADS"] = str(threads)
-    world.publish(*world.offer(1, "put-off", fail_first=1, fail_status=503, retry_after="50"))
+    world.publish(*world.offer(1, "retried", fail_first=1, fail_status=503, retry_after="50"))
     quick = world.offer(8)
     world.publish(*quick)
     first = world.consumer()
@@ -325,7 +325,7 @@ def test_sigterm_amid_downloads(world):
     world.settle()
 
 
-def test_both_modes_and_every_scale(world):
+def test_both_modes_store_images_for_every_scale(world):
     for scale in (2, 3, 4):
         world.publish(*world.offer(2, f"truth-{scale}", "evaluate", scale))
         world.publish(*world.offer(2, f"input-{scale}", "upscale", scale))
@@ -335,7 +335,7 @@ def test_both_modes_and_every_scale(world):
 
 @pytest.mark.localstack
 @pytest.mark.usefixtures("aws_environment")
-def test_both_modes_in_s3(broker, bucket, tmp_path):
+def test_both_modes_store_images_in_s3(broker, bucket, tmp_path):
     storage._s3_client.cache_clear()  # it may have been made for another endpoint
     with World(broker, f"s3://{bucket}/data", tmp_path / "scratch") as world:
         world.options["INGESTION__S3_BUCKETS"] = f"[{bucket}]"

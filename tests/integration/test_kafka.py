@@ -1,4 +1,4 @@
-"""The Kafka broker starts, serves, keeps what it acknowledged, and stops."""
+"""The scripts that start and stop the Kafka broker."""
 
 import os
 import re
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.kafka
 
 @pytest.fixture
 def idle(tmp_path: Path) -> Broker:
-    """A broker that nobody started."""
+    """A broker that was not started."""
     return Broker(free_port(), free_port(), tmp_path)
 
 
@@ -27,15 +27,15 @@ def only_line(text: str) -> str:
     return line
 
 
-# ---- a broker that runs
+# ---- a running broker
 
 
-def test_a_start_creates_both_topics(broker):
+def test_the_first_start_creates_both_topics(broker):
     topics = broker.topics()
     assert topics["images-topic"] == topics["images-topic-dead-letter"] == 3
 
 
-def test_a_second_start_only_adds_topics_that_are_missing(broker):
+def test_a_second_start_only_creates_missing_topics(broker):
     topic = broker.create_topic(partitions=1)
     pid = broker.start()
     again = broker.script(
@@ -48,27 +48,28 @@ def test_a_second_start_only_adds_topics_that_are_missing(broker):
     assert (topics[topic], topics[f"{topic}-dead-letter"]) == (1, 2)
 
 
-def test_iam_is_nothing_that_a_running_broker_can_be_given(broker):
+def test_iam_cannot_be_enabled_while_the_broker_runs(broker):
     refused = broker.script("start", KAFKA_IAM_PORT=str(free_port()))
     assert refused.returncode == 1
     assert "runs without IAM; stop it first" in only_line(refused.stderr)
     assert not broker.ca_file.exists()
 
 
-def test_a_misspelt_topic_does_not_come_to_be(broker):
+def test_a_misspelt_topic_is_not_created(broker):
     from confluent_kafka import KafkaError, Producer
 
     producer = Producer({"bootstrap.servers": broker.bootstrap})
-    asked = producer.list_topics("images-topik", timeout=PATIENCE)  # creates it where that is on
-    assert asked.topics["images-topik"].error == KafkaError.UNKNOWN_TOPIC_OR_PART
+    # Would create it if the broker's auto.create.topics.enable were on.
+    listed = producer.list_topics("images-topik", timeout=PATIENCE)
+    assert listed.topics["images-topik"].error == KafkaError.UNKNOWN_TOPIC_OR_PART
     assert "images-topik" not in broker.topics()
 
 
-def test_it_listens_on_one_loopback_address_only(broker):
+def test_the_broker_listens_on_one_loopback_address_only(broker):
     for port in (broker.port, broker.controller_port):
         with socket.socket() as client:
             client.settimeout(5)
-            # A server on all interfaces would answer on every 127.x.x.x.
+            # A server on all interfaces would accept connections to every 127.x.x.x.
             with pytest.raises(OSError, match=r"refused|unreachable|assign"):
                 client.connect(("127.0.0.2", port))
 
@@ -86,13 +87,13 @@ def test_a_stop_keeps_topics_and_messages(broker):
         pid = broker.start()
     assert sorted(broker.received(topic, 20)) == sorted(values)
     assert "images-topic" in broker.topics()
-    # Its classes come from the archive that the first start of all has written.
+    # Its classes come from the archive that the very first start has written.
     archive = rf"{re.escape(str(ROOT))}/scripts/kafka/lib/kafka-[^/ ]+\.jsa$"
     assert re.search(archive, Path(f"/proc/{pid}/maps").read_text(), re.MULTILINE)
 
 
 @pytest.mark.slow
-def test_a_killed_broker_comes_back_with_all_it_acknowledged(broker):
+def test_a_killed_broker_restarts_with_all_acknowledged_messages(broker):
     from confluent_kafka import Consumer, TopicPartition
 
     topic = broker.create_topic(partitions=1)
@@ -116,7 +117,7 @@ def test_a_killed_broker_comes_back_with_all_it_acknowledged(broker):
 
 
 @pytest.mark.slow
-def test_the_port_may_be_another_one_next_time(broker):
+def test_the_port_may_change_between_starts(broker):
     topic = broker.create_topic()
     broker.send(topic, b"kept")
     broker.stop()
@@ -129,7 +130,7 @@ def test_the_port_may_be_another_one_next_time(broker):
         broker.start()
 
 
-# ---- a broker that cannot run
+# ---- a broker that cannot start
 
 
 @pytest.mark.parametrize("which", ["port", "controller_port", "iam_port"])
@@ -147,7 +148,7 @@ def test_a_taken_port_is_named_with_the_remedy(tmp_path, which):
     assert ("KAFKA_IAM_PORT=" in line) == (which == "iam_port")
 
 
-def test_what_is_no_region_is_told(idle):
+def test_an_invalid_region_is_reported(idle):
     refused = idle.script("start", KAFKA_IAM_REGION="eu central")
     assert refused.returncode == 1
     assert "KAFKA_IAM_REGION: eu central" in only_line(refused.stderr)
@@ -155,7 +156,7 @@ def test_what_is_no_region_is_told(idle):
 
 def test_a_stale_pid_file_harms_no_other_process(idle):
     (idle.folder / "broker.pid").write_text(f"{os.getpid()}\n")
-    stopped = idle.script("stop")  # were it to signal, this test session would end here
+    stopped = idle.script("stop")  # a signal would end this test session
     assert (stopped.returncode, stopped.stdout) == (0, "Kafka is not running\n")
     assert not (idle.folder / "broker.pid").exists()
 

@@ -1,4 +1,4 @@
-"""The broker's second listener takes the tokens that MSK takes; the services sign in with them."""
+"""The broker's IAM listener accepts the same tokens as MSK; the services authenticate with them."""
 
 import base64
 import os
@@ -58,7 +58,7 @@ def kafka(iam_broker: Broker) -> Kafka:
 
 @pytest.fixture(scope="module")
 def cloud(iam_broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
-    """A local cloud whose MSK knows of the broker."""
+    """A local cloud whose MSK returns the address of the broker."""
     cloud = unstarted_cloud(tmp_path_factory.mktemp("localstack"))
     brokers = {"LOCAL_MSK_BROKERS_SASL_IAM": iam_broker.iam_bootstrap}
     started = cloud.script("up", {**os.environ, **brokers})
@@ -69,7 +69,7 @@ def cloud(iam_broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture
 def of_msk(kafka: Kafka, cloud: LocalCloud, monkeypatch) -> Kafka:
-    """As on AWS: a cluster that lets in nobody but with IAM, and is asked for its brokers."""
+    """As on AWS: a cluster with IAM only, whose brokers are looked up in MSK."""
     cloud.lead_clients(monkeypatch)
     made = boto3.client("kafka").create_cluster(
         ClusterName=f"test-{uuid.uuid4().hex[:8]}",
@@ -83,8 +83,8 @@ def of_msk(kafka: Kafka, cloud: LocalCloud, monkeypatch) -> Kafka:
     )
 
 
-class Given:
-    """A source of these references."""
+class ReferenceList:
+    """A source of given references."""
 
     def __init__(self, references: Sequence[ImageReference]) -> None:
         self._references = references
@@ -99,7 +99,7 @@ class Given:
 @pytest.mark.parametrize(
     "settings", ["kafka", pytest.param("of_msk", marks=[pytest.mark.localstack, pytest.mark.slow])]
 )
-def test_what_is_published_is_consumed(iam_broker, tmp_path: Path, settings: str, request):
+def test_published_references_are_consumed(iam_broker, tmp_path: Path, settings: str, request):
     kafka: Kafka = request.getfixturevalue(settings)
     given = {
         f"KAFKA__{name.upper()}": str(value)
@@ -108,7 +108,9 @@ def test_what_is_published_is_consumed(iam_broker, tmp_path: Path, settings: str
     with World(iam_broker, f"{tmp_path}/images", tmp_path / "scratch", given) as world:
         consuming = world.consumer()
         topic = {"topic": world.topic, "dead_letter_topic": world.dead_topic}
-        published = publish(Given(world.offer(5)), kafka.model_copy(update=topic), 2, Event())
+        published = publish(
+            ReferenceList(world.offer(5)), kafka.model_copy(update=topic), 2, Event()
+        )
         assert (published.acknowledged, published.failures) == (5, [])
         world.send((None, b"nonsense"))
         world.bad[unreadable_id(b"nonsense")] = "JSON"
@@ -119,23 +121,25 @@ def test_what_is_published_is_consumed(iam_broker, tmp_path: Path, settings: str
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "reason"),
     [
         ({"region": "us-east-1"}, "it is for us-east-1, not eu-central-1"),
         ({"ca_file": None}, "certificate verify failed"),
         ({"ca_file": "nowhere.pem"}, r"ssl\.ca\.location failed"),
     ],
 )
-def test_who_is_not_let_in_is_told_why_in_one_line(kafka, monkeypatch, wrong, told):
-    monkeypatch.setattr(topics, "_ANSWER_SECONDS", 3.0)
+def test_a_refused_client_is_reported_with_the_reason_in_one_line(
+    kafka, monkeypatch, wrong, reason
+):
+    monkeypatch.setattr(topics, "_TIMEOUT_SECONDS", 3.0)
     require_topics(kafka)
-    with pytest.raises(PrerequisiteError, match=rf"{told}.*; look at kafka\.security") as caught:
+    with pytest.raises(PrerequisiteError, match=rf"{reason}.*; check kafka\.security") as caught:
         require_topics(kafka.model_copy(update=wrong))
     assert "\n" not in str(caught.value)
 
 
-def test_a_consumer_that_is_no_longer_let_in_says_so_once(kafka, tmp_path, monkeypatch):
-    monkeypatch.setattr(service, "require_topics", lambda _: None)  # it was let in as it started
+def test_a_consumer_that_is_refused_later_logs_it_once(kafka, tmp_path, monkeypatch):
+    monkeypatch.setattr(service, "require_topics", lambda _: None)  # accepted at the start
     monkeypatch.setattr(consumer, "_LEAVE_SECONDS", 0.5)
     ingestion = Ingestion(consumer_port=0, threads=1)
     elsewhere = kafka.model_copy(update={"region": "us-east-1"})
@@ -145,19 +149,19 @@ def test_a_consumer_that_is_no_longer_let_in_says_so_once(kafka, tmp_path, monke
         consuming = pool.submit(service.consume, settings, stop)
         try:
             until(lambda: any(log["event"] == "kafka" for log in logs), PATIENCE)
-            stop.wait(5)  # in which it tries some times more
+            stop.wait(5)  # long enough for some more attempts
         finally:
             stop.set()
         assert consuming.result(PATIENCE) == (0, 0)
-    (told,) = [log["reason"] for log in logs if log["event"] == "kafka"]
-    assert "it is for us-east-1, not eu-central-1" in told
+    (reason,) = [log["reason"] for log in logs if log["event"] == "kafka"]
+    assert "it is for us-east-1, not eu-central-1" in reason
 
 
 # ---- tokens
 
 
 def token(change: Callable[[str], str] = lambda url: url) -> str:
-    """What the signer makes, its URL changed."""
+    """A token of the signer, with a change to its URL."""
     from aws_msk_iam_sasl_signer import MSKAuthTokenProvider
 
     signed, _ = MSKAuthTokenProvider.generate_auth_token(IAM_REGION)
@@ -166,7 +170,7 @@ def token(change: Callable[[str], str] = lambda url: url) -> str:
 
 
 def with_(name: str, value: str) -> Callable[[str], str]:
-    """Another value of a parameter that the URL has."""
+    """Replaces the value of a parameter of the URL."""
 
     def change(url: str) -> str:
         changed, count = re.subn(rf"{name}=[^&]*", f"{name}={value}", url)
@@ -177,7 +181,7 @@ def with_(name: str, value: str) -> Callable[[str], str]:
 
 
 def signed(ago: timedelta) -> Callable[[str], str]:
-    """Signed then, and as consistent as if it had been."""
+    """Changes the time of signing, consistently in all parameters."""
 
     def change(url: str) -> str:
         then = datetime.now(UTC) - ago
@@ -189,37 +193,37 @@ def signed(ago: timedelta) -> Callable[[str], str]:
 
 
 def client_with(kafka: Kafka, tokens: Callable[[], str]) -> "tuple[AdminClient, list[str]]":
-    """A client that signs in with these, and what it hears of being refused."""
+    """A client that authenticates with these tokens, and a list of its refusals."""
     from confluent_kafka import KafkaError
     from confluent_kafka.admin import AdminClient
 
-    def take(error: "KafkaError") -> None:
+    def collect(error: "KafkaError") -> None:
         if error.code() == KafkaError._AUTHENTICATION:
             refusals.append(error.str())
 
     refusals: list[str] = []
     own: dict[str, Any] = {
         "oauth_cb": lambda _: (tokens(), time() + 3),
-        "error_cb": take,
+        "error_cb": collect,
     }
     return AdminClient(client_conf(kafka) | own), refusals
 
 
 def first(refusals: list[str], client: "AdminClient") -> str:
-    """The first refusal of a token, once there is one."""
+    """Waits for the first refusal of a token and returns it."""
     found: list[str] = []
 
-    def heard() -> bool:
+    def refused() -> bool:
         client.poll(0.1)
         found.extend(each for each in refusals if "invalid_token" in each)
         return bool(found)
 
-    until(heard, PATIENCE)
+    until(refused, PATIENCE)
     return found[0]
 
 
 @pytest.mark.parametrize("change", [lambda url: url, signed(timedelta(minutes=14))])
-def test_a_good_token_is_taken(kafka, change):
+def test_a_valid_token_is_accepted(kafka, change):
     client, refusals = client_with(kafka, lambda: token(change))
     assert kafka.topic in client.list_topics(timeout=PATIENCE).topics
     client.poll(0)
@@ -227,7 +231,7 @@ def test_a_good_token_is_taken(kafka, change):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "reason"),
     [
         (lambda: "garbage", "it is no URL"),
         (lambda: token(lambda _: "not-a-url"), "it is for no broker of MSK"),
@@ -257,9 +261,9 @@ def test_a_good_token_is_taken(kafka, change):
         (lambda: token(signed(timedelta(minutes=-6))), "it is signed in the future"),
     ],
 )
-def test_a_bad_token_is_refused_with_the_reason(kafka, wrong, told):
+def test_an_invalid_token_is_refused_with_the_reason(kafka, wrong, reason):
     client, refusals = client_with(kafka, wrong)
-    assert f"invalid_token: {told}" in first(refusals, client)
+    assert f"invalid_token: {reason}" in first(refusals, client)
 
 
 def test_a_session_ends_with_its_token(kafka):
@@ -274,7 +278,7 @@ def test_a_session_ends_with_its_token(kafka):
 # ---- the certificate
 
 
-def test_a_certificate_outlives_the_broker(kafka, iam_broker):
+def test_the_certificate_is_kept_across_restarts(kafka, iam_broker):
     before = iam_broker.ca_file.read_bytes()
     assert iam_broker.folder.joinpath("key.p12").stat().st_mode & 0o077 == 0
     iam_broker.stop()

@@ -1,7 +1,7 @@
-"""Ingestion as it runs in earnest: processes of the console script, a real broker, a real source.
+"""Ingestion under realistic conditions: `superres` processes, a real broker, a real HTTP server.
 
-A `World` has a topic and a consumer group of its own. While it lives, a thread looks again and
-again whether an offset was committed of a message whose image is neither stored nor rejected.
+A `World` has its own topic and consumer group. As long as it exists, a thread keeps checking that
+no offset is committed for a message whose image is neither stored nor rejected.
 """
 
 import json
@@ -43,12 +43,12 @@ Headers = Sequence[tuple[str, str | bytes | None]]
 
 @dataclass
 class World:
-    """A topic, a group, a source and a place for images; processes end with the block.
+    """A topic, a group, an HTTP server and a folder for images; processes end with the block.
 
     Attributes:
-        base: a folder or ``s3://`` URI that everything is stored below.
-        good: what is to be stored in the end, by image_id.
-        bad: those to be rejected, each with a part of the reason.
+        base: the folder or ``s3://`` URI for everything that is stored.
+        good: the images that must be stored in the end, by image_id.
+        bad: the images that must be rejected, each with a part of the reason.
     """
 
     broker: Broker
@@ -105,7 +105,7 @@ class World:
         return own | {f"SUPERRES_{name}": value for name, value in given.items()}
 
     def start(self, *arguments: str) -> Service:
-        """Runs a `superres` command beside the test."""
+        """Starts a `superres` command."""
         folder = self.scratch / f"process-{len(self.services)}"
         service = Service(arguments, self.environment, folder)
         self.services.append(service)
@@ -134,7 +134,7 @@ class World:
         scale: Scale = 2,
         **how: Any,
     ) -> list[ImageReference]:
-        """References to so many good photographs, which the source serves from now on."""
+        """References to so many good images, which the HTTP server serves from now on."""
         offered = []
         for number in range(count):
             seed = len(self.good)
@@ -146,12 +146,12 @@ class World:
         return offered
 
     def publish(self, *references: ImageReference, times: int = 1) -> None:
-        """Puts references on the topic as the producer does."""
+        """Publishes references as the producer does."""
         for _ in range(times):
             self.send(*((each.image_id.encode(), each.to_json().encode()) for each in references))
 
     def send(self, *messages: tuple[bytes | None, bytes | None], headers: Headers = ()) -> None:
-        """Puts any messages on the topic and waits until all are acknowledged."""
+        """Sends arbitrary messages to the topic and waits until all are acknowledged."""
         from confluent_kafka import Producer
 
         failures: list[object] = []
@@ -176,7 +176,7 @@ class World:
         """Every message of the dead-letter topic."""
         return all_messages(self.broker, self.dead_topic, 1)
 
-    # ---- what it came to
+    # ---- results
 
     @property
     def settings(self) -> Settings:
@@ -192,18 +192,18 @@ class World:
         return layout_of(self.settings.dataset, default_run_id(date, scale), scale, date)
 
     def stored(self) -> set[str]:
-        """The image_ids that all is stored of."""
+        """The image_ids that are stored completely."""
         files: set[str] = set()
         for folder in ("low", "low-aside"):
-            with suppress(StorageError):  # a test may have put something else in its place
+            with suppress(StorageError):  # a test may have replaced the folder with a file
                 files |= {file.name for file in storage.list_files(f"{self.base}/{folder}")}
         stems = {name.partition(".")[0] for name in files if not name.endswith(".json")}
-        if storage.is_s3(self.base):  # there the image carries its reference
+        if storage.is_s3(self.base):  # where the reference is in the metadata of the image
             return stems
         return {stem for stem in stems if f"{stem}.json" in files}
 
     def rejected(self) -> dict[str, RejectedImage]:
-        """The records of images rejected, by image_id."""
+        """The records of rejected images, by image_id."""
         files = storage.list_files(f"{self.base}/results/rejected")
         records = (RejectedImage.from_json(storage.read_bytes(file.uri)) for file in files)
         return {record.image_id: record for record in records}
@@ -230,7 +230,7 @@ class World:
             assert rejected[image_id].stage == "ingest"
 
     def _check_stored(self) -> None:
-        """Each image once, with its reference; the source's bytes; nothing beside them."""
+        """Checks that each image is stored once, unchanged and with its reference, and no more."""
         wanted = {}
         for reference, content in self.good.values():
             layout, name = self.layout(reference), reference.image_id
@@ -261,15 +261,15 @@ class World:
         assert {file.name.partition(".")[0] for file in results} == self.bad.keys()
 
     def temporary_files(self) -> list[str]:
-        """What processes left in their folder for temporary files."""
+        """The temporary files that processes left behind."""
         return sorted(path.name for path in (self.scratch / "tmp").iterdir())
 
 
 class Watch:
-    """Sees to it that no offset is ever ahead of what is stored.
+    """Checks that committed offsets are never ahead of what is stored.
 
-    The committed offsets are read first and storage after them, so that what is finished between
-    the two is no violation.
+    Reads the committed offsets first and storage second, so that an image that is finished in
+    between is no violation.
     """
 
     def __init__(self, world: World, interval: float = 0.2) -> None:
@@ -297,8 +297,8 @@ class Watch:
         """The group's committed offset of each partition that has one."""
         from confluent_kafka import TopicPartition
 
-        # Asked as a member would ask that has not joined: an AdminClient of confluent-kafka 2.16
-        # crashes the process when the broker dies over list_consumer_group_offsets.
+        # With a consumer that has not joined: the AdminClient of confluent-kafka 2.16 crashes the
+        # process when the broker dies during list_consumer_group_offsets.
         asked = [TopicPartition(self._world.topic, number) for number in range(PARTITIONS)]
         found = self._outsider.committed(asked, timeout=5)
         return {each.partition: each.offset for each in found if each.offset >= 0}
@@ -308,7 +308,7 @@ class Watch:
         return ends_of(self._outsider, self._world.topic, PARTITIONS)
 
     def check(self) -> None:
-        """Looks once; raises KafkaException while the broker does not answer."""
+        """Checks once; raises KafkaException while the broker does not answer."""
         committed = self.committed()
         finished = self._world.stored()
         finished |= {
@@ -316,13 +316,12 @@ class Watch:
         }
         if any(len(self._ids[number]) < offset for number, offset in committed.items()):
             self._read()
-        for number, offset in committed.items():
-            assert len(self._ids[number]) >= offset
-            for place, image_id in enumerate(self._ids[number][:offset]):
+        for number, end in committed.items():
+            assert len(self._ids[number]) >= end
+            for offset, image_id in enumerate(self._ids[number][:end]):
                 if image_id not in finished:
-                    self.violations.append(
-                        f"{number}/{place} ({image_id}) is committed (up to {offset}), not stored"
-                    )
+                    message = f"{number}/{offset} ({image_id})"
+                    self.violations.append(f"{message} is committed (up to {end}), not stored")
         self.checks += 1
 
     def _read(self) -> None:
@@ -339,7 +338,7 @@ class Watch:
             try:
                 self.check()
             except (self.failure, TimeoutError):
-                continue  # the broker is down, which is what the test is about
+                continue  # the test has stopped the broker
             except BaseException as error:
                 self.violations.append(f"the watch failed: {error!r}")
                 return
@@ -350,12 +349,12 @@ def _image_id(value: bytes) -> str:
         reference = ImageReference.from_json(value)
         _ = reference.ingest_date
         return reference.image_id
-    except (RecordError, OverflowError):  # OverflowError: a date of no year in UTC
+    except (RecordError, OverflowError):  # OverflowError: no such date in UTC
         return unreadable_id(value)
 
 
 def unreadable_id(value: bytes) -> str:
-    """The name under which a message that is no reference is rejected."""
+    """The image_id of the rejection of a message that is not a reference."""
     return image_id_of("evaluate", 2, f"message:{value.hex()}")
 
 
@@ -371,7 +370,7 @@ def ends_of(consumer: "Consumer", topic: str, partitions: int) -> dict[int, int]
 
 
 def all_messages(broker: Broker, topic: str, partitions: int) -> list["Message"]:
-    """Every message of a topic; within a partition in order."""
+    """Every message of a topic; in order within a partition."""
     from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
     conf = {"bootstrap.servers": broker.bootstrap, "group.id": "none", "enable.auto.commit": False}

@@ -1,15 +1,15 @@
 """A real Kafka broker for tests; conftest.py lists this module in `pytest_plugins`.
 
-`broker` is one broker for the whole test session, on free ports and in a folder of its own, so it
-disturbs neither `make kafka-up` nor another test session. A test takes a topic of its own:
+`broker` is one broker for the whole test session, on free ports and in its own folder, so it
+disturbs neither `make kafka-up` nor another test session. Each test creates its own topic:
 
     def test_something(broker):
         topic = broker.create_topic(partitions=2)
         broker.send(topic, b"one", b"two")
         assert sorted(broker.received(topic, 2)) == [b"one", b"two"]
 
-A test that stops or kills the session's broker starts it again, under the same address.
-confluent_kafka is imported where it is used, so that collecting tests needs none of it.
+A test that stops or kills the session's broker must start it again, at the same address.
+confluent_kafka is imported where it is used, so that collecting the tests does not need it.
 """
 
 import os
@@ -54,23 +54,23 @@ class Broker:
 
     @property
     def iam_bootstrap(self) -> str:
-        """Where clients begin that sign in as to Amazon MSK, in `IAM_REGION`."""
+        """The bootstrap servers for clients that authenticate with IAM, in `IAM_REGION`."""
         return f"127.0.0.1:{self.iam_port}"
 
     @property
     def ca_file(self) -> Path:
-        """What these clients trust."""
+        """The certificate that these clients trust."""
         return self.folder / "ca.pem"
 
     @property
     def environment(self) -> dict[str, str]:
-        """What makes any program of ours, in this process or another, talk to it."""
+        """The environment variables that point `superres` commands at this broker."""
         return {"SUPERRES_KAFKA__BOOTSTRAP_SERVERS": self.bootstrap}
 
     # ---- the process
 
     def script(self, name: str, **settings: str) -> "subprocess.CompletedProcess[str]":
-        """Run scripts/kafka/NAME.sh for this broker, whatever comes of it."""
+        """Run scripts/kafka/NAME.sh for this broker and return its result."""
         ours = {
             "KAFKA_PORT": str(self.port),
             "KAFKA_CONTROLLER_PORT": str(self.controller_port),
@@ -85,12 +85,12 @@ class Broker:
             env=users | ours | settings,
             capture_output=True,
             text=True,
-            timeout=300,  # the first start of all fetches Kafka
+            timeout=300,  # the very first start downloads Kafka
             check=False,
         )
 
     def start(self) -> int:
-        """Start it, or make sure that it runs; returns its pid."""
+        """Start it unless it runs already; returns its pid."""
         done = self.script("start")
         assert done.returncode == 0, done.stdout + done.stderr
         match = re.search(r"pid (\d+)", done.stdout)
@@ -102,7 +102,7 @@ class Broker:
         assert done.returncode == 0, done.stdout + done.stderr
 
     def kill(self) -> None:
-        """End it as a power cut would, except that the system keeps what it has not yet written."""
+        """Kill it: like a power cut, except that the system still writes its cached data."""
         os.kill(int((self.folder / "broker.pid").read_text()), signal.SIGKILL)
         deadline = time.monotonic() + PATIENCE
         while self.listens():
@@ -114,7 +114,7 @@ class Broker:
             return True
         return False
 
-    # ---- what it holds
+    # ---- topics and messages
 
     def admin(self) -> "AdminClient":
         from confluent_kafka.admin import AdminClient
@@ -127,17 +127,17 @@ class Broker:
         return {name: len(topic.partitions) for name, topic in found.items()}
 
     def create_topic(self, name: str | None = None, partitions: int = 3) -> str:
-        """Create a topic, by default under a name that no other test has; returns the name."""
+        """Create a topic, by default with a unique name; returns the name."""
         from confluent_kafka.cimpl import NewTopic  # its type stub knows it here only
 
         name = name or f"test-{uuid.uuid4().hex[:12]}"
         topic = NewTopic(name, num_partitions=partitions, replication_factor=1)
-        admin = self.admin()  # what it has begun ends with it
+        admin = self.admin()  # must live until the request is finished
         admin.create_topics([topic])[name].result(timeout=PATIENCE)
         return name
 
     def send(self, topic: str, *values: bytes) -> None:
-        """Put messages on a topic; returns once the broker has acknowledged all of them."""
+        """Send messages to a topic; returns once the broker has acknowledged all of them."""
         from confluent_kafka import KafkaException, Producer
 
         def delivered(error, _message):
@@ -153,16 +153,16 @@ class Broker:
             raise KafkaException(failures or f"{left} messages were not acknowledged")
 
     def received(self, topic: str, count: int) -> list[bytes]:
-        """The first `count` messages of a topic, in no order across partitions, without a group.
+        """The first `count` messages of a topic; their order across partitions is undefined.
 
-        Fewer when no more come within half a minute.
+        Fewer when no more arrive within half a minute.
         """
         from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
         consumer = Consumer(
             {
                 "bootstrap.servers": self.bootstrap,
-                "group.id": f"test-{uuid.uuid4().hex}",  # asked for, but nothing is committed
+                "group.id": f"test-{uuid.uuid4().hex}",  # required, but nothing is committed
                 "enable.auto.commit": False,
             }
         )
@@ -181,7 +181,7 @@ class Broker:
 
 
 def free_port() -> int:
-    """A port that no outgoing connection is given, which could take it between two starts."""
+    """A free port outside the range of outgoing connections, which could occupy it later."""
     while True:
         port = random.randrange(15_000, 32_000)
         with suppress(OSError), socket.socket() as listener:
@@ -199,13 +199,13 @@ def unstarted_broker(folder: Path) -> Broker:
 
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """One running broker for the whole session, with the topics of a fresh start."""
+    """One running broker for the whole session, with the default topics."""
     yield from _running(unstarted_broker(tmp_path_factory.mktemp("kafka")))
 
 
 @pytest.fixture(scope="session")
 def iam_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """One more, with a listener for clients that sign in as to Amazon MSK."""
+    """Another broker, with a listener for clients that authenticate with IAM."""
     broker = unstarted_broker(tmp_path_factory.mktemp("kafka-iam"))
     yield from _running(replace(broker, iam_port=free_port()))
 

@@ -1,6 +1,6 @@
-"""Reads sources of images: all references at once, or one by one while a source is followed."""
+"""Sources for tests, and ways to read one: all at once, or while it is followed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -17,6 +17,23 @@ from superres.pipeline.records import ImageReference
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 WANTED = Wanted("upscale", 2, lambda: NOON)
 WAIT_SECONDS = 10.0
+
+
+class NumberedSource:
+    """A source of so many references, one per unit; the ``failing`` units fail."""
+
+    def __init__(self, count: int, failing: Sequence[int] = (), endless: bool = False) -> None:
+        self.count, self.failing, self.endless = count, failing, endless
+
+    def units(self, stop: Event) -> Iterator[int]:
+        yield from range(self.count)
+        while self.endless and not stop.wait(0.05):
+            pass
+
+    def references(self, unit: int) -> list[ImageReference]:
+        if unit in self.failing:
+            raise SuperresError(f"unit {unit} is broken")
+        return [WANTED.reference(f"{unit}", f"https://example.org/{unit}.jpg", "test")]
 
 
 def read_all(source: Source[Any], threads: int = 4) -> tuple[list[ImageReference], list[str]]:

@@ -97,17 +97,17 @@ def make_consumer(place, monkeypatch) -> Callable[..., Any]:
     def make(client: Any = None, **options: Any) -> Any:
         monkeypatch.setattr(consumer, "Consumer", lambda _: client or FakeClient())
         parts: Any = (BrokenFetcher(), FakeDeadLetters(), new_metrics(), Event())
-        made: Any = ImageConsumer(Handler(place.settings, *parts), Event(), **options)
-        made._partitions.assign(0)
-        return made
+        image_consumer: Any = ImageConsumer(Handler(place.settings, *parts), Event(), **options)
+        image_consumer._partitions.assign(0)
+        return image_consumer
 
     monkeypatch.setattr(Workers, "submit", lambda *_: None)
     return make
 
 
-def in_flight(made: Any, offset: int, value: bytes = b"") -> ReceivedMessage:
+def in_flight(image_consumer: Any, offset: int, value: bytes = b"") -> ReceivedMessage:
     """The message of partition 0 with this offset, which the consumer has received."""
-    assignment = made._partitions[0].assignment
+    assignment = image_consumer._partitions[0].assignment
     return ReceivedMessage(assignment, 0, offset, b"key", value, NOON)
 
 
@@ -141,39 +141,41 @@ def test_the_oldest_recent_image_is_forgotten():
 
 
 def test_failing_storage_blocks_only_while_a_message_is_waiting_for_it(make_consumer):
-    made = make_consumer()
-    made._handler.storage_health.failed("no disk")  # and then its partition was revoked, say
-    assert made._has_room()
-    made._receive(polled(7))
-    assert not made._has_room()
-    assert made.storage_failing == "no disk"
-    made._settle(in_flight(made, 7), Abandoned())
-    assert made._has_room()
-    assert made.storage_failing == ""
+    image_consumer = make_consumer()
+    image_consumer._handler.storage_health.failed(
+        "no disk"
+    )  # and then its partition was revoked, say
+    assert image_consumer._has_room()
+    image_consumer._receive(polled(7))
+    assert not image_consumer._has_room()
+    assert image_consumer.storage_failing == "no disk"
+    image_consumer._settle(in_flight(image_consumer, 7), Abandoned())
+    assert image_consumer._has_room()
+    assert image_consumer.storage_failing == ""
 
 
 def test_messages_in_flight_are_bounded_by_their_bytes(make_consumer):
-    made = make_consumer()
+    image_consumer = make_consumer()
     for offset in range(33):
-        assert made._has_room() == (offset < 32)
-        made._receive(polled(offset, bytes(1 << 20)))
-    assert not made._has_room(0.5)
+        assert image_consumer._has_room() == (offset < 32)
+        image_consumer._receive(polled(offset, bytes(1 << 20)))
+    assert not image_consumer._has_room(0.5)
     for offset in range(33):
-        made._settle(in_flight(made, offset, bytes(1 << 20)), Abandoned())
-    assert made._partitions.bytes_in_flight == 0
-    assert made._has_room(0.5)
+        image_consumer._settle(in_flight(image_consumer, offset, bytes(1 << 20)), Abandoned())
+    assert image_consumer._partitions.bytes_in_flight == 0
+    assert image_consumer._has_room(0.5)
 
 
 @pytest.mark.parametrize("own_only", [False, True])
 def test_a_message_for_another_group_is_skipped(place, make_consumer, own_only):
     group = place.settings.kafka.group.encode()
-    made = make_consumer(own_only=own_only)
-    partitions = made._partitions
-    made._receive(polled(0, headers=[("trace", b"7"), (FOR_GROUP, b"another")]))
+    image_consumer = make_consumer(own_only=own_only)
+    partitions = image_consumer._partitions
+    image_consumer._receive(polled(0, headers=[("trace", b"7"), (FOR_GROUP, b"another")]))
     assert (partitions.messages_in_flight, partitions[0].offsets.to_commit()) == (0, 1)
-    made._receive(polled(1, headers=[(FOR_GROUP, group)]))
+    image_consumer._receive(polled(1, headers=[(FOR_GROUP, group)]))
     assert partitions.messages_in_flight == 1
-    made._receive(polled(2, headers=[("trace", b"7")]))
+    image_consumer._receive(polled(2, headers=[("trace", b"7")]))
     assert partitions.messages_in_flight == (1 if own_only else 2)
 
 
@@ -182,21 +184,21 @@ def test_a_message_for_another_group_is_skipped(place, make_consumer, own_only):
 
 def test_the_lag_is_known_before_the_first_message(make_consumer):
     for committed, expected in ((3, 2), (-1001, 5)):
-        made = make_consumer(FakeClient(committed))
-        made._lag.measure()
-        registry = made._handler.metrics.registry
+        image_consumer = make_consumer(FakeClient(committed))
+        image_consumer._lag.measure()
+        registry = image_consumer._handler.metrics.registry
         lag = registry.get_sample_value("superres_ingestion_lag", {"partition": "0"})
         assert lag == expected
 
 
 def test_the_end_does_not_depend_on_a_revoked_partition(place, make_consumer):
-    made = make_consumer(last_sent=already_set())
-    made._partitions.assign(1)
-    made._partitions[1].end = 5
-    made._forget([TopicPartition(place.settings.kafka.topic, 1)])
-    assert not made._end.reached()
-    made._receive(end_of_partition(5))
-    assert made._end.reached()
+    image_consumer = make_consumer(last_sent=already_set())
+    image_consumer._partitions.assign(1)
+    image_consumer._partitions[1].end = 5
+    image_consumer._forget([TopicPartition(place.settings.kafka.topic, 1)])
+    assert not image_consumer._end.reached()
+    image_consumer._receive(end_of_partition(5))
+    assert image_consumer._end.reached()
 
 
 @pytest.mark.parametrize(
@@ -206,9 +208,9 @@ def test_the_end_does_not_depend_on_a_revoked_partition(place, make_consumer):
 def test_without_a_partition_the_whole_group_must_reach_the_end(
     make_consumer, committed, watermarks, reached
 ):
-    made = make_consumer(FakeClient(committed, watermarks), last_sent=already_set())
-    made._partitions.clear()
-    assert made._end.reached() == reached
+    image_consumer = make_consumer(FakeClient(committed, watermarks), last_sent=already_set())
+    image_consumer._partitions.clear()
+    assert image_consumer._end.reached() == reached
 
 
 # ---- without a broker
@@ -217,10 +219,10 @@ def test_without_a_partition_the_whole_group_must_reach_the_end(
 def test_a_missing_broker_is_reported_and_does_not_delay_the_end(make_consumer, monkeypatch):
     monkeypatch.setattr(consumer, "_LEAVE_SECONDS", 0.1)
     monkeypatch.setattr(dead_letters, "_READY_SECONDS", 0.1)
-    made, answered = make_consumer(), Event()
-    made._client.close = lambda: answered.wait(10)
+    image_consumer, answered = make_consumer(), Event()
+    image_consumer._client.close = lambda: answered.wait(10)
     start = time.monotonic()
-    made._leave()
+    image_consumer._leave()
     assert time.monotonic() - start < 5
     answered.set()
     kafka = Kafka(bootstrap_servers=f"127.0.0.1:{free_port()}")

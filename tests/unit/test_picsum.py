@@ -17,14 +17,14 @@ from tests.support.source_reading import WAIT_SECONDS, WANTED, following, read_a
 
 @pytest.fixture
 def server() -> Iterator[HttpServer]:
-    with HttpServer() as made:
-        yield made
+    with HttpServer() as opened:
+        yield opened
 
 
 @pytest.fixture
 def client(server: HttpServer) -> Iterator[Client]:
-    with closing(Client({server.host})) as made:
-        yield made
+    with closing(Client({server.host})) as opened:
+        yield opened
 
 
 class Impatient(Event):

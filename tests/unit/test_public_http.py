@@ -91,14 +91,14 @@ _REFUSED = [
 
 @pytest.fixture
 def server() -> Iterator[HttpServer]:
-    with HttpServer() as made:
-        yield made
+    with HttpServer() as opened:
+        yield opened
 
 
 @pytest.fixture
 def client(server: HttpServer) -> Iterator[Client]:
-    with closing(Client({server.host})) as made:
-        yield made
+    with closing(Client({server.host})) as opened:
+        yield opened
 
 
 def fetched(client: Client, url: str, seconds: float = 10.0, redirects: int = 5) -> bytes:

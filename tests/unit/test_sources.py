@@ -25,8 +25,8 @@ from tests.support.source_reading import WAIT_SECONDS, WANTED, following, read_a
 
 @pytest.fixture
 def client() -> Iterator[Client]:
-    with closing(Client()) as made:
-        yield made
+    with closing(Client()) as opened:
+        yield opened
 
 
 def test_a_list_may_mix_urls_and_json_lines(tmp_path):
