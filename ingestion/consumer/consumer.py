@@ -34,7 +34,7 @@ _LEAVE_SECONDS = 10.0
 _AUTH_LOG_SECONDS = 60.0  # between two log lines that the broker refuses to authenticate us
 
 
-def consumer_conf(kafka: Kafka) -> ClientConf:
+def _consumer_conf(kafka: Kafka) -> ClientConf:
     """The configuration of a member of the group."""
     return client_conf(kafka) | {
         "group.id": kafka.group,
@@ -79,7 +79,7 @@ class ImageConsumer:
         self._own_only = own_only
         topic = self._topic = self._settings.kafka.topic
         callbacks = {"on_commit": self._on_commit, "error_cb": self._on_error}
-        self._client = Consumer(consumer_conf(self._settings.kafka) | callbacks)
+        self._client = Consumer(_consumer_conf(self._settings.kafka) | callbacks)
         self._partitions = AssignedPartitions()
         self._workers = Workers(handler.handle, self._settings.ingestion.threads)
         self._lag = LagMeter(self._client, topic, self._partitions, handler.metrics.lag)

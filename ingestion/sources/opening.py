@@ -22,7 +22,8 @@ from superres.pipeline.config import Settings
 from superres.pipeline.records import ImageReference
 from superres.service.public_http import Client
 
-_TAIL_SECONDS = 0.5
+_RESCAN_SECONDS = 30.0  # between two listings of a followed folder, prefix or Picsum
+_TAIL_SECONDS = 0.5  # between two looks at a followed list of URLs
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//)?")
 ALLOWED = (
     "picsum:, picsum:WIDTHxHEIGHT, samples:, s3://bucket/prefix, a folder, an image file, "
@@ -37,7 +38,6 @@ def open_source(
     client: Client,
     *,
     follow: bool = False,
-    follow_seconds: float = 30.0,
     stop: Event,
 ) -> Source[Any]:
     """The source that ``uri`` names; ``ALLOWED`` lists the kinds.
@@ -46,7 +46,7 @@ def open_source(
 
     Raises ``ConfigError`` with one line when there is no such source, or it cannot be followed.
     """
-    interval = follow_seconds if follow else None
+    interval = _RESCAN_SECONDS if follow else None
     if uri == STDIN:
         return UrlListSource(uri, wanted)
     if uri.startswith("picsum:"):

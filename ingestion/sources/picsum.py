@@ -16,7 +16,7 @@ from superres.errors import ConfigError, SuperresError
 from superres.pipeline.records import Attribution, ImageReference
 from superres.service.public_http import Client
 
-PAGE_IMAGES = 100  # the maximum that Picsum returns
+_PAGE_IMAGES = 100  # the maximum that Picsum returns
 _MAX_PAGE_BYTES = 8 << 20
 _CONCURRENT_PAGES = 4  # so at most three are requested beyond the end
 _MAX_FAILURES = 4  # in a row: then the server is down, and every further page would fail as well
@@ -146,7 +146,7 @@ class PicsumSource:
             yield failed
 
     def _page(self, page: int) -> list[ImageReference]:
-        url = f"{self._base}/v2/list?page={page}&limit={PAGE_IMAGES}"
+        url = f"{self._base}/v2/list?page={page}&limit={_PAGE_IMAGES}"
         body = fetch_document(
             self._client,
             url,

@@ -26,14 +26,13 @@ class SampleSource:
     Args:
         wanted: how to process every image.
         follow: keep serving until stopped; no more images are added.
-        port: to serve on; 0 for any free one.
     """
 
-    def __init__(self, wanted: Wanted, *, follow: bool = False, port: int = 0) -> None:
+    def __init__(self, wanted: Wanted, *, follow: bool = False) -> None:
         self._wanted = wanted
         self._follow = follow
         self._files = {file.name: file for file in sample_photographs()}
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self._files))
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self._files))
         serve = self._server.serve_forever
         self._thread = Thread(target=serve, args=(_POLL_SECONDS,), name="samples", daemon=True)
         self._thread.start()

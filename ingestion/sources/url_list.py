@@ -18,8 +18,8 @@ from superres.pipeline import storage
 from superres.pipeline.records import Attribution, ImageReference, Mode, Scale
 
 STDIN = "-"
-JSON_SUFFIXES = (".jsonl", ".ndjson")
-LIST_SUFFIXES = (".txt", *JSON_SUFFIXES)
+_JSON_SUFFIXES = (".jsonl", ".ndjson")
+LIST_SUFFIXES = (".txt", *_JSON_SUFFIXES)
 _BATCH = 128
 _BOM = b"\xef\xbb\xbf"
 
@@ -107,7 +107,7 @@ class UrlListSource:
             text = _decoded(line).strip()
             if not text or text.startswith("#"):
                 return None
-            if text.startswith("{") or self._uri.lower().endswith(JSON_SUFFIXES):
+            if text.startswith("{") or self._uri.lower().endswith(_JSON_SUFFIXES):
                 fields = _json_line(text)
             else:
                 fields = _JsonLine(url=text)

@@ -61,6 +61,6 @@ def test_photographs_in_a_folder_end_in_the_gallery(broker: Broker, tmp_path):
     )
     # One was rejected, and the others were not held up by it.
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "2 images brought in, 1 rejected" in done.stdout + done.stderr
+    assert "2 images stored, 1 rejected" in done.stdout + done.stderr
     assert "Gallery checked: 2 images at http://127.0.0.1:" in done.stdout
     assert len(list((tmp_path / "results" / "images").rglob("*.png"))) == 2
