@@ -25,7 +25,7 @@ from rich.table import Table
 
 from benchmarks.cluster import end_in_order, layout_in, settings_in, spark_session
 from benchmarks.photographs import load_photographs, mosaic, write_jpeg
-from jobs.import_folder import take_in
+from jobs.import_folder import import_images
 from jobs.job import Run
 from jobs.progress import watching
 from jobs.runner import FUSED, THREE_STEPS
@@ -178,9 +178,9 @@ def main(
         layout = layout_in(settings, scale)
         factor = scale if mode == "evaluate" else 1
         files = make_photographs(folder / "photographs", images, (width, height), factor)
-        for taken in take_in(files, mode, settings.processing, layout):
-            if taken.rejected:
-                raise click.ClickException(taken.rejected)
+        for imported in import_images(files, mode, settings.processing, layout):
+            if imported.rejected:
+                raise click.ClickException(imported.rejected)
         with spark_session(settings, folder, cores=cores, executor_memory_mib=heap_mib) as session:
             sampler = Sampler(find_executor(session))
             with watching(session.sparkContext, lambda _: None) as progress:

@@ -1,12 +1,12 @@
-"""Tables of a run, each written to a folder of its own, so that no run can harm another.
+"""Tables of a run, each written to a new folder, so that runs cannot harm one another.
 
-``{folder}/attempt={listed}-{written}-{random}/`` is complete when Spark has put ``_SUCCESS`` there.
-A crashed attempt is never read, a second run at the same time writes beside the first, and nothing
-is ever overwritten.
+``{folder}/attempt={listed}-{written}-{random}/`` is complete when Spark has written ``_SUCCESS``
+there. A crashed attempt is never read, a second run at the same time writes beside the first, and
+nothing is ever overwritten.
 
-Readers take the newest complete one. ``listed`` is the moment before the images were listed, and a
-table made of another inherits it: so the newest knows of every image that is still unfinished,
-whichever of two runs at the same time wrote it, and however long that took.
+Readers take the newest complete attempt. ``listed`` is the moment before the images were listed;
+a table made from another inherits it. So the newest attempt contains every image that is still
+unfinished, whichever of two runs at the same time wrote it, and however long that took.
 """
 
 import uuid
@@ -18,7 +18,7 @@ from jobs.session import spark_pattern, spark_uri
 from superres.errors import StorageError
 from superres.pipeline import storage
 
-# Parquet buffers by row count unless told otherwise; our rows weigh megabytes.
+# By default Parquet buffers by row count; our rows have megabytes.
 _PARQUET = {
     "compression": "uncompressed",  # decoded photographs hardly shrink
     "parquet.enable.dictionary": "false",
@@ -31,19 +31,19 @@ _PARQUET = {
 
 
 def new_attempt(folder: str, source: str | None = None) -> str:
-    """The URI of a table to be made of ``source``, or of images that are listed after this."""
+    """The URI for a table made from table ``source``, or from images listed after this call."""
     now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
     listed = source.rsplit("/attempt=", 1)[1].split("-")[0] if source else now
     return storage.join(folder, f"attempt={listed}-{now}-{uuid.uuid4().hex[:8]}")
 
 
 def write_attempt(frame: DataFrame, target: str) -> None:
-    """Writes a table to where ``new_attempt`` said."""
+    """Writes a table to a URI of ``new_attempt``."""
     frame.write.options(**_PARQUET).parquet(spark_uri(target))
 
 
 def newest_attempt(folder: str, made_by: str) -> str:
-    """The newest complete attempt; raises ``StorageError`` naming the job that makes one."""
+    """The newest complete attempt; raises ``StorageError`` naming the job that writes one."""
     attempts = {
         file.uri.rsplit("/", 1)[0]
         for file in storage.list_files(folder, hidden=True)
@@ -64,7 +64,7 @@ def totals(session: SparkSession, uri: str, *sums: str) -> dict[str, int]:
 
 def read_whole_files(session: SparkSession, uri: str, *, split_at: int) -> DataFrame:
     """Reads a table with one task for each file, or for each ``split_at`` bytes of a larger one."""
-    # Spark packs files into a task until it is full; an opening cost as high as that leaves one.
+    # Spark packs files into a task up to a size; with this opening cost only one file fits.
     session.conf.set("spark.sql.files.maxPartitionBytes", split_at)
     session.conf.set("spark.sql.files.openCostInBytes", split_at)
     return session.read.parquet(spark_pattern(uri))

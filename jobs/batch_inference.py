@@ -14,18 +14,18 @@ from superres.network.engine import Engine, engine_in_this_process, fetch_weight
 from superres.network.weights import Weights
 from superres.pipeline.config import Processing
 
-# A larger part (one huge image, usually) is shared among tasks, by Parquet row groups.
+# A larger part, usually one huge image, is divided among tasks by Parquet row groups.
 SPLIT_AT = 256 << 20
 
 
 def worker_engine(weights: Broadcast[Weights], processing: Processing) -> Engine:
-    """The network of the Python worker that asks, made once from the broadcast weights."""
+    """This Python worker's engine, made once from the broadcast weights."""
     device = worker_device(processing.device)
     return engine_in_this_process(weights.value, device, half=processing.half_precision)
 
 
 def share_engine(run: Run) -> Broadcast[Weights]:
-    """Broadcasts the weights and, where a GPU is asked for, tries one task before the others."""
+    """Broadcasts the weights; with a GPU, first runs one task to see that it works."""
     processing = run.settings.processing
     weights = fetch_weights(processing.checkpoint(run.layout.scale), run.layout.scale)
     context = run.session.sparkContext
@@ -36,7 +36,7 @@ def share_engine(run: Run) -> Broadcast[Weights]:
 
 
 def run_inference(run: Run) -> JobReport:
-    """Super-resolves the tiles of the newest complete split of this run."""
+    """Upscales the tiles of the newest complete split of this run."""
     source = run.table or newest_attempt(run.layout.patches, "mass_split.py")
     weights = share_engine(run)
     processing, count = run.settings.processing, run.progress.patch.add

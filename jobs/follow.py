@@ -1,4 +1,4 @@
-"""Taking new images as they come, in one warm Spark session: a result within seconds."""
+"""``superres run --follow``: new images are upscaled within seconds, in one warm Spark session."""
 
 import importlib
 import time
@@ -12,6 +12,7 @@ from pyspark.sql import SparkSession
 from rich.console import Console
 from rich.markup import escape
 
+from jobs.job import print_left_out
 from jobs.report import figures_of, outcome_of, rejection_line
 from jobs.runner import run_jobs
 from jobs.selection import pending_images
@@ -33,43 +34,44 @@ def follow_images(
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     wait: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Super-resolves what is pending of today and yesterday, again and again, until interrupted.
+    """Upscales the pending images of today and yesterday, again and again, until interrupted.
 
-    Each result is a line on standard output as soon as it is there. The fused job does it: for one
-    image at a time, tables between the jobs would take longer than the work. A storage that fails
-    is told of once and tried again.
+    Prints each result as a line on standard output as soon as it is finished. Uses the fused job:
+    for one image at a time, tables between the jobs would take longer than the work. A failure of
+    storage is reported once and retried.
     """
     scales = list(scales)
     results, remarks = Console(highlight=False), Console(stderr=True, highlight=False)
     _warm_up(session)
-    remarks.print("Waiting for images; Ctrl-C ends it")
-    told = set[str]()
+    remarks.print("Waiting for images; stop with Ctrl-C")
+    reported = set[str]()
     while True:
         days = [now().date(), now().date() - timedelta(days=1)]
         found, failing = False, set[str]()
         for layout in (layout_on(settings.dataset, *of) for of in product(days, scales)):
             try:
                 pending = pending_images(layout)
-                if pending:
+                print_left_out(pending.left_out)
+                if pending.images:
                     found = True
                     run_jobs(session, settings, layout, fused=True)
-                    for image in pending:
-                        _tell(results, remarks, layout, image.image_id)
+                    for image in pending.images:
+                        _print_outcome(results, remarks, layout, image.image_id)
             except StorageError as error:
                 failing.add(str(error))
             except PySparkException as error:
                 if "superres.errors.StorageError" not in str(error):  # of a task
                     raise
                 failing.add(one_line_reason(error))
-        for reason in sorted(failing - told):
-            remarks.print(f"{escape(reason)}; it is tried again", soft_wrap=True)
-        told = failing
+        for reason in sorted(failing - reported):
+            remarks.print(f"{escape(reason)}; retrying", soft_wrap=True)
+        reported = failing
         if failing or not found:
             wait(_RETRY_SECONDS if failing else _LOOK_SECONDS)
 
 
 def _warm_up(session: SparkSession) -> None:
-    """Has every core start a Python worker that loads what it will need: most of a first result."""
+    """Starts a Python worker on every core with its libraries: most of a first result's time."""
 
     def load(rows: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for module in ("jobs.fused", "onnxruntime"):
@@ -80,7 +82,7 @@ def _warm_up(session: SparkSession) -> None:
     session.range(cores, numPartitions=cores).mapInArrow(load, "id long").collect()
 
 
-def _tell(results: Console, remarks: Console, layout: Layout, image_id: str) -> None:
+def _print_outcome(results: Console, remarks: Console, layout: Layout, image_id: str) -> None:
     record = outcome_of(image_id, layout)
     if isinstance(record, Evaluation):
         size = f"{record.result.width}×{record.result.height}"

@@ -1,7 +1,7 @@
 """Split, inference and reconstruction in one stage, with nothing written in between.
 
-The quickest way where nobody needs to look between the steps. Same functions, same pixels, same
-records as the three jobs; an image stays in one task, so one huge image uses one core.
+The fastest way when the tables between the jobs are not needed. Functions, pixels and records are
+those of the three jobs; an image stays in one task, so one huge image uses one core.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,17 +11,17 @@ import pyarrow as pa
 from jobs.attempts import totals, write_attempt
 from jobs.batch_inference import share_engine, worker_engine
 from jobs.job import JobReport, Run, job_main
-from jobs.mass_split import begin, deal_to_tasks
+from jobs.mass_split import deal_to_tasks, table_and_images
 from jobs.stages import infer_tiles, reconstruct_images, split_images
-from jobs.tables import IMAGES, FinishedImage, images_to_batches, sql_schema
+from jobs.tables import IMAGES, ReconstructedImage, images_to_batches, sql_schema
 
 # Nothing is written between, so tasks can be small and the last wave short.
 TASK_BYTES = 8 << 20
 
 
 def run_fused(run: Run) -> JobReport:
-    """Super-resolves the run's pending images from file to file."""
-    table, images = begin(run, run.layout.reconstructed)
+    """Upscales the run's pending images, from stored image to PNG."""
+    table, images = table_and_images(run, run.layout.reconstructed)
     numbers, groups = deal_to_tasks(run.session, images, TASK_BYTES)
     shared = run.session.sparkContext.broadcast(groups)
     weights = share_engine(run)
@@ -31,7 +31,7 @@ def run_fused(run: Run) -> JobReport:
     def fused_task(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         engine = worker_engine(weights, processing)
 
-        def finish() -> Iterator[FinishedImage]:
+        def reconstructed() -> Iterator[ReconstructedImage]:
             for batch in batches:
                 for number in batch.column("id").to_pylist():
                     tiles = split_images(
@@ -40,7 +40,7 @@ def run_fused(run: Run) -> JobReport:
                     upscaled = infer_tiles(tiles, engine, count_patch)
                     yield from reconstruct_images(upscaled, engine.scale, engine.digest, layout)
 
-        return images_to_batches(finish())
+        return images_to_batches(reconstructed())
 
     run.progress.start("split, infer and reconstruct", len(images), "images")
     write_attempt(numbers.mapInArrow(fused_task, sql_schema(IMAGES)), table)

@@ -5,16 +5,18 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from pkgutil import resolve_name
 
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
-from jobs.progress import Progress, Shown, watching
+from jobs.progress import Progress, StageProgress, watching
+from jobs.selection import LeftOut
 from jobs.session import get_session, one_line_reason
 from superres.errors import SuperresError
 from superres.models import SCALES
@@ -25,19 +27,19 @@ from superres.pipeline.layout import Layout, layout_of
 
 @dataclass(frozen=True)
 class Run:
-    """All that a job needs to know."""
+    """What a job works with."""
 
     session: SparkSession
     settings: Settings
     layout: Layout
     progress: Progress
     redo: bool = False
-    table: str | None = None  # the previous job's, where that is known; else its newest
+    table: str | None = None  # written by the previous job; None: its newest complete one
 
 
 @dataclass(frozen=True)
 class JobReport:
-    """What a job counted, and the table it wrote for the next one, if any."""
+    """What a job counted, and the table it wrote for the next job, if any."""
 
     counts: dict[str, int]
     table: str | None = None
@@ -49,8 +51,8 @@ Job = Callable[[Run], JobReport]
 def job_main(name: str, job: str, *, takes_redo: bool = False) -> None:
     """Entry point of a spark-submit file: runs the job, prints one JSON line, exits 0, 1 or 2.
 
-    ``job`` is a ``Job`` named as ``package.module:function``; ``takes_redo`` is for those that
-    choose the images.
+    ``job`` names a ``Job`` as ``package.module:function``. ``takes_redo`` adds the option --redo,
+    for the jobs that select images.
     """
     # py4j logs a Java traceback before the exception that we turn into one line.
     logging.getLogger("py4j").setLevel(logging.CRITICAL)
@@ -79,26 +81,45 @@ def job_main(name: str, job: str, *, takes_redo: bool = False) -> None:
 
 def _parser(name: str, *, takes_redo: bool) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"{name}.py")
-    parser.add_argument("--config", required=True, help="config.yaml: a path or an s3:// URI")
-    parser.add_argument("--run-id", required=True, help="as in 2026-01-31-x2")
-    parser.add_argument("--scale", type=int, choices=SCALES, help="if run_id does not name it")
-    parser.add_argument("--ingest-date", type=date.fromisoformat, help="if run_id does not name it")
-    told = "where the line that is printed is written too: a path or an s3:// URI"
-    parser.add_argument("--report", help=told)
+    option = parser.add_argument
+    option("--config", required=True, help="YAML file: a path or an s3:// URI")
+    option("--run-id", required=True, help="run to process, as in 2026-01-31-x2")
+    option("--scale", type=int, choices=SCALES, help="required if the run id does not contain it")
+    option(
+        "--ingest-date",
+        type=date.fromisoformat,
+        metavar="YYYY-MM-DD",
+        help="required if the run id does not contain it",
+    )
+    option("--report", help="also write the printed line here: a path or an s3:// URI")
     if takes_redo:
-        told = "take finished and rejected images too: forget that they are"
-        parser.add_argument("--redo", action="store_true", help=told)
+        option(
+            "--redo",
+            action="store_true",
+            help="process finished and rejected images again",
+        )
     return parser
 
 
-def _log_progress() -> Callable[[Shown], None]:
-    """Progress as log lines, at most one in ten seconds: what a step's stderr is read for."""
+def _log_progress() -> Callable[[StageProgress], None]:
+    """Logs progress to standard error, at most one line in ten seconds."""
     last = 0.0
 
-    def log(shown: Shown) -> None:
+    def log(now: StageProgress) -> None:
         nonlocal last
-        if shown.done == shown.total or time.monotonic() - last > 10:
+        if now.done == now.total or time.monotonic() - last > 10:
             last = time.monotonic()
-            print(f"{shown.stage}: {shown.done}/{shown.total} {shown.unit}", file=sys.stderr)
+            print(f"{now.stage}: {now.done}/{now.total} {now.unit}", file=sys.stderr)
 
     return log
+
+
+def print_left_out(files: Iterable[LeftOut]) -> None:
+    """Prints a line on standard error for each file, once in this process."""
+    for file in files:
+        _print_once(str(file))
+
+
+@cache
+def _print_once(line: str) -> None:
+    print(line, file=sys.stderr)

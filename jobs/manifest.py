@@ -1,4 +1,4 @@
-"""The record of a run: what its jobs counted, which images it rejected, and how long it took."""
+"""The record of a run: what its jobs counted, the images it rejected, and how long it took."""
 
 from datetime import datetime
 

@@ -6,26 +6,28 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs.attempts import new_attempt, totals, write_attempt
-from jobs.job import JobReport, Run, job_main
+from jobs.job import JobReport, Run, job_main, print_left_out
 from jobs.selection import SourceImage, deal, forget_finished, pending_images
 from jobs.stages import split_images
 from jobs.tables import TILES, sql_schema, tiles_to_batches
 
-# A Parquet part of inference comes out about this large. Most bytes are there, so the split's parts
-# are the smaller ones, by the square of the scale: 32, 14 or 8 MiB, each one task of inference.
+# Size of a Parquet part of inference, where most bytes are. The split's parts are smaller by the
+# square of the scale (32, 14 or 8 MiB), and each is one task of inference.
 PART_BYTES = 128 << 20
 
 
-def begin(run: Run, folder: str) -> tuple[str, list[SourceImage]]:
-    """The table to write and the images to take.
+def table_and_images(run: Run, folder: str) -> tuple[str, list[SourceImage]]:
+    """The URI of the table to write, and the images to process.
 
-    They are listed after the table got its name and, with ``--redo``, after all were forgotten: so
-    a run beside this one that lists later, and whose table is newer, takes them too.
+    The images are listed after the table has its name and, with ``--redo``, after their records
+    are deleted. So a run at the same time that lists later has a newer table and includes them.
     """
     if run.redo:
         forget_finished(run.layout)
     table = new_attempt(folder)
-    return table, pending_images(run.layout)
+    pending = pending_images(run.layout)
+    print_left_out(pending.left_out)
+    return table, pending.images
 
 
 def deal_to_tasks(
@@ -37,8 +39,8 @@ def deal_to_tasks(
 
 
 def run_split(run: Run) -> JobReport:
-    """Cuts the run's pending images into tiles; bad ones are rejected and the rest go on."""
-    table, images = begin(run, run.layout.patches)
+    """Cuts the run's pending images into tiles; an image that cannot be decoded is rejected."""
+    table, images = table_and_images(run, run.layout.patches)
     numbers, groups = deal_to_tasks(run.session, images, PART_BYTES // run.layout.scale**2)
     shared = run.session.sparkContext.broadcast(groups)
     processing, layout, count = run.settings.processing, run.layout, run.progress.image.add

@@ -1,7 +1,7 @@
-"""Progress of a stage while Spark runs it: what tasks have counted, as they end.
+"""Progress of a stage while Spark runs it.
 
-Spark adds up accumulators in the driver whenever a task ends; a thread of the driver hands the sums
-to whoever shows them.
+Tasks count in accumulators, which Spark adds up in the driver whenever a task ends. A thread of the
+driver reports the sums twice a second.
 """
 
 import time
@@ -14,8 +14,8 @@ from pyspark import Accumulator, SparkContext
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What there is to show: the stage, how much of it is done, and for how long it has run."""
+class StageProgress:
+    """A stage, how much of it is done, and for how many seconds it has run."""
 
     stage: str
     done: int
@@ -24,16 +24,16 @@ class Shown:
     seconds: float
 
 
-Show = Callable[[Shown], None]
+OnProgress = Callable[[StageProgress], None]
 
 
 @dataclass
 class Progress:
-    """Counters that tasks add to; ``show`` hears of them twice a second while ``watching``."""
+    """Counters that tasks add to; ``watching`` reports them to ``on_progress``."""
 
     image: Accumulator[int]
     patch: Accumulator[int]
-    show: Show
+    on_progress: OnProgress
     _stage: str = ""
     _unit: str = ""
     _total: int = 0
@@ -41,27 +41,28 @@ class Progress:
     _started: float = field(default_factory=time.monotonic)
 
     def start(self, stage: str, total: int, unit: str) -> None:
-        """A stage begins: ``total`` of ``unit`` (``images`` or ``patches``) lie before it."""
+        """Begins a stage of ``total`` units, which are ``images`` or ``patches``."""
         self._stage, self._total, self._unit = stage, total, unit
         self._base, self._started = self._count(), time.monotonic()
         self.report()
 
     def report(self) -> None:
-        """Tells ``show`` how far the stage is."""
+        """Calls ``on_progress`` with the state of the current stage."""
         if self._stage:
-            # A task that was tried twice counted twice.
+            # A task that Spark ran twice was counted twice.
             done = min(self._total, self._count() - self._base)
             seconds = time.monotonic() - self._started
-            self.show(Shown(self._stage, done, self._total, self._unit, seconds))
+            now = StageProgress(self._stage, done, self._total, self._unit, seconds)
+            self.on_progress(now)
 
     def _count(self) -> int:
         return int((self.patch if self._unit == "patches" else self.image).value)
 
 
 @contextmanager
-def watching(context: SparkContext, show: Show) -> Iterator[Progress]:
-    """A ``Progress`` that reports by itself until the block ends."""
-    progress = Progress(context.accumulator(0), context.accumulator(0), show)
+def watching(context: SparkContext, on_progress: OnProgress) -> Iterator[Progress]:
+    """A ``Progress`` that reports twice a second until the block ends."""
+    progress = Progress(context.accumulator(0), context.accumulator(0), on_progress)
     ended = Event()
 
     def watch() -> None:

@@ -1,4 +1,4 @@
-"""What a run shows at its end: a table of figures and a picture of the results."""
+"""The report at the end of a run: a table of figures, rejections and a picture of the results."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,21 +12,56 @@ from superres.imaging.decoding import decode_file
 from superres.imaging.limits import Limits
 from superres.pipeline import storage
 from superres.pipeline.layout import Layout
-from superres.pipeline.records import Evaluation, Metrics, RejectedImage, name_of
+from superres.pipeline.records import (
+    Evaluation,
+    Metrics,
+    RejectedImage,
+    RunManifest,
+    name_of,
+)
 from superres.quality.comparison import Comparison, compare_planes, side_by_side
 from superres.quality.metrics import decibels
 
+_MOST_REPORTED = 1000  # images whose records are read for the report
 _ROWS = 40
 _PICTURES = 4
 _PICTURE_PIXELS = 16_000_000  # larger results are left out of the picture
 _ANY_SIZE = Limits(1 << 62, 1 << 62)  # these files are our own
 
 
-def print_table(console: Console, evaluated: Sequence[Evaluation]) -> None:
-    """PSNR and SSIM of ours and of bicubic for each image, and their means.
+def print_report(
+    console: Console, ids: list[str], manifest: RunManifest, layout: Layout, seconds: float
+) -> bool:
+    """Prints the results to standard output and remarks to ``console``.
 
-    Only images that are measured and where neither equals the original have a part in the means;
-    where these are not all, the table says how many.
+    Returns whether any of the images was rejected.
+    """
+    results = Console(highlight=False)
+    outcomes = [outcome_of(image_id, layout) for image_id in ids[:_MOST_REPORTED]]
+    evaluations = [record for record in outcomes if isinstance(record, Evaluation)]
+    rejected = [record for record in outcomes if isinstance(record, RejectedImage)]
+    print_table(results, sorted(evaluations, key=lambda record: name_of(record.source)))
+    if len(ids) > _MOST_REPORTED:
+        console.print(f"(of {_MOST_REPORTED:,} of {len(ids):,} images)")
+    for rejection in rejected:
+        console.print(rejection_line(rejection))
+    stages = ", ".join(f"{stage} {spent:.1f} s" for stage, spent in manifest.seconds.items())
+    console.print(f"Spark took {seconds:.0f} s: {stages}")
+    earlier = len(evaluations) - manifest.counts["evaluate_images"]
+    if earlier > 0 and len(ids) <= _MOST_REPORTED:
+        console.print(f"{earlier} of them were finished before; --redo processes them again")
+    results.print(f"Results  {layout.dataset.reconstructed_images_dir}", soft_wrap=True)
+    picture = result_picture(evaluations, layout)
+    if picture:
+        results.print(f"Picture  {picture}", soft_wrap=True)
+    return bool(rejected)
+
+
+def print_table(console: Console, evaluated: Sequence[Evaluation]) -> None:
+    """Prints PSNR and SSIM of ours and of bicubic for each image, and their means.
+
+    The means are over the images that were measured and where neither equals the original; where
+    these are not all, their number is in the table.
     """
     table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("image", overflow="fold")
@@ -68,7 +103,7 @@ def _means(
 
 
 def outcome_of(image_id: str, layout: Layout) -> Evaluation | RejectedImage | None:
-    """What became of an image: its evaluation, else its rejection; None: it is unfinished."""
+    """An image's evaluation, else its rejection; None while it has neither."""
     if storage.exists(uri := layout.evaluation(image_id)):
         return Evaluation.from_json(storage.read_bytes(uri), uri)
     if storage.exists(uri := layout.rejection(image_id)):
@@ -82,7 +117,7 @@ def rejection_line(record: RejectedImage) -> str:
 
 
 def figures_of(record: Evaluation) -> str:
-    """PSNR of ours and the gain over bicubic, to stand in a line; empty without an original."""
+    """PSNR of ours and the gain over bicubic, for a line of text; empty without an original."""
     psnr, _, gain, *_ = _cells(record.ours, record.bicubic)
     return "" if record.ours is None else f"  {psnr} dB ({gain})"
 

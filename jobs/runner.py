@@ -13,7 +13,7 @@ from jobs.job import Job, Run
 from jobs.manifest import write_manifest
 from jobs.mass_reconstruct import run_reconstruct
 from jobs.mass_split import run_split
-from jobs.progress import Show, watching
+from jobs.progress import OnProgress, watching
 from superres.pipeline import storage
 from superres.pipeline.config import Settings
 from superres.pipeline.layout import Layout
@@ -35,18 +35,18 @@ def run_jobs(
     *,
     fused: bool = False,
     redo: bool = False,
-    show: Show = lambda _: None,
+    on_progress: OnProgress = lambda _: None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> RunManifest:
     """Runs the jobs on the layout's pending images and writes the run's manifest.
 
-    The tables between the jobs are deleted at the end; a run that fails leaves them to look at.
+    The tables between the jobs are deleted at the end; a failed run leaves them for inspection.
     """
     seconds: dict[str, float] = {}
     counts: dict[str, int] = {}
     tables: list[str] = []
     table: str | None = None
-    with watching(session.sparkContext, show) as progress:
+    with watching(session.sparkContext, on_progress) as progress:
         for stage, job in (FUSED if fused else THREE_STEPS).items():
             started = time.monotonic()
             report = job(Run(session, settings, layout, progress, redo, table))

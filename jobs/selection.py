@@ -1,12 +1,10 @@
-"""Which images a run takes, and how they are dealt out to Spark's tasks."""
+"""Which images a run processes, and how they are shared out among Spark's tasks."""
 
 import heapq
 import re
-import sys
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
 
 from superres.errors import StorageError
 from superres.pipeline import storage
@@ -14,10 +12,10 @@ from superres.pipeline.arrival import newest_of_each
 from superres.pipeline.layout import Layout
 from superres.pipeline.records import IMAGE_ID, RejectedImage
 
-# Decoded bytes per encoded byte, roughly: what a folder listing can tell before any header is read.
+# Decoded bytes per encoded byte, roughly: all that a folder listing shows before a header is read.
 _EXPANSION = {"png": 2, "bmp": 1, "tif": 2, "tiff": 2, "gif": 8}
 _EXPANSION_OF_PHOTOGRAPHS = 10  # JPEG and WebP
-# Sizes are guesses, so the work is cut finer than the cores need: who is early takes more.
+# Sizes are guesses, so there are more tasks than cores: a core that is early takes another one.
 _LEAST_WAVES = 3
 _REQUESTS_AT_ONCE = 16
 
@@ -37,22 +35,64 @@ class SourceImage:
         return self.size * _EXPANSION.get(suffix, _EXPANSION_OF_PHOTOGRAPHS)
 
 
-def pending_images(layout: Layout) -> list[SourceImage]:
+@dataclass(frozen=True)
+class LeftOut:
+    """A file among the low-resolution images that no run processes, and why."""
+
+    uri: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.uri}: left out: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Images in storage, and the files beside them that are left out."""
+
+    images: list[SourceImage]
+    left_out: list[LeftOut]
+
+
+def stored_images(layout: Layout) -> Selection:
+    """The images of the run's scale and date, whether finished or not.
+
+    Left out are files that are not named by an image_id, and the older of two files of one image.
+    """
+    stored = storage.list_files(layout.low_resolution)
+    files = [file for file in stored if not file.name.endswith(".json")]
+    newest = newest_of_each(file for file in files if re.fullmatch(IMAGE_ID, file.stem))
+    left_out = []
+    for file in files:
+        if file.stem not in newest:
+            reason = (
+                "not named by an image_id (32 hex digits); import images with "
+                "`superres run --input` or ingestion"
+            )
+            left_out.append(LeftOut(file.uri, reason))
+        elif file is not newest[file.stem]:
+            left_out.append(LeftOut(file.uri, f"{newest[file.stem].name} is newer"))
+    images = [SourceImage(image_id, file.uri, file.size) for image_id, file in newest.items()]
+    return Selection(images, left_out)
+
+
+def pending_images(layout: Layout) -> Selection:
     """The run's images with neither an evaluation nor a rejection by a job.
 
-    A rejection by ingestion says nothing of an image that is stored: another delivery of it failed.
+    A rejection by ingestion does not count for an image that is stored: another message about the
+    same image was rejected.
     """
-    images = stored_images(layout)
+    stored = stored_images(layout)
     finished = {file.stem for file in storage.list_files(layout.evaluations)}
-    unfinished = [image for image in images if image.image_id not in finished]
+    unfinished = [image for image in stored.images if image.image_id not in finished]
     records = rejections(layout, {image.image_id for image in unfinished})
     rejected = {record.image_id for record in records if record.stage != "ingest"}
-    return [image for image in unfinished if image.image_id not in rejected]
+    return replace(stored, images=[image for image in unfinished if image.image_id not in rejected])
 
 
 def forget_finished(layout: Layout) -> None:
     """Deletes the evaluations and rejections of the stored images, so that all are pending."""
-    stored = {image.image_id for image in stored_images(layout)}
+    stored = {image.image_id for image in stored_images(layout).images}
     records = [
         file.uri
         for folder in (layout.evaluations, layout.rejections)
@@ -64,7 +104,7 @@ def forget_finished(layout: Layout) -> None:
 
 
 def rejections(layout: Layout, among: Collection[str] | None = None) -> list[RejectedImage]:
-    """The rejections of the scale and date, or those of the images ``among`` them."""
+    """The rejections of the scale and date; with ``among``, only those of these image_ids."""
     files = storage.list_files(layout.rejections)
     uris = [file.uri for file in files if among is None or file.stem in among]
     with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
@@ -78,31 +118,6 @@ def _rejection(uri: str) -> RejectedImage | None:
         if storage.exists(uri):
             raise
         return None  # a run beside this one has just finished the image
-
-
-def stored_images(layout: Layout) -> list[SourceImage]:
-    """The images of the run's scale and date, finished or not.
-
-    Left out, with one remark for each on standard error: a file that is not named by an image_id,
-    and the older of two files of one image.
-    """
-    stored = storage.list_files(layout.low_resolution)
-    files = [file for file in stored if not file.name.endswith(".json")]
-    newest = newest_of_each(file for file in files if re.fullmatch(IMAGE_ID, file.stem))
-    for file in files:
-        if file.stem not in newest:
-            _remark_once(
-                f"{file.uri}: left out: not named by an image_id (32 hex digits); bring "
-                "photographs in with `superres run --input` or ingestion"
-            )
-        elif file is not newest[file.stem]:
-            _remark_once(f"{file.uri}: left out: {newest[file.stem].name} has come since")
-    return [SourceImage(image_id, file.uri, file.size) for image_id, file in newest.items()]
-
-
-@cache
-def _remark_once(line: str) -> None:
-    print(line, file=sys.stderr)
 
 
 def deal(

@@ -1,7 +1,7 @@
-"""The Spark session that every job runs in, and how its failures are told.
+"""The Spark session that every job runs in, and one-line reasons for its failures.
 
-On EMR almost everything comes from the cluster; elsewhere the same code runs on ``local[*]`` or a
-standalone master with S3A jars from Maven Central (``make jars``).
+On EMR most configuration comes from the cluster. Elsewhere the same code runs on ``local[*]`` or a
+standalone master, with S3A jars from Maven Central (``make jars``).
 """
 
 import os
@@ -25,10 +25,10 @@ _LARGE_ROWS = {
     "spark.sql.execution.arrow.maxRecordsPerBatch": "64",
     "spark.sql.execution.arrow.maxBytesPerBatch": str(16 << 20),
     "spark.sql.parquet.filterPushdown": "false",
-    # Tables are written once and read once by ourselves: planning aids cost more than they give.
+    # Each table is written once and read once: adaptive planning costs more than it saves.
     "spark.sql.adaptive.enabled": "false",
 }
-_QUICK_TASKS = {"spark.python.daemon.module": "jobs.python_daemon"}  # which says why
+_QUICK_TASKS = {"spark.python.daemon.module": "jobs.python_daemon"}  # see its docstring
 
 
 def get_session(
@@ -36,17 +36,17 @@ def get_session(
 ) -> SparkSession:
     """The running session, or a new one.
 
-    Configuration that was given to spark-submit wins over ours, and ``extra`` over both.
+    Configuration given to spark-submit overrides ours, and ``extra`` overrides both.
     The master comes from ``extra``, spark-submit, or the environment's ``SPARK_MASTER``, in this
     order; without any, all cores of this machine. Raises ``PrerequisiteError`` when a directory is
     on S3 and Spark has no S3 connector.
     """
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if _submitted():
-        SparkContext._ensure_initialized()  # before it, SparkConf knows nothing of what was given
+        SparkContext._ensure_initialized()  # before this, SparkConf lacks what was given
     configured = SparkConf()
     for key, value in (_LARGE_ROWS | _QUICK_TASKS | _storage_conf(settings)).items():
-        # A JVM that we started ourselves still has what an earlier session was given.
+        # A JVM that we started ourselves still has the configuration of an earlier session.
         if not (_submitted() and configured.contains(key)):
             configured.set(key, value)
     for key, value in (extra or {}).items():
@@ -59,16 +59,16 @@ def get_session(
 
 
 def jars_folder() -> Path:
-    """Where `make jars` of this checkout puts the S3A connector."""
+    """The folder of this checkout into which `make jars` fetches the S3A connector."""
     return Path(__file__).resolve().parents[1] / "scripts" / "spark" / "lib"
 
 
 def _storage_conf(settings: Settings) -> dict[str, str]:
-    places = settings.dataset.model_dump().values()
-    buckets = {storage.bucket_of(uri) for uri in places if storage.is_s3(uri)}
+    locations = settings.dataset.model_dump().values()
+    buckets = {storage.bucket_of(uri) for uri in locations if storage.is_s3(uri)}
     if not buckets:
-        # Tables are read by the run that wrote them; checksum files beside them cost a tenth.
-        # (On S3 the committer wants a file system with them.)
+        # Tables are read by the run that wrote them; checksum files would cost a tenth of the time.
+        # (On S3 the committer needs a file system with them.)
         return {"spark.hadoop.fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem"}
     # The magic committer: without it Spark commits by renaming, which on S3 is copying.
     conf = {
@@ -80,8 +80,8 @@ def _storage_conf(settings: Settings) -> dict[str, str]:
             "spark.hadoop.fs.s3a.endpoint": endpoint,
             "spark.hadoop.fs.s3a.path.style.access": "true",
         }
-    # Class paths are settled once the JVM runs: on EMR it has a connector, and whoever submits to
-    # another cluster names one.
+    # Class paths cannot change once the JVM runs: EMR has a connector, and on another cluster
+    # spark-submit must name one.
     return conf if _submitted() else conf | _own_jvm_s3_conf()
 
 
@@ -95,7 +95,7 @@ def _own_jvm_s3_conf() -> dict[str, str]:
     if not any(jars.glob("hadoop-aws-*.jar")):
         raise PrerequisiteError(f"{jars}: no S3 connector for Spark there; run `make jars`")
     return {
-        # An earlier session, on folders, leaves its file system with the JVM, which keeps it.
+        # The JVM keeps the file system of an earlier session on local folders.
         "spark.hadoop.fs.file.impl": "org.apache.hadoop.fs.LocalFileSystem",
         "spark.hadoop.fs.file.impl.disable.cache": "true",
         "spark.driver.extraClassPath": f"{jars}/*",
@@ -106,36 +106,36 @@ def _own_jvm_s3_conf() -> dict[str, str]:
 
 
 def spark_uri(uri: str) -> str:
-    """The URI as Spark writes to it: S3A is the connector here and on EMR alike."""
+    """The URI for Spark to write to; S3A is the connector here and on EMR."""
     if storage.is_s3(uri):
         return uri.replace("s3://", "s3a://", 1)
     return f"file://{Path(uri).absolute()}"
 
 
 def spark_pattern(uri: str) -> str:
-    """The URI as Spark reads it, where brackets, braces and stars would be patterns."""
+    """The URI for Spark to read, with brackets, braces and stars escaped: they are patterns."""
     return re.sub(r"([\[\]{}*?\\])", r"\\\1", spark_uri(uri))
 
 
 def one_line_reason(error: BaseException) -> str:
-    """The sentence in a Spark failure that a person can act on.
+    """The line of a Spark failure that a person can act on.
 
-    A Python worker's exception arrives as a traceback inside a Java exception; one of our own
-    errors has its message at the end of it.
+    A Python worker's exception arrives as a traceback inside a Java exception; the message of one
+    of our own errors is at its end.
     """
     text = str(error)
     ours = re.findall(r"superres\.errors\.\w+: (.+)", text)
     if ours:
         return str(ours[-1]).strip()
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    told = [line for line in lines if re.match(r"(Caused by: )?[\w.]*(Error|Exception)\b", line)]
-    return (told or lines or [type(error).__name__])[-1]
+    errors = [line for line in lines if re.match(r"(Caused by: )?[\w.]*(Error|Exception)\b", line)]
+    return (errors or lines or [type(error).__name__])[-1]
 
 
 def worker_device(device: str) -> str:
-    """The device of the Python worker that asks: the GPU that Spark assigned to its task.
+    """The device of this Python worker: ``cpu``, or the GPU that Spark assigned to its task.
 
-    Raises ``PrerequisiteError`` when a GPU is wanted and Spark assigned none.
+    Raises ``PrerequisiteError`` when a GPU is configured and Spark assigned none.
     """
     if device == "cpu":
         return device

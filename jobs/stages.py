@@ -1,8 +1,8 @@
 """The work of each job, without Spark: functions from one iterator to another.
 
-split: images to tiles. infer: tiles to upscaled tiles. reconstruct: upscaled tiles to finished
-images. Three Spark jobs chain them with tables between; ``fused`` chains them in one process with
-nothing written in between. Either way the same functions make the same pixels.
+split: images to tiles. infer: tiles to upscaled tiles. reconstruct: upscaled tiles to PNG files.
+Three Spark jobs chain them with tables in between; ``fused`` chains them in one process and writes
+nothing in between. Either way the same functions make the same pixels.
 """
 
 import itertools
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from jobs.selection import SourceImage
-from jobs.tables import FinishedImage, Timed
+from jobs.tables import ReconstructedImage, Timed
 from superres.errors import ImageRejectedError, RecordError
 from superres.imaging.decoding import DecodedImage, decode
 from superres.imaging.png import encode_png
@@ -29,7 +29,7 @@ Count = Callable[[int], None]
 
 
 def ignore_count(_: int) -> None:
-    """A counter for those who do not count."""
+    """Counts nothing."""
 
 
 def split_images(
@@ -40,8 +40,8 @@ def split_images(
 ) -> Iterator[Timed]:
     """Decodes each image and cuts it into tiles, row by row.
 
-    An image that cannot be decoded gives no tile at all: its rejection is written and the others
-    go on. An image is decoded whole before its first tile leaves, so damage is found in time.
+    An image that cannot be decoded is rejected and yields no tile; the others go on. Each image is
+    decoded whole before its first tile is yielded, so that damage is found in time.
     """
     for image in images:
         started = time.perf_counter()
@@ -72,7 +72,7 @@ def _decode(image: SourceImage, processing: Processing) -> DecodedImage:
 def infer_tiles(
     tiles: Iterable[Timed], engine: Engine, count_tile: Count = ignore_count
 ) -> Iterator[Timed]:
-    """Super-resolves tiles in order; adds the seconds that each took."""
+    """Upscales tiles in order; adds the seconds that each took."""
     tally = _Tally()
     seconds_before = 0.0
     started = time.perf_counter()
@@ -86,11 +86,11 @@ def infer_tiles(
 
 def reconstruct_images(
     tiles: Iterable[Timed], scale: int, model_digest: str, layout: Layout
-) -> Iterator[FinishedImage]:
+) -> Iterator[ReconstructedImage]:
     """Puts images together and writes their PNG files, a row of tiles at a time.
 
     The tiles of an image follow one another, sorted by row and column. Raises
-    ``IncompleteImageError`` when one is missing; then nothing appears at the image's place.
+    ``IncompleteImageError`` when one is missing; then no file is written for that image.
     """
     for image_id, group in itertools.groupby(tiles, key=lambda timed: timed.tile.image_id):
         started = time.perf_counter()
@@ -99,21 +99,21 @@ def reconstruct_images(
         tally = _Tally()
         uri = layout.result(image_id)
         with storage.staged(uri) as path:
-            # Both uses of the group are in turn: what chain gives comes first, then the rest.
+            # groupby's group is read in order here: its first tile, then the rest.
             tiles_of_image = itertools.chain([first], group)  # noqa: B031
             encode_png(strips(tally.pull(tiles_of_image)), info, path)
         spent = tally.seconds + time.perf_counter() - started - tally.waited
-        yield FinishedImage(
+        yield ReconstructedImage(
             image_id, uri, info.width, info.height, tally.tiles, spent, model_digest
         )
 
 
 @dataclass
 class _Tally:
-    """Counts the tiles that a stage pulls from the one before it.
+    """Counts the tiles that a stage pulls from the stage before it.
 
-    ``seconds`` is what earlier stages spent on them, ``waited`` how long the pulling took, which is
-    those stages' time and not this one's.
+    ``seconds`` is the time that earlier stages spent on them; ``waited`` is how long pulling took,
+    which is the earlier stages' time and not this one's.
     """
 
     tiles: int = 0
@@ -131,7 +131,7 @@ class _Tally:
 
 
 def reject(image_id: str, uri: str, stage: Stage, reason: str, layout: Layout) -> None:
-    """Writes the record that an image, whose low resolution is at ``uri``, was rejected."""
+    """Records that an image, whose low resolution is at ``uri``, was rejected."""
     record = RejectedImage(
         image_id=image_id,
         source=_source_of(uri),
@@ -141,7 +141,7 @@ def reject(image_id: str, uri: str, stage: Stage, reason: str, layout: Layout) -
         run_id=layout.run_id,
     )
     storage.write_bytes(layout.rejection(image_id), record.to_json().encode())
-    storage.delete(layout.evaluation(image_id))  # of an earlier run; this one was asked to redo
+    storage.delete(layout.evaluation(image_id))  # of an earlier run, with --redo
 
 
 def _source_of(uri: str) -> str:

@@ -1,6 +1,6 @@
-"""A standalone Spark master and worker on this machine, for as long as they are needed.
+"""A standalone Spark master and worker on this machine, started and stopped with a block.
 
-The pip package of Spark carries no start scripts, so the two Java classes are started directly.
+The pip package of Spark has no start scripts, so the two Java classes are started directly.
 """
 
 import json
@@ -22,17 +22,17 @@ from superres.errors import PrerequisiteError
 _READY_WITHIN = 90.0  # seconds; about 15 on two idle cores
 _HOST = "127.0.0.1"
 EXECUTOR_MEMORY_MIB = 1536  # the heap alone; Python workers come on top
-# Short jobs on one machine: the first compiler and the plain collector start quickest. Executors
-# hold arrays of megabytes, which G1 leaves where they are: a seventh less Java time than copying.
+# Short jobs on one machine: the first-tier compiler and the serial collector start fastest.
+# Executors hold arrays of megabytes, which G1 does not copy: a seventh less Java time.
 _DRIVER_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 _EXECUTOR_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseG1GC"
-# Errors only: what else Spark has to say would tear the progress bars.
+# Errors only: other log lines would tear the progress bars.
 _QUIET_JAVA = f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties').as_uri()}"
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What the worker offers to executors."""
+    """Cores, memory and GPU that the worker offers to executors."""
 
     cores: int
     memory_mib: int
@@ -57,9 +57,9 @@ def local_conf(master: str, executor_memory_mib: int = EXECUTOR_MEMORY_MIB) -> d
 
 
 def _archived_classes() -> tuple[str, str]:
-    """The archive that `make jars` writes, as class path and JVM option; without it, two times "".
+    """Class path and JVM option for the class archive of `make jars`; empty strings without one.
 
-    A JVM starts in half the time with it, but only with the class path that it is for.
+    A JVM starts in half the time with the archive, but only with the class path it was made for.
     """
     archive = jars_folder() / "spark.jsa"
     if not archive.is_file():
@@ -69,12 +69,12 @@ def _archived_classes() -> tuple[str, str]:
 
 @contextmanager
 def standalone_cluster(resources: Resources, folder: Path) -> Iterator[str]:
-    """Starts a master and a worker and gives the master's URL; ends both when the block ends.
+    """Starts a master and a worker and yields the master's URL; stops both when the block ends.
 
-    Logs and work lie in ``folder``. Raises ``PrerequisiteError`` when they do not come up.
+    Logs and work files go to ``folder``. Raises ``PrerequisiteError`` when they do not start.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    master_port, page_port, worker_page_port = _free_ports(3)
+    master_port, ui_port, worker_ui_port = _free_ports(3)
     url = f"spark://{_HOST}:{master_port}"
     class_path, archive = _archived_classes()
     environment = os.environ | {
@@ -87,13 +87,13 @@ def standalone_cluster(resources: Resources, folder: Path) -> Iterator[str]:
     environment["SPARK_WORKER_OPTS"] = " ".join(f"-D{key}={value}" for key, value in gpu.items())
     processes: list[subprocess.Popen[bytes]] = []
     try:
-        master = ["master.Master", "--port", str(master_port), "--webui-port", str(page_port)]
+        master = ["master.Master", "--port", str(master_port), "--webui-port", str(ui_port)]
         processes.append(_start([*master, "--host", _HOST], folder / "master.log", environment))
-        worker = ["worker.Worker", url, "--host", _HOST, "--webui-port", str(worker_page_port)]
+        worker = ["worker.Worker", url, "--host", _HOST, "--webui-port", str(worker_ui_port)]
         worker += ["--cores", str(resources.cores), "--memory", f"{resources.memory_mib}m"]
         worker += ["--work-dir", str(folder / "work")]
         processes.append(_start(worker, folder / "worker.log", environment))
-        _await_worker(page_port, processes, folder)
+        _await_worker(ui_port, processes, folder)
         yield url
     finally:
         for process in reversed(processes):
@@ -112,7 +112,7 @@ def _gpu_options(resources: Resources) -> dict[str, str]:
 def _start(arguments: list[str], log: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
     home = Path(pyspark.__file__).parent
     command = [str(home / "bin" / "spark-class"), f"org.apache.spark.deploy.{arguments[0]}"]
-    # A group of its own, so that Ctrl-C reaches us first and we end it in order.
+    # In a session of its own: Ctrl-C reaches only us, and we stop it in order.
     with log.open("wb") as stream:
         return subprocess.Popen(
             [*command, *arguments[1:]],
@@ -123,18 +123,18 @@ def _start(arguments: list[str], log: Path, environment: dict[str, str]) -> subp
         )
 
 
-def _await_worker(page_port: int, processes: list[subprocess.Popen[bytes]], folder: Path) -> None:
+def _await_worker(ui_port: int, processes: list[subprocess.Popen[bytes]], folder: Path) -> None:
     deadline = time.monotonic() + _READY_WITHIN
-    address = f"http://{_HOST}:{page_port}/json/"
+    address = f"http://{_HOST}:{ui_port}/json/"
     while time.monotonic() < deadline:
         if any(process.poll() is not None for process in processes):
             break
-        with suppress(OSError, ValueError), urllib.request.urlopen(address, timeout=2) as page:
-            if json.load(page)["aliveworkers"] >= 1:
+        with suppress(OSError, ValueError), urllib.request.urlopen(address, timeout=2) as answer:
+            if json.load(answer)["aliveworkers"] >= 1:
                 return
         time.sleep(0.2)
     raise PrerequisiteError(
-        f"Spark's master or worker did not come up; see {folder}/master.log and worker.log, "
+        f"Spark's master or worker did not start; see {folder}/master.log and worker.log, "
         "and `make doctor` for Java, memory and ports"
     )
 

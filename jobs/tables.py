@@ -1,7 +1,7 @@
-"""The tables that pass between the jobs, as Arrow batches: tiles, upscaled tiles, finished images.
+"""The tables between the jobs, as Arrow batches: tiles, upscaled tiles, reconstructed images.
 
-A row of a table of tiles is one tile: where it stands, what image it is part of, and its decoded
-planes as the bytes of a (C, h, w) array at the image's own depth, little-endian.
+A row of a table of tiles is one tile: its image, its position in it, and its decoded planes as the
+bytes of a (C, h, w) array at the image's own depth, little-endian.
 """
 
 import sys
@@ -15,7 +15,7 @@ import pyarrow as pa
 from superres.imaging.info import ImageInfo
 from superres.network.tiling import Tile
 
-# About what one Arrow batch carries: small enough that a worker computes while the next one comes.
+# Size of an Arrow batch: small enough that a worker computes while the next batch arrives.
 BATCH_BYTES = 16 << 20
 
 TILES = pa.schema(
@@ -59,8 +59,8 @@ class Timed:
 
 
 @dataclass(frozen=True)
-class FinishedImage:
-    """An image put together: its result, size in pixels, tiles, seconds spent, and the model."""
+class ReconstructedImage:
+    """An image put together from tiles, not yet evaluated: one row of ``IMAGES``."""
 
     image_id: str
     uri: str
@@ -149,15 +149,15 @@ def batches_to_tiles(batches: Iterable[pa.RecordBatch]) -> Iterator[Timed]:
             yield Timed(tile, row["seconds"])
 
 
-def images_to_batches(images: Iterable[FinishedImage]) -> Iterator[pa.RecordBatch]:
-    """One batch for each finished image: they are few, and progress is seen at once."""
+def images_to_batches(images: Iterable[ReconstructedImage]) -> Iterator[pa.RecordBatch]:
+    """One batch for each image: there are few, and progress shows at once."""
     for image in images:
         columns = {name: [getattr(image, name)] for name in IMAGES.names}
         yield pa.RecordBatch.from_pydict(columns, IMAGES)
 
 
-def batches_to_images(batches: Iterable[pa.RecordBatch]) -> Iterator[FinishedImage]:
-    """Unpacks a table of finished images."""
+def batches_to_images(batches: Iterable[pa.RecordBatch]) -> Iterator[ReconstructedImage]:
+    """Unpacks a table of reconstructed images."""
     for batch in batches:
         for row in batch.to_pylist():
-            yield FinishedImage(**row)
+            yield ReconstructedImage(**row)

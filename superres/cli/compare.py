@@ -1,4 +1,4 @@
-"""``superres compare``: a web page with ours beside bicubic."""
+"""``superres compare``: a web page that shows the upscaled image beside bicubic enlargement."""
 
 from pathlib import Path
 from typing import Any
@@ -28,13 +28,18 @@ from superres.quality.metrics import decibels
 
 @click.command(epilog="Example: superres compare photo.jpg --scale 2 --output photo.html")
 @click.argument("file", type=FILE)
-@scale_option("How many times as large.  [default: 2]")
+@scale_option("configured")
 @click.option(
-    "--output", type=PATH, metavar="FILE", help="The page.  [default: here, by the image's name]"
+    "--output",
+    type=PATH,
+    metavar="FILE",
+    help="HTML file to write.  [default: NAME_xSCALE.html in the current folder]",
 )
-@click.option("--original", type=FILE, help="The image that FILE was reduced from, to measure by.")
+@click.option("--original", type=FILE, help="Image that FILE was reduced from; adds PSNR and SSIM.")
 @click.option(
-    "--as-original", is_flag=True, help="Take FILE for the original: reduce it first, then measure."
+    "--as-original",
+    is_flag=True,
+    help="FILE is the original: reduce it, upscale it again and measure the result.",
 )
 @model_option
 @patch_option
@@ -47,25 +52,25 @@ def compare(
     original: Path | None,
     as_original: bool,
     config: str | None,
-    **given: Any,
+    **options: Any,
 ) -> None:
-    """Make a web page to compare ours with bicubic.
+    """Compare an upscaled image with bicubic enlargement on a web page.
 
-    They lie upon each other, with a divider to drag. The page is one file that loads nothing else:
-    send it to someone, or open it offline.
+    The page shows both images with a divider to drag. It is a single HTML file that loads nothing
+    else, so you can send it to someone or open it offline.
     """
     if original and as_original:
-        raise click.UsageError("--original and --as-original exclude each other")
-    processing = processing_of(config, **given)
+        raise click.UsageError("--original and --as-original cannot be combined")
+    processing = processing_of(config, **options)
     scale = processing.upscale_factor
     engine = engine_for(processing)
     low = _planes(file, processing, grayscale=processing.grayscale)
-    truth = None
+    compared = None
     if as_original:
-        truth, low = low, _reduced(low, scale, file)
+        compared, low = low, _reduced(low, scale, file)
     elif original:
-        truth = _planes(original, processing, grayscale=low.shape[0] <= 2)
-    comparison = compare_image(file.name, low, processing.patch_size, engine, truth)
+        compared = _planes(original, processing, grayscale=low.shape[0] <= 2)
+    comparison = compare_image(file.name, low, processing.patch_size, engine, compared)
     target = output or Path(f"{file.stem}_x{scale}.html")
     size = write_page(comparison, target, model_name(processing, engine))
     ours, bicubic = comparison.ours_quality, comparison.bicubic_quality
@@ -86,7 +91,5 @@ def _planes(file: Path, processing: Processing, *, grayscale: bool) -> Planes:
 
 def _reduced(planes: Planes, scale: int, file: Path) -> Planes:
     if min(planes.shape[1:]) < scale:
-        raise ImageRejectedError(
-            f"{file}: too small to be reduced {scale} times; give a larger one"
-        )
+        raise ImageRejectedError(f"{file}: too small to be reduced by {scale}; use a larger image")
     return reduce_planes(planes, scale)

@@ -1,8 +1,8 @@
-"""What a run on AWS may cost: ``superres estimate``, from the assumptions in prices.yaml.
+"""``superres estimate``: what a run on AWS may cost, from the assumptions in prices.yaml.
 
-Everything but the network runs on an instance's CPUs. The network runs there too, or on the GPU,
-and then before and after the rest, not beside it: times err on the long side for GPUs. It works
-on input pixels, of which one output megapixel has fewer the larger the scale.
+The network runs on an instance's GPU or, like everything else, on its CPUs. GPU and CPUs are
+assumed to take turns, so times for GPUs are rather too long. The network works on input pixels, so
+an output megapixel costs less at a larger scale.
 """
 
 import math
@@ -22,7 +22,7 @@ _MEASURED_SCALE = 2
 
 @dataclass(frozen=True)
 class Instance:
-    """A type of instance: its GPU and what that card moves, CPUs, price of EC2 for an hour."""
+    """An instance type: GPU and its memory bandwidth, number of cores, EC2 price per hour."""
 
     type: str
     gpu: str | None
@@ -33,7 +33,7 @@ class Instance:
 
 @dataclass(frozen=True)
 class Assumptions:
-    """The file prices.yaml."""
+    """The content of prices.yaml."""
 
     source: str
     emr_surcharge: float
@@ -46,7 +46,7 @@ class Assumptions:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What an amount of output takes on instances of one type."""
+    """Time and price of a run on instances of one type."""
 
     instance: Instance
     dollars_per_hour: float
@@ -55,7 +55,7 @@ class Estimate:
 
     @property
     def dollars(self) -> float:
-        """For all of it."""
+        """For the whole run."""
         return self.hours * self.dollars_per_hour
 
     @property
@@ -65,14 +65,14 @@ class Estimate:
 
 
 def read_assumptions() -> Assumptions:
-    """The assumptions that come with the package."""
+    """Reads prices.yaml, which is part of the package."""
     content = yaml.safe_load((resources.files("superres.cli") / "prices.yaml").read_text("utf-8"))
     instances = tuple(Instance(**instance) for instance in content.pop("instances"))
     return Assumptions(instances=instances, **content)
 
 
 def estimate_all(megapixels: float, scale: int, assumptions: Assumptions) -> list[Estimate]:
-    """What so many megapixels of input take, for each type of instance."""
+    """An estimate for each instance type; ``megapixels`` is the input of the whole run."""
     estimates = []
     for instance in assumptions.instances:
         seconds = _seconds_per_megapixel(instance, scale, assumptions)
@@ -95,24 +95,24 @@ def _seconds_per_megapixel(instance: Instance, scale: int, assumptions: Assumpti
 
 def _finite(_context: click.Context, _parameter: click.Parameter, value: float) -> float:
     if not math.isfinite(value):
-        raise click.BadParameter(f"{value} is no number of megapixels; give one such as 2.5.")
+        raise click.BadParameter(f"{value} is no number of megapixels; use a number such as 2.5.")
     return value
 
 
 @click.command(epilog="Example: superres estimate --images 100000 --megapixels 2 --scale 4")
-@click.option("--images", type=click.IntRange(1), required=True, help="How many images.")
+@click.option("--images", type=click.IntRange(1), required=True, help="Number of images.")
 @click.option(
     "--megapixels",
     type=click.FloatRange(0, min_open=True),
     required=True,
     callback=_finite,  # no range keeps nan out
-    help="Megapixels of an image as it comes in.",
+    help="Megapixels of an input image.",
 )
-@scale_option("How many times as large.  [default: 2]")
+@scale_option("2")
 def estimate(images: int, megapixels: float, scale: int | None) -> None:
-    """Tell what a run may cost on AWS, by type of instance.
+    """Estimate what a run costs on AWS, by instance type.
 
-    Computed from list prices and assumptions, which it states; no GPU was measured.
+    Computed from list prices and assumptions, which are printed; no GPU was measured.
     """
     assumptions = read_assumptions()
     scale = scale or 2
@@ -135,6 +135,6 @@ def estimate(images: int, megapixels: float, scale: int | None) -> None:
     Console(highlight=False, markup=False).print(table)
     click.echo(
         f"Prices: {assumptions.source}. CPU times are measured on this project's machine, GPU "
-        "times assumed and unproven (superres/cli/prices.yaml). Not counted: primary instance, "
-        "idle time, starting up, Kafka, S3, network."
+        "times are assumed and unproven (superres/cli/prices.yaml). Not included: primary "
+        "instance, idle time, start-up, Kafka, S3, network."
     )

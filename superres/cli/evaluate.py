@@ -19,7 +19,7 @@ from superres.cli.options import (
     processing_of,
     scale_option,
 )
-from superres.cli.terminal import progress_bar, remark
+from superres.cli.terminal import print_message, progress_bar
 from superres.errors import ConfigError
 from superres.imaging.files import image_files
 from superres.quality.evaluation import PAPER_PROTOCOL, FolderQuality, evaluate_folder
@@ -28,9 +28,9 @@ from superres.quality.metrics import Quality, decibels
 
 @click.command(epilog="Example: superres evaluate Set5 Set14 --scale 2 --details")
 @click.argument("folders", nargs=-1, required=True, metavar="DIR...", type=DIR)
-@scale_option("Measure at one scale.  [default: 2, 3 and 4]")
+@scale_option("2, 3 and 4")
 @model_option
-@click.option("--details", is_flag=True, help="Show each image too.")
+@click.option("--details", is_flag=True, help="Also print each image.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object instead of tables.")
 @device_option
 @config_option
@@ -43,16 +43,16 @@ def evaluate(
     device: str | None,
     config: str | None,
 ) -> None:
-    """Measure the network on folders of images, as the papers do.
+    """Measure PSNR and SSIM of the network on folders of images.
 
-    The images are the high resolution. Their luma is reduced bicubically, enlarged by the network
-    and bicubically, and compared with what it was: PSNR and SSIM, a border of as many pixels as the
-    scale left out. An image that cannot be measured is named, and the others are done.
+    Follows the protocol of the literature: the luma of each image is reduced bicubically, upscaled
+    by the network and enlarged bicubically, and both are compared with the original; a border of
+    SCALE pixels is shaved. Images that cannot be measured are reported and skipped.
     """
     if model and not scale:
-        raise click.UsageError("--model needs --scale: a checkpoint is made for one")
+        raise click.UsageError("--model needs --scale: a checkpoint is for one scale")
     scales = [scale] if scale else [2, 3, 4]
-    models, results, told = {}, [], set()
+    models, results, skipped = {}, [], set()
     with progress_bar() as progress:
         total = len(scales) * sum(len(image_files(folder)) for folder in folders)
         task = progress.add_task("Measuring", total=total)
@@ -67,11 +67,11 @@ def evaluate(
                 results.append(result)
                 for name, reason in result.skipped:
                     line = f"superres: {folder / name}: skipped: {reason}"
-                    if line not in told:  # the same at every scale
-                        remark(progress, line)
-                    told.add(line)
+                    if line not in skipped:  # the same at every scale
+                        print_message(progress, line)
+                    skipped.add(line)
     if not any(result.images for result in results):
-        raise ConfigError("no image could be measured; give a folder of larger images")
+        raise ConfigError("no image could be measured; use larger images")
     if as_json:
         measured = [result.to_dict() for result in results]
         content = {"protocol": PAPER_PROTOCOL, "models": models, "results": measured}
@@ -79,12 +79,12 @@ def evaluate(
     else:
         show_qualities(results, details=details)
         click.echo(f"Protocol {PAPER_PROTOCOL}; models {', '.join(models.values())}")
-    if told:
+    if skipped:
         click.get_current_context().exit(1)
 
 
 def show_qualities(results: Sequence[FolderQuality], *, details: bool) -> None:
-    """Prints a table with a line per folder and scale, or per image and then the mean."""
+    """Prints a table with a line per folder and scale; ``details`` adds a line per image."""
     names = {result.folder: result.folder.resolve().name for result in results}
     if len(set(names.values())) < len(names):
         names = {folder: str(folder) for folder in names}

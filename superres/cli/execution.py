@@ -1,7 +1,8 @@
-"""Running a click command so that every expected error is one line and an exit code.
+"""Runs a click command so that every expected error is one line and an exit code.
 
-Exit codes: 0 all done; 1 an error, or images that had to be left out; 2 wrong usage; 130 stopped by
-Ctrl-C. A command returns its own code by ``click.Context.exit``.
+Exit codes: 0 success; 1 an error, or images that were skipped or rejected; 2 wrong usage; 130
+stopped by Ctrl-C. A command returns a code of its own with ``click.Context.exit``:
+``superres ingest`` returns 3 when it rejected some images and stored the rest.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,12 +24,12 @@ def execute(
     """Runs a command and returns its exit code.
 
     Args:
-        command: what to run.
-        arguments: as typed after the program's name.
-        program: the name that usage messages show.
-        prefix: put before each error line.
-        explain: one line for an exception of a library that the command uses; None: it is a bug
-            and is raised.
+        command: the command to run.
+        arguments: the words after the program's name.
+        program: the program's name in usage messages.
+        prefix: printed before each error line.
+        explain: returns one line for an exception of a library that the command uses, or None
+            if the exception is a bug, which is then raised.
     """
     try:
         code = command.main(args=list(arguments), prog_name=program, standalone_mode=False)

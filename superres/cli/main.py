@@ -1,9 +1,9 @@
 """The command line ``superres``: finds the command that was asked for and runs it.
 
 Every command is an entry point of the group ``superres.commands`` (pyproject.toml). So the core
-offers ``superres run`` though it knows nothing of the jobs, and only the module of the command that
-is called is imported. Results and names of written files go to standard output, progress and errors
-to standard error. Exit codes are those of ``superres.cli.execution``.
+has ``superres run`` without importing the jobs, and only the module of the command that is called
+is imported. Results and names of written files go to standard output, progress and errors to
+standard error. Exit codes are those of ``superres.cli.execution``.
 """
 
 import ast
@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def execute(arguments: Sequence[str]) -> int:
-    """Runs one command and returns its exit code; an error becomes one line on standard error."""
+    """Runs one command and returns its exit code; prints an error as one line on stderr."""
     return execute_command(cli, arguments, "superres", prefix="superres: ")
 
 
@@ -39,7 +39,7 @@ class _Commands(click.Group):
         return sorted(_installed())
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        # Click would import every command, and Spark with them, for one line each.
+        # click would import every command, and Spark with them, for one line each.
         rows = [(name, _summary(point)) for name, point in sorted(_installed().items())]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
@@ -67,21 +67,21 @@ def _summary(point: EntryPoint) -> str:
 
 
 def _load(point: EntryPoint) -> click.Command:
-    """The command; where a library is missing, one that says so when it is called."""
+    """The command; if a library is missing, a command that reports this when it is called."""
     try:
         command: click.Command = point.load()
     except ImportError as error:
-        # The extra of the wheel has the command's name, unless the entry point names another.
+        # The wheel's extra has the command's name, unless the entry point names another one.
         remedy = f"install superres[{point.extras[0] if point.extras else point.name}]"
         message = f"{point.name} needs {error.name or error}, which is not installed; {remedy}"
 
-        def refuse() -> None:
+        def fail() -> None:
             raise PrerequisiteError(message)
 
-        # Whatever follows the name is accepted, so that this reason is shown and no other.
+        # Accepts all arguments, so that this is the reason that is printed and no other.
         return click.Command(
             point.name,
-            callback=refuse,
+            callback=fail,
             add_help_option=False,
             context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
         )
@@ -91,4 +91,4 @@ def _load(point: EntryPoint) -> click.Command:
 @click.group(cls=_Commands, context_settings={"max_content_width": 100})
 @click.version_option(__version__, prog_name="superres", message="%(prog)s %(version)s")
 def cli() -> None:
-    """Make photographs two, three or four times as large and sharp, with FSRCNN."""
+    """Upscale images two, three or four times with FSRCNN."""

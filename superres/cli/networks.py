@@ -1,11 +1,11 @@
-"""The network that the options of a command ask for."""
+"""The network for the options of a command."""
 
 from superres.network.engine import Engine, fetch_weights, make_engine
 from superres.pipeline.config import Processing
 
 
 def engine_for(processing: Processing) -> Engine:
-    """The network that the options ask for, ready to run."""
+    """Loads the configured checkpoint into an engine on the configured device."""
     weights = fetch_weights(
         processing.checkpoint(processing.upscale_factor), processing.upscale_factor
     )
@@ -13,6 +13,6 @@ def engine_for(processing: Processing) -> Engine:
 
 
 def model_name(processing: Processing, engine: Engine) -> str:
-    """The checkpoint's file name and the beginning of its digest."""
+    """The checkpoint's file name and the first digits of its digest."""
     name = processing.checkpoint(engine.scale).rsplit("/", 1)[-1]
     return f"{name} {engine.digest[:12]}"

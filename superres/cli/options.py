@@ -1,4 +1,4 @@
-"""Options that several commands have, and what follows from them."""
+"""Options that several commands share, and the settings made from them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,51 +17,57 @@ def _number(_: click.Context, __: click.Parameter, value: str | None) -> int | N
     return int(value) if value else None
 
 
-def scale_option(meaning: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """``--scale``, None when not given."""
+def scale_option(default: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """``--scale``, None when not given; ``default`` is for the help text only."""
     choice = click.Choice(["2", "3", "4"])
+    meaning = f"Scale factor: 2, 3 or 4.  [default: {default}]"
     return click.option("--scale", type=choice, callback=_number, help=meaning)
 
 
 model_option = click.option(
     "--model",
     metavar="FILE",
-    help="Checkpoint (.safetensors, .pth, .pth.tar).  [default: the one that superres brings]",
+    help="Checkpoint: a .safetensors, .pth or .pth.tar file.  [default: included weights]",
 )
 patch_option = click.option(
     "--patch-size",
     type=click.IntRange(16, 2048),
-    help="Side of a tile in input pixels: memory and speed depend on it, the result does not.",
+    help="Side of a tile in input pixels. Affects memory and speed, not the result.  "
+    "[default: configured]",
 )
-grayscale_option = click.option("--grayscale", is_flag=True, default=None, help="Give grey images.")
+grayscale_option = click.option(
+    "--grayscale", is_flag=True, default=None, help="Write greyscale output."
+)
 device_option = click.option(
-    "--device", type=click.Choice(["cpu", "cuda"]), help="Where the network runs.  [default: cpu]"
+    "--device",
+    type=click.Choice(["cpu", "cuda"]),
+    help="Device to run the network on.  [default: configured]",
 )
 config_option = click.option(
     "--config",
     metavar="FILE",
-    help="YAML file with the defaults of these options.  [default: ./config.yaml, if there]",
+    help="YAML configuration file.  [default: ./config.yaml, if it exists]",
 )
 
 
 def config_or_default(config: str | None) -> str | None:
-    """The configuration that was named, or ./config.yaml if there is one."""
+    """``config`` if given, else ./config.yaml if it exists, else None."""
     if config is None and Path("config.yaml").is_file():
         return "config.yaml"
     return config
 
 
-def processing_of(config: str | None, **given: Any) -> Processing:
-    """The ``processing`` section of the configuration, overridden by the options given.
+def processing_of(config: str | None, **options: Any) -> Processing:
+    """The ``processing`` section of the configuration, overridden by command-line options.
 
-    Options come by their names on the command line; None means not given.
+    Options have their command-line names; None means not given.
     """
     names = {"scale": "upscale_factor", "model": "model_path"}
-    given = {names.get(key, key): value for key, value in given.items()}
+    given = {names.get(key, key): value for key, value in options.items()}
     settings = load_settings(config_or_default(config))
     section = settings.processing.model_dump()
     scale = given.get("upscale_factor") or section["upscale_factor"]
     if scale != section["upscale_factor"]:
-        section["model_path"] = None  # the configured checkpoint fits the configured scale alone
+        section["model_path"] = None  # the configured checkpoint is for the configured scale only
     section.update({key: value for key, value in given.items() if value is not None})
     return validated({"processing": section}, "command line").processing

@@ -1,6 +1,6 @@
-"""What the command line shows: complaints and progress bars.
+"""Output of the commands: results, messages and progress bars.
 
-Results go to standard output, the rest to standard error; a bar appears only on a terminal.
+Results go to standard output, the rest to standard error; bars appear only on a terminal.
 """
 
 import sys
@@ -19,7 +19,7 @@ from rich.text import Text
 
 
 class _Count(ProgressColumn):
-    """How many are done, and of how many where that is known."""
+    """The number completed, and the total where it is known."""
 
     def render(self, task: Task) -> Text:
         of_all = "" if task.total is None else f" of {task.total:.0f}"
@@ -27,7 +27,7 @@ class _Count(ProgressColumn):
 
 
 def progress_bar(*columns: ProgressColumn) -> Progress:
-    """A progress bar on standard error; ``columns`` stand between bar and time left."""
+    """A progress bar on standard error; ``columns`` go between the bar and the time left."""
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     return Progress(
         TextColumn("{task.description}", markup=False),
@@ -38,19 +38,19 @@ def progress_bar(*columns: ProgressColumn) -> Progress:
         disable=not console.is_terminal,
         refresh_per_second=4,
         transient=True,
-        redirect_stdout=False,  # it would send what others are to read to standard error
+        redirect_stdout=False,  # else results would go to standard error
         redirect_stderr=False,
     )
 
 
-def tell(progress: Progress, line: str) -> None:
-    """A line of result on standard output, above the bar where both share one terminal."""
+def print_result(progress: Progress, line: str) -> None:
+    """Prints a line on standard output, above the bar if both are on one terminal."""
     if sys.stdout.isatty() and not progress.disable:
         progress.console.print(line)
     else:
         click.echo(line)
 
 
-def remark(progress: Progress, line: str) -> None:
-    """A line on standard error, above the bar."""
+def print_message(progress: Progress, line: str) -> None:
+    """Prints a line on standard error, above the bar."""
     progress.console.print(line)

@@ -1,4 +1,4 @@
-"""``superres train``: training, with its progress shown."""
+"""``superres train``: trains the network and shows its progress."""
 
 import math
 from pathlib import Path
@@ -9,7 +9,7 @@ from rich.progress import TextColumn
 
 from superres.cli.execution import INTERRUPTED
 from superres.cli.options import DIR, FILE, PATH, scale_option
-from superres.cli.terminal import progress_bar, remark
+from superres.cli.terminal import print_message, progress_bar
 from superres.errors import PrerequisiteError
 
 if TYPE_CHECKING:
@@ -25,19 +25,28 @@ if TYPE_CHECKING:
     type=DIR,
     multiple=True,
     required=True,
-    help="Folder of images; may be given again. Each tenth image of the last one validates.",
+    help="Folder of images; repeatable. Every tenth image of the last folder is for validation.",
 )
-@scale_option("Train for this scale.  [default: 2]")
+@scale_option("2")
 @click.option(
     "--output",
     type=PATH,
     default=Path("output/training"),
     metavar="DIR",
     show_default=True,
-    help="Gets the weights, the ONNX export, the curve and the checkpoint to go on from.",
+    help="Output folder for the weights, the ONNX export, the training curve and the checkpoint to "
+    "resume from.",
 )
-@click.option("--iterations", type=click.IntRange(1), default=50_000, show_default=True)
-@click.option("--batch", type=click.IntRange(1), default=8, show_default=True)
+@click.option(
+    "--iterations",
+    type=click.IntRange(1),
+    default=50_000,
+    show_default=True,
+    help="Training steps in all.",
+)
+@click.option(
+    "--batch", type=click.IntRange(1), default=8, show_default=True, help="Crops in a step."
+)
 @click.option(
     "--patch",
     type=click.IntRange(8),
@@ -46,35 +55,52 @@ if TYPE_CHECKING:
     help="Side of a training crop in low-resolution pixels.",
 )
 @click.option(
-    "--learning-rate", type=click.FloatRange(0, min_open=True), default=3e-3, show_default=True
+    "--learning-rate",
+    type=click.FloatRange(0, min_open=True),
+    default=3e-3,
+    show_default=True,
+    help="Learning rate after the warm-up; it decays to zero.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Seed of the random numbers.",
+)
 @click.option(
     "--start-from",
     type=FILE,
-    help="Checkpoint of any scale (its name must tell: …x2…) to take all layers but the last from.",
+    help="Reuse all layers but the last of this checkpoint; the file name must contain x2, x3 or "
+    "x4.",
 )
 @click.option(
     "--check-every",
     type=click.IntRange(1),
     default=1000,
     show_default=True,
-    help="Iterations between two validations; each saves the checkpoint.",
+    help="Iterations between validations; each one saves the checkpoint.",
 )
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option(
+    "--device",
+    type=click.Choice(["cpu", "cuda"]),
+    default="cpu",
+    show_default=True,
+    help="Device to train on.",
+)
 @click.option(
     "--threads",
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    help="Threads of torch on a CPU. With more than there are free cores, training crawls.",
+    help="CPU threads for torch; more threads than free cores slow training down badly.",
 )
 @click.option(
     "--compile/--no-compile",
     "compile_network",
     default=False,
     show_default=True,
-    help="Compile the network first: faster, but needs a C++ compiler.",
+    help="Compile the network first; faster, but needs a C++ compiler.",
 )
 def train(
     folders: tuple[Path, ...],
@@ -88,10 +114,10 @@ def train(
     threads: int,
     **options: Any,
 ) -> None:
-    """Train the network, or go on where the same command was stopped.
+    """Train the network, or resume a stopped training with the same command.
 
-    Stop it with Ctrl-C at any time: what the last validation saved is kept, and the result is the
-    same as without the stop.
+    Stop it with Ctrl-C at any time: it resumes from the checkpoint of the last validation, and the
+    result is the same as without the stop.
     """
     try:
         import torch
@@ -108,16 +134,16 @@ def train(
         with TrainingBar(schedule.scale, iterations) as bar:
             weights = train_network(list(folders), output, schedule, report=bar.report, **options)
     except KeyboardInterrupt:
-        click.echo(f"superres: stopped {bar.where}; the same command goes on from there", err=True)
+        click.echo(f"superres: stopped {bar.where}; run the same command to resume", err=True)
         click.get_current_context().exit(INTERRUPTED)
     click.echo(str(weights))
 
 
 class TrainingBar:
-    """Shows a training: a bar on a terminal, and a line for every validation anywhere."""
+    """Shows the progress of training: a bar on a terminal, and a line for every validation."""
 
     def __init__(self, scale: int, iterations: int) -> None:
-        """For a training of so many ``iterations`` in all."""
+        """Shows a training of ``iterations`` in all."""
         figures = TextColumn("{task.completed:.0f} of {task.total:.0f}  {task.fields[figures]}")
         self._bar = progress_bar(figures)
         self._task = self._bar.add_task(f"Training ×{scale}", total=iterations, figures="")
@@ -135,9 +161,9 @@ class TrainingBar:
         self._bar.stop()
 
     def report(self, iteration: int, loss: float, progress: "TrainingProgress | None") -> None:
-        """Takes what ``superres.training.train.train`` reports after each step."""
+        """The ``report`` callback of ``superres.training.train.train``."""
         if not self._began:
-            # Where a training goes on from is no speed.
+            # Iterations before a resume do not count for the speed.
             self._bar.reset(self._task, completed=iteration - 1)
             self._began = True
         if not math.isnan(loss):
@@ -146,7 +172,7 @@ class TrainingBar:
         if progress:
             self._saved = iteration
             self._psnr = f"  PSNR {progress.validation_psnr:.2f} dB"
-            remark(
+            print_message(
                 self._bar,
                 f"iteration {iteration} of {self._total}: loss {progress.loss:.3e}, "
                 f"validation PSNR {progress.validation_psnr:.2f} dB",
@@ -156,7 +182,7 @@ class TrainingBar:
 
     @property
     def where(self) -> str:
-        """What a stop now keeps."""
+        """The last point that is saved, as the end of "stopped …"."""
         if self._saved is None:
             return "before its first validation here"
         return f"after the validation of iteration {self._saved}"

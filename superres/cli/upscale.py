@@ -1,4 +1,4 @@
-"""``superres upscale``: files and folders, without Spark."""
+"""``superres upscale``: upscales files and folders, without Spark."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +19,7 @@ from superres.cli.options import (
     processing_of,
     scale_option,
 )
-from superres.cli.terminal import progress_bar, remark, tell
+from superres.cli.terminal import print_message, print_result, progress_bar
 from superres.errors import ImageRejectedError, StorageError, SuperresError
 from superres.imaging.colour import Planes
 from superres.imaging.decoding import decode_file
@@ -32,50 +32,56 @@ from superres.pipeline.config import Processing
 
 @click.command(epilog="Example: superres upscale holiday/ portrait.jpg --scale 4 --output large")
 @click.argument("inputs", nargs=-1, required=True, metavar="FILE|DIR...", type=PATH)
-@scale_option("How many times as large.  [default: 2]")
-@click.option("--output", type=PATH, default=Path(), metavar="DIR", help="[default: here]")
+@scale_option("configured")
+@click.option(
+    "--output",
+    type=PATH,
+    default=Path(),
+    metavar="DIR",
+    help="Output folder.  [default: the current folder]",
+)
 @model_option
 @patch_option
 @grayscale_option
 @device_option
 @config_option
-def upscale(inputs: tuple[Path, ...], output: Path, config: str | None, **given: Any) -> None:
-    """Enlarge images; photo.jpg becomes photo_x2.png in the output folder.
+def upscale(inputs: tuple[Path, ...], output: Path, config: str | None, **options: Any) -> None:
+    """Upscale images: photo.jpg becomes photo_x2.png in the output folder.
 
-    A folder stands for the images directly in it. Orientation, transparency and 16 bits are kept;
-    colours become sRGB. An image that cannot be read is named, and the others are done.
+    A folder means the images directly in it. Orientation, transparency and 16-bit depth are kept;
+    colours become sRGB. Images that cannot be read are reported and left out.
     """
-    processing = processing_of(config, **given)
+    processing = processing_of(config, **options)
     work = _planned(_sources(inputs), processing.upscale_factor, output)
     engine = engine_for(processing)
     output.mkdir(parents=True, exist_ok=True)
     begun, failed = time.monotonic(), 0
     with progress_bar() as progress:
-        task = progress.add_task("Enlarging", total=len(work))
+        task = progress.add_task("Upscaling", total=len(work))
         for source, target in work:
             try:
                 _upscale_file(
                     source, target, processing, engine, lambda f: progress.advance(task, f)
                 )
-                tell(progress, str(target))
+                print_result(progress, str(target))
             except (ImageRejectedError, StorageError) as error:
                 failed += 1
-                remark(progress, f"superres: {_naming(source, error)}")
+                print_message(progress, f"superres: {_line_for(source, error)}")
     images = f"{len(work) - failed} image{'' if len(work) - failed == 1 else 's'}"
     left_out = f", {failed} left out" if failed else ""
     seconds = time.monotonic() - begun
     model = model_name(processing, engine)
-    click.echo(f"{images} enlarged in {seconds:.1f} s{left_out}; model {model}", err=True)
+    click.echo(f"{images} upscaled in {seconds:.1f} s{left_out}; model {model}", err=True)
     if failed:
         click.get_current_context().exit(1)
 
 
-def _naming(source: Path, error: SuperresError) -> str:
+def _line_for(source: Path, error: SuperresError) -> str:
     return str(error) if str(source) in str(error) else f"{source}: {error}"
 
 
 def _sources(inputs: Iterable[Path]) -> list[Path]:
-    """The files meant, folders replaced by the images directly in them; each once."""
+    """The files, with the images directly in each folder; every file once."""
     found: dict[Path, Path] = {}
     for given in inputs:
         for file in image_files(given) if given.is_dir() else [given]:
@@ -84,8 +90,8 @@ def _sources(inputs: Iterable[Path]) -> list[Path]:
 
 
 def _planned(sources: list[Path], scale: int, output: Path) -> list[tuple[Path, Path]]:
-    """A target for each source; equal names get a number, and no source is ever written over."""
-    # Casefolded, since some file systems do not tell a.png from A.PNG.
+    """A target for each source; equal names get a number, and no source is ever overwritten."""
+    # Casefolded, since on some file systems a.png and A.PNG are the same file.
     taken = {str(source.resolve()).casefold() for source in sources}
     plan = []
     for source in sources:
@@ -107,7 +113,7 @@ def _upscale_file(
     engine: Engine,
     advance: Callable[[float], object],
 ) -> None:
-    """Enlarges one file, whole or not at all; ``advance`` is told the fractions done."""
+    """Upscales one file, whole or not at all; calls ``advance`` with each fraction done."""
     image = decode_file(source, processing.limits, grayscale=processing.grayscale)
     info = upscaled_info(image.info, processing.upscale_factor)
 

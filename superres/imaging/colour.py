@@ -1,8 +1,8 @@
 """Luma and colour differences of ITU-R BT.601.
 
-FSRCNN works on luma alone. In BT.601 each of R, G and B is luma plus a colour difference, so an
-image is enlarged as: luma by the network, the differences R - Y and B - Y bicubically, and then
-added again. This equals converting to Y, Cb, Cr and back (Cb and Cr are these differences, scaled),
+FSRCNN works on luma alone. In BT.601 each of R, G and B is luma plus a colour difference, so the
+network upscales luma, the differences R - Y and B - Y are enlarged bicubically, and the sums are
+the result. This equals converting to Y, Cb, Cr and back (Cb and Cr are these differences, scaled),
 with fewer operations on the large planes.
 
 Two ranges of luma occur: full range, [0, 1], inside the arithmetic; and the studio range that
@@ -34,13 +34,23 @@ def full_luma(red: FloatPlane, green: FloatPlane, blue: FloatPlane) -> FloatPlan
     return luma
 
 
+def integer_luma(colours: Planes) -> NDArray[np.uint32]:
+    """Full-range luma of (3, h, w) integer samples, rounded once to whole levels.
+
+    The weights are in thousandths, so the sum is exact. Grey output is made with this.
+    """
+    red, green, blue = (plane.astype(np.uint32) for plane in colours)
+    luma: NDArray[np.uint32] = (299 * red + 587 * green + 114 * blue + 500) // 1000
+    return luma
+
+
 def studio(luma: FloatPlane) -> FloatPlane:
     """Full-range luma on [0, 1] to the studio range [16/255, 235/255]."""
     return luma * STUDIO_RANGE + STUDIO_BLACK
 
 
 def protocol_luma(planes: Planes) -> FloatPlane:
-    """(C, h, w) integers, grey or RGB with or without alpha, to the luma that papers measure.
+    """The luma that papers measure, from (C, h, w) integers: grey or RGB, with or without alpha.
 
     Float32 on [16, 235] for colour; a grey image is measured as it is, on [0, 255], as in the
     literature (its figures for Set14, which has grey images, depend on it).

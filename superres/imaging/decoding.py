@@ -15,7 +15,7 @@ import numpy as np
 
 from superres.errors import ImageRejectedError, StorageError
 from superres.imaging import loaders
-from superres.imaging.colour import Planes
+from superres.imaging.colour import Planes, integer_luma
 from superres.imaging.files import SUFFIX_OF
 from superres.imaging.info import ImageInfo
 from superres.imaging.limits import Limits
@@ -24,8 +24,6 @@ ACCEPTED = "JPEG, PNG, WebP, TIFF, BMP, GIF"
 
 # Rows that planes() unpacks at a time, in bytes: a block that stays in the processor's cache.
 _BLOCK_BYTES = 1 << 20
-# BT.601 in thousandths: exact in integers, so that luma is rounded once.
-_LUMA = (299, 587, 114)
 
 
 class DecodedImage:
@@ -111,11 +109,7 @@ class DecodedImage:
         """(h, W, C) interleaved into (C, h, W), through luma where grey was asked for."""
         channels = np.moveaxis(block, -1, 0)
         if self._to_grey:
-            red, green, blue = (
-                weight * plane.astype(np.uint32)
-                for weight, plane in zip(_LUMA, channels[:3], strict=True)
-            )
-            target[0] = (red + green + blue + 500) // 1000
+            target[0] = integer_luma(channels[:3])
             channels, target = channels[3:], target[1:]
         for plane, samples in zip(target, channels, strict=True):
             plane[...] = samples

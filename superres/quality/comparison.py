@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from superres.errors import ImageRejectedError
-from superres.imaging.colour import FloatPlane, Planes, protocol_luma
+from superres.imaging.colour import FloatPlane, Planes, integer_luma, protocol_luma
 from superres.imaging.info import ImageInfo
 from superres.imaging.png import encode_png_bytes
 from superres.network.engine import Engine
@@ -81,7 +81,7 @@ def compare_planes(
     if min(surplus) < 0 or max(surplus) >= scale:
         raise ImageRejectedError(
             f"the original has {original.shape[2]} × {original.shape[1]} pixels, but {name} "
-            f"enlarged ×{scale} has {width} × {height}; give the image it was reduced from"
+            f"upscaled ×{scale} has {width} × {height}; give the image it was reduced from"
         )
     cropped = original[:, :height, :width]
     if ours.shape[0] <= 2 < cropped.shape[0]:
@@ -93,9 +93,8 @@ def compare_planes(
 
 
 def _grey(planes: Planes) -> Planes:
-    """RGB made grey as ``imaging.decoding`` does when it is asked for grey; alpha is kept."""
-    red, green, blue = planes[:3].astype(np.uint32)
-    grey = ((299 * red + 587 * green + 114 * blue + 500) // 1000).astype(planes.dtype)
+    """RGB to grey, as ``imaging.decoding`` does it; alpha is kept."""
+    grey = integer_luma(planes[:3]).astype(planes.dtype)
     return np.concatenate([grey[np.newaxis], planes[3:]])
 
 

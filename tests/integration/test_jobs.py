@@ -18,7 +18,6 @@ from jobs.attempts import new_attempt, newest_attempt, write_attempt
 from jobs.batch_inference import run_inference
 from jobs.evaluate import evaluate_and_record
 from jobs.fused import run_fused
-from jobs.import_folder import take_in
 from jobs.job import JobReport, Run
 from jobs.mass_reconstruct import run_reconstruct
 from jobs.mass_split import run_split
@@ -27,22 +26,21 @@ from jobs.runner import run_jobs
 from jobs.stages import reject
 from superres.errors import IncompleteImageError, StorageError
 from superres.imaging.colour import Planes
-from superres.imaging.decoding import decode_file
-from superres.imaging.info import ImageInfo
-from superres.imaging.limits import Limits
-from superres.imaging.png import encode_png
-from superres.network.engine import fetch_weights, make_engine
-from superres.network.upscaling import upscale_image
 from superres.pipeline import storage
-from superres.pipeline.config import Settings
 from superres.pipeline.records import Evaluation, RejectedImage, RunManifest
 from tests.conftest import Place, make_place
+from tests.support.job_images import (
+    import_folder,
+    read_planes,
+    textured_planes,
+    upscaled,
+    write_png,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 pytestmark = pytest.mark.spark
-ANY_SIZE = Limits(1 << 40, 1 << 40)
 
 
 def bitmap(planes: Planes) -> bytes:
@@ -52,42 +50,17 @@ def bitmap(planes: Planes) -> bytes:
     return stream.getvalue()
 
 
-def photograph(height: int, width: int, channels: int = 3, bits: int = 8, seed: int = 0) -> Planes:
-    """Something with edges, slopes and texture."""
-    random = np.random.default_rng(seed)
-    rows, columns = np.mgrid[:height, :width]
-    info = ImageInfo(width, height, channels, bits)
-    waves = [
-        0.5 + 0.4 * np.sin(rows / random.uniform(2, 9) + columns / random.uniform(2, 9))
-        for _ in range(channels)
-    ]
-    noisy = np.stack(waves) + random.normal(0, 0.02, (channels, height, width))
-    return (np.clip(noisy, 0, 1) * (2**bits - 1)).astype(info.dtype)
-
-
-def write_photograph(path: Path, planes: Planes) -> None:
-    channels, height, width = planes.shape
-    encode_png([planes], ImageInfo(width, height, channels, planes.itemsize * 8), path)
-
-
 @pytest.fixture
 def inbox(tmp_path: Path) -> Path:
     """Photographs of every kind and of several sizes, in tiles of 32: from one to many."""
     folder = tmp_path / "inbox"
     folder.mkdir()
-    write_photograph(folder / "colour.png", photograph(150, 211, seed=1))
-    write_photograph(folder / "grey.png", photograph(90, 64, channels=1, seed=2))
-    write_photograph(folder / "alpha.png", photograph(70, 131, channels=4, seed=3))
-    write_photograph(folder / "deep.png", photograph(81, 77, bits=16, seed=4))
-    write_photograph(folder / "line.png", photograph(2, 120, seed=5))
+    write_png(folder / "colour.png", textured_planes(150, 211, seed=1))
+    write_png(folder / "grey.png", textured_planes(90, 64, channels=1, seed=2))
+    write_png(folder / "alpha.png", textured_planes(70, 131, channels=4, seed=3))
+    write_png(folder / "deep.png", textured_planes(81, 77, bits=16, seed=4))
+    write_png(folder / "line.png", textured_planes(2, 120, seed=5))
     return folder
-
-
-def take(inbox: Path, place: Place, mode: str = "evaluate") -> dict[str, str]:
-    """Stores the inbox in the layout; gives the image_id of each file name."""
-    files = sorted(inbox.iterdir())
-    taken = take_in(files, mode, place.settings.processing, place.layout)  # type: ignore[arg-type]
-    return {one.path.name: one.image_id for one in taken}
 
 
 def one_job(spark: "SparkSession", place: Place, job: object, **options: object) -> JobReport:
@@ -98,19 +71,6 @@ def one_job(spark: "SparkSession", place: Place, job: object, **options: object)
         return report
 
 
-def planes_of(uri: str) -> Planes:
-    return decode_file(Path(uri), ANY_SIZE).planes()
-
-
-def upscaled(uri: str, settings: Settings) -> Planes:
-    """What the command line makes of a file."""
-    processing = settings.processing
-    scale = processing.upscale_factor
-    engine = make_engine(fetch_weights(processing.checkpoint(scale), scale))
-    image = decode_file(Path(uri), ANY_SIZE, grayscale=processing.grayscale)
-    return np.concatenate(list(upscale_image(image, processing.patch_size, engine)), axis=1)
-
-
 @pytest.mark.parametrize(
     ("scale", "fused", "grayscale"), [(2, False, False), (3, True, False), (4, False, True)]
 )
@@ -118,19 +78,19 @@ def test_pixels_equal_the_command_line(
     spark: "SparkSession", inbox: Path, tmp_path: Path, scale: int, fused: bool, grayscale: bool
 ) -> None:
     place = make_place(str(tmp_path / "data"), scale, grayscale=grayscale)
-    ids = take(inbox, place)
+    ids = import_folder(inbox, place)
     manifest = run_jobs(spark, place.settings, place.layout, fused=fused)
     expected = {name for name in ids if not (name == "line.png" and scale > 2)}
     assert manifest.counts["evaluate_images"] == len(expected)
     for name in expected:
         low = storage.join(place.layout.low_resolution, f"{ids[name]}.png")
-        result = planes_of(place.layout.result(ids[name]))
-        assert result.dtype == planes_of(low).dtype
+        result = read_planes(place.layout.result(ids[name]))
+        assert result.dtype == read_planes(low).dtype
         assert np.array_equal(result, upscaled(low, place.settings)), name
 
 
 def test_records_tell_what_was_measured(spark: "SparkSession", inbox: Path, place: Place) -> None:
-    ids = take(inbox, place)
+    ids = import_folder(inbox, place)
     run_jobs(spark, place.settings, place.layout)
     content = storage.read_bytes(place.layout.evaluation(ids["colour.png"]))
     record = Evaluation.model_validate_json(content)
@@ -156,7 +116,7 @@ def test_records_tell_what_was_measured(spark: "SparkSession", inbox: Path, plac
 def test_without_an_original_there_are_no_metrics(
     spark: "SparkSession", inbox: Path, place: Place
 ) -> None:
-    ids = take(inbox, place, mode="upscale")
+    ids = import_folder(inbox, place, mode="upscale")
     run_jobs(spark, place.settings, place.layout, fused=True)
     content = json.loads(storage.read_bytes(place.layout.evaluation(ids["grey.png"])))
     assert content["mode"] == "upscale"
@@ -178,7 +138,7 @@ def spoil(ids: dict[str, str], place: Place) -> set[str]:
 def test_bad_images_are_rejected_and_the_rest_finishes(
     spark: "SparkSession", inbox: Path, place: Place, fused: bool
 ) -> None:
-    ids = take(inbox, place, mode="upscale")
+    ids = import_folder(inbox, place, mode="upscale")
     bad = spoil(ids, place)
     elsewhere = replace(place.layout, run_id="2026-01-31-x2-other")
     reject("f" * 32, "test", "evaluate", "of another run", elsewhere)
@@ -198,7 +158,7 @@ def test_bad_images_are_rejected_and_the_rest_finishes(
 def test_a_job_counts_what_became_of_its_images(
     spark: "SparkSession", inbox: Path, place: Place, job: object
 ) -> None:
-    ids = take(inbox, place, mode="upscale")
+    ids = import_folder(inbox, place, mode="upscale")
     spoil(ids, place)
     # grey: 64 x 90, deep: 77 x 81, in tiles of 32
     expected = {"images": 2, "rejected": 3, "patches": 2 * 3 + 3 * 3}
@@ -213,8 +173,8 @@ def test_inference_writes_parts_of_the_size_asked_for(
     inbox = tmp_path / "inbox"
     inbox.mkdir()
     for seed in range(24):
-        (inbox / f"{seed}.bmp").write_bytes(bitmap(photograph(64, 64, seed=seed)))
-    take(inbox, place, mode="upscale")
+        (inbox / f"{seed}.bmp").write_bytes(bitmap(textured_planes(64, 64, seed=seed)))
+    import_folder(inbox, place, mode="upscale")
     monkeypatch.setattr(mass_split, "PART_BYTES", 2 * 4 * 12_400)  # two images, enlarged
     one_job(spark, place, run_split)
     table = one_job(spark, place, run_inference).table
@@ -225,7 +185,7 @@ def test_inference_writes_parts_of_the_size_asked_for(
 
 
 def test_running_again_does_nothing_twice(spark: "SparkSession", inbox: Path, place: Place) -> None:
-    ids = take(inbox, place)
+    ids = import_folder(inbox, place)
     run_jobs(spark, place.settings, place.layout)
     record = Path(place.layout.evaluation(ids["grey.png"]))
     written = record.stat().st_mtime_ns
@@ -240,7 +200,7 @@ def test_running_again_does_nothing_twice(spark: "SparkSession", inbox: Path, pl
 def test_a_rejected_image_that_was_put_right_is_redone(
     spark: "SparkSession", inbox: Path, place: Place
 ) -> None:
-    ids = take(inbox, place, mode="upscale")
+    ids = import_folder(inbox, place, mode="upscale")
     low = Path(place.layout.low_resolution) / f"{ids['grey.png']}.png"
     good = low.read_bytes()
     low.write_bytes(good[:50])
@@ -256,14 +216,14 @@ def test_a_folder_with_brackets_in_its_name(
     spark: "SparkSession", inbox: Path, tmp_path: Path
 ) -> None:
     place = make_place(str(tmp_path / "holiday [1] {a}*"))
-    take(inbox, place, mode="upscale")
+    import_folder(inbox, place, mode="upscale")
     assert run_jobs(spark, place.settings, place.layout).counts["evaluate_images"] == 5
 
 
 def test_a_plain_run_beside_a_redo_takes_nothing_from_it(
     spark: "SparkSession", inbox: Path, place: Place
 ) -> None:
-    ids = take(inbox, place, mode="upscale")
+    ids = import_folder(inbox, place, mode="upscale")
     run_jobs(spark, place.settings, place.layout, fused=True)
     redone = one_job(spark, place, run_split, redo=True).counts
     one_job(spark, place, run_split)  # the plain run's table is newer
@@ -286,7 +246,7 @@ def test_the_newest_table_is_that_of_the_images_listed_last(place: Place) -> Non
 def test_evaluate_alone_writes_the_manifest(
     spark: "SparkSession", inbox: Path, place: Place
 ) -> None:
-    ids = take(inbox, place, mode="upscale")
+    ids = import_folder(inbox, place, mode="upscale")
     bad = spoil(ids, place)
     one_job(spark, place, run_fused)
     one_job(spark, place, evaluate_and_record)
@@ -298,7 +258,7 @@ def test_evaluate_alone_writes_the_manifest(
 
 
 def test_a_crashed_attempt_is_never_read(spark: "SparkSession", inbox: Path, place: Place) -> None:
-    take(inbox, place)
+    import_folder(inbox, place)
     with pytest.raises(StorageError, match=r"run mass_split\.py"):
         one_job(spark, place, run_inference)
     table = one_job(spark, place, run_split).table
@@ -311,7 +271,7 @@ def test_a_crashed_attempt_is_never_read(spark: "SparkSession", inbox: Path, pla
 
 
 def test_an_incomplete_image_is_refused(spark: "SparkSession", inbox: Path, place: Place) -> None:
-    take(inbox, place)
+    import_folder(inbox, place)
     one_job(spark, place, run_split)
     table = one_job(spark, place, run_inference).table
     assert table is not None
@@ -330,9 +290,9 @@ def test_an_image_inferred_by_several_tasks_is_brought_together(
     place = make_place(str(tmp_path / "data"), patch_size=64)
     inbox = tmp_path / "inbox"
     inbox.mkdir()
-    write_photograph(inbox / "large.png", photograph(900, 700, seed=6))
-    write_photograph(inbox / "small.png", photograph(60, 50, seed=7))
-    ids = take(inbox, place, mode="upscale")
+    write_png(inbox / "large.png", textured_planes(900, 700, seed=6))
+    write_png(inbox / "small.png", textured_planes(60, 50, seed=7))
+    ids = import_folder(inbox, place, mode="upscale")
     # Row groups of a few tiles stand for the 64 MiB of an image of a hundred megapixels.
     monkeypatch.setitem(
         __import__("jobs.attempts").attempts._PARQUET, "parquet.block.size", "65536"
@@ -343,15 +303,15 @@ def test_an_image_inferred_by_several_tasks_is_brought_together(
     assert manifest.counts["reconstruct_scattered_images"] >= 1
     for name, image_id in ids.items():
         expected = upscaled(str(inbox / name), place.settings)
-        assert np.array_equal(planes_of(place.layout.result(image_id)), expected), name
+        assert np.array_equal(read_planes(place.layout.result(image_id)), expected), name
 
 
 def test_a_grey_original_of_a_colour_input_is_rejected_not_fatal(
     spark: "SparkSession", inbox: Path, place: Place
 ) -> None:
-    ids = take(inbox, place)
+    ids = import_folder(inbox, place)
     original = Path(place.layout.high_resolution) / f"{ids['colour.png']}.png"
-    write_photograph(original, photograph(150, 211, channels=1))
+    write_png(original, textured_planes(150, 211, channels=1))
     manifest = run_jobs(spark, place.settings, place.layout)
     assert manifest.rejected == [ids["colour.png"]]
 

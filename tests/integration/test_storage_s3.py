@@ -5,9 +5,18 @@ from pathlib import Path
 import pytest
 
 from superres.errors import StorageError
+from superres.imaging.decoding import decode
+from superres.imaging.limits import Limits
+from superres.imaging.png import encode_png_bytes
 from superres.pipeline import storage
+from superres.pipeline.arrival import reference_of, store_image
+from superres.pipeline.records import Mode
+from tests.conftest import make_place
+from tests.support.networks import noise
+from tests.support.references import image_reference
 
 pytestmark = pytest.mark.localstack
+ANY_SIZE = Limits(1 << 30, 1 << 30)
 
 
 def test_storage_reads_writes_and_lists(bucket: str, tmp_path: Path) -> None:
@@ -33,3 +42,22 @@ def test_storage_reads_writes_and_lists(bucket: str, tmp_path: Path) -> None:
     assert storage.exists(f"s3://{bucket}/folder-beside/d.txt")
     with pytest.raises(StorageError, match="cannot read"):
         storage.read_bytes(f"{base}/a.txt")
+
+
+@pytest.mark.usefixtures("aws_environment")
+@pytest.mark.parametrize("mode", ["upscale", "evaluate"])
+@pytest.mark.parametrize(("length", "objects"), [(10, 1), (3000, 2)])
+def test_on_s3_an_image_carries_its_reference_if_it_is_short(
+    bucket: str, mode: Mode, length: int, objects: int
+) -> None:
+    storage._s3_client.cache_clear()  # it may have been made for another endpoint
+    place = make_place(f"s3://{bucket}/data")
+    content = encode_png_bytes(noise(1, 3, 20, 30))
+    reference = image_reference(mode, "https://example.org/" + "a" * length)
+    store_image(content, reference, place.layout, place.settings.processing)
+    files = storage.list_files(place.layout.low_resolution)
+    assert len(files) == objects
+    low = next(file.uri for file in files if file.name.endswith(".png"))
+    assert reference_of(low) == reference
+    assert decode(storage.read_bytes(low), ANY_SIZE).info.width == (30 if mode == "upscale" else 15)
+    storage._s3_client.cache_clear()

@@ -19,7 +19,7 @@ from superres.imaging.limits import Limits
 from superres.pipeline import storage
 from superres.pipeline.records import Evaluation, RunManifest
 from tests.conftest import make_place
-from tests.integration.test_jobs import photograph, take, upscaled, write_photograph
+from tests.support.job_images import import_folder, textured_planes, upscaled, write_png
 from tests.support.localstack import LocalCloud
 from tests.support.paths import ROOT
 from tests.support.required_tools import require
@@ -78,10 +78,10 @@ def test_four_steps_from_bucket_to_bucket_and_one_fails_at_first(
     place = make_place(f"s3://{bucket}/data")
     inbox = tmp_path / "inbox"
     inbox.mkdir()
-    write_photograph(inbox / "one.png", photograph(101, 90, seed=1))
-    write_photograph(inbox / "two.png", photograph(64, 130, channels=4, seed=2))
+    write_png(inbox / "one.png", textured_planes(101, 90, seed=1))
+    write_png(inbox / "two.png", textured_planes(64, 130, channels=4, seed=2))
     (inbox / "bad.png").write_bytes(b"not an image")
-    ids = take(inbox, place)
+    ids = import_folder(inbox, place)
     config, cuda = f"s3://{bucket}/config.yaml", f"s3://{bucket}/cuda.yaml"
     settings = place.settings.model_dump()
     storage.write_bytes(config, yaml.safe_dump(settings).encode())

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.integration.test_jobs import photograph, write_photograph
 
-from jobs.import_folder import take_in
+from jobs.import_folder import import_images
 from superres.pipeline import storage
 from superres.pipeline.config import Settings, load_settings
 from superres.pipeline.layout import Layout, layout_on
 from tests.local_cloud.stack import Stack
+from tests.support.job_images import textured_planes, write_png
 
 SCALE = 2
 _RUN_SECONDS = 900.0  # all steps of a run, on a machine that does other things too
@@ -83,8 +83,8 @@ class Day:
         folder.mkdir(exist_ok=True)
         files = [folder / f"{name}.png" for name in names]
         for number, file in enumerate(files):
-            write_photograph(file, photograph(64 + number, 80, seed=number))
-        taken = list(take_in(files, "evaluate", self.settings.processing, self.layout))
+            write_png(file, textured_planes(64 + number, 80, seed=number))
+        taken = list(import_images(files, "evaluate", self.settings.processing, self.layout))
         assert [one.rejected for one in taken] == [None] * len(files)
         return [one.image_id for one in taken]
 

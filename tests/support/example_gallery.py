@@ -1,4 +1,4 @@
-"""A notifier's pages over real results: photographs enlarged and measured as the jobs do it."""
+"""A notifier with real results: images upscaled and measured as the jobs do it."""
 
 import io
 from collections.abc import Iterator
@@ -50,7 +50,7 @@ _LIMITS = Limits(1 << 30, 1 << 30)
 class Gallery:
     """A service with its own folders and database."""
 
-    def __init__(self, folder: Path, *, guarded: bool = False, **notifier: Any) -> None:
+    def __init__(self, folder: Path, *, private: bool = False, **notifier: Any) -> None:
         dataset = {
             "high_resolution_dir": str(folder / "high"),
             "low_resolution_dir": str(folder / "low"),
@@ -78,7 +78,7 @@ class Gallery:
             self.pictures,
             self.changes,
             Tokens(TOKEN),
-            guarded=guarded,
+            private=private,
             registry=CollectorRegistry(),
             ready=lambda: "",
         )
@@ -86,11 +86,11 @@ class Gallery:
         self.client = self.app.test_client()
 
     def finish(
-        self, content: bytes | Path, name: str = "boat.png", *, told: bool = True, **known: Any
+        self, content: bytes | Path, name: str = "boat.png", *, recorded: bool = True, **known: Any
     ) -> Evaluation:
-        """Enlarges and measures an image, and lets the notifier know unless ``told`` is False.
+        """Upscales and measures an image, and records it unless ``recorded`` is False.
 
-        ``known`` are ``mode``, ``scale``, and fields of the record to be other than they are.
+        ``known`` are ``mode``, ``scale``, and fields of the record to replace.
         """
         mode: Mode = known.pop("mode", "evaluate")
         scale: Scale = known.pop("scale", 2)
@@ -114,26 +114,26 @@ class Gallery:
         )
         record = evaluated(uri, layout, self.settings.processing).model_copy(update=known)
         storage.write_bytes(layout.evaluation(record.image_id), record.to_json().encode())
-        if told:
-            self.tell(record)
+        if recorded:
+            self.record(record)
         return record
 
-    def tell(self, record: Evaluation) -> None:
-        """The notifier hears of an image."""
+    def record(self, record: Evaluation) -> None:
+        """Records an image in the database."""
         assert record_image(self.database, record, f"{record.image_id}.json", "tag")
-        self.changes.look()
+        self.changes.poll()
 
     def get(self, path: str, **headers: str) -> Any:
-        """What the service answers."""
+        """The response of the service to a browser."""
         return self.client.get(path, headers={"Accept": "text/html", **headers}, buffered=True)
 
     @contextmanager
     def served(self, port: int = 0) -> Iterator[str]:
-        """The address of a server of its own."""
+        """Serves the application until the block ends; yields its address."""
         self.alive = True
         self.changes.closed = False
         server = make_server("127.0.0.1", port, self.app, threaded=True, request_handler=_Quiet)
-        server.daemon_threads = True  # type: ignore[attr-defined]  # a stream would keep us waiting
+        server.daemon_threads = True  # type: ignore[attr-defined]  # a stream would block the shutdown
         server.block_on_close = False  # type: ignore[attr-defined]
         self.changes.start()
         thread = Thread(target=server.serve_forever, daemon=True)
@@ -147,7 +147,7 @@ class Gallery:
             thread.join()
 
     def close(self) -> None:
-        """Lets go of the database."""
+        """Closes the database."""
         self.alive = False
         self.database.close()
 
@@ -156,26 +156,28 @@ class _Quiet(WSGIRequestHandler):
     protocol_version = "HTTP/1.0"
 
     def log(self, *_: Any) -> None:
-        """Tests need no log."""
+        """Logs nothing."""
 
 
 @cache
 def engine(scale: Scale) -> Engine:
-    """The network that comes with the package."""
+    """The network that is part of the package."""
     return make_engine(load_weights(default_model_path(scale), scale))
 
 
 def evaluated(uri: str, layout: Any, processing: Any) -> Evaluation:
-    """The record that the last job makes of a stored result."""
-    from jobs.evaluate import evaluate_image, places_in
-    from jobs.tables import FinishedImage
+    """The record that the last job writes for a stored result."""
+    from jobs.evaluate import evaluate_image, image_locations
+    from jobs.selection import stored_images
+    from jobs.tables import ReconstructedImage
 
     info = decode_file(Path(uri), _LIMITS).info
     image_id = Path(uri).stem
-    image = FinishedImage(
+    image = ReconstructedImage(
         image_id, uri, info.width, info.height, 1, 0.5, engine(layout.scale).digest
     )
-    assert evaluate_image(image, places_in(layout), processing, layout)
+    locations = image_locations(stored_images(layout).images, layout)
+    assert evaluate_image(image, locations, processing, layout)
     return Evaluation.from_json(storage.read_bytes(layout.evaluation(image_id)))
 
 

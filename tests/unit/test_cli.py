@@ -1,7 +1,6 @@
-"""The command line as a user meets it: what is written, said and returned."""
+"""The command line as a program: files written, output and exit codes."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from superres.network.upscaling import upscale_image
 from superres.network.weights import save_weights
 from tests.support.image_files import photo, pillow
 from tests.support.networks import random_weights
-from tests.support.paths import ROOT
 
 LIMITS = Limits(1 << 28, 100_000_000)
 
@@ -47,7 +45,7 @@ def files(path: str = ".") -> list[str]:
     return sorted(str(file.relative_to(path)) for file in Path(path).rglob("*") if file.is_file())
 
 
-def enlarged(path: Path, scale: int, patch_size: int = 512) -> np.ndarray:
+def upscaled(path: Path, scale: int, patch_size: int = 512) -> np.ndarray:
     engine = make_engine(fetch_weights(str(default_model_path(scale)), scale))
     strips = upscale_image(decode_file(path, LIMITS), patch_size, engine)
     return np.concatenate(list(strips), axis=1)
@@ -70,22 +68,6 @@ def test_version(capsys):
     assert capsys.readouterr().out == f"superres {__version__}\n"
 
 
-def test_help_answers_without_loading_what_is_heavy():
-    heavy = ("numpy", "torch", "onnxruntime", "pyvips", "pydantic", "rich", "pyspark", "boto3")
-    program = (
-        "import sys; from superres.cli.main import execute; execute(['--help']);"
-        f"print([name for name in {heavy} if name in sys.modules])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=ROOT,
-    )
-    assert done.stdout.endswith("[]\n")
-
-
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -99,12 +81,12 @@ def test_help_answers_without_loading_what_is_heavy():
         ["train"],
     ],
 )
-def test_wrong_usage_returns_2_and_says_what_is_right(arguments, capsys):
+def test_wrong_usage_returns_2_and_prints_the_usage(arguments, capsys):
     assert execute(arguments) == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert "Usage: superres" in told.err
-    assert "Error: " in told.err
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "Usage: superres" in printed.err
+    assert "Error: " in printed.err
 
 
 def test_an_error_is_one_line(capsys):
@@ -117,10 +99,10 @@ def test_an_error_is_one_line(capsys):
         (["--output", "a.png/large"], "a.png/large: Not a directory"),
     ):
         assert execute(["upscale", "a.png", *arguments]) == 1
-        told = capsys.readouterr().err
-        assert told.startswith("superres: ")
-        assert reason in told
-        assert told.count("\n") == 1
+        printed = capsys.readouterr().err
+        assert printed.startswith("superres: ")
+        assert reason in printed
+        assert printed.count("\n") == 1
 
 
 def test_ctrl_c_returns_130_and_leaves_no_half_file(monkeypatch, capsys):
@@ -146,12 +128,12 @@ def test_upscale_writes_what_the_network_makes_of_each_image(capsys):
         execute(["upscale", "in", "--scale", "3", "--output", "large", "--patch-size", "16"]) == 0
     )
     assert files("large") == ["one_x3.png", "two_x3.png"]
-    np.testing.assert_array_equal(pixels("large/one_x3.png"), enlarged(one, 3, 16))
-    np.testing.assert_array_equal(pixels("large/two_x3.png"), enlarged(two, 3, 16))
-    told = capsys.readouterr()
-    assert told.out.split() == ["large/one_x3.png", "large/two_x3.png"]
-    assert told.err.startswith("2 images enlarged in ")
-    assert "fsrcnn_x3.safetensors" in told.err
+    np.testing.assert_array_equal(pixels("large/one_x3.png"), upscaled(one, 3, 16))
+    np.testing.assert_array_equal(pixels("large/two_x3.png"), upscaled(two, 3, 16))
+    printed = capsys.readouterr()
+    assert printed.out.split() == ["large/one_x3.png", "large/two_x3.png"]
+    assert printed.err.startswith("2 images upscaled in ")
+    assert "fsrcnn_x3.safetensors" in printed.err
 
 
 def test_upscale_keeps_sixteen_bits_and_transparency():
@@ -163,13 +145,13 @@ def test_upscale_keeps_sixteen_bits_and_transparency():
     assert np.unique(result % 257).size > 100
 
 
-def test_upscale_can_give_grey_images():
+def test_upscale_can_write_greyscale():
     make("a.png")
     assert execute(["upscale", "a.png", "--grayscale"]) == 0
     assert pixels("a_x2.png").shape == (1, 48, 62)
 
 
-def test_upscale_names_what_it_must_leave_out_and_does_the_rest(capsys):
+def test_upscale_reports_unreadable_images_and_upscales_the_rest(capsys):
     make("in/a.png")
     Path("in/broken.png").write_bytes(make("b.png").read_bytes()[:600])
     Path("in/text.jpg").write_text("hello")
@@ -179,20 +161,20 @@ def test_upscale_names_what_it_must_leave_out_and_does_the_rest(capsys):
     assert lines[0].startswith("superres: in/broken.png: the PNG data is truncated")
     assert lines[1].startswith("superres: in/text.jpg: not an image")
     assert lines[2].startswith("superres: cannot read absent.png")
-    assert lines[3].startswith("1 image enlarged")
+    assert lines[3].startswith("1 image upscaled")
     assert "3 left out" in lines[3]
 
 
-def test_images_of_one_name_get_names_of_their_own():
+def test_images_with_equal_names_get_different_results():
     make("in/a.png", seed=1)
     make("in/a.jpg", seed=2)
     make("other/A.png", seed=3)
     assert execute(["upscale", "in", "in/a.png", "other", "--output", "large"]) == 0
     assert files("large") == ["A-3_x2.png", "a-2_x2.png", "a_x2.png"]
-    np.testing.assert_array_equal(pixels("large/a-2_x2.png"), enlarged(Path("in/a.png"), 2))
+    np.testing.assert_array_equal(pixels("large/a-2_x2.png"), upscaled(Path("in/a.png"), 2))
 
 
-def test_no_input_is_written_over():
+def test_no_input_is_overwritten():
     make("a.png")
     earlier = make("a_x2.png", 5, 5).read_bytes()
     assert execute(["upscale", "a.png", "a_x2.png"]) == 0
@@ -206,7 +188,7 @@ def test_a_second_run_replaces_what_the_first_wrote():
     make("a.png", seed=9)
     assert execute(["upscale", "a.png", "--output", "large"]) == 0
     assert files("large") == ["a_x2.png"]
-    np.testing.assert_array_equal(pixels("large/a_x2.png"), enlarged(Path("a.png"), 2))
+    np.testing.assert_array_equal(pixels("large/a_x2.png"), upscaled(Path("a.png"), 2))
 
 
 def test_a_folder_without_images_is_an_error(capsys):
@@ -259,18 +241,18 @@ def test_evaluate_shows_each_image_on_demand(capsys):
     make("one/a.png", 60, 60)
     make("one/tiny.png", 5, 5)
     assert execute(["evaluate", "one", "--details", "--scale", "2"]) == 1  # one is left out
-    told = capsys.readouterr()
-    assert "  a.png" in told.out
-    assert "one/tiny.png: skipped: 5 × 5 pixels are too few" in told.err
+    printed = capsys.readouterr()
+    assert "  a.png" in printed.out
+    assert "one/tiny.png: skipped: 5 × 5 pixels are too few" in printed.err
 
 
-def test_evaluate_gives_json(capsys):
+def test_evaluate_prints_json(capsys):
     make("one/a.png", 61, 60)
     assert execute(["evaluate", "one", "--scale", "3", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["protocol"] == "bt601-y/luma-first"
-    assert told["models"]["3"].startswith("fsrcnn_x3.safetensors ")
-    (result,) = told["results"]
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["protocol"] == "bt601-y/luma-first"
+    assert printed["models"]["3"].startswith("fsrcnn_x3.safetensors ")
+    (result,) = printed["results"]
     (image,) = result["images"]
     assert (image["name"], image["width"], image["height"]) == ("a.png", 60, 60)
     assert result["ours"] == image["ours"]
@@ -278,7 +260,7 @@ def test_evaluate_gives_json(capsys):
     assert 0 < result["bicubic"]["ssim"] < 1
 
 
-def test_evaluate_passes_over_what_only_looks_like_an_image(capsys):
+def test_evaluate_ignores_hidden_files_and_folders_with_image_names(capsys):
     make("one/a.png", 60, 60)
     make("one/.hidden.png", 5, 5)
     Path("one/folder.png").mkdir()
@@ -289,9 +271,9 @@ def test_evaluate_passes_over_what_only_looks_like_an_image(capsys):
 def test_evaluate_fails_when_nothing_could_be_measured(capsys):
     make("one/tiny.png", 5, 5)
     assert execute(["evaluate", "one", "--json"]) == 1
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert told.err.splitlines()[-1].startswith("superres: no image could be measured")
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.splitlines()[-1].startswith("superres: no image could be measured")
 
 
 # ---- compare
@@ -312,8 +294,8 @@ def test_compare_measures_against_an_original_or_its_own_reduction(capsys):
     make("high.png", 61, 81)
     assert execute(["compare", "low.png", "--original", "high.png", "--output", "out/1.html"]) == 0
     assert execute(["compare", "high.png", "--as-original", "--output", "out/2.html"]) == 0
-    told = capsys.readouterr().out
-    assert told.count("PSNR") == 2
+    printed = capsys.readouterr().out
+    assert printed.count("PSNR") == 2
     for page in ("out/1.html", "out/2.html"):
         assert "PSNR" in Path(page).read_text("utf-8")
 
@@ -321,7 +303,7 @@ def test_compare_measures_against_an_original_or_its_own_reduction(capsys):
 def test_compare_refuses_an_original_that_does_not_fit(capsys):
     make("low.png", 30, 40)
     assert execute(["compare", "low.png", "--original", "low.png"]) == 1
-    assert "low.png enlarged ×2 has 80 × 60" in capsys.readouterr().err
+    assert "low.png upscaled ×2 has 80 × 60" in capsys.readouterr().err
     assert execute(["compare", "low.png", "--original", "low.png", "--as-original"]) == 2
     assert files() == ["low.png"]
 
@@ -341,17 +323,17 @@ TRAINING += ["--check-every", "2", "--output", "out"]
 
 def test_train_writes_weights_that_upscale_takes(few_images, capsys):
     assert execute(TRAINING) == 0
-    told = capsys.readouterr()
-    assert told.out == "out/fsrcnn_x2.safetensors\n"
-    assert [line.partition(":")[0] for line in told.err.splitlines()] == [
+    printed = capsys.readouterr()
+    assert printed.out == "out/fsrcnn_x2.safetensors\n"
+    assert [line.partition(":")[0] for line in printed.err.splitlines()] == [
         "iteration 2 of 4",
         "iteration 4 of 4",
     ]
-    assert "validation PSNR" in told.err
+    assert "validation PSNR" in printed.err
     assert execute(["upscale", "data/0.png", "--model", "out/fsrcnn_x2.safetensors"]) == 0
 
 
-def test_train_tells_how_to_go_on_and_goes_on(few_images, monkeypatch, capsys):
+def test_train_prints_how_to_resume_and_resumes(few_images, monkeypatch, capsys):
     from superres.cli.train import TrainingBar
 
     report = TrainingBar.report
@@ -365,7 +347,7 @@ def test_train_tells_how_to_go_on_and_goes_on(few_images, monkeypatch, capsys):
         patched.setattr(TrainingBar, "report", interrupted)
         assert execute(TRAINING) == 130
     assert capsys.readouterr().err.splitlines()[-1] == (
-        "superres: stopped after the validation of iteration 2; the same command goes on from there"
+        "superres: stopped after the validation of iteration 2; run the same command to resume"
     )
     assert execute(TRAINING) == 0
     assert capsys.readouterr().err.startswith("iteration 4 of 4")
@@ -373,11 +355,11 @@ def test_train_tells_how_to_go_on_and_goes_on(few_images, monkeypatch, capsys):
     assert "give the same options, or another --output" in capsys.readouterr().err
 
 
-def test_train_without_torch_says_what_to_install(few_images, monkeypatch, capsys):
+def test_train_without_torch_prints_what_to_install(few_images, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "torch", None)
     assert execute(TRAINING) == 1
-    told = capsys.readouterr().err
-    assert told == (
+    printed = capsys.readouterr().err
+    assert printed == (
         "superres: train needs torch, which is not installed; install superres[train]\n"
     )
 

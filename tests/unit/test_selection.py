@@ -1,4 +1,4 @@
-"""Which images a run takes, and how they are dealt out."""
+"""Which images a run processes, and how they are dealt out to tasks."""
 
 import os
 from datetime import UTC, date, datetime
@@ -7,15 +7,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.evaluate import places_in
-from jobs.selection import SourceImage, deal, forget_finished, pending_images, rejections
+from jobs.evaluate import image_locations
+from jobs.job import print_left_out
+from jobs.selection import (
+    Selection,
+    SourceImage,
+    deal,
+    forget_finished,
+    pending_images,
+    rejections,
+    stored_images,
+)
 from superres.errors import ConfigError, RecordError
 from superres.pipeline import storage
 from superres.pipeline.arrival import store_image
 from superres.pipeline.layout import layout_of
-from superres.pipeline.records import ImageReference, RejectedImage, Stage
+from superres.pipeline.records import RejectedImage, Stage
 from tests.conftest import Place
 from tests.support.image_files import photo, pillow
+from tests.support.references import image_reference
 
 IDS = ["a" * 32, "b" * 32, "c" * 32]
 
@@ -35,7 +45,7 @@ def _reject(place: Place, image_id: str, stage: Stage) -> None:
 
 
 def _pending(place: Place) -> list[str]:
-    return [image.image_id for image in pending_images(place.layout)]
+    return [image.image_id for image in pending_images(place.layout).images]
 
 
 def test_finished_and_rejected_images_are_left_out(place: Place) -> None:
@@ -45,7 +55,7 @@ def test_finished_and_rejected_images_are_left_out(place: Place) -> None:
     assert _pending(place) == [IDS[2]]
 
 
-def test_a_rejected_delivery_does_not_hide_an_image_that_is_stored(place: Place) -> None:
+def test_a_rejected_message_does_not_hide_an_image_that_is_stored(place: Place) -> None:
     _store_inputs(place)
     storage.write_bytes(place.layout.evaluation(IDS[0]), b"{}")
     for image_id in IDS[:2]:
@@ -71,14 +81,14 @@ def test_forgotten_images_are_pending_again(place: Place) -> None:
     assert [record.image_id for record in rejections(place.layout)] == [never_stored]
 
 
-def test_a_result_without_its_record_is_not_finished(place: Place) -> None:
+def test_a_result_without_its_evaluation_is_pending(place: Place) -> None:
     _store_inputs(place)
     storage.write_bytes(place.layout.result(IDS[0]), b"PNG")
-    assert IDS[0] in [image.image_id for image in pending_images(place.layout)]
+    assert IDS[0] in [image.image_id for image in pending_images(place.layout).images]
 
 
-def test_nothing_there_is_nothing_to_do(place: Place) -> None:
-    assert pending_images(place.layout) == []
+def test_empty_storage_gives_an_empty_selection(place: Place) -> None:
+    assert pending_images(place.layout) == Selection([], [])
     assert deal([], 2, 1000) == []
 
 
@@ -87,7 +97,7 @@ def test_nothing_there_is_nothing_to_do(place: Place) -> None:
     tasks=st.integers(1, 8),
     bytes_per_task=st.integers(1, 100_000),
 )
-def test_dealing_loses_and_doubles_nothing_and_leaves_no_task_idle(
+def test_dealing_keeps_every_image_once_and_leaves_no_task_idle(
     sizes: list[int], tasks: int, bytes_per_task: int
 ) -> None:
     images = [SourceImage(str(index), f"{index}.bmp", size) for index, size in enumerate(sizes)]
@@ -101,34 +111,40 @@ def test_dealing_loses_and_doubles_nothing_and_leaves_no_task_idle(
     assert loads[-1] <= loads[0] + max(sizes)
 
 
-def test_a_file_with_a_foreign_name_is_left_out_with_one_remark(
+def test_a_file_with_a_foreign_name_is_left_out_with_the_reason(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _store_inputs(place)
     storage.write_bytes(storage.join(place.layout.low_resolution, "Thumbs.db"), b"...")
-    assert _pending(place) == _pending(place) == IDS
-    (line,) = capsys.readouterr().err.splitlines()
+    pending = pending_images(place.layout)
+    assert [image.image_id for image in pending.images] == IDS
+    (file,) = pending.left_out
+    assert "Thumbs.db: left out: not named by an image_id" in str(file)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_file_that_is_left_out_is_printed_once(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    storage.write_bytes(storage.join(place.layout.low_resolution, "Thumbs.db"), b"...")
+    for _ in range(2):
+        print_left_out(stored_images(place.layout).left_out)
+    printed = capsys.readouterr()
+    (line,) = printed.err.splitlines()
     assert "Thumbs.db: left out: not named by an image_id" in line
+    assert printed.out == ""
 
 
 @pytest.mark.parametrize("last", ["PNG", "JPEG"])
-def test_of_an_image_that_came_in_two_formats_the_newer_counts(
-    place: Place, capsys: pytest.CaptureFixture[str], last: str
-) -> None:
+def test_of_an_image_stored_in_two_formats_the_newer_counts(place: Place, last: str) -> None:
     layout = place.layout
     suffixes = {"PNG": "png", "JPEG": "jpg"}
-    reference = ImageReference(
-        image_id=IDS[0],
-        url="https://example.org/a",
-        source="test",
-        mode="upscale",
-        scale=2,
-        requested_at=datetime(2026, 1, 31, tzinfo=UTC),
-    )
-    for mode in ("upscale", "evaluate"):
-        given = reference.model_copy(update={"mode": mode, "image_id": IDS[mode == "evaluate"]})
+    for reference in (
+        image_reference("upscale", image_id=IDS[0]),
+        image_reference("evaluate", image_id=IDS[1]),
+    ):
         for kind in suffixes:
-            store_image(pillow(photo(40, 48), kind), given, layout, place.settings.processing)
+            store_image(pillow(photo(40, 48), kind), reference, layout, place.settings.processing)
     files = [
         *storage.list_files(layout.low_resolution),
         *storage.list_files(layout.high_resolution),
@@ -137,14 +153,15 @@ def test_of_an_image_that_came_in_two_formats_the_newer_counts(
         moment = 2_000_000_000 if file.name.endswith(suffixes[last]) else 1_000_000_000
         os.utime(file.uri, (moment, moment))
     ours = f"{IDS[0]}.{suffixes[last]}"
-    uris = {image.image_id: image.uri for image in pending_images(layout)}
+    pending = pending_images(layout)
+    uris = {image.image_id: image.uri for image in pending.images}
     assert uris.keys() == set(IDS[:2])
     assert uris[IDS[0]].endswith(ours)
-    places = places_in(layout)
-    assert places.low_resolution == uris
-    assert places.originals[IDS[1]].endswith(f"{IDS[1]}.{suffixes[last]}")
-    (line,) = capsys.readouterr().err.splitlines()
-    assert f"{ours} has come since" in line
+    locations = image_locations(pending.images, layout)
+    assert locations.low_resolution == uris
+    assert locations.originals[IDS[1]].endswith(f"{IDS[1]}.{suffixes[last]}")
+    (older,) = pending.left_out
+    assert f"{ours} is newer" in str(older)
 
 
 @pytest.mark.parametrize(("scale", "day"), [(3, None), (None, date(2026, 2, 1))])

@@ -1,11 +1,11 @@
-"""Tiles through Arrow batches and back."""
+"""The tables between the jobs: rows to Arrow batches and back."""
 
 import numpy as np
 import pytest
 
 from jobs.tables import (
     BATCH_BYTES,
-    FinishedImage,
+    ReconstructedImage,
     Timed,
     batches_to_images,
     batches_to_tiles,
@@ -42,6 +42,6 @@ def test_a_batch_stays_small() -> None:
     assert max(sizes) < BATCH_BYTES * 1.01
 
 
-def test_finished_images_round_trip() -> None:
-    image = FinishedImage("a" * 32, "s3://bucket/a.png", 20, 10, 4, 1.25, "digest")
+def test_reconstructed_images_round_trip() -> None:
+    image = ReconstructedImage("a" * 32, "s3://bucket/a.png", 20, 10, 4, 1.25, "digest")
     assert list(batches_to_images(images_to_batches([image]))) == [image]

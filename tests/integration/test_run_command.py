@@ -1,0 +1,42 @@
+"""`superres run` as a program: exit codes, standard output and standard error."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.job_images import textured_planes, write_png
+from tests.support.required_tools import require
+
+pytestmark = [pytest.mark.spark, pytest.mark.slow]
+
+
+def test_run_returns_1_for_a_rejected_image_and_prints_only_results_to_stdout(
+    tmp_path: Path,
+) -> None:
+    require("java", "make system-packages")
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    write_png(inbox / "good.png", textured_planes(60, 50))
+    superres = Path(sys.executable).with_name("superres")
+    command = [str(superres), "run", "--input", str(inbox), "--output", str(tmp_path / "out")]
+    command += ["--mode", "upscale", "--fused", "--master", "local[1]"]
+
+    def run() -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=240, cwd=tmp_path, check=False
+        )
+
+    done = run()
+    assert done.returncode == 0, done.stderr
+    assert "good.png" in done.stdout
+    assert f"Results  {tmp_path}/out/results" in done.stdout
+    assert "Spark took" not in done.stdout
+    assert "Spark took" in done.stderr
+    (inbox / "bad.png").write_bytes(b"not an image")
+    done = run()
+    assert done.returncode == 1, done.stderr
+    assert "good.png" in done.stdout
+    assert "bad.png" not in done.stdout
+    assert "rejected bad.png: " in done.stderr
