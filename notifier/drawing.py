@@ -1,7 +1,7 @@
-"""Pictures drawn from stored images: thumbnails, the bicubic enlargement, the map of differences.
+"""Draws pictures from stored images: thumbnails, bicubic enlargements, difference maps.
 
-Whole images go through in strips or shrunk while they load, so that none of them costs the memory
-of its pixels. Files in, files or bytes out; ``notifier.pictures`` keeps what comes out.
+Images are processed in strips or shrunk while loading, so that no image is held in memory as a
+whole. Files in, files or bytes out; ``notifier.pictures`` caches the output.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from superres.network.upscaling import upscaled_info
 from superres.quality.evaluation import bicubic_rows
 
 DIFFERENCE_PEAK = 0.1
-"""What the brightest colour of a map of differences stands for, of the full range of luma."""
+"""The difference of the brightest colour, as a fraction of the full range of luma."""
 # fmt: off
 COLOURS = (
     0x000004, 0x0B0724, 0x210C4A, 0x3D0965, 0x57106E, 0x71196E, 0x8A226A, 0xA32C61, 0xBC3754,
@@ -33,9 +33,9 @@ COLOURS = (
 
 _STRIP_PIXELS = 1 << 20
 _QUALITY = 84
-_MAX_RATIO = 4  # a strip of film is not shown higher than this times the width
-# By name, so that nothing else that libvips can read reaches a parser. It reads no BMP, and GIF
-# slowly: these come from Pillow.
+_MAX_RATIO = 4  # height of a thumbnail over its requested width
+# Named explicitly, so that no other parser of libvips is reachable. It cannot read BMP and is slow
+# with GIF: Pillow reads these.
 _LOADERS = {
     "jpg": "jpegload_source",
     "png": "pngload_source",
@@ -45,18 +45,18 @@ _LOADERS = {
 
 
 def thumbnail(file: Path, width: int, limits: Limits, shown: tuple[int, int]) -> bytes:
-    """A WebP of at most ``width`` pixels across, never larger than the image.
+    """Makes a WebP of at most ``width`` pixels across, never larger than the image.
 
-    ``shown`` is the (width, height) of the top left part that is wanted: an original may exceed its
-    result by what was cropped before it was reduced. Raises ``ImageRejectedError`` for no image,
-    ``StorageError`` for a file that cannot be read.
+    ``shown`` is the (width, height) of the top left part to show: an original may be larger than
+    its result by the pixels that were cropped before it was reduced. Raises ``ImageRejectedError``
+    if the file is no image, ``StorageError`` if it cannot be read.
     """
     suffix = check(file, limits)
     try:
         small = _shrunk(file, suffix, width, limits, shown)
         content: bytes = small.webpsave_buffer(Q=_QUALITY, effort=2, keep="none")
     except (pyvips.Error, UnicodeDecodeError):  # the latter where libvips quotes the file
-        raise ImageRejectedError("the stored image is damaged; let it be made again") from None
+        raise ImageRejectedError("the stored image is damaged; process it again") from None
     return content
 
 
@@ -66,16 +66,16 @@ def _shrunk(file: Path, suffix: str, width: int, limits: Limits, shown: tuple[in
     ratio = across / shown[0]
     if shown[1] * ratio > _MAX_RATIO * width:
         ratio = _MAX_RATIO * width / shown[1]
-    # Of an image that is turned while loading, the size is told unturned.
+    # libvips reports the size before the rotation that EXIF asks for.
     turned = whole.get_typeof("orientation") != 0 and whole.get("orientation") >= 5
     sides = (whole.height, whole.width) if turned else (whole.width, whole.height)
     box = [max(1, round(side * ratio)) for side in sides]
     if suffix == "jpg":
-        # A JPEG can be unpacked at a part of its size; the rest, by a good filter, from twice.
+        # A JPEG can be decoded at a fraction of its size; a better filter does the last halving.
         whole = _opened(
             file, suffix, limits, max(n for n in (1, 2, 4, 8) if n <= 0.5 / ratio or n == 1)
         )
-    # Not libvips' thumbnail_source: that one shows what is left of a damaged file.
+    # Not libvips' thumbnail_source, which accepts damaged files.
     small = whole.thumbnail_image(box[0], height=box[1], size="force", output_profile="srgb")
     small = small.colourspace("srgb")
     wanted = [max(1, round(side * ratio)) for side in shown]
@@ -84,7 +84,7 @@ def _shrunk(file: Path, suffix: str, width: int, limits: Limits, shown: tuple[in
 
 def _opened(file: Path, suffix: str, limits: Limits, shrink: int = 1) -> Any:
     if suffix in _LOADERS:
-        # A file's name may hold what libvips would take for options.
+        # Not by name: libvips would parse options from it.
         source = pyvips.Source.new_from_file(str(file))
         options = {"shrink": shrink} if shrink > 1 else {}
         load = getattr(pyvips.Image, _LOADERS[suffix])
@@ -95,15 +95,15 @@ def _opened(file: Path, suffix: str, limits: Limits, shrink: int = 1) -> Any:
 
 
 def draw_whole(file: Path, limits: Limits, target: Path) -> None:
-    """The image as PNG, for formats that browsers do not show; see ``thumbnail`` for errors."""
+    """Converts an image to PNG, for formats that browsers do not show; raises as ``thumbnail``."""
     image = decode_file(file, limits)
     encode_png(image.strips(_rows(image.info.width)), image.info, target)
 
 
 def draw_bicubic(low: DecodedImage, scale: int, target: Path) -> None:
-    """The low resolution enlarged as the metrics' yardstick is, pixel for pixel, as PNG.
+    """Writes the bicubic enlargement that the metrics compare with, as PNG.
 
-    Raises ``ImageRejectedError`` where the image is damaged; so does ``draw_difference``.
+    Raises ``ImageRejectedError`` if the image is damaged; so does ``draw_difference``.
     """
     planes = low.planes()
     encode_png(_bicubic_strips(planes, scale), upscaled_info(low.info, scale), target)
@@ -112,11 +112,11 @@ def draw_bicubic(low: DecodedImage, scale: int, target: Path) -> None:
 def draw_difference(
     result: DecodedImage, other: DecodedImage, scale: int | None, target: Path
 ) -> None:
-    """Where luma differs from the other image's, as PNG in ``COLOURS``.
+    """Writes a map of the absolute difference in luma, as PNG in ``COLOURS``.
 
-    The other is the original, of which the top left part of the result's size counts; or, with a
-    ``scale``, the low resolution, which is enlarged bicubically. Black is no difference, the
-    brightest is ``DIFFERENCE_PEAK`` or more.
+    The other image is the original, whose top left part of the result's size is compared; or, with
+    a ``scale``, the low resolution, which is enlarged bicubically. Black means no difference, the
+    brightest colour ``DIFFERENCE_PEAK`` or more.
     """
     info = result.info
     if scale is None:
@@ -126,14 +126,14 @@ def draw_difference(
         others = _bicubic_strips(other.planes(), scale)
         size = (other.info.width * scale, other.info.height * scale)
     if size[0] < info.width or size[1] < info.height:
-        raise ImageRejectedError("the two images do not fit each other; let them be made again")
+        raise ImageRejectedError("the images do not match in size; process the image again")
     drawn = ImageInfo(info.width, info.height, 3, 8)
     encode_png(_difference_strips(result, others), drawn, target)
 
 
 def _difference_strips(result: DecodedImage, others: Iterator[Planes]) -> Iterator[Planes]:
     table = _colour_table()
-    # The result comes first: it ends no later than the other.
+    # The result comes first in zip: it is never higher than the other.
     for ours, theirs in zip(result.strips(_rows(result.info.width)), others, strict=False):
         _, height, width = ours.shape
         difference = np.abs(_luma(ours) - _luma(theirs[:, :height, :width]))
@@ -153,16 +153,16 @@ def _rows(width: int) -> int:
 
 
 def _luma(planes: Planes) -> FloatPlane:
-    """Full-range luma on [0, 1], of grey as of colour."""
+    """Full-range luma on [0, 1] of a greyscale or colour image."""
     if planes.shape[0] <= 2:
         return to_unit(planes[0])
     return full_luma(to_unit(planes[0]), to_unit(planes[1]), to_unit(planes[2]))
 
 
 def _colour_table() -> NDArray[np.uint8]:
-    """(256, 3): ``COLOURS``, and straight lines between them."""
+    """(256, 3): ``COLOURS``, linearly interpolated."""
     points = np.array([[colour >> 16, colour >> 8 & 255, colour & 255] for colour in COLOURS])
-    places = np.linspace(0, 255, len(COLOURS))
-    channels = [np.interp(np.arange(256), places, points[:, channel]) for channel in range(3)]
+    levels = np.linspace(0, 255, len(COLOURS))
+    channels = [np.interp(np.arange(256), levels, points[:, channel]) for channel in range(3)]
     table: NDArray[np.uint8] = np.rint(np.stack(channels, axis=-1)).astype(np.uint8)
     return table

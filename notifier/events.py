@@ -1,4 +1,4 @@
-"""What the notifier tells other services: an event has a type, a stable id and data."""
+"""Events that the notifier announces to other services: a type, a stable id and data."""
 
 import hashlib
 import json
@@ -7,13 +7,13 @@ from datetime import datetime
 from typing import Any, Literal, get_args
 
 EventType = Literal["image.finished", "run.finished", "run.failed", "test"]
-"""``test`` is sent when a subscriber asks for it, and to that one only."""
+"""``test`` is only sent on request, to one subscription."""
 SUBSCRIBABLE: tuple[EventType, ...] = tuple(each for each in get_args(EventType) if each != "test")
 
 
 @dataclass(frozen=True)
 class Event:
-    """One event; the same happening gives the same id, whoever hears of it and how often."""
+    """One event; its id depends on its content only, so repeated detection yields the same id."""
 
     type: EventType
     subject: str
@@ -27,6 +27,6 @@ class Event:
         return f"msg_{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
     def payload(self) -> str:
-        """The body, as the Standard Webhooks specification (payload structure) wants it."""
-        told = {"type": self.type, "timestamp": self.moment.isoformat(), "data": self.data}
-        return json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+        """The body, in the payload structure of the Standard Webhooks specification."""
+        content = {"type": self.type, "timestamp": self.moment.isoformat(), "data": self.data}
+        return json.dumps(content, ensure_ascii=False, separators=(",", ":"))

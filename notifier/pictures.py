@@ -1,7 +1,7 @@
-"""Pictures of finished images: those that are stored, and those made of them for browsers.
+"""Pictures of finished images: stored ones, and those derived from them for browsers.
 
-What is made is kept in files under ``notifier.cache_dir`` and made again when it is gone, so the
-folder may be emptied at any time. A file's name tells which version of an image it shows.
+Derived pictures are cached in files under ``notifier.cache_dir``, which may be emptied at any time:
+a missing picture is made again. File names contain the version of the image.
 """
 
 import hashlib
@@ -25,45 +25,44 @@ Kind = Literal["result", "original", "low", "bicubic", "difference"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 WIDTHS = (320, 640, 1280)
 """Widths of thumbnails, in pixels."""
-MADE_PIXELS = 40_000_000
-"""Larger images are enlarged or compared for nobody: it takes seconds and hundreds of megabytes."""
+MAX_DERIVED_PIXELS = 40_000_000
+"""Larger results get no full-size pictures: that takes seconds and hundreds of megabytes."""
 
-_FOREIGN_TO_BROWSERS = ("tif", "tiff")
+_NOT_FOR_BROWSERS = ("tif", "tiff")
 
 
 class NoPictureError(SuperresError):
-    """A picture that this image does not have; the message may be shown to anybody."""
+    """The image has no such picture; the message is safe to show to anybody."""
 
 
 class GonePictureError(SuperresError):
-    """A picture whose stored file is not there any more; likewise."""
+    """The stored file of a picture no longer exists; the message is safe to show, too."""
 
 
 def version_of(image: Evaluation) -> str:
-    """What stands for everything that the pictures of an image are made from."""
-    places = [stored and stored.uri for stored in (image.result, image.original)]
-    told = f"{image.finished_at.isoformat()}\n{places}\n{image.low_resolution.uri}"
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
+    """Identifies everything that the pictures of an image depend on."""
+    uris = [stored and stored.uri for stored in (image.result, image.original)]
+    content = f"{image.finished_at.isoformat()}\n{uris}\n{image.low_resolution.uri}"
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def is_made(image: Evaluation) -> bool:
-    """Whether pictures of its full size are made."""
-    return image.result.width * image.result.height <= MADE_PIXELS
+def is_derived(image: Evaluation) -> bool:
+    """Whether full-size pictures are derived from this image."""
+    return image.result.width * image.result.height <= MAX_DERIVED_PIXELS
 
 
 def stored_image(image: Evaluation, kind: StoredKind) -> StoredImage:
-    """Where a stored picture lies; raises ``NoPictureError`` when there is none of the kind."""
+    """Returns a stored picture; raises ``NoPictureError`` if the image has none of this kind."""
     found = {"result": image.result, "original": image.original, "low": image.low_resolution}[kind]
     if found is None:
-        raise NoPictureError("this image has no original: it was sent to be enlarged")
+        raise NoPictureError("this image has no original: its mode is upscale")
     return found
 
 
 def stored_uri(image: Evaluation, kind: StoredKind, settings: Settings) -> str:
-    """Where a stored picture lies, if that is a place where pictures lie.
+    """Returns the location of a stored picture, which must be in a configured folder.
 
-    A record that names any other file of this machine, or another bucket, is forged. Raises
-    ``NoPictureError``.
+    A record that names any other file or bucket is forged: raises ``NoPictureError``.
     """
     uri = stored_image(image, kind).uri
     dataset = settings.dataset
@@ -72,59 +71,59 @@ def stored_uri(image: Evaluation, kind: StoredKind, settings: Settings) -> str:
         dataset.high_resolution_dir,
         dataset.low_resolution_dir,
     )
-    if not any(_lies_in(uri, root) for root in roots):
+    if not any(_is_inside(uri, root) for root in roots):
         raise NoPictureError("its record names a file outside the configured folders")
     return uri if storage.is_s3(uri) else storage.absolute(uri)
 
 
-def _lies_in(uri: str, root: str) -> bool:
+def _is_inside(uri: str, root: str) -> bool:
     if storage.is_s3(uri) != storage.is_s3(root):
         return False
     if storage.is_s3(uri):
         parts = uri.removeprefix(storage.S3).split("/")
         return uri.startswith(f"{root.rstrip('/')}/") and not {"", ".", ".."} & set(parts)
     try:
-        # Links are followed: what they lead to must lie there too.
+        # Symbolic links are resolved: their target must be inside, too.
         return Path(uri).expanduser().resolve().is_relative_to(Path(root).expanduser().resolve())
     except (OSError, ValueError, RuntimeError):
         return False
 
 
 def stored_kind(
-    image: Evaluation, kind: Kind, width: int | None, *, as_it_is: bool
+    image: Evaluation, kind: Kind, width: int | None, *, unchanged: bool
 ) -> StoredKind | None:
-    """The kind of a picture that is sent as it lies in storage; None for one that is made.
+    """Returns the kind of a picture that is sent as stored; None for one that is derived.
 
-    Formats that browsers do not show are made into others, unless the file is wanted ``as_it_is``.
+    Formats that browsers do not show are converted, unless the file is wanted ``unchanged``.
     """
     if width is not None or kind == "bicubic" or kind == "difference":
         return None
-    if kind == "original" and image.original and _is_foreign(image.original.uri) and not as_it_is:
-        return None
+    if kind == "original" and image.original and not unchanged:
+        return None if _needs_conversion(image.original.uri) else kind
     return kind
 
 
 class Pictures:
-    """A folder of made pictures, for any number of threads and processes.
+    """A cache of derived pictures, shared by any number of threads and processes.
 
-    It holds at most ``most_bytes``, or one picture that is larger; what was not asked for the
-    longest goes first.
+    It holds at most ``max_bytes``, or one picture that is larger; the least recently used pictures
+    are deleted first.
     """
 
-    def __init__(self, folder: Path, most_bytes: int) -> None:
+    def __init__(self, folder: Path, max_bytes: int) -> None:
         self._folder = folder.absolute()
-        self._most_bytes = most_bytes
-        # As many at once as there are processors: more would be slower, and take more memory.
+        self._max_bytes = max_bytes
+        # One per processor: more would be slower and use more memory.
         self._turns = BoundedSemaphore(max(2, os.cpu_count() or 1))
         self._lock = Lock()
         self._making: dict[str, tuple[Lock, int]] = {}
-        self._added: int | None = None  # bytes since the folder was last looked through
+        self._added: int | None = None  # bytes since the last clean-up
 
     def file(self, image: Evaluation, kind: Kind, width: int | None, settings: Settings) -> Path:
-        """A picture that is made: the file that holds it, made now if need be.
+        """Returns the file of a derived picture, made now unless it is cached.
 
-        Raises ``NoPictureError`` for one that cannot be made of this image, ``GonePictureError``
-        when what it is made of is not there any more, ``StorageError`` when it cannot be read.
+        Raises ``NoPictureError`` if it cannot be made of this image, ``GonePictureError`` if the
+        stored file no longer exists, ``StorageError`` if it cannot be read.
         """
         if width is None or kind in ("bicubic", "difference"):
             _check_size(image)
@@ -132,18 +131,18 @@ class Pictures:
         version = version_of(image)
         name = f"{image.image_id}-{version}-{kind}-{width or 'whole'}.{suffix}"
         path = self._folder / image.image_id[:2] / name
-        if _used(path):
+        if _touch(path):
             return path
-        with self._alone(name):
-            if _used(path):  # another thread made it meanwhile
+        with self._locked(name):
+            if _touch(path):  # another thread made it meanwhile
                 return path
             if width is not None and kind in ("bicubic", "difference"):
-                # Its whole picture waits for a turn of its own.
+                # The full-size picture is made first, outside this turn.
                 whole = self.file(image, kind, None, settings)
-                with self._turns, _named_faults():
+                with self._turns, _named_errors():
                     self._write_thumbnail(path, whole, width, image, _limits(image, settings))
             else:
-                with self._turns, _named_faults():
+                with self._turns, _named_errors():
                     self._make(path, image, kind, width, settings)
         self._count(path)
         return path
@@ -186,8 +185,8 @@ class Pictures:
         storage.write_bytes(str(path), content)
 
     @contextmanager
-    def _alone(self, name: str) -> Iterator[None]:
-        """One maker at a time of a picture in this process; two processes do no harm."""
+    def _locked(self, name: str) -> Iterator[None]:
+        """Locks one picture in this process; two processes that make the same do no harm."""
         with self._lock:
             lock, users = self._making.get(name, (Lock(), 0))
             self._making[name] = (lock, users + 1)
@@ -203,7 +202,7 @@ class Pictures:
                     self._making[name] = (lock, users - 1)
 
     def _count(self, made: Path) -> None:
-        """Clears up from time to time: often enough that sixteen processes keep the bound."""
+        """Cleans up from time to time: often enough for sixteen processes to keep the limit."""
         try:
             size = made.stat().st_size
         except FileNotFoundError:
@@ -211,58 +210,58 @@ class Pictures:
         with self._lock:
             if self._added is not None:
                 self._added += size
-                if self._added < self._most_bytes // 100:
+                if self._added < self._max_bytes // 100:
                     return
             self._added = 0
-            _clear_up(self._folder, self._most_bytes, made)
+            _clean_up(self._folder, self._max_bytes, made)
 
 
-def _clear_up(folder: Path, most_bytes: int, spared: Path) -> None:
-    """Deletes what was used longest ago until four fifths are full at most."""
+def _clean_up(folder: Path, max_bytes: int, keep: Path) -> None:
+    """Deletes the least recently used pictures until at most four fifths of the limit are used."""
     files = []
     for path in folder.rglob("*"):
         try:
-            told = path.stat()
+            status = path.stat()
         except FileNotFoundError:
             continue
         if path.is_file():
-            files.append((told.st_mtime_ns, told.st_size, path))
+            files.append((status.st_mtime_ns, status.st_size, path))
     total = sum(size for _, size, _ in files)
-    if total <= most_bytes * 4 // 5:
+    if total <= max_bytes * 4 // 5:
         return
     for _, size, path in sorted(files):
-        if total <= most_bytes * 4 // 5:
+        if total <= max_bytes * 4 // 5:
             return
-        if path != spared:
+        if path != keep:
             path.unlink(missing_ok=True)
             total -= size
 
 
-def _used(path: Path) -> bool:
-    """Whether there is such a picture; notes that it was asked for."""
+def _touch(path: Path) -> bool:
+    """Marks a picture as used just now; returns whether it exists."""
     try:
         os.utime(path)
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise StorageError(f"{path}: cannot be used: {error.strerror}") from None
+        raise StorageError(f"{path}: cannot update its time: {error.strerror}") from None
     return True
 
 
 def _check_size(image: Evaluation) -> None:
-    if not is_made(image):
+    if not is_derived(image):
         raise NoPictureError(
-            f"this picture is made of images up to {MADE_PIXELS // 1_000_000} megapixels; "
+            f"this picture is limited to results of {MAX_DERIVED_PIXELS // 1_000_000} megapixels; "
             f"the result has {image.result.width * image.result.height / 1e6:.0f}"
         )
 
 
-def _is_foreign(uri: str) -> bool:
-    return uri.rpartition(".")[2].lower() in _FOREIGN_TO_BROWSERS
+def _needs_conversion(uri: str) -> bool:
+    return uri.rpartition(".")[2].lower() in _NOT_FOR_BROWSERS
 
 
 def _limits(image: Evaluation, settings: Settings) -> Limits:
-    """A result, like its original, is larger than the input by the scale, each way."""
+    """The configured limits, enlarged by the scale: a result is larger than its input."""
     given, area = settings.processing.limits, image.scale**2
     return Limits(given.max_bytes * area, (given.max_pixels + image.result.width) * area)
 
@@ -270,22 +269,22 @@ def _limits(image: Evaluation, settings: Settings) -> Limits:
 @contextmanager
 def _local(image: Evaluation, kind: StoredKind, settings: Settings) -> Iterator[Path]:
     uri = stored_uri(image, kind, settings)
-    check_there(uri)
+    check_exists(uri)
     with storage.local_copy(uri) as path:
         yield path
 
 
-def check_there(uri: str) -> None:
-    """Raises ``GonePictureError`` when nothing is stored there, ``StorageError`` for trouble."""
+def check_exists(uri: str) -> None:
+    """Raises ``GonePictureError`` if the file does not exist, ``StorageError`` if unknown."""
     if not storage.exists(uri):
         raise GonePictureError("its file is no longer stored; it may have expired")
 
 
 @contextmanager
-def _named_faults() -> Iterator[None]:
+def _named_errors() -> Iterator[None]:
     try:
         yield
     except ImageRejectedError as error:
         raise NoPictureError(f"the stored image cannot be shown: {error}") from None
     except OSError as error:
-        raise StorageError(f"cannot keep a picture: {error.strerror}") from error
+        raise StorageError(f"cannot write a picture: {error.strerror}") from error

@@ -1,6 +1,6 @@
-"""What the notifier hears, made known: the store and the outbox change in one transaction.
+"""Records images and runs, and enqueues their events in the same transaction.
 
-So an event leaves for every image that the gallery shows, once, and for none that it does not.
+So every image that the gallery shows is announced once, and no other image is.
 """
 
 from notifier.events import Event, EventType
@@ -12,7 +12,7 @@ from superres.pipeline.records import Evaluation
 
 
 def record_image(database: Database, evaluation: Evaluation, uri: str, tag: str) -> bool:
-    """Remembers an image that is finished; whether it was new. Raises ``StorageError``."""
+    """Records a finished image; returns whether it was new. Raises ``StorageError``."""
     with database.writing() as session:
         if not record_evaluation(session, evaluation, uri, tag):
             return False
@@ -22,12 +22,12 @@ def record_image(database: Database, evaluation: Evaluation, uri: str, tag: str)
 
 
 def record_status(database: Database, status: RunStatus, tag: str = "") -> bool:
-    """Remembers how a run or an execution stands; whether that was new. Raises ``StorageError``."""
+    """Records the status of a run; returns whether it was new. Raises ``StorageError``."""
     with database.writing() as session:
         if not record_run(session, status, tag):
             return False
         if status.state != "running":
-            happened: EventType = "run.finished" if status.state == "succeeded" else "run.failed"
+            event_type: EventType = "run.finished" if status.state == "succeeded" else "run.failed"
             data = {
                 "name": status.name,
                 "kind": status.kind,
@@ -36,5 +36,5 @@ def record_status(database: Database, status: RunStatus, tag: str = "") -> bool:
                 "ingest_date": status.ingest_date and status.ingest_date.isoformat(),
                 **status.detail,
             }
-            enqueue(session, Event(happened, status.name, status.changed_at, data))
+            enqueue(session, Event(event_type, status.name, status.changed_at, data))
         return True

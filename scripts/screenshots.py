@@ -39,7 +39,7 @@ def main() -> None:
                 shoot(page, "phone", 390, 844)
                 page.open(f"{address}/images/{images['coffee.png']}")
                 shoot(page, "image", 1280, 1010)
-                page.look(1280, 860)
+                page.set_screen(1280, 860)
                 page.run("document.querySelector('.zoom').click()")
                 page.wait("document.querySelector('.layer.right img').dataset.whole")
                 page.run("document.querySelectorAll('#viewer-sides button')[1].click()")
@@ -65,12 +65,12 @@ def fill(gallery: Gallery) -> dict[str, str]:
         f"{DAY}-x2", "run", "succeeded", 2, DAY, None, hours_ago(MINUTES / 60), detail
     )
     record_status(gallery.database, status)
-    gallery.changes.look()
+    gallery.changes.poll()
     return images
 
 
 def shoot(page: Page, name: str, width: int, height: int, *, dark: bool = False) -> None:
-    page.look(width, height, dark=dark)
+    page.set_screen(width, height, dark=dark)
     page.wait(DRAWN)
     # libvips picks colours as the eye sees them; the more it may lose, the smaller the file.
     image = pyvips.Image.new_from_buffer(page.picture(), "", access="random")

@@ -1,7 +1,7 @@
-"""``superres notify``: the notifier under Gunicorn, with what it does beside answering.
+"""``superres notify``: serves the notifier with Gunicorn, listens for results, sends webhooks.
 
-One process per notifier: its threads answer, hear of results and send webhooks. More of them on one
-PostgreSQL share the work; each may die at any time.
+All of it runs in threads of one process. Several notifiers on one PostgreSQL share the work, and
+each may die at any time.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ import click
 from flask import Flask
 from prometheus_client import CollectorRegistry, Gauge
 
-from notifier.listening.start import check_queues, start_intake
+from notifier.listening.start import check_queues, start_listening
 from notifier.pictures import Pictures
 from notifier.store.database import open_database
 from notifier.web.app import create_app
@@ -35,20 +35,22 @@ _ARENA_MAX = -8  # M_ARENA_MAX of <malloc.h>
 
 @click.command(epilog="Example: superres notify --port 8080")
 @click.option("--host", help="Address to listen on.  [default: configured]")
-@click.option("--port", type=click.IntRange(0, 65535), help="0: any free.  [default: configured]")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), help="Port; 0 for any free one.  [default: configured]"
+)
 @config_option
 def notify(host: str | None, port: int | None, config: str | None) -> None:
-    """Show results beside originals as they come, and tell other services, until stopped.
+    """Serve the gallery and its REST API, and send webhooks, until stopped.
 
-    Whatever changes something needs the token of SUPERRES_NOTIFIER_TOKEN, as does reading where
-    others than this machine can reach it. Logs are JSON lines on standard error.
+    Changes need the token in SUPERRES_NOTIFIER_TOKEN; reading needs it, too, where other machines
+    can reach the notifier. Logs are JSON lines on standard error.
     """
     settings, tokens = load_settings(config_or_default(config)), tokens_from(os.environ)
     chosen = settings.notifier
     host, port = host or chosen.host, chosen.port if port is None else port
     check_exposure(host, chosen, tokens)
     check_queues(settings)
-    # A database that is not there is told at once, and its tables are made before the fork.
+    # Reports an unreachable database at once, and creates the tables before the fork.
     open_database(chosen.database_url).close()
     options = {
         "threads": chosen.threads,
@@ -61,29 +63,29 @@ def notify(host: str | None, port: int | None, config: str | None) -> None:
 
 
 def _application(settings: Settings, tokens: Tokens, host: str, alive: Callable[[], bool]) -> Flask:
-    """Begins everything, in the process that goes on with it."""
+    """Starts all threads, in the worker process."""
     _share_memory()
     chosen, registry, stop = settings.notifier, CollectorRegistry(), Event()
     database = open_database(chosen.database_url)
     changes = Changes(database, alive)
-    changes.look()
+    changes.poll()
     changes.start()
-    intake = start_intake(settings, database, stop, registry)
+    listening = start_listening(settings, database, stop, registry)
     Gauge(
         "superres_notifier_intake_failing",
-        "Queues and places that do not answer now",
+        "Queues and storage locations that do not answer",
         registry=registry,
-    ).set_function(lambda: len(intake.reader.failing))
+    ).set_function(lambda: len(listening.reader.failing))
     sender = Sender(database, chosen, Client(chosen.allowed_hosts, stop=stop), stop, registry)
     sender.start()
-    Thread(target=_tell, args=(alive, stop), name="stop", daemon=True).start()
+    Thread(target=_set_when_stopping, args=(alive, stop), name="stop", daemon=True).start()
     service = Service(
         settings,
         database,
         Pictures(Path(chosen.cache_dir) / "superres-pictures", chosen.cache_megabytes << 20),
         changes,
         tokens,
-        guarded=is_exposed(host, chosen) and not chosen.public_gallery,
+        private=is_exposed(host, chosen) and not chosen.public_gallery,
         registry=registry,
         ready=lambda: changes.failing,
     )
@@ -91,13 +93,13 @@ def _application(settings: Settings, tokens: Tokens, host: str, alive: Callable[
 
 
 def _share_memory() -> None:
-    """The C library would keep what is freed in an arena for every few threads: a gigabyte."""
+    """Limits malloc to two arenas: with one for every few threads, freed memory adds up to 1 GB."""
     with suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL("libc.so.6").mallopt(_ARENA_MAX, 2)
 
 
-def _tell(alive: Callable[[], bool], stop: Event) -> None:
-    """Gunicorn's worker has no hook for the moment in which it is told to stop."""
+def _set_when_stopping(alive: Callable[[], bool], stop: Event) -> None:
+    """Polls, because Gunicorn's worker has no hook for the moment it is asked to stop."""
     while alive():
         time.sleep(0.2)
     stop.set()

@@ -1,1 +1,1 @@
-"""How the notifier hears of results: storage events, a watched folder, and looking for itself."""
+"""How the notifier finds out about results: SQS, a watched folder, and scans of storage."""

@@ -1,4 +1,4 @@
-"""Watches a local results folder, so that an image is shown as soon as its record is written."""
+"""Watches a local results folder, so that records are read as soon as they are written."""
 
 import math
 import os
@@ -10,44 +10,44 @@ from watchfiles import Change, watch
 
 from notifier.listening.outage import Outage
 from notifier.listening.reading import KINDS, Reader, local_tag
-from notifier.listening.scan import MOST_FAILURES
+from notifier.listening.scan import MAX_FAILURES
 from superres.errors import RecordError, StorageError
 
-# Changes are told within two steps, and at the latest after the group time while they keep coming.
+# Changes are reported within two steps, and after the group time while they keep coming.
 _STEP_MS, _GROUP_MS, _TICK_MS = 20, 100, 200
-_ABSENT_SECONDS = 0.1
-_SETTLED_SECONDS = 1.0
-_LONGEST_SECONDS = 5.0
+_MISSING_FOLDER_SECONDS = 0.1
+_NEW_FOLDER_SECONDS = 1.0
+_MAX_RETRY_SECONDS = 5.0
 
 
 class FolderWatch:
-    """Reads the records that come into the results folder of a reader, from one thread.
+    """Reads the records that appear in the results folder of a reader, from one thread.
 
-    The folder may not be there yet, and may go and come again. Files are expected to appear under
-    their name when they are complete. ``due`` is set whenever the watch begins: what was there
-    before is for a scan to find.
+    The folder may not exist yet, and may be deleted and created again. Files must appear under
+    their final name when they are complete. Setting ``scan_due`` starts a scan: whenever watching
+    begins, it finds the records that were there before.
     """
 
-    def __init__(self, reader: Reader, due: Event) -> None:
+    def __init__(self, reader: Reader, scan_due: Event) -> None:
         self._reader = reader
-        self._due = due
+        self._scan_due = scan_due
         self._folder = Path(reader.results)
-        self._outage = Outage("records of the folder", _LONGEST_SECONDS, reader)
-        self._waiting: dict[str, None] = {}  # records to try again, in order
-        self._try_at = 0.0
+        self._outage = Outage("records of the folder", _MAX_RETRY_SECONDS, reader)
+        self._unread: dict[str, None] = {}  # records to retry, in order
+        self._retry_at = 0.0
         self._scan_at = math.inf
 
     def keep_watching(self, stop: Event) -> None:
-        """Until ``stop`` is set."""
-        outage = Outage("watch", _LONGEST_SECONDS, self._reader)
+        """Watches until ``stop`` is set."""
+        outage = Outage("watch", _MAX_RETRY_SECONDS, self._reader)
         while not stop.is_set():
             try:
                 if (watched := self._identity()) is None:
-                    stop.wait(_ABSENT_SECONDS)
+                    stop.wait(_MISSING_FOLDER_SECONDS)
                 else:
                     self._watch(watched, outage, stop)
             except OSError as error:
-                stop.wait(outage.failed(error))
+                stop.wait(outage.failure(error))
 
     def _watch(self, watched: tuple[int, int], outage: Outage, stop: Event) -> None:
         self._scan_at = 0.0
@@ -61,16 +61,16 @@ class FolderWatch:
             ignore_permission_denied=True,
             stop_event=stop,
         ):
-            outage.over()
+            outage.end()
             if time.monotonic() >= self._scan_at:
                 self._scan_at = math.inf
-                self._due.set()
+                self._scan_due.set()
             for path in sorted(path for kind, path in changed if kind != Change.deleted):
-                self._arrived(path)
-            if self._waiting and time.monotonic() >= self._try_at:
-                self._try_waiting()
-            # A folder that was deleted or moved and made again is another one, of which nothing is
-            # told; it may even have the same number.
+                self._changed(path)
+            if self._unread and time.monotonic() >= self._retry_at:
+                self._retry()
+            # A folder that was deleted or moved and created again is another one, which is not
+            # watched; it may even have the same inode number.
             if (Change.deleted, str(self._folder)) in changed or self._identity() != watched:
                 return
 
@@ -81,49 +81,49 @@ class FolderWatch:
             return None
         return status.st_dev, status.st_ino
 
-    def _arrived(self, path: str) -> None:
+    def _changed(self, path: str) -> None:
         if self._reader.kind_of(path):
             self._reader.metrics.events.inc()
             self._read(path)
-        elif self._is_ours(path) and Path(path).is_dir():
-            # What came into it before it was itself watched is not told, nor what comes just now.
-            self._scan_at = time.monotonic() + _SETTLED_SECONDS
+        elif self._is_relevant(path) and Path(path).is_dir():
+            # Files that appear in it before it is itself watched are not reported.
+            self._scan_at = time.monotonic() + _NEW_FOLDER_SECONDS
             for folder, _, names in os.walk(path):
                 for name in names:
-                    self._read(os.path.join(folder, name))  # noqa: PTH118  # as watch tells it
+                    self._read(os.path.join(folder, name))  # noqa: PTH118  # as watch reports it
 
-    def _is_ours(self, path: str) -> bool:
+    def _is_relevant(self, path: str) -> bool:
         parts = Path(path).relative_to(self._folder).parts
         return parts[:1] in [(kind,) for kind in KINDS]
 
     def _read(self, path: str) -> None:
-        """Reads it, or puts it off at once while so many wait that none can be had."""
+        """Reads a record, or postpones it while so many have failed that none can be read."""
         if not self._reader.kind_of(path):
             return
-        if path in self._waiting or len(self._waiting) < MOST_FAILURES:
+        if path in self._unread or len(self._unread) < MAX_FAILURES:
             self._try(path)
         else:
-            self._waiting[path] = None
+            self._unread[path] = None
 
     def _try(self, path: str) -> bool:
-        self._waiting.pop(path, None)
+        self._unread.pop(path, None)
         try:
             if (tag := local_tag(path)) is not None:
                 self._reader.read(path, tag)
         except RecordError:
             return True
         except StorageError as error:
-            self._waiting[path] = None
-            if time.monotonic() >= self._try_at:
-                self._try_at = time.monotonic() + self._outage.failed(error)
+            self._unread[path] = None
+            if time.monotonic() >= self._retry_at:
+                self._retry_at = time.monotonic() + self._outage.failure(error)
             return False
         return True
 
-    def _try_waiting(self) -> None:
+    def _retry(self) -> None:
         failures = 0
-        for path in list(self._waiting):
+        for path in list(self._unread):
             failures += not self._try(path)
-            if failures == MOST_FAILURES:
+            if failures == MAX_FAILURES:
                 return
         if not failures:
-            self._outage.over()
+            self._outage.end()

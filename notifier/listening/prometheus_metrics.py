@@ -1,4 +1,4 @@
-"""The figures that the intake shows to Prometheus."""
+"""The metrics of listening."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 @dataclass(frozen=True)
 class Metrics:
-    """What was heard and what came of it; ``scanned`` is a Unix time in seconds."""
+    """Events, and the records they led to; ``scanned`` is a Unix time in seconds."""
 
     events: Counter
     recorded: Counter
@@ -17,19 +17,19 @@ class Metrics:
 
 
 def new_metrics(registry: CollectorRegistry) -> Metrics:
-    """Metrics at zero, shown by this registry."""
+    """Makes metrics at zero, in a registry."""
 
-    def counter(name: str, meaning: str) -> Counter:
-        return Counter(f"superres_notifier_{name}", meaning, registry=registry)
+    def counter(name: str, description: str) -> Counter:
+        return Counter(f"superres_notifier_{name}", description, registry=registry)
 
     return Metrics(
-        events=counter("events", "Messages taken from queues and changes seen in the folder"),
+        events=counter("events", "Messages received from queues and changes seen in the folder"),
         recorded=counter("recorded", "Images and runs that were new"),
         unreadable=counter("unreadable", "Records and messages that could not be understood"),
         failures=counter("failures", "Times that storage, database or queue did not answer"),
         scanned=Gauge(
             "superres_notifier_scanned_timestamp_seconds",
-            "When storage was last looked through to the end",
+            "When storage was last scanned completely",
             registry=registry,
         ),
     )

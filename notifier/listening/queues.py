@@ -1,9 +1,9 @@
-"""Hears from SQS that a record was written, or how an execution of the state machine stands.
+"""Receives from SQS that a record was written, or the status of an execution.
 
-A message is deleted once what it says is committed, or when it says nothing that concerns us. One
-that cannot be understood is given back, so that the queue's redrive policy moves it to its
-dead-letter queue. One that could not be recorded is left: it comes again when its visibility has
-run out, and the scan of storage finds its record in any case.
+A message is deleted once its content is committed, or if it is irrelevant. One that cannot be
+understood is returned, so that the queue's redrive policy moves it to the dead-letter queue. One
+that could not be recorded stays in the queue: it is received again after its visibility timeout,
+and the scan of storage finds its record in any case.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,28 +27,28 @@ from notifier.store.runs import RunStatus, State
 from superres.errors import RecordError, StorageError
 from superres.pipeline import storage
 
-# A receive cannot be broken off, so this is also how long a stop takes. An idle queue costs 1.3
-# million requests a month and process (half a dollar); 20 seconds would save nine tenths of that.
+# A receive cannot be interrupted, so this is also how long a stop takes. An idle queue costs 1.3
+# million requests per month and process (half a dollar); 20 seconds would save nine tenths of it.
 _POLL_SECONDS = 2
-_AT_ONCE = 10  # SQS gives no more
-_POISON_SECONDS = 5  # until it comes again, on its way to the dead-letter queue
-_PATIENCE = Config(
+_BATCH = 10  # the maximum of SQS
+_POISON_SECONDS = 5  # until it is received again, on its way to the dead-letter queue
+_CLIENT_CONFIG = Config(
     connect_timeout=5, read_timeout=_POLL_SECONDS + 10, retries={"total_max_attempts": 1}
 )
-_LONGEST_SECONDS = 30.0
-_LONGEST_PROBE_SECONDS = 5.0
-_MOST_LETTERS = 2000
+_MAX_RETRY_SECONDS = 30.0
+_MAX_PROBE_SECONDS = 5.0
+_MAX_TEXT_LENGTH = 2000
 
 _log = structlog.get_logger()
 
 Message = dict[str, Any]
 Handle = Callable[[str], None]
-"""Takes the body of a message; raises ``RecordError`` or ``StorageError``."""
+"""Processes the body of a message; raises ``RecordError`` or ``StorageError``."""
 
 
 @dataclass(frozen=True)
 class Queue:
-    """A queue, and what is done with its messages; ``name`` is for the log."""
+    """A queue and the handler of its messages; ``name`` is for the log."""
 
     name: str
     url: str
@@ -56,44 +56,44 @@ class Queue:
 
 
 def keep_polling(queue: Queue, reader: Reader, stop: Event) -> None:
-    """Takes messages from a queue until ``stop`` is set."""
-    unreachable = Outage(f"queue {queue.name}", _LONGEST_SECONDS, reader, general=True)
-    unrecorded = Outage(f"records of queue {queue.name}", _LONGEST_PROBE_SECONDS, reader)
+    """Receives and handles messages of a queue until ``stop`` is set."""
+    unreachable = Outage(f"queue {queue.name}", _MAX_RETRY_SECONDS, reader, general=True)
+    unrecorded = Outage(f"records of queue {queue.name}", _MAX_PROBE_SECONDS, reader)
     client: Any = None
-    with ThreadPoolExecutor(_AT_ONCE, f"intake-{queue.name}") as pool:
+    with ThreadPoolExecutor(_BATCH, f"listening-{queue.name}") as pool:
         while not stop.is_set():
             try:
-                # A session of its own: boto3's default one is not for several threads.
-                client = client or boto3.session.Session().client("sqs", config=_PATIENCE)
-                messages = _received(client, queue)
-                unreachable.over()
+                # Its own session: boto3's default one is not thread-safe.
+                client = client or boto3.session.Session().client("sqs", config=_CLIENT_CONFIG)
+                messages = _receive(client, queue)
+                unreachable.end()
                 reader.metrics.events.inc(len(messages))
-                failure = _handled(client, queue, messages, reader, pool)
+                failure = _handle_batch(client, queue, messages, reader, pool)
             except (BotoCoreError, ClientError) as error:
-                stop.wait(unreachable.failed(error))
+                stop.wait(unreachable.failure(error))
                 continue
             if failure is not None:
                 _wait_out(failure, unrecorded, reader, stop)
             elif messages:
-                unrecorded.over()
+                unrecorded.end()
     if client is not None:
         client.close()
 
 
-def _received(client: Any, queue: Queue) -> list[Message]:
-    answer = client.receive_message(
+def _receive(client: Any, queue: Queue) -> list[Message]:
+    response = client.receive_message(
         QueueUrl=queue.url,
-        MaxNumberOfMessages=_AT_ONCE,
+        MaxNumberOfMessages=_BATCH,
         WaitTimeSeconds=_POLL_SECONDS,
         MessageSystemAttributeNames=["ApproximateReceiveCount"],
     )
-    return list(answer.get("Messages", []))
+    return list(response.get("Messages", []))
 
 
-def _handled(
+def _handle_batch(
     client: Any, queue: Queue, messages: Sequence[Message], reader: Reader, pool: Executor
 ) -> StorageError | None:
-    """What kept a message from being recorded, if anything did; that message is left."""
+    """Returns why a message could not be recorded, if so; that message stays in the queue."""
 
     def error_of(message: Message) -> RecordError | StorageError | None:
         try:
@@ -114,8 +114,8 @@ def _handled(
                 reader.metrics.unreadable.inc()
                 message_id = message["MessageId"]
                 reason = str(error)
-                _log.error("poison", queue=queue.name, message_id=message_id, reason=reason)
-    # What is not deleted comes again, which does no harm: answers are not looked at.
+                _log.error("poison_message", queue=queue.name, message_id=message_id, reason=reason)
+    # Failures to delete are ignored: receiving a message again does no harm.
     if done:
         client.delete_message_batch(QueueUrl=queue.url, Entries=_entries(done))
     if poison:
@@ -132,9 +132,9 @@ def _entries(messages: Sequence[Message]) -> list[dict[str, Any]]:
 
 
 def _wait_out(failure: StorageError, outage: Outage, reader: Reader, stop: Event) -> None:
-    # Receiving meanwhile would bring good messages nearer to the dead-letter queue.
+    # Receiving meanwhile would move good messages towards the dead-letter queue.
     error: StorageError | None = failure
-    while error is not None and not stop.wait(outage.failed(error)):
+    while error is not None and not stop.wait(outage.failure(error)):
         error = _still_failing(reader)
 
 
@@ -174,13 +174,13 @@ class _Notified(_Part):
 
 
 class _Notification(_Part):
-    """What S3 sends to a queue itself."""
+    """S3 sends this to a queue directly."""
 
     records: list[_Notified] = Field(validation_alias="Records")
 
 
 class _TestEvent(_Part):
-    """What S3 sends to see whether it may."""
+    """S3 sends this to test its permission."""
 
     event: Literal["s3:TestEvent"] = Field(validation_alias="Event")
 
@@ -196,7 +196,7 @@ class _StoredDetail(_Part):
 
 
 class _Forwarded(_Part):
-    """What S3 sends through EventBridge."""
+    """S3 sends this through EventBridge."""
 
     source: Literal["aws.s3"]
     type: str = Field(validation_alias="detail-type")
@@ -209,10 +209,10 @@ _S3_MESSAGE: TypeAdapter[_Notification | _TestEvent | _Forwarded] = TypeAdapter(
 
 
 def handle_stored(reader: Reader, body: str) -> None:
-    """Reads the records whose writing a message tells.
+    """Reads the records that a message of S3 announces.
 
-    Raises ``RecordError`` when it is no event of S3 or one of its records cannot be read,
-    ``StorageError`` as ``Reader.read``.
+    Raises ``RecordError`` if it is not an event of S3 or one of its records cannot be read,
+    ``StorageError`` like ``Reader.read``.
     """
     unreadable: RecordError | None = None
     for uri, tag in stored_in(body):
@@ -226,21 +226,21 @@ def handle_stored(reader: Reader, body: str) -> None:
 
 
 def stored_in(body: str) -> list[tuple[str, str]]:
-    """URI and ETag of the objects that a message tells were written.
+    """Returns URI and ETag of the objects that were written, by a message of S3.
 
-    Raises ``RecordError`` when it is no event of S3.
+    Raises ``RecordError`` if it is not an event of S3.
     """
     try:
         message = _S3_MESSAGE.validate_json(body)
     except ValidationError:
-        raise RecordError("the message is no event of S3") from None
+        raise RecordError("the message is not an event of S3") from None
     if isinstance(message, _TestEvent):
         return []
     if isinstance(message, _Forwarded):
         if message.type != "Object Created":
             return []
         bucket, stored = message.detail.bucket.name, message.detail.object
-        # EventBridge tells keys as they are, LocalStack's encoded; ours have a = in them.
+        # EventBridge sends plain keys, LocalStack encoded ones; our plain keys contain =.
         key = stored.key if "=" in stored.key else unquote_plus(stored.key)
         return [(f"{storage.S3}{bucket}/{key}", stored.etag)]
     return [
@@ -289,35 +289,35 @@ class _Input(_Part):
 
 
 def handle_status(reader: Reader, body: str) -> None:
-    """Records what a message tells of an execution.
+    """Records the status of an execution that a message announces.
 
-    Raises ``RecordError`` when it is no such event, ``StorageError`` when it cannot be recorded.
+    Raises ``RecordError`` if it is not such an event, ``StorageError`` if it cannot be recorded.
     """
     if record_status(reader.database, status_in(body)):
         reader.metrics.recorded.inc()
 
 
 def status_in(body: str) -> RunStatus:
-    """How an execution stands; raises ``RecordError`` when the message does not tell that."""
+    """Parses the status of an execution; raises ``RecordError`` if the message is not one."""
     try:
         message = _StatusChange.model_validate_json(body)
         execution = message.detail
         state = _STATES[execution.status]
     except (ValidationError, KeyError):
-        raise RecordError("the message is no status of an execution of Step Functions") from None
+        raise RecordError("the message is not the status of an execution") from None
     started = _moment(execution.started)
     changed = started if state == "running" else _moment(execution.stopped)
-    given = _input(execution.input)
-    told = {"error": execution.error, "cause": execution.cause}
+    run_input = _input(execution.input)
+    detail = {"error": execution.error, "cause": execution.cause}
     return RunStatus(
         execution.name,
         "execution",
         state,
-        given.scale,
-        given.ingest_date,
+        run_input.scale,
+        run_input.ingest_date,
         started,
         changed or message.time,
-        {name: text[:_MOST_LETTERS] for name, text in told.items() if text},
+        {name: text[:_MAX_TEXT_LENGTH] for name, text in detail.items() if text},
     )
 
 
@@ -328,7 +328,7 @@ def _moment(milliseconds: int | None) -> datetime | None:
 
 
 def _input(text: str | None) -> _Input:
-    """What of an execution's input we know; it is for its state machine to judge."""
+    """Parses the input of an execution; an invalid one is for the state machine to reject."""
     try:
         return _Input.model_validate_json(text or "{}")
     except ValidationError:

@@ -1,7 +1,6 @@
-"""Reads the records that lie among the results, and records what they say.
+"""Reads the records among the results, and stores them in the database.
 
-Wherever a record is heard of (a scan, the watched folder, a queue), it comes through here: nothing
-depends on how often or in which order.
+Scans, the watched folder and queues all use this, in any order and any number of times.
 """
 
 import stat
@@ -28,16 +27,16 @@ _log = structlog.get_logger()
 class Reader:
     """Reads the records of one results folder or prefix; for many threads.
 
-    It remembers which versions told nothing new or cannot be read: an image that was ingested on
-    two days has two records, and the store knows but the newer one.
+    It remembers versions that were not new or cannot be read: an image that was ingested on two
+    days has two records, and the database only keeps the newer one.
 
     Args:
         results: absolute path or ``s3://`` URI.
-        database: where what they say is recorded.
-        metrics: where that is counted.
+        database: stores the records.
+        metrics: counts them.
 
     Attributes:
-        failing: what keeps us from hearing of anything at all, and why.
+        failing: what keeps the notifier from finding any new result, with the reason.
     """
 
     def __init__(self, results: str, database: Database, metrics: Metrics) -> None:
@@ -48,7 +47,7 @@ class Reader:
         self._settled: dict[str, str] = {}
 
     def kind_of(self, uri: str) -> Kind | None:
-        """What a file holds by where it lies; None for all that is not ours to read."""
+        """Returns the kind of record at a location; None if it is not a record."""
         kind, _, rest = uri.removeprefix(f"{self.results}/").partition("/")
         hidden = any(part.startswith((".", "_")) for part in rest.split("/"))
         if not uri.startswith(f"{self.results}/") or hidden or not rest.endswith(".json"):
@@ -56,17 +55,17 @@ class Reader:
         return next((each for each in KINDS if each == kind), None)
 
     def read(self, uri: str, tag: str) -> bool:
-        """Records a record; whether it told anything new. One that is gone tells nothing.
+        """Stores a record; returns whether it was new. One that no longer exists is not.
 
         Args:
-            uri: for which ``kind_of`` knows a kind.
-            tag: of the version: the ETag, or ``local_tag``.
+            uri: a location for which ``kind_of`` returns a kind.
+            tag: identifies the version: the ETag, or ``local_tag``.
 
         Raises:
-            RecordError: it cannot be understood; that is logged, once for a version.
+            RecordError: it cannot be understood; this is logged once per version.
             StorageError: storage or database do not answer.
         """
-        content = _content(uri)
+        content = _read_existing(uri)
         if content is None:
             return False
         try:
@@ -85,11 +84,11 @@ class Reader:
         return new
 
     def is_settled(self, uri: str, tag: str) -> bool:
-        """Whether reading this version before told nothing that the store keeps."""
+        """Whether this version was read before, and was not new or not readable."""
         return self._settled.get(uri) == tag
 
     def keep_settled(self, uris: Collection[str]) -> None:
-        """Forgets all but these."""
+        """Forgets the versions of all other locations."""
         for uri in self._settled.keys() - uris:
             self._settled.pop(uri, None)
 
@@ -105,28 +104,28 @@ class Reader:
 
 
 def local_tag(path: str) -> str | None:
-    """Tells versions of a local file apart; None when it is gone. Raises ``StorageError``."""
+    """Identifies the version of a local file; None if there is none. Raises ``StorageError``."""
     try:
         status = Path(path).stat()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise StorageError(f"{path}: cannot look up: {error.strerror or error}") from error
+        raise StorageError(f"{path}: cannot read its status: {error.strerror or error}") from error
     if not stat.S_ISREG(status.st_mode):
-        return None  # a pipe would be waited for
+        return None  # reading a pipe would block
     return f"{status.st_mtime_ns}:{status.st_size}"
 
 
-def _content(uri: str) -> bytes | None:
+def _read_existing(uri: str) -> bytes | None:
     try:
         return storage.read_bytes(uri)
     except StorageError:
         if storage.exists(uri):
             raise
-        return None  # a job that does it again has deleted it
+        return None  # a job that runs again has deleted it
 
 
 def _check_name(uri: str, expected: str, named: str) -> None:
-    # What is known is found by the name of the file.
+    # Known records are looked up by the name of their file.
     if named != expected:
-        raise RecordError(f"{uri}: the record is of {named}; its file must have the same name")
+        raise RecordError(f"{uri}: this is the record of {named}; its file must have the same name")

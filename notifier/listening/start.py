@@ -1,4 +1,4 @@
-"""Starts what tells the notifier of finished images, as the configuration has it."""
+"""Starts the threads that listen for finished images and runs, as configured."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,45 +23,40 @@ _log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Intake:
-    """What runs until it is told to stop."""
+class Listening:
+    """The threads that listen, and the reader they share."""
 
     reader: Reader
     threads: list[Thread]
 
-    def failing(self) -> str:
-        """What keeps it from hearing of anything new; empty when all is well."""
-        return "; ".join(f"{what}: {why}" for what, why in list(self.reader.failing.items()))
-
 
 def check_queues(settings: Settings) -> None:
-    """Raises ``ConfigError`` for a queue of S3 events beside local results: none would be ours."""
+    """Raises ``ConfigError`` for a queue of S3 events when the results are local."""
     results = settings.dataset.reconstructed_images_dir
     if settings.notifier.events_queue_url and not storage.is_s3(results):
         raise ConfigError(
             f"notifier.events_queue_url: the results are in {results}, not in S3; "
-            "give none, or set dataset.reconstructed_images_dir to an s3:// URI"
+            "remove it, or set dataset.reconstructed_images_dir to an s3:// URI"
         )
 
 
-def start_intake(
+def start_listening(
     settings: Settings, database: Database, stop: Event, registry: CollectorRegistry
-) -> Intake:
-    """Starts the threads of the intake; they end within seconds after ``stop`` is set.
+) -> Listening:
+    """Starts threads, which end within seconds after ``stop`` is set.
 
-    Results in a local folder are watched, those in S3 are told by the queues that are configured;
-    both are looked through every ``rescan_seconds``. Several processes may do this at once on one
-    database.
+    A local results folder is watched, results in S3 are announced by the configured queues, and
+    both are scanned every ``rescan_seconds``. Several processes may listen for one database.
     """
     notifier = settings.notifier
     results = storage.absolute(settings.dataset.reconstructed_images_dir)
     reader = Reader(results, database, new_metrics(registry))
-    due = Event()
-    bodies: dict[str, Callable[[], None]] = {
-        "scan": partial(Scanner(reader).keep_scanning, due, stop, notifier.rescan_seconds)
+    scan_due = Event()
+    loops: dict[str, Callable[[], None]] = {
+        "scan": partial(Scanner(reader).keep_scanning, scan_due, stop, notifier.rescan_seconds)
     }
     if not storage.is_s3(results):
-        bodies["folder"] = partial(FolderWatch(reader, due).keep_watching, stop)
+        loops["folder"] = partial(FolderWatch(reader, scan_due).keep_watching, stop)
     if notifier.events_queue_url or notifier.runs_queue_url:
         # boto3 is only imported where there are queues.
         from notifier.listening.queues import Queue, handle_status, handle_stored, keep_polling
@@ -72,21 +67,21 @@ def start_intake(
         ):
             if url:
                 queue = Queue(name, url, partial(handle, reader))
-                bodies[name] = partial(keep_polling, queue, reader, stop)
+                loops[name] = partial(keep_polling, queue, reader, stop)
     threads = [
-        Thread(target=_keep_going, args=(body, stop), name=f"intake-{name}", daemon=True)
-        for name, body in bodies.items()
+        Thread(target=_run_forever, args=(loop, stop), name=f"listening-{name}", daemon=True)
+        for name, loop in loops.items()
     ]
     for thread in threads:
         thread.start()
-    _log.info("intake", results=results, by=sorted(bodies))
-    return Intake(reader, threads)
+    _log.info("listening", results=results, by=sorted(loops))
+    return Listening(reader, threads)
 
 
-def _keep_going(body: Callable[[], None], stop: Event) -> None:
+def _run_forever(loop: Callable[[], None], stop: Event) -> None:
     while not stop.is_set():
         try:
-            body()
+            loop()
         except Exception:
-            _log.exception("unexpected")
+            _log.exception("unexpected_error")
             stop.wait(_RESTART_SECONDS)

@@ -1,4 +1,4 @@
-"""Alembic's entry point: migrates on the connection that the notifier hands over."""
+"""Alembic's entry point: migrates on the connection that the notifier passes."""
 
 from alembic import context
 

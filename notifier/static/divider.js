@@ -1,4 +1,4 @@
-// The range input is what is dragged, focused and read out; the rest follows it.
+// The range input is dragged, focused and read out; the line and the clipping follow it.
 
 export function divide(input) {
   const percent = Number(input.value);
@@ -10,11 +10,11 @@ export function watchDividers() {
   addEventListener("input", event => {
     if (event.target.matches?.(".divider")) divide(event.target);
   });
-  // Errors of pictures do not bubble, so they are caught on their way down.
-  addEventListener("error", event => tell(event.target, true), true);
-  addEventListener("load", event => tell(event.target, false), true);
+  // Error events of pictures do not bubble, so they are captured.
+  addEventListener("error", event => mark(event.target, true), true);
+  addEventListener("load", event => mark(event.target, false), true);
   for (const picture of document.querySelectorAll(".frame img")) {
-    if (picture.complete && picture.currentSrc && !picture.naturalWidth) tell(picture, true);
+    if (picture.complete && picture.currentSrc && !picture.naturalWidth) mark(picture, true);
   }
   addEventListener("click", event => {
     const button = event.target.closest?.(".sides button");
@@ -22,20 +22,20 @@ export function watchDividers() {
   });
 }
 
-function tell(picture, lost) {
+function mark(picture, failed) {
   const frame = picture.closest?.(".frame");
   if (!frame || picture.tagName !== "IMG") return;
-  picture.classList.toggle("missing", lost);
-  frame.querySelector(".lost").hidden = !frame.querySelector("img.missing");
+  picture.classList.toggle("missing", failed);
+  frame.querySelector(".unavailable").hidden = !frame.querySelector("img.missing");
 }
 
-/** Which picture the result is compared with, on the page of an image. */
+/** Chooses the picture to compare the result with, on the page of an image. */
 function choose(button) {
   const frame = document.querySelector(`.compare[data-key="${button.parentElement.dataset.for}"]`);
   const picture = frame.querySelector("img.over");
   const { label, kind, src } = button.dataset;
   picture.src = src;
-  picture.alt = `${frame.querySelector(".under").alt.replace(/, super-resolved$/, "")}, ${label.toLowerCase()}`;
+  picture.alt = `${frame.querySelector(".under").alt.replace(/, upscaled$/, "")}, ${label.toLowerCase()}`;
   picture.classList.toggle("pixels", kind === "low");
   frame.querySelector(".tag.left").textContent = label;
   for (const other of button.parentElement.children) other.setAttribute("aria-pressed", other === button);

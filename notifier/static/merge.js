@@ -1,28 +1,28 @@
-// Puts what is new into a page that somebody is looking at: cards that stay are not touched, so
-// their dividers, pictures and focus stay, and what is being read does not move.
+// Merges changes into an open page. Cards that stay are not touched: they keep their dividers,
+// pictures and focus, and the visible part of the page does not move.
 
-const sent = new Map(); // by part: the HTML as the server sent it, since the page changes it
+const sent = new Map(); // HTML by part, as sent by the server: scripts change it afterwards
 
 export function remember(main) {
   for (const part of main.querySelectorAll("[data-part]")) sent.set(part.dataset.part, part.innerHTML);
 }
 
-/** Merges and returns how many images are new. */
+/** Merges and returns the number of new images. */
 export function merge(main, fresh) {
   const anchor = topmost(main);
   const before = anchor?.getBoundingClientRect().top;
   const focused = document.activeElement?.id;
-  let arrived = 0;
+  let added = 0;
   for (const part of fresh.querySelectorAll("[data-part]")) {
     const name = part.dataset.part;
-    if (name === "list" && main.dataset.lives !== "true") continue;
+    if (name === "list" && main.dataset.live !== "true") continue;
     const old = main.querySelector(`[data-part="${name}"]`);
     if (!old || sent.get(name) === part.innerHTML) continue;
     sent.set(name, part.innerHTML);
-    if (name === "list") arrived = mergeList(old, part);
+    if (name === "list") added = mergeList(old, part);
     else old.replaceChildren(...part.childNodes);
   }
-  if (main.dataset.lives !== "true") {
+  if (main.dataset.live !== "true") {
     const news = document.getElementById("news");
     if (news) news.hidden = fresh.dataset.newest === main.dataset.newest;
   }
@@ -31,10 +31,10 @@ export function merge(main, fresh) {
     const moved = anchor.getBoundingClientRect().top - before;
     if (moved && scrollY > 0) scrollBy({ top: moved, behavior: "instant" });
   }
-  return arrived;
+  return added;
 }
 
-/** The first card that can be seen: what must stay where it is. */
+/** The first visible card: it must not move. */
 function topmost(main) {
   return [...main.querySelectorAll(".cards > li")].find(card => card.getBoundingClientRect().bottom > 0);
 }
@@ -46,25 +46,25 @@ function mergeList(old, fresh) {
     return wanted ? old.querySelectorAll(".cards > li").length : 0;
   }
   const known = new Map([...cards.children].map(card => [card.dataset.key, card]));
-  let arrived = 0;
+  let added = 0;
   const order = [...wanted.children].map(card => {
     const same = known.get(card.dataset.key);
     if (same?.dataset.version === card.dataset.version) return same;
-    if (!same) arrived += 1;
+    if (!same) added += 1;
     card.classList.add("fresh");
     return card;
   });
   for (const card of known.values()) {
-    // Whoever is in a card that drops off the page may finish there.
+    // A card with the focus stays, although it is no longer on this page.
     if (!order.includes(card) && !card.contains(document.activeElement)) card.remove();
   }
-  let place = cards.firstElementChild;
+  let next = cards.firstElementChild;
   for (const card of order) {
-    if (card === place) place = place.nextElementSibling;
-    else cards.insertBefore(card, place);
+    if (card === next) next = next.nextElementSibling;
+    else cards.insertBefore(card, next);
   }
   old.querySelector(".pager")?.remove();
   const pager = fresh.querySelector(".pager");
   if (pager) old.append(pager);
-  return arrived;
+  return added;
 }

@@ -1,12 +1,12 @@
-// On a page that says that the service has trouble: reloads it as soon as that is over.
+// On the page of a server error: reloads it as soon as the service responds again.
 const EVERY = 5000;
 const line = document.getElementById("retrying");
-if (line) line.textContent = "This page reloads by itself as soon as it can.";
+if (line) line.textContent = "This page reloads automatically when the service is back.";
 
 async function attempt() {
   try {
-    const answer = await fetch(location.href, { headers: { "X-Fragment": "1" }, cache: "no-store" });
-    if (answer.ok) { location.reload(); return; }
+    const response = await fetch(location.href, { headers: { "X-Fragment": "1" }, cache: "no-store" });
+    if (response.ok) { location.reload(); return; }
   } catch { /* not yet */ }
   setTimeout(attempt, EVERY);
 }

@@ -1,4 +1,4 @@
-// "3 minutes ago" in place of a date, which stays as the tooltip.
+// Shows "3 minutes ago" instead of a date, which remains as the tooltip.
 const EVERY = 10_000;
 const UNITS = [["year", 31_536_000], ["month", 2_592_000], ["day", 86_400], ["hour", 3600], ["minute", 60]];
 const words = new Intl.RelativeTimeFormat("en", { numeric: "always" });
@@ -10,15 +10,15 @@ export function ago(moment, now = Date.now()) {
   return words.format(-Math.floor(seconds / length), unit);
 }
 
-export function tellTimes() {
+export function updateTimes() {
   for (const time of document.querySelectorAll("time[data-relative]")) {
     if (!time.title) time.title = time.textContent;
-    const told = ago(Date.parse(time.dateTime));
-    if (time.textContent !== told) time.textContent = told;
+    const text = ago(Date.parse(time.dateTime));
+    if (time.textContent !== text) time.textContent = text;
   }
 }
 
 export function showTimes() {
-  tellTimes();
-  setInterval(tellTimes, EVERY);
+  updateTimes();
+  setInterval(updateTimes, EVERY);
 }

@@ -1,11 +1,11 @@
-// The zoom: a dialog in which both pictures move together, pixel by pixel, with the divider.
+// The zoom: a dialog that shows both pictures pixel by pixel and moves them together.
 import { divide } from "./divider.js";
 
 const MAX_ZOOM = 32, STEP = 60;
 const dialog = document.getElementById("viewer");
 const part = selector => dialog.querySelector(selector);
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
-// Zoom in CSS pixels per pixel of the result; x and y: where its corner lies in the stage.
+// zoom: CSS pixels per pixel of the result; x, y: position of its corner in the stage.
 const view = { zoom: 1, x: 0, y: 0, fit: true };
 let shown = null, opener = null, stage, layers;
 const fingers = new Map();
@@ -28,7 +28,7 @@ export function watchZooms() {
   stage.addEventListener("pointerdown", down);
   for (const kind of ["pointermove", "pointerup", "pointercancel"]) stage.addEventListener(kind, move);
   stage.addEventListener("dblclick", event => zoomTo(view.zoom * 2, ...within(event)));
-  new ResizeObserver(() => shown && place()).observe(stage);
+  new ResizeObserver(() => shown && layOut()).observe(stage);
 }
 
 function open(button) {
@@ -45,13 +45,13 @@ function open(button) {
     return choice;
   }));
   sides.hidden = others.length < 2;
-  tell("");
+  showStatus("");
   dialog.showModal();
-  layers[1].alt = `${shown.name}, super-resolved`;
+  layers[1].alt = `${shown.name}, upscaled`;
   part(".tag.right").textContent = result.label;
   load(layers[1], result);
-  for (const piece of dialog.querySelectorAll(".tag.left, .line, .divider, .layer.left")) piece.hidden = !others.length;
-  // The divider stands where it stood on the page.
+  for (const element of dialog.querySelectorAll(".tag.left, .line, .divider, .layer.left")) element.hidden = !others.length;
+  // The divider starts where it is on the page.
   const divider = part(".divider");
   divider.value = others.length ? button.closest(".compare").querySelector(".divider").value : 0;
   divide(divider);
@@ -77,60 +77,60 @@ function compareWith(other, choice) {
   load(layers[0], other);
 }
 
-/** A small copy at once, the picture itself when it is here. */
+/** Shows a thumbnail at once, and the full-size picture when it is loaded. */
 async function load(layer, picture) {
-  const small = [...opener.closest(".compare").querySelectorAll("img")].map(image => image.currentSrc)
-    .find(address => address.includes(`/${picture.kind}?`));
-  layer.src = shown.whole && small ? small : picture.thumb;
+  const thumb = [...opener.closest(".compare").querySelectorAll("img")].map(image => image.currentSrc)
+    .find(url => url.includes(`/${picture.kind}?`));
+  layer.src = shown.whole && thumb ? thumb : picture.thumb;
   layer.dataset.wanted = picture.full;
   delete layer.dataset.whole;
-  place();
-  if (!shown.whole) { tell("Too large to be shown pixel by pixel here: this is a smaller copy. The page of the image has the files."); return; }
-  tell("Loading the whole pictures …");
+  layOut();
+  if (!shown.whole) { showStatus("This picture is too large to show pixel by pixel; this is a smaller copy. The page of the image has the files."); return; }
+  showStatus("Loading full-size pictures …");
   const whole = new Image();
   whole.src = picture.full;
   try {
     await whole.decode();
   } catch {
-    if (layer.dataset.wanted === picture.full) tell(`${picture.label}: ${await reason(picture.full)}`);
+    if (layer.dataset.wanted === picture.full) showStatus(`${picture.label}: ${await reason(picture.full)}`);
     return;
   }
   if (!shown || layer.dataset.wanted !== picture.full) return; // closed, or another was chosen
   layer.src = picture.full;
   layer.dataset.whole = `${whole.naturalWidth} ${whole.naturalHeight}`;
-  if (layers.every(other => !other.dataset.wanted || other.dataset.whole)) tell("");
-  place();
+  if (layers.every(other => !other.dataset.wanted || other.dataset.whole)) showStatus("");
+  layOut();
 }
 
-async function reason(address) {
+async function reason(url) {
   try {
-    const answer = await fetch(address, { redirect: "manual", headers: { Accept: "application/problem+json" } });
-    if (!answer.ok && answer.status) return (await answer.json()).detail;
-  } catch { /* no answer of this service */ }
-  return "the whole picture cannot be loaded now; this is a smaller copy";
+    const response = await fetch(url, { redirect: "manual", headers: { Accept: "application/problem+json" } });
+    if (!response.ok && response.status) return (await response.json()).detail;
+  } catch { /* not a response of this service */ }
+  return "the full-size picture cannot be loaded now; this is a smaller copy";
 }
 
-function tell(text) {
-  part("#viewer-told").textContent = text;
+function showStatus(text) {
+  part("#viewer-status").textContent = text;
 }
 
-// ---- where the pictures stand
+// ---- positions of the pictures
 
 const fitZoom = () => Math.min(stage.clientWidth / shown.width, stage.clientHeight / shown.height);
 
-function place() {
+function layOut() {
   if (view.fit) view.zoom = fitZoom();
   const spare = [stage.clientWidth - shown.width * view.zoom, stage.clientHeight - shown.height * view.zoom];
   // Smaller than the stage: centred. Larger: no gap at the edges.
   view.x = spare[0] >= 0 ? spare[0] / 2 : clamp(view.x, spare[0], 0);
   view.y = spare[1] >= 0 ? spare[1] / 2 : clamp(view.y, spare[1], 0);
   for (const layer of layers) {
-    // An original may be larger by what was cropped from it; a thumbnail is not.
+    // An original may have pixels that were cropped before it was reduced; a thumbnail has not.
     const [width, height] = (layer.dataset.whole ?? `${shown.width} ${shown.height}`).split(" ").map(Number);
     layer.style.width = `${width * view.zoom}px`;
     layer.style.height = `${height * view.zoom}px`;
     layer.style.transform = `translate(${Math.round(view.x)}px, ${Math.round(view.y)}px)`;
-    // What the original has beyond the result is not compared.
+    // These are not compared.
     layer.style.clipPath = `inset(0 ${(width - shown.width) * view.zoom}px ${(height - shown.height) * view.zoom}px 0)`;
   }
   stage.classList.toggle("pixels", view.zoom * devicePixelRatio >= 2);
@@ -145,7 +145,7 @@ function place() {
 
 function fit() {
   view.fit = true;
-  place();
+  layOut();
 }
 
 function zoomTo(zoom, x = stage.clientWidth / 2, y = stage.clientHeight / 2) {
@@ -154,7 +154,7 @@ function zoomTo(zoom, x = stage.clientWidth / 2, y = stage.clientHeight / 2) {
   view.y = y - (y - view.y) * next / view.zoom;
   view.zoom = next;
   view.fit = false;
-  place();
+  layOut();
 }
 
 function zoomBy(wanted) {
@@ -167,7 +167,7 @@ function zoomBy(wanted) {
 function pan(x, y) {
   view.x += x;
   view.y += y;
-  place();
+  layOut();
 }
 
 // ---- keys, wheel, mouse and fingers

@@ -1,1 +1,1 @@
-"""What the notifier remembers: images, runs, subscriptions and deliveries, in SQL."""
+"""The database of the notifier: images, runs, subscriptions and deliveries."""

@@ -1,4 +1,4 @@
-"""The connection to SQLite or PostgreSQL, and the transactions on it."""
+"""Connections to SQLite or PostgreSQL, and transactions."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,20 +25,20 @@ from superres.errors import ConfigError, RecordError, StorageError
 
 _MIGRATIONS = Path(__file__).parents[1] / "migrations"
 _BUSY_SECONDS = 10.0
-# A server that has vanished says nothing: else its connections would wait for many minutes.
-_PATIENCE = {
+# Without these, connections to a server that has vanished hang for many minutes.
+_TIMEOUTS = {
     "connect_timeout": 3,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
-_MIGRATING = 0x5355_5052  # PostgreSQL's advisory lock of those who migrate: any number of ours
+_MIGRATION_LOCK = 0x5355_5052  # any number; names PostgreSQL's advisory lock for migrations
 
 
 @dataclass(frozen=True)
 class Database:
-    """Gives transactions; for many threads, but for one process."""
+    """Opens transactions; safe for many threads of one process."""
 
     engine: Engine
 
@@ -47,31 +47,31 @@ class Database:
         """A transaction that only reads.
 
         Raises ``StorageError`` when the database does not answer, and ``RecordError`` for a value
-        that it cannot hold (PostgreSQL: a text with NUL in it); so does ``writing``.
+        that it cannot store (PostgreSQL: text that contains NUL); so does ``writing``.
         """
         with _named_errors(), Session(self.engine, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        """A transaction that is committed when the block ends well."""
-        # SQLite then takes its one write lock at once: a reader that turns writer may be refused.
+        """A transaction that is committed unless the block raises."""
+        # SQLite then takes its write lock at the start: upgrading from a read lock may fail.
         engine = self.engine.execution_options(writes=True)
         with _named_errors(), Session(engine, expire_on_commit=False) as session, session.begin():
             yield session
 
     def value(self, statement: Select[tuple[Any]], values: Mapping[str, Any]) -> Any:
-        """The first column of the first row that a statement finds, None if there is none.
+        """Returns the first column of the first row that a statement finds; None if there is none.
 
-        One statement needs no transaction around it. On SQLite, where each call lets the other
-        threads go first, that is what requests wait for most (benchmarks/notifier.py).
+        It runs without a transaction, which one statement does not need: on SQLite, each call lets
+        other threads run first, and requests wait for that most (benchmarks/notifier.py).
         """
         alone = self.engine.execution_options(alone=True)
         with _named_errors(), alone.connect() as connection:
             return connection.scalar(statement, values)
 
     def change(self) -> tuple[int, str]:
-        """A number that grows with every change that pages show, and the name of this database."""
+        """Returns the number that every visible change increments, and the database's name."""
         with self.reading() as session:
             number, name = session.execute(select(Change.number, Change.database)).one()
             return number, name
@@ -82,21 +82,21 @@ class Database:
 
 
 def insert_into(session: Session, table: type[Table]) -> postgresql.Insert | sqlite.Insert:
-    """An insert that knows ``ON CONFLICT``, which both databases have but SQL has not."""
+    """Returns an insert with ``ON CONFLICT``, which both databases have but SQL has not."""
     if session.get_bind().dialect.name == "postgresql":
         return postgresql.insert(table)
     return sqlite.insert(table)
 
 
 def count_change(session: Session) -> None:
-    """Tells whoever watches that this transaction changes what pages show."""
+    """Increments the change number: this transaction changes what pages show."""
     session.execute(update(Change).values(number=Change.number + 1))
 
 
 def open_database(url: str) -> Database:
-    """Connects, and brings the tables up to date.
+    """Connects to a database and migrates its tables.
 
-    Raises ``ConfigError`` for a URL of another kind, ``StorageError`` when it does not answer.
+    Raises ``ConfigError`` for an unsupported URL, ``StorageError`` when it does not answer.
     """
     try:
         parsed = make_url(url)
@@ -110,12 +110,12 @@ def open_database(url: str) -> Database:
         ) from None
     if parsed.drivername == "sqlite":
         if not parsed.database or parsed.database == ":memory:":
-            raise ConfigError("notifier.database_url: a database in memory cannot be shared")
+            raise ConfigError("notifier.database_url: an in-memory database cannot be shared")
         folder = Path(parsed.database).absolute().parent
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StorageError(f"{folder}: cannot be made: {error.strerror}") from None
+            raise StorageError(f"{folder}: cannot create: {error.strerror}") from None
         engine = _sqlite(parsed)
     else:
         engine = create_engine(
@@ -124,11 +124,11 @@ def open_database(url: str) -> Database:
             max_overflow=24,
             pool_timeout=_BUSY_SECONDS,
             pool_pre_ping=True,
-            connect_args=_PATIENCE | {"options": "-c statement_timeout=20000"},
+            connect_args=_TIMEOUTS | {"options": "-c statement_timeout=20000"},
         )
     with _named_errors(), engine.execution_options(writes=True).begin() as connection:
         _upgrade(connection)
-        # One that cannot be written to is told now, and not when the first image comes.
+        # A read-only database is reported now, not when the first image is recorded.
         connection.execute(update(Change).values(number=Change.number))
     return Database(engine)
 
@@ -140,10 +140,10 @@ def _sqlite(url: Any) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _: Any) -> None:
-        # Transactions begin when we say so, not when the driver guesses.
+        # The BEGIN below starts transactions, not a guess of the driver.
         connection.isolation_level = None
         connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")  # WAL then loses nothing but power cuts
+        connection.execute("PRAGMA synchronous=NORMAL")  # in WAL mode, only power cuts lose data
         connection.execute("PRAGMA foreign_keys=ON")
 
     @event.listens_for(engine, "begin")
@@ -159,7 +159,7 @@ def _sqlite(url: Any) -> Engine:
 def _upgrade(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         # Several notifiers may start at once.
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATING})")
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["connection"] = connection

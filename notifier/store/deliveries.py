@@ -1,7 +1,7 @@
-"""Events on their way to subscriptions: claimed by a sender, settled after each attempt.
+"""Deliveries of events to subscriptions: claimed by a sender, settled after each attempt.
 
-A sender holds a lease on what it claimed, so that several may work on one database. One that is
-killed lets its leases run out, and another sends again what it may have sent already.
+A sender holds a lease on the deliveries that it claimed, so several can share a database. When one
+is killed its leases expire, and another sends those deliveries, possibly a second time.
 """
 
 from dataclasses import dataclass, field
@@ -12,17 +12,17 @@ from sqlalchemy import ColumnElement, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from notifier.events import Event
-from notifier.store.paging import Place
+from notifier.store.paging import Position
 from notifier.store.tables import Delivery, Subscription
 
-LASTING = timedelta(days=1)
-"""How long a delivery is tried."""
-_KEPT = timedelta(days=30)  # once it has ended
+GIVE_UP_AFTER = timedelta(days=1)
+"""How long a delivery is attempted."""
+_RETENTION = timedelta(days=30)  # after it has ended
 
 
 @dataclass(frozen=True)
 class Claimed:
-    """A delivery to send now, ours until the lease runs out."""
+    """A delivery to send now; it belongs to the sender until the lease expires."""
 
     id: int
     subscription_id: str
@@ -41,18 +41,18 @@ class Settlement:
     """How an attempt ended.
 
     Attributes:
-        status: of the answer; None when there was none.
-        error: why it failed; None: it is delivered.
-        again_at: when a failure is tried again; None: not any more.
+        status: of the response; None when there was none.
+        error: why it failed; None for a success.
+        retry_at: when to try again after a failure; None to give up.
     """
 
     status: int | None
     error: str | None = None
-    again_at: datetime | None = None
+    retry_at: datetime | None = None
 
 
 def new_delivery(event: Event, subscription_id: str, now: datetime) -> dict[str, Any]:
-    """The columns of an event that is to go to a subscription at once."""
+    """The columns of a delivery that is due at once."""
     return {
         "subscription_id": subscription_id,
         "message_id": event.message_id,
@@ -60,14 +60,14 @@ def new_delivery(event: Event, subscription_id: str, now: datetime) -> dict[str,
         "payload": event.payload(),
         "state": "pending",
         "created_at": now,
-        "give_up_at": now + LASTING,
+        "give_up_at": now + GIVE_UP_AFTER,
         "due_at": now,
         "attempts": 0,
     }
 
 
 def add_test(session: Session, subscription_id: str, now: datetime) -> Delivery:
-    """Sends a test event to one subscription, whatever types it wants."""
+    """Adds a test event for one subscription, whatever its types."""
     event = Event("test", subscription_id, now, {"subscription_id": subscription_id})
     delivery = Delivery(**new_delivery(event, subscription_id, now))
     session.add(delivery)
@@ -76,23 +76,23 @@ def add_test(session: Session, subscription_id: str, now: datetime) -> Delivery:
 
 
 def deliveries_to(
-    session: Session, subscription_id: str, limit: int, after: Place | None = None
-) -> tuple[list[Delivery], Place | None]:
-    """At most so many, the newest first, and where the next page goes on."""
+    session: Session, subscription_id: str, limit: int, after: Position | None = None
+) -> tuple[list[Delivery], Position | None]:
+    """Returns a page of deliveries, newest first, and where the next page begins."""
     chosen = select(Delivery).where(Delivery.subscription_id == subscription_id)
     if after is not None:
         chosen = chosen.where(Delivery.id < int(after.key))
     rows = list(session.scalars(chosen.order_by(Delivery.id.desc()).limit(limit + 1)))
     page = rows[:limit]
-    return page, Place(page[-1].id, "") if len(rows) > limit else None
+    return page, Position(page[-1].id, "") if len(rows) > limit else None
 
 
 def replay(
     session: Session, subscription_id: str, delivery_id: int, now: datetime
 ) -> Delivery | None:
-    """Sends a delivery again as if it were new, under its old message id; None: there is none.
+    """Makes a delivery due again, under the same message id; returns None if there is none.
 
-    One that is just being sent is sent again too.
+    A delivery that is being sent at the moment is sent again, too.
     """
     return session.scalars(
         update(Delivery)
@@ -100,7 +100,7 @@ def replay(
         .values(
             state="pending",
             due_at=now,
-            give_up_at=now + LASTING,
+            give_up_at=now + GIVE_UP_AFTER,
             leased_until=None,
             attempts=0,
             status=None,
@@ -112,7 +112,7 @@ def replay(
 
 
 def subscriptions_due(session: Session, now: datetime) -> list[str]:
-    """The enabled subscriptions that something is due for and not being sent."""
+    """Returns the enabled subscriptions that have a due delivery which no sender holds."""
     due = exists().where(Delivery.subscription_id == Subscription.id, *_due(now))
     chosen = select(Subscription.id).where(Subscription.disabled_at.is_(None), due)
     return list(session.scalars(chosen))
@@ -121,10 +121,10 @@ def subscriptions_due(session: Session, now: datetime) -> list[str]:
 def claim(
     session: Session, subscription_id: str, now: datetime, count: int, lease: timedelta
 ) -> list[Claimed]:
-    """Takes at most so many of those due for an enabled subscription, the longest due first.
+    """Claims up to ``count`` due deliveries of an enabled subscription, the longest due first.
 
-    No two senders take the same one: SQLite lets one write at a time, and PostgreSQL leaves out
-    rows that another has locked.
+    No two senders claim the same delivery: SQLite allows one writer at a time, and PostgreSQL skips
+    rows that another transaction has locked.
     """
     rows = session.execute(
         select(Delivery, Subscription.url, Subscription.secret)
@@ -160,12 +160,12 @@ def claim(
 
 
 def settle(session: Session, claimed: Claimed, settlement: Settlement, now: datetime) -> bool:
-    """Writes down how an attempt ended; False when the delivery is no longer ours."""
+    """Records how an attempt ended; returns False if the lease was lost."""
     state = "failed" if settlement.error is not None else "delivered"
-    again = settlement.again_at
+    retry_at = settlement.retry_at
     values: dict[str, Any] = {"state": state, "ended_at": now}
-    if again is not None:
-        values = {"state": "pending", "due_at": again}
+    if retry_at is not None:
+        values = {"state": "pending", "due_at": retry_at}
     return _change(
         session,
         claimed,
@@ -178,17 +178,17 @@ def settle(session: Session, claimed: Claimed, settlement: Settlement, now: date
 
 
 def release(session: Session, claimed: Claimed) -> bool:
-    """Gives back a delivery that was not tried to the end; False when it is no longer ours."""
+    """Gives back a delivery whose attempt was cut off; returns False if the lease was lost."""
     return _change(session, claimed, leased_until=None)
 
 
-def forget_old(session: Session, now: datetime) -> None:
-    """Deletes what ended long ago."""
-    session.execute(delete(Delivery).where(Delivery.ended_at < now - _KEPT))
+def delete_old(session: Session, now: datetime) -> None:
+    """Deletes deliveries that ended more than 30 days ago."""
+    session.execute(delete(Delivery).where(Delivery.ended_at < now - _RETENTION))
 
 
 def fail_overdue(session: Session, now: datetime) -> int:
-    """Makes failed what waited for a disabled subscription past its give-up time; how many."""
+    """Fails overdue deliveries of disabled subscriptions; returns their number."""
     disabled = select(Subscription.id).where(Subscription.disabled_at.is_not(None))
     failed = session.scalars(
         update(Delivery)
@@ -210,7 +210,7 @@ def fail_overdue(session: Session, now: datetime) -> int:
 
 
 def count_pending(session: Session) -> int:
-    """How many are on their way."""
+    """Returns the number of pending deliveries."""
     pending = select(func.count()).select_from(Delivery).where(Delivery.state == "pending")
     return session.scalars(pending).one()
 
@@ -221,7 +221,7 @@ def _due(now: datetime) -> tuple[ColumnElement[bool], ...]:
 
 
 def _change(session: Session, claimed: Claimed, **values: Any) -> bool:
-    # The lease tells our claim from a later one, and from a replay.
+    # The lease distinguishes this claim from a later one and from a replay.
     changed = session.scalars(
         update(Delivery)
         .where(Delivery.id == claimed.id, Delivery.leased_until == claimed.leased_until)

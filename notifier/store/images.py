@@ -1,4 +1,4 @@
-"""Images that are finished: recording them, and reading them page by page."""
+"""Finished images: recording them, and reading them page by page."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -9,29 +9,29 @@ from sqlalchemy import Row, Select, and_, bindparam, func, or_, select
 from sqlalchemy.orm import Session
 
 from notifier.store.database import Database, count_change, insert_into
-from notifier.store.paging import Place
+from notifier.store.paging import Position
 from notifier.store.tables import Image, microseconds_of, moment_of
 from superres.pipeline.records import Evaluation
 
-# Built once, on the table: asked for image by image, making a statement of the class would take a
-# quarter of the answer's time.
+# Built once, and from the table: building it from the class for every request would take a quarter
+# of the response time.
 _TABLE = Image.__table__.c
 _RECORD_OF = select(_TABLE.record).where(_TABLE.image_id == bindparam("image_id"))
 Order = Literal["newest", "best", "worst"]
-"""By time; by gain, the greatest or the least first (images without a gain are in neither)."""
+"""By time, or by gain with the greatest or the least first (without images that have none)."""
 
 
 @dataclass(frozen=True)
 class ImagePage:
-    """Some images in order; ``after`` is where the next page goes on, ``before`` the one before."""
+    """Some images in order; ``after`` and ``before`` are where the adjacent pages begin."""
 
     records: list[str]
-    after: Place | None
-    before: Place | None
+    after: Position | None
+    before: Position | None
 
     @property
     def images(self) -> list[Evaluation]:
-        """The records, read."""
+        """The parsed records."""
         return [Evaluation.from_json(record) for record in self.records]
 
 
@@ -49,9 +49,9 @@ class Totals:
 
 
 def record_evaluation(session: Session, evaluation: Evaluation, uri: str, tag: str) -> bool:
-    """Remembers an image unless a newer evaluation of it is known; whether it was new.
+    """Stores an evaluation unless a newer one of the image is known; returns whether it did.
 
-    Whatever order and however often records come in, the newest stays, and is new once.
+    The newest evaluation wins, in whatever order and however often records are read.
     """
     ours, bicubic = evaluation.ours, evaluation.bicubic
     gain = None
@@ -84,19 +84,19 @@ def record_evaluation(session: Session, evaluation: Evaluation, uri: str, tag: s
 
 
 def known_tags(session: Session, image_ids: Collection[str]) -> dict[str, str]:
-    """The tags of stored records that were read before, by their URI."""
+    """Returns the tags of the known records of these images, by URI."""
     rows = session.execute(select(Image.uri, Image.tag).where(Image.image_id.in_(image_ids)))
     return dict(rows.tuples().all())
 
 
 def record_of(database: Database, image_id: str) -> str | None:
-    """The record of one image, if it is finished."""
+    """Returns the record of an image as JSON; None if it is not finished."""
     found: str | None = database.value(_RECORD_OF, {"image_id": image_id})
     return found
 
 
 def image_of(session: Session, image_id: str) -> Evaluation | None:
-    """The same, read, in a transaction."""
+    """Returns the parsed record of an image; None if it is not finished."""
     record = session.scalar(_RECORD_OF, {"image_id": image_id})
     return None if record is None else Evaluation.from_json(record)
 
@@ -105,10 +105,10 @@ def page_of(
     session: Session,
     order: Order,
     limit: int,
-    after: Place | None = None,
-    before: Place | None = None,
+    after: Position | None = None,
+    before: Position | None = None,
 ) -> ImagePage:
-    """At most so many images in an order, after or before a place; without one, the first."""
+    """Returns the page after or before a position; without a position, the first page."""
     backwards = before is not None
     rows = list(session.execute(_selected(order, limit + 1, after or before, backwards)))
     more, rows = len(rows) > limit, rows[:limit]
@@ -117,13 +117,13 @@ def page_of(
     has_next, has_previous = (backwards or more), (more if backwards else after is not None)
     return ImagePage(
         [row.record for row in rows],
-        _place(rows[-1]) if rows and has_next else None,
-        _place(rows[0]) if rows and has_previous else None,
+        _position(rows[-1]) if rows and has_next else None,
+        _position(rows[0]) if rows and has_previous else None,
     )
 
 
 def totals_of(session: Session) -> Totals:
-    """What there is in all."""
+    """Returns the totals."""
     row = session.execute(
         select(
             func.count(),
@@ -139,7 +139,7 @@ def totals_of(session: Session) -> Totals:
 
 
 def recent_gains(session: Session, count: int) -> list[tuple[str, datetime, float]]:
-    """image_id, time and gain in dB of the images last measured, the oldest of them first."""
+    """Returns (image_id, time, gain in dB) of the images measured last, oldest first."""
     rows = session.execute(
         select(Image.image_id, Image.finished_at, Image.gain)
         .where(Image.gain.is_not(None))
@@ -149,24 +149,24 @@ def recent_gains(session: Session, count: int) -> list[tuple[str, datetime, floa
     return [(image_id, moment, gain) for image_id, moment, gain in rows if gain is not None][::-1]
 
 
-def _selected(order: Order, limit: int, place: Place | None, backwards: bool) -> Select[Any]:
+def _selected(order: Order, limit: int, position: Position | None, backwards: bool) -> Select[Any]:
     key = Image.finished_at if order == "newest" else Image.gain
     downwards = (order != "worst") != backwards
     chosen = select(Image.image_id, key.label("key"), Image.record)
     if order != "newest":
         chosen = chosen.where(Image.gain.is_not(None))
-    if place is not None:
-        value = moment_of(int(place.key)) if order == "newest" else place.key
+    if position is not None:
+        value = moment_of(int(position.key)) if order == "newest" else position.key
         further, further_id = (
-            (key < value, Image.image_id < place.name)
+            (key < value, Image.image_id < position.name)
             if downwards
-            else (key > value, Image.image_id > place.name)
+            else (key > value, Image.image_id > position.name)
         )
         chosen = chosen.where(or_(further, and_(key == value, further_id)))
     columns = (key.desc(), Image.image_id.desc()) if downwards else (key, Image.image_id)
     return chosen.order_by(*columns).limit(limit)
 
 
-def _place(row: Row[Any]) -> Place:
+def _position(row: Row[Any]) -> Position:
     key = microseconds_of(row.key) if isinstance(row.key, datetime) else row.key
-    return Place(key, row.image_id)
+    return Position(key, row.image_id)

@@ -9,7 +9,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from notifier.store.database import count_change, insert_into
-from notifier.store.paging import Place
+from notifier.store.paging import Position
 from notifier.store.tables import Run, microseconds_of, moment_of
 from superres.pipeline.records import RunManifest
 
@@ -19,7 +19,7 @@ State = Literal["running", "succeeded", "failed", "stopped"]
 
 @dataclass(frozen=True)
 class RunStatus:
-    """What is known of a run (by its run_id) or of an execution (by its name).
+    """The status of a run, named by its run_id, or of an execution.
 
     ``detail`` of a run: counts, rejected (image_ids) and seconds, as in its manifest. Of an
     execution: error and cause, where it failed.
@@ -36,7 +36,7 @@ class RunStatus:
 
 
 def status_of_manifest(manifest: RunManifest) -> RunStatus:
-    """A manifest is written when its run has ended well."""
+    """Returns the status of a run with a manifest: it has succeeded."""
     return RunStatus(
         manifest.run_id,
         "run",
@@ -50,9 +50,9 @@ def status_of_manifest(manifest: RunManifest) -> RunStatus:
 
 
 def record_run(session: Session, status: RunStatus, tag: str = "") -> bool:
-    """Remembers a status unless a newer one is known; whether it was new.
+    """Stores a status unless a newer one is known; returns whether it did.
 
-    What has ended does not run again, whatever order the events come in.
+    An execution that has ended does not become running again, in whatever order events arrive.
     """
     values = {
         "name": status.name,
@@ -85,15 +85,15 @@ def record_run(session: Session, status: RunStatus, tag: str = "") -> bool:
 
 
 def known_run_tags(session: Session) -> dict[str, str]:
-    """The tags of manifests that were read before, by run_id."""
+    """Returns the tags of the known manifests, by run_id."""
     rows = session.execute(select(Run.name, Run.tag).where(Run.kind == "run"))
     return dict(rows.tuples().all())
 
 
 def runs_of(
-    session: Session, limit: int, after: Place | None = None
-) -> tuple[list[RunStatus], Place | None]:
-    """At most so many, the latest first, and where the next page goes on."""
+    session: Session, limit: int, after: Position | None = None
+) -> tuple[list[RunStatus], Position | None]:
+    """Returns a page of runs, the latest first, and where the next page begins."""
     chosen = select(Run).order_by(Run.changed_at.desc(), Run.name.desc()).limit(limit + 1)
     if after is not None:
         moment = moment_of(int(after.key))
@@ -101,8 +101,10 @@ def runs_of(
         chosen = chosen.where(or_(Run.changed_at < moment, same))
     rows = list(session.scalars(chosen))
     page = rows[:limit]
-    last = Place(microseconds_of(page[-1].changed_at), page[-1].name) if len(rows) > limit else None
-    return [_status(row) for row in page], last
+    statuses = [_status(row) for row in page]
+    if len(rows) <= limit:
+        return statuses, None
+    return statuses, Position(microseconds_of(page[-1].changed_at), page[-1].name)
 
 
 def _status(row: Run) -> RunStatus:

@@ -1,4 +1,4 @@
-"""Who is told of events, and where."""
+"""Subscriptions: URLs that receive events."""
 
 import base64
 import json
@@ -17,7 +17,7 @@ _SECRET_BYTES = 32
 def create_subscription(
     session: Session, url: str, types: Collection[str], description: str, now: datetime
 ) -> Subscription:
-    """Remembers a new one, with an id and a secret of its own."""
+    """Stores a new subscription with a new id and secret."""
     subscription = Subscription(
         id=f"sub_{secrets.token_hex(16)}",
         url=url,
@@ -32,24 +32,24 @@ def create_subscription(
 
 
 def subscription_of(session: Session, subscription_id: str) -> Subscription | None:
-    """One of them."""
+    """Returns a subscription; None if there is none."""
     return session.get(Subscription, subscription_id)
 
 
 def all_subscriptions(session: Session) -> list[Subscription]:
-    """All of them, the oldest first."""
+    """Returns all subscriptions, oldest first."""
     return list(
         session.scalars(select(Subscription).order_by(Subscription.created_at, Subscription.id))
     )
 
 
 def count_subscriptions(session: Session) -> int:
-    """How many there are."""
+    """Returns the number of subscriptions."""
     return session.scalars(select(func.count()).select_from(Subscription)).one()
 
 
 def delete_subscription(session: Session, subscription_id: str) -> bool:
-    """Forgets one, its deliveries with it; whether it was there."""
+    """Deletes a subscription with its deliveries; returns whether there was one."""
     gone = session.scalars(
         delete(Subscription).where(Subscription.id == subscription_id).returning(Subscription.id)
     )
@@ -57,7 +57,7 @@ def delete_subscription(session: Session, subscription_id: str) -> bool:
 
 
 def enable(session: Session, subscription_id: str) -> None:
-    """Lets events go there again; what still waits for it is sent when it is due."""
+    """Resumes sending; waiting deliveries are sent when they are due."""
     session.execute(
         update(Subscription)
         .where(Subscription.id == subscription_id, Subscription.disabled_at.is_not(None))
@@ -66,10 +66,10 @@ def enable(session: Session, subscription_id: str) -> None:
 
 
 def disable(session: Session, subscription_id: str, reason: str, now: datetime) -> bool:
-    """Lets no more events go there; whether they went until now.
+    """Stops sending to a subscription; returns whether it was enabled.
 
-    New events leave it out. Deliveries on their way wait for it to be enabled again; the sender
-    makes those failed whose give-up time comes first.
+    It gets no new deliveries. Pending ones wait until it is enabled again or fail at their give-up
+    time.
     """
     changed = session.scalars(
         update(Subscription)
@@ -81,7 +81,7 @@ def disable(session: Session, subscription_id: str, reason: str, now: datetime) 
 
 
 def note_success(session: Session, subscription_id: str) -> None:
-    """An attempt went well."""
+    """Records a successful attempt."""
     session.execute(
         update(Subscription)
         .where(Subscription.id == subscription_id, Subscription.failing_since.is_not(None))
@@ -90,7 +90,7 @@ def note_success(session: Session, subscription_id: str) -> None:
 
 
 def note_failure(session: Session, subscription_id: str, now: datetime) -> datetime:
-    """An attempt failed; gives the first failure after the last success."""
+    """Records a failed attempt; returns the time of the first failure since the last success."""
     since = session.scalars(
         update(Subscription)
         .where(Subscription.id == subscription_id)

@@ -1,4 +1,4 @@
-"""The tables. ``migrations/`` makes them; a test holds the two equal."""
+"""The tables. ``migrations/`` creates them; a test compares the two."""
 
 from datetime import UTC, date, datetime
 from typing import Any
@@ -11,7 +11,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Moment(TypeDecorator[datetime]):
-    """An aware moment as microseconds since 1970: SQLite knows no time zones."""
+    """An aware datetime as microseconds since 1970: SQLite has no time zones."""
 
     impl = BigInteger
     cache_ok = True
@@ -43,23 +43,23 @@ class Table(DeclarativeBase):
 
 
 class Change(Table):
-    """One row that every writing transaction counts up, so that others see that something is new.
+    """One row with the change number, which every visible change increments.
 
-    Its lock makes writers take turns: whoever has seen n has seen all that was written up to n.
+    Its lock serialises writers: a reader that has seen n has seen everything written up to n.
     """
 
     __tablename__ = "changes"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     number: Mapped[int] = mapped_column(BigInteger)
-    database: Mapped[str] = mapped_column(String(8))  # tells this database from one made anew
+    database: Mapped[str] = mapped_column(String(8))  # distinguishes this database from a new one
 
 
 class Image(Table):
-    """An image that is finished: its evaluation record, and the columns that lists sort by.
+    """A finished image: its evaluation record, and the columns that lists sort by.
 
     ``gain`` is the PSNR of ours above bicubic in dB; None where there is no original, or where one
-    of the two equals it. ``tag`` tells versions of the stored record apart.
+    of the two equals it. ``tag`` identifies the version of the stored record.
     """
 
     __tablename__ = "images"
@@ -83,7 +83,7 @@ class Image(Table):
 
 
 class Run(Table):
-    """A run of the jobs (told by its manifest) or an execution of the state machine (by events)."""
+    """A run of the jobs (from its manifest) or an execution of the state machine (from events)."""
 
     __tablename__ = "runs"
 
@@ -101,7 +101,7 @@ class Run(Table):
 
 
 class Subscription(Table):
-    """Where events go. ``failing_since`` is the first failure after the last success."""
+    """A URL that receives events; ``failing_since`` is the first failure since the last success."""
 
     __tablename__ = "subscriptions"
 
@@ -117,9 +117,9 @@ class Subscription(Table):
 
 
 class Delivery(Table):
-    """One event on its way to one subscription, kept with its outcome.
+    """The delivery of one event to one subscription, with its outcome.
 
-    Whoever sends it holds a lease, ``leased_until``; a sender that dies lets it run out.
+    Its sender holds a lease until ``leased_until``; when a sender dies the lease expires.
     """
 
     __tablename__ = "deliveries"
@@ -135,7 +135,7 @@ class Delivery(Table):
     due_at: Mapped[datetime] = mapped_column(Moment)
     leased_until: Mapped[datetime | None] = mapped_column(Moment)
     attempts: Mapped[int]
-    status: Mapped[int | None]  # of the last answer
+    status: Mapped[int | None]  # of the last response
     error: Mapped[str | None] = mapped_column(Text)
     ended_at: Mapped[datetime | None] = mapped_column(Moment)
 

@@ -1,1 +1,1 @@
-"""What the notifier answers over HTTP: pages, pictures, a stream of changes and an interface."""
+"""The notifier over HTTP: the gallery, its pictures, a stream of changes and a REST API."""

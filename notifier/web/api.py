@@ -1,4 +1,4 @@
-"""The interface for programs: images and runs, as JSON, page by page."""
+"""The REST API: images and runs as JSON, page by page."""
 
 import json
 from collections.abc import Callable
@@ -12,11 +12,12 @@ from flask_openapi3.models.tag import Tag
 from pydantic import BaseModel, Field, TypeAdapter
 
 from notifier.store.images import Order, page_of, record_of, totals_of
-from notifier.store.paging import Place
+from notifier.store.paging import Position
 from notifier.store.runs import Kind, RunStatus, State, runs_of
 from notifier.web.context import service
-from notifier.web.problems import Problem, problems
+from notifier.web.problems import problem_schemas
 from superres.pipeline.records import Evaluation, ImageId
+from superres.service.problems import Problem
 
 PREFIX = "/api/v1"
 blueprint = APIBlueprint(
@@ -24,14 +25,14 @@ blueprint = APIBlueprint(
     __name__,
     url_prefix=PREFIX,
     abp_security=[{"token": []}, {}],
-    abp_responses=problems(401, 503),
+    abp_responses=problem_schemas(401, 503),
 )
 _IMAGES, _RUNS = Tag(name="images"), Tag(name="runs")
 _STATUSES = TypeAdapter(list[RunStatus])
 
 
 class Links(BaseModel):
-    """Where to find more, below this service's address."""
+    """Related resources, as paths of this service."""
 
     self: str
     page: str
@@ -40,7 +41,7 @@ class Links(BaseModel):
 
 
 class FinishedImage(Evaluation):
-    """An evaluation record, and where to see it."""
+    """An evaluation record with links to its pictures."""
 
     links: Links
 
@@ -65,7 +66,7 @@ class TotalsOfImages(BaseModel):
 
 
 class RunOrExecution(BaseModel):
-    """How a run of the jobs or an execution of the state machine stands."""
+    """The status of a run of the jobs or of an execution of the state machine."""
 
     name: str
     kind: Kind
@@ -85,11 +86,11 @@ class RunList(BaseModel):
 
 
 class Page(BaseModel):
-    """Which part of a list."""
+    """Which page of a list."""
 
     @classmethod
     def model_json_schema(cls, *arguments: Any, **named: Any) -> dict[str, Any]:
-        """As ever; but flask-openapi3 asks for it with every request, so that it is kept."""
+        """As usual, but cached: flask-openapi3 calls it with every request."""
         if arguments or named:
             return super().model_json_schema(*arguments, **named)
         return _schema_of(cls)
@@ -98,9 +99,9 @@ class Page(BaseModel):
     cursor: str | None = Field(None, max_length=400)
 
     @property
-    def place(self) -> Place | None:
-        """Where the part begins."""
-        return None if self.cursor is None else Place.at(self.cursor)
+    def position(self) -> Position | None:
+        """Where the page begins; None for the first."""
+        return None if self.cursor is None else Position.from_cursor(self.cursor)
 
 
 class ImagesQuery(Page):
@@ -119,62 +120,62 @@ class ImagePath(BaseModel):
     "/images",
     summary="Finished images",
     tags=[_IMAGES],
-    responses={200: ImageList, **problems(404, 422)},
+    responses={200: ImageList, **problem_schemas(404, 422)},
 )
 def list_images(query: ImagesQuery) -> Response:
-    """By time, or by gain of PSNR above bicubic (those without an original are left out)."""
+    """Sorted by time, or by PSNR gain over bicubic (without images that have no original)."""
 
-    def listed() -> dict[str, Any]:
+    def content() -> dict[str, Any]:
         with service().database.reading() as session:
-            page = page_of(session, query.order, query.limit, query.place)
+            page = page_of(session, query.order, query.limit, query.position)
         images = [_with_links(json.loads(record)) for record in page.records]
         return {"images": images, "next": page.after and page.after.cursor()}
 
-    return _answer(listed)
+    return _cached_response(content)
 
 
 @blueprint.get(
     "/images/<image_id>",
     summary="One image",
     tags=[_IMAGES],
-    responses={200: FinishedImage, **problems(404, 422)},
+    responses={200: FinishedImage, **problem_schemas(404, 422)},
 )
 def get_image(path: ImagePath) -> Response:
     """The newest evaluation of an image."""
 
-    def found() -> dict[str, Any]:
+    def content() -> dict[str, Any]:
         record = record_of(service().database, path.image_id)
         if record is None:
             raise Problem(404, f"no finished image {path.image_id}")
         return _with_links(json.loads(record))
 
-    return _answer(found)
+    return _cached_response(content)
 
 
 @blueprint.get("/totals", summary="Totals", tags=[_IMAGES], responses={200: TotalsOfImages})
 def get_totals() -> Response:
-    """How many images there are, and how good they are."""
+    """The number of images, and their mean quality."""
 
-    def counted() -> dict[str, Any]:
+    def content() -> dict[str, Any]:
         with service().database.reading() as session:
             return vars(totals_of(session))
 
-    return _answer(counted)
+    return _cached_response(content)
 
 
 @blueprint.get(
-    "/runs", summary="Runs", tags=[_RUNS], responses={200: RunList, **problems(404, 422)}
+    "/runs", summary="Runs", tags=[_RUNS], responses={200: RunList, **problem_schemas(404, 422)}
 )
 def list_runs(query: Page) -> Response:
     """Runs of the jobs and executions of the state machine, the latest first."""
 
-    def listed() -> dict[str, Any]:
+    def content() -> dict[str, Any]:
         with service().database.reading() as session:
-            statuses, after = runs_of(session, query.limit, query.place)
+            statuses, after = runs_of(session, query.limit, query.position)
         runs = _STATUSES.dump_python(statuses, mode="json")
         return {"runs": runs, "next": after and after.cursor()}
 
-    return _answer(listed)
+    return _cached_response(content)
 
 
 @cache
@@ -183,7 +184,7 @@ def _schema_of(model: type[Page]) -> dict[str, Any]:
 
 
 def _with_links(record: dict[str, Any]) -> dict[str, Any]:
-    """A record with its links; as a model it would take four times as long."""
+    """Adds the links to a record; building a model would take four times as long."""
     name = record["image_id"]
     links = {
         "self": f"{PREFIX}/images/{name}",
@@ -194,15 +195,15 @@ def _with_links(record: dict[str, Any]) -> dict[str, Any]:
     return record | {"links": links}
 
 
-def _answer(content: Callable[[], dict[str, Any]]) -> Response:
-    """What was asked for, made unless it is kept or the asker has it."""
-    # The tag first: what is read after it is at least as new.
+def _cached_response(content: Callable[[], dict[str, Any]]) -> Response:
+    """Responds from the cache where possible, and with 304 when the client is up to date."""
+    # The tag is read first, so that the content is at least as new.
     tag = service().changes.tag
 
     def body() -> str:
         return json.dumps(content(), ensure_ascii=False, separators=(",", ":")) + "\n"
 
-    text = service().rendered.answer(tag, request.full_path, body)
+    text = service().rendered.get(tag, request.full_path, body)
     if tag in request.if_none_match:
         response = Response(status=304)
     else:

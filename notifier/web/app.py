@@ -1,4 +1,4 @@
-"""The Flask application: its routes, put together."""
+"""The Flask application with all its routes."""
 
 import logging
 from pathlib import Path
@@ -13,7 +13,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 import superres
 from notifier.web import api, health, media, pages, security, subscriptions_api
 from notifier.web.context import Service
-from notifier.web.problems import ProblemBody, invalid
+from notifier.web.problems import ProblemBody, invalid_request
 from notifier.web.problems import register as register_problems
 from notifier.web.stream import stream_blueprint
 
@@ -22,25 +22,26 @@ _WRITES_PER_MINUTE, _LOGINS_PER_MINUTE = 120, 10
 
 
 def create_app(service: Service, host: str = "127.0.0.1") -> OpenAPI:
-    """The application of a service that listens on ``host``."""
+    """Returns the application of a service that listens on ``host``."""
     settings = service.settings.notifier
     app = OpenAPI(
         "notifier",
         info=Info(title="superres notifier", version=superres.__version__),
         security_schemes={"token": {"type": "http", "scheme": "bearer"}},
         validation_error_model=ProblemBody,
-        validation_error_callback=invalid,
+        validation_error_callback=invalid_request,
         doc_ui=False,
         root_path=str(_PACKAGE),
     )
     app.extensions["notifier"] = service
-    app.logger.setLevel(logging.CRITICAL)  # what it would tell, web.problems tells as an event
-    health.measure(app)
+    app.logger.setLevel(logging.CRITICAL)  # web.problems logs errors as events
+    health.measure_requests(app)
     security.secure(app, service.settings, service.tokens, host)
     register_problems(app)
     _limit(app)
-    for blueprint in (pages.blueprint, media.blueprint, health.blueprint, security.login):
+    for blueprint in (pages.blueprint, media.blueprint, security.login):
         app.register_blueprint(blueprint)
+    app.register_blueprint(health.health_routes(service))
     app.register_blueprint(stream_blueprint(settings.threads))
     for interface in (api.blueprint, subscriptions_api.blueprint):
         app.register_api(interface)

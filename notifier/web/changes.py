@@ -1,4 +1,4 @@
-"""Noticing that the database has changed, whichever process or machine changed it."""
+"""Detects changes of the database, whichever process or machine made them."""
 
 import time
 from collections.abc import Callable
@@ -15,55 +15,56 @@ _log = structlog.get_logger()
 
 
 class Changes:
-    """Asks the database for its change number again and again, for all who wait.
+    """Polls the change number of the database, and wakes the threads that wait for a new one.
 
-    ``number`` is the latest, and ``tag`` stands for all that is in the database at that number.
-    ``alive`` tells whether the process goes on; when it does not, whoever waits is woken.
+    ``number`` is the latest; ``tag`` identifies the content of the database at that number.
+    ``alive`` returns whether the process is still running; once it is not, all waiting threads
+    are woken.
     """
 
     def __init__(self, database: Database, alive: Callable[[], bool] = lambda: True) -> None:
         self._database = database
         self._alive = alive
-        self._news = Condition()
+        self._changed = Condition()
         self.number = 0
         self.tag = ""
         self.failing = ""
         self.closed = False
 
     def start(self) -> None:
-        """Begins to watch, in a thread of its own."""
-        Thread(target=self._watch, name="changes", daemon=True).start()
+        """Starts polling in a thread of its own."""
+        Thread(target=self._keep_polling, name="changes", daemon=True).start()
 
-    def look(self) -> None:
-        """Asks once."""
+    def poll(self) -> None:
+        """Polls once."""
         try:
             number, name = self._database.change()
         except StorageError as error:
             self.failing = str(error)
             return
         except Exception as error:
-            # Whatever it is, pages must not stay as they are for ever.
+            # Polling must go on after any error, or pages would never change again.
             if not self.failing:
-                _log.exception("unexpected")
+                _log.exception("unexpected_error")
             self.failing = str(error) or type(error).__name__
             return
-        with self._news:
+        with self._changed:
             self.failing = ""
             self.tag = f"{__version__}-{name}-{number}"
             if number != self.number:
                 self.number = number
-                self._news.notify_all()
+                self._changed.notify_all()
 
     def wait(self, seen: int, seconds: float) -> int:
-        """The change number, as soon as it is another than ``seen`` or the time is over."""
-        with self._news:
-            self._news.wait_for(lambda: self.number != seen or self.closed, seconds)
+        """Returns the change number as soon as it differs from ``seen``, or after some seconds."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.number != seen or self.closed, seconds)
             return self.number
 
-    def _watch(self) -> None:
+    def _keep_polling(self) -> None:
         while self._alive():
-            self.look()
+            self.poll()
             time.sleep(_POLL_SECONDS)
-        with self._news:
+        with self._changed:
             self.closed = True
-            self._news.notify_all()
+            self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""The small chart of gains: where its bars and lines stand, for the template that draws it."""
+"""The small chart of gains: positions of its bars and lines, for the template that draws it."""
 
 import math
 from collections.abc import Sequence
@@ -6,25 +6,25 @@ from dataclasses import dataclass
 from datetime import datetime
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 420, 8, 86  # of the plot, in units of the drawing
-_FEWEST_PLACES = 30
+_MIN_BARS = 30  # room for as many
 _GAP = 0.25  # between bars, of their width
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One image: a rectangle in units of the drawing, and what it stands for."""
+    """One image: a rectangle in units of the drawing, and its description."""
 
     x: float
     y: float
     width: float
     height: float
-    told: str
+    label: str
     loses: bool
 
 
 @dataclass(frozen=True)
 class Chart:
-    """``levels`` are heights and labels of the axis; ``summary`` says in words what is drawn."""
+    """``levels`` are heights and labels of the axis; ``summary`` describes it in words."""
 
     bars: list[Bar]
     levels: list[tuple[float, str]]
@@ -33,7 +33,7 @@ class Chart:
 
 
 def chart_of(gains: Sequence[tuple[str, datetime, float]]) -> Chart | None:
-    """The chart of (image_id, time, gain in dB), the oldest first; None where there are none."""
+    """Makes the chart of (image_id, time, gain in dB), oldest first; None where there are none."""
     if not gains:
         return None
     values = [gain for _, _, gain in gains]
@@ -44,8 +44,8 @@ def chart_of(gains: Sequence[tuple[str, datetime, float]]) -> Chart | None:
     def height_of(value: float) -> float:
         return round(_TOP + (top - value) / (top - bottom) * (_BOTTOM - _TOP), 2)
 
-    step = (_RIGHT - _LEFT) / max(_FEWEST_PLACES, len(values))
-    # The newest stands at the right end, however few there are.
+    step = (_RIGHT - _LEFT) / max(_MIN_BARS, len(values))
+    # The newest is at the right end, however few there are.
     first = _RIGHT - step * len(values)
     bars = []
     for index, (_, moment, gain) in enumerate(gains):
@@ -71,12 +71,12 @@ def chart_of(gains: Sequence[tuple[str, datetime, float]]) -> Chart | None:
 
 
 def decibels(gain: float) -> str:
-    """A gain for people: with its sign, two decimals and the unit."""
+    """Formats a gain: with its sign, two decimals and the unit."""
     return f"{gain:+.2f} dB".replace("-", "−")
 
 
 def _nice(value: float) -> float:
-    """The least of 1, 2, 5, 10, … times a power of ten that is not below a value; 0 for 0."""
+    """Rounds up to 1, 2, 5 or 10 times a power of ten; 0 stays 0."""
     if value <= 0:
         return 0.0
     power = 10.0 ** math.floor(math.log10(value))

@@ -1,6 +1,5 @@
-"""What a request finds of the service that answers it."""
+"""What all requests share: settings, database, pictures, tokens."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from flask import current_app
@@ -11,11 +10,12 @@ from notifier.store.database import Database
 from notifier.web.changes import Changes
 from notifier.web.rendered import Rendered
 from superres.pipeline.config import Settings
+from superres.service.health import Check
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """Secrets from the environment: ``write`` may do all, ``read`` may look; None where unset."""
+    """Secrets from the environment: ``write`` allows everything, ``read`` reading only."""
 
     write: str | None = None
     read: str | None = None
@@ -23,11 +23,11 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Service:
-    """One for all requests.
+    """The notifier, as its request handlers see it.
 
     Attributes:
-        guarded: whether reading needs a token or a login.
-        ready: empty when all is well, else what is wrong.
+        private: whether reading needs a token or a login.
+        ready: the check of ``/readyz``.
     """
 
     settings: Settings
@@ -35,9 +35,9 @@ class Service:
     pictures: Pictures
     changes: Changes
     tokens: Tokens
-    guarded: bool
+    private: bool
     registry: CollectorRegistry
-    ready: Callable[[], str]
+    ready: Check
     rendered: Rendered = field(default_factory=Rendered)
 
 

@@ -1,41 +1,31 @@
-"""Whether the notifier lives and is ready, and its metrics."""
+"""Health routes and request metrics of the notifier."""
 
 from time import perf_counter
 
 from flask import Blueprint, Flask, Response, g, request
-from prometheus_client import CONTENT_TYPE_LATEST, Histogram, generate_latest
+from prometheus_client import Histogram
 
-from notifier.web.context import service
-
-blueprint = Blueprint("health", __name__)
-
-
-@blueprint.get("/healthz")
-def healthz() -> Response:
-    """The process lives."""
-    return Response("ok\n", mimetype="text/plain")
+from notifier.web.context import Service
+from superres.service.health import Health
+from superres.service.health_blueprint import health_blueprint
 
 
-@blueprint.get("/readyz")
-def readyz() -> Response:
-    """It can do its work."""
-    complaint = service().ready()
-    if complaint and service().guarded:
-        complaint = "not ready; the log says why"  # this answers strangers too
-    return Response(f"{complaint or 'ok'}\n", 503 if complaint else 200, mimetype="text/plain")
+def health_routes(service: Service) -> Blueprint:
+    """``/healthz``, ``/readyz`` and ``/metrics``."""
+
+    def ready() -> str:
+        complaint = service.ready()
+        # Anybody may ask, so the reason is only shown where everybody may read everything.
+        return "not ready; the log says why" if complaint and service.private else complaint
+
+    return health_blueprint(Health(service.registry, ready=ready))
 
 
-@blueprint.get("/metrics")
-def metrics() -> Response:
-    """For Prometheus."""
-    return Response(generate_latest(service().registry), content_type=CONTENT_TYPE_LATEST)
-
-
-def measure(app: Flask) -> None:
-    """Measures every request but the streams, which last as long as their page is open."""
+def measure_requests(app: Flask) -> None:
+    """Measures every request except streams, which last as long as their page is open."""
     seconds = Histogram(
         "superres_notifier_request_seconds",
-        "Seconds from a request to its answer",
+        "Seconds from a request to its response",
         ("route", "status"),
         registry=app.extensions["notifier"].registry,
     )

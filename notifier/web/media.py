@@ -1,7 +1,7 @@
-"""``/pictures/<image_id>/<kind>``: the pictures of an image, whole or as thumbnails.
+"""``/pictures/<image_id>/<kind>``: the pictures of an image, full size or as thumbnails.
 
-What lies in a local folder and what is made goes through the application, with validators and
-ranges; whole pictures in S3 are left to S3, by a URL that is good for ten minutes.
+Local files and derived pictures are sent by the application, with validators and ranges. A
+full-size picture in S3 is a redirect to a presigned URL that is valid for ten minutes.
 """
 
 import mimetypes
@@ -19,19 +19,19 @@ from notifier.pictures import (
     Kind,
     NoPictureError,
     StoredKind,
-    check_there,
+    check_exists,
     stored_kind,
     stored_uri,
     version_of,
 )
 from notifier.store.images import image_of
 from notifier.web.context import service
-from notifier.web.problems import Problem
 from superres.errors import ImageRejectedError, StorageError
 from superres.imaging.decoding import check
 from superres.imaging.limits import Limits
 from superres.pipeline import storage
 from superres.pipeline.records import IMAGE_ID, Evaluation, name_of
+from superres.service.problems import Problem
 
 SIGNED_SECONDS = 600
 _YEAR = 31_536_000
@@ -41,7 +41,7 @@ blueprint = Blueprint("media", __name__)
 
 @blueprint.get("/pictures/<image_id>/<kind>")
 def picture(image_id: str, kind: str) -> AnyResponse:
-    """A picture; ``width`` asks for a thumbnail, ``download`` for a file, ``v`` for a version."""
+    """Sends a picture: ``width`` for a thumbnail, ``download`` for a file, ``v`` for a version."""
     if not re.fullmatch(IMAGE_ID, image_id) or kind not in KINDS:
         raise Problem(404, f"no such picture; there are {', '.join(KINDS)}")
     width = _width()
@@ -50,45 +50,45 @@ def picture(image_id: str, kind: str) -> AnyResponse:
     if image is None:
         raise Problem(404, f"no finished image {image_id}")
     try:
-        response = _answer(image, kind, width)
+        response = _response(image, kind, width)
     except (NoPictureError, ImageRejectedError) as error:
         raise Problem(404, str(error)) from None
     except GonePictureError as error:
         raise Problem(410, str(error)) from None
     if response.status_code in (200, 206, 304):
-        # Another version has another address; without one the browser asks whether it changed.
-        named = request.args.get("v") == version_of(image)
-        lasting = f"private, max-age={_YEAR}, immutable"
-        response.headers["Cache-Control"] = lasting if named else "private, no-cache"
+        # Another version has another URL; without ``v`` the browser revalidates.
+        versioned = request.args.get("v") == version_of(image)
+        immutable = f"private, max-age={_YEAR}, immutable"
+        response.headers["Cache-Control"] = immutable if versioned else "private, no-cache"
     return response
 
 
 def _width() -> int | None:
-    told = request.args.get("width")
-    if told is None:
+    width = request.args.get("width")
+    if width is None:
         return None
-    if told not in map(str, WIDTHS):
+    if width not in map(str, WIDTHS):
         raise Problem(400, f"width: expected one of {', '.join(map(str, WIDTHS))}")
-    return int(told)
+    return int(width)
 
 
-def _answer(image: Evaluation, kind: Kind, width: int | None) -> AnyResponse:
-    whole = stored_kind(image, kind, width, as_it_is=_downloads())
-    if whole is None:
-        return _made(image, kind, width)
+def _response(image: Evaluation, kind: Kind, width: int | None) -> AnyResponse:
+    stored = stored_kind(image, kind, width, unchanged=_is_download())
+    if stored is None:
+        return _derived(image, kind, width)
     settings = service().settings
-    uri = stored_uri(image, whole, settings)
-    check_there(uri)
+    uri = stored_uri(image, stored, settings)
+    check_exists(uri)
     if storage.is_s3(uri):
-        return _signed(uri, image, whole)
+        return _redirect_to_s3(uri, image, stored)
     path = Path(uri)
     suffix = check(path, _ANY_SIZE)
-    told = path.stat()
-    tag = f"{told.st_mtime_ns:x}-{told.st_size:x}"
-    return _sent(path, suffix, tag, None, _file_name(image, whole, suffix))
+    status = path.stat()
+    tag = f"{status.st_mtime_ns:x}-{status.st_size:x}"
+    return _send(path, suffix, tag, None, _file_name(image, stored, suffix))
 
 
-def _made(image: Evaluation, kind: Kind, width: int | None) -> Response:
+def _derived(image: Evaluation, kind: Kind, width: int | None) -> Response:
     pictures, settings = service().pictures, service().settings
     tag = f"{version_of(image)}-{kind}-{width or 'whole'}"
     for _ in range(2):
@@ -96,17 +96,17 @@ def _made(image: Evaluation, kind: Kind, width: int | None) -> Response:
         suffix = path.suffix.removeprefix(".")
         name = _file_name(image, kind, suffix)
         try:
-            return _sent(path, suffix, tag, image.finished_at, name)
+            return _send(path, suffix, tag, image.finished_at, name)
         except FileNotFoundError:
-            continue  # another process cleared it up just now
-    raise StorageError(f"{path}: cleared up again and again; raise notifier.cache_megabytes")
+            continue  # another process has just deleted it
+    raise StorageError(f"{path}: deleted again and again; raise notifier.cache_megabytes")
 
 
-def _sent(path: Path, suffix: str, tag: str, changed: datetime | None, name: str) -> Response:
+def _send(path: Path, suffix: str, tag: str, changed: datetime | None, name: str) -> Response:
     return send_file(
         path,
         mimetype=_type_of(suffix),
-        as_attachment=_downloads(),
+        as_attachment=_is_download(),
         download_name=name,
         conditional=True,
         etag=tag,
@@ -114,26 +114,27 @@ def _sent(path: Path, suffix: str, tag: str, changed: datetime | None, name: str
     )
 
 
-def _signed(uri: str, image: Evaluation, kind: StoredKind) -> AnyResponse:
-    # What we store is called by its content.
+def _redirect_to_s3(uri: str, image: Evaluation, kind: StoredKind) -> AnyResponse:
+    # Stored images are named after their content.
     suffix = uri.rpartition(".")[2].lower()
-    name = _file_name(image, kind, suffix) if _downloads() else None
+    name = _file_name(image, kind, suffix) if _is_download() else None
     response = redirect(storage.presigned(uri, SIGNED_SECONDS, name, _type_of(suffix)), 302)
     response.headers["Cache-Control"] = f"private, max-age={SIGNED_SECONDS // 2}"
     return response
 
 
-def _downloads() -> bool:
+def _is_download() -> bool:
     return request.args.get("download") == "1"
 
 
 def _type_of(suffix: str) -> str:
-    told = mimetypes.guess_type(f"picture.{suffix}")[0] or ""
-    return told if told.startswith("image/") and "svg" not in told else "application/octet-stream"
+    guess = mimetypes.guess_type(f"picture.{suffix}")[0] or ""
+    is_image = guess.startswith("image/") and "svg" not in guess
+    return guess if is_image else "application/octet-stream"
 
 
 def _file_name(image: Evaluation, kind: Kind, suffix: str) -> str:
-    """ASCII that every file system takes, from what people call the image."""
+    """The name of a download: the image's name in ASCII that every file system accepts."""
     stem = re.sub(r"\.(jpe?g|png|webp|tiff?|bmp|gif)$", "", name_of(image.source), flags=re.I)
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.")[:80] or image.image_id
     endings = {

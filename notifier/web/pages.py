@@ -1,7 +1,7 @@
-"""The pages that people look at: the gallery, an image, the runs.
+"""The HTML pages: the gallery, an image, the runs.
 
-A request with the header ``X-Fragment`` gets the main part alone: pages that are open ask for it
-when something has changed (``static/live.js``).
+The header ``X-Fragment`` asks for the main part alone: open pages request it when something has
+changed (``static/live.js``).
 """
 
 import re
@@ -11,15 +11,15 @@ from typing import get_args
 from flask import Blueprint, Response, make_response, render_template, request, session
 
 from notifier.drawing import COLOURS, DIFFERENCE_PEAK
-from notifier.pictures import MADE_PIXELS
+from notifier.pictures import MAX_DERIVED_PIXELS
 from notifier.store.images import Order, Totals, image_of, page_of, recent_gains, totals_of
-from notifier.store.paging import Place
+from notifier.store.paging import Position
 from notifier.store.runs import runs_of
 from notifier.web.chart import Chart, chart_of, decibels
 from notifier.web.context import service
-from notifier.web.problems import Problem
 from notifier.web.showing import downloads_of, picture_of, shown, shown_run
 from superres.pipeline.records import IMAGE_ID
+from superres.service.problems import Problem
 
 _GAINS, _LATEST_RUNS, _RUNS = 60, 4, 40
 blueprint = Blueprint("pages", __name__)
@@ -27,7 +27,7 @@ blueprint = Blueprint("pages", __name__)
 
 @dataclass(frozen=True)
 class Overview:
-    """What the gallery tells of everything."""
+    """The figures and the chart at the top of the gallery."""
 
     totals: Totals
     chart: Chart | None
@@ -36,18 +36,18 @@ class Overview:
 
 @blueprint.get("/")
 def gallery() -> Response:
-    """Images in an order, a page of them at a time, and what there is in all."""
+    """One page of images in some order, below the totals."""
     order = _order()
-    after, before = _place("after"), _place("before")
-    # These first: what is read after them is at least as new.
+    after, before = _position("after"), _position("before")
+    # Read before the content, which is then at least as new.
     tag, number = service().changes.tag, service().changes.number
     key = (order, after, before, _wants_fragment(), bool(session.get("reader")))
-    return _answer(
-        service().rendered.answer(tag, key, lambda: _gallery(number, order, after, before))
+    return _response(
+        service().rendered.get(tag, key, lambda: _gallery(number, order, after, before))
     )
 
 
-def _gallery(number: int, order: Order, after: Place | None, before: Place | None) -> str:
+def _gallery(number: int, order: Order, after: Position | None, before: Position | None) -> str:
     size = service().settings.notifier.gallery_size
     with service().database.reading() as db:
         page = page_of(db, order, size, after, None if after else before)
@@ -67,7 +67,7 @@ def _gallery(number: int, order: Order, after: Place | None, before: Place | Non
         images=[shown(image) for image in page.images],
         order=order,
         first=first,
-        lives=first and order == "newest",
+        live=first and order == "newest",
         newer=page.before and page.before.cursor(),
         older=page.after and page.after.cursor(),
         decibels=decibels,
@@ -76,14 +76,14 @@ def _gallery(number: int, order: Order, after: Place | None, before: Place | Non
 
 @blueprint.get("/images/<image_id>")
 def image_page(image_id: str) -> Response:
-    """One image with all that is known of it."""
+    """One image with its comparison, figures and files."""
     if not re.fullmatch(IMAGE_ID, image_id):
-        raise Problem(404, "no image has that name")
+        raise Problem(404, "there is no image of this name")
     number = service().changes.number
     with service().database.reading() as db:
         found = image_of(db, image_id)
     if found is None:
-        raise Problem(404, f"no image {image_id} is finished; it may still be on its way")
+        raise Problem(404, f"image {image_id} is not finished; it may still be processed")
     page = _page(
         "image.html",
         number,
@@ -93,15 +93,15 @@ def image_page(image_id: str) -> Response:
         downloads=downloads_of(found),
         colours=[f"#{colour:06x}" for colour in COLOURS],
         peak=DIFFERENCE_PEAK,
-        most_megapixels=MADE_PIXELS // 1_000_000,
+        max_megapixels=MAX_DERIVED_PIXELS // 1_000_000,
     )
-    return _answer(page)
+    return _response(page)
 
 
 @blueprint.get("/runs")
 def runs_page() -> Response:
     """Runs of the jobs and executions of the state machine, the latest first."""
-    after = _place("after")
+    after = _position("after")
     number = service().changes.number
     with service().database.reading() as db:
         statuses, older = runs_of(db, _RUNS, after)
@@ -112,7 +112,7 @@ def runs_page() -> Response:
         first=after is None,
         older=older and older.cursor(),
     )
-    return _answer(page)
+    return _response(page)
 
 
 def _page(template: str, number: int, **values: object) -> str:
@@ -125,7 +125,7 @@ def _page(template: str, number: int, **values: object) -> str:
     )
 
 
-def _answer(page: str) -> Response:
+def _response(page: str) -> Response:
     response = make_response(page)
     response.headers["Vary"] = "X-Fragment, Cookie"
     return response
@@ -136,14 +136,13 @@ def _wants_fragment() -> bool:
 
 
 def _order() -> Order:
-    told = request.args.get("order", "newest")
-    for order in get_args(Order):
-        if told == order:
-            found: Order = order
-            return found
-    raise Problem(400, f"order: expected one of {', '.join(get_args(Order))}")
+    orders: dict[str, Order] = {order: order for order in get_args(Order)}
+    asked = request.args.get("order", "newest")
+    if asked not in orders:
+        raise Problem(400, f"order: expected one of {', '.join(orders)}")
+    return orders[asked]
 
 
-def _place(name: str) -> Place | None:
+def _position(name: str) -> Position | None:
     cursor = request.args.get(name)
-    return Place.at(cursor) if cursor else None
+    return Position.from_cursor(cursor) if cursor else None

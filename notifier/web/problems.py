@@ -1,24 +1,30 @@
-"""Errors over HTTP: problem details (RFC 9457) for programs, a page for people."""
+"""Error responses of the notifier: HTML for people, problem details for programs.
 
-import json
+``superres.service.problems`` makes the latter; this adds the HTML page and the OpenAPI schema.
+"""
+
 from http import HTTPStatus
 from typing import Any
 
-import structlog
 from flask import Flask, Response, render_template, request
 from pydantic import BaseModel, ValidationError
-from werkzeug.exceptions import HTTPException
 
 from notifier.store.paging import CursorError
 from superres.errors import StorageError
+from superres.service.problems import (
+    PROBLEM_TYPE,
+    Problem,
+    complete,
+    problem_response,
+    register_problems,
+)
 
-_RETRY_SECONDS = 5
 _FOR_PROGRAMS = ("/api/", "/pictures/", "/events", "/metrics")
-_log = structlog.get_logger()
+_UNAVAILABLE = "the notifier cannot reach its database or the images' storage; it keeps trying"
 
 
 class ProblemBody(BaseModel):
-    """What is wrong, as RFC 9457 has it."""
+    """An error, as RFC 9457 defines it."""
 
     type: str = "about:blank"
     title: str
@@ -26,85 +32,45 @@ class ProblemBody(BaseModel):
     detail: str
 
 
-class Problem(Exception):  # noqa: N818  # the standard's word
-    """An error to answer with; ``headers`` go with it, ``more`` into the body."""
-
-    def __init__(
-        self, status: int, detail: str, headers: dict[str, str] | None = None, **more: Any
-    ) -> None:
-        super().__init__(detail)
-        self.status, self.detail, self.headers, self.more = status, detail, headers or {}, more
-
-
-def problems(*statuses: int) -> dict[str | int | HTTPStatus, Any]:
-    """How the OpenAPI document tells of answers that are problems."""
+def problem_schemas(*statuses: int) -> dict[str | int | HTTPStatus, Any]:
+    """The responses of the OpenAPI document that are problems."""
     schema = ProblemBody.model_json_schema()
     return {
         str(status): {
             "description": HTTPStatus(status).phrase,
-            "content": {"application/problem+json": {"schema": schema}},
+            "content": {PROBLEM_TYPE: {"schema": schema}},
         }
         for status in statuses
     }
 
 
 def register(app: Flask) -> None:
-    """Gives every error its form."""
-    app.register_error_handler(Problem, answer_to)
-    app.register_error_handler(HTTPException, _fault)
-    app.register_error_handler(CursorError, lambda error: answer_to(Problem(404, str(error))))
-    app.register_error_handler(StorageError, _trouble)
-    app.register_error_handler(Exception, _bug)
+    """Turns every error into a response."""
+    register_problems(app, _UNAVAILABLE, (StorageError,), page_or_problem)
+    app.register_error_handler(CursorError, lambda error: page_or_problem(Problem(404, str(error))))
 
 
-def invalid(error: ValidationError) -> Response:
-    """What flask-openapi3 calls when a request does not fit the document."""
-    faults = [
-        {"field": ".".join(map(str, fault["loc"])), "reason": " ".join(fault["msg"].split())}
-        for fault in error.errors()
+def invalid_request(error: ValidationError) -> Response:
+    """Responds to a request that does not match the OpenAPI document; called by flask-openapi3."""
+    errors = [
+        {"field": ".".join(map(str, each["loc"])), "reason": " ".join(each["msg"].split())}
+        for each in error.errors()
     ]
-    detail = "; ".join(f"{fault['field']}: {fault['reason']}" for fault in faults)
-    return answer_to(Problem(422, detail, errors=faults))
+    detail = "; ".join(f"{each['field']}: {each['reason']}" for each in errors)
+    return page_or_problem(Problem(422, detail, errors=errors))
 
 
-def answer_to(problem: Problem) -> Response:
-    """A page where a person asked, else problem details."""
-    title = HTTPStatus(problem.status).phrase
-    if asked_by_a_person():
-        page = render_template(
-            "error.html", status=problem.status, title=title, detail=problem.detail
-        )
-        response = Response(page, problem.status)
-    else:
-        body = {"type": "about:blank", "title": title, "status": problem.status}
-        content = json.dumps(body | {"detail": problem.detail} | problem.more) + "\n"
-        response = Response(content, problem.status, mimetype="application/problem+json")
-    response.headers.update(problem.headers)
-    response.headers["Cache-Control"] = "no-store"
-    return response
+def page_or_problem(problem: Problem) -> Response:
+    """An HTML page for a browser, else problem details."""
+    if not wants_page():
+        return problem_response(problem)
+    page = render_template(
+        "error.html", status=problem.status, title=problem.title, detail=problem.detail
+    )
+    return complete(Response(page, problem.status), problem)
 
 
-def asked_by_a_person() -> bool:
-    """Whether a browser asks for a page."""
-    best = request.accept_mimetypes.best_match(("application/problem+json", "text/html"))
+def wants_page() -> bool:
+    """Whether the request is that of a person with a browser."""
+    best = request.accept_mimetypes.best_match((PROBLEM_TYPE, "text/html"))
     return best == "text/html" and not request.path.startswith(_FOR_PROGRAMS)
-
-
-def _fault(error: HTTPException) -> Response:
-    headers = {name: value for name, value in error.get_headers() if name != "Content-Type"}
-    # A redirect (a slash too many) is no error.
-    if error.code is not None and error.code < 400:
-        return Response(status=error.code, headers=headers)
-    return answer_to(Problem(error.code or 500, error.description or "", headers))
-
-
-def _trouble(error: StorageError) -> Response:
-    """The reason is for the log, not for strangers."""
-    _log.error("storage_failed", path=request.path, reason=str(error))
-    detail = "the notifier cannot reach its database or the images' storage now; it tries again"
-    return answer_to(Problem(503, detail, {"Retry-After": str(_RETRY_SECONDS)}))
-
-
-def _bug(error: Exception) -> Response:
-    _log.error("unexpected", path=request.path, exc_info=error)
-    return answer_to(Problem(500, "an error of this service; its log says more"))

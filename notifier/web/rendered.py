@@ -1,41 +1,41 @@
-"""Answers kept as they were made, until something changes: most requests ask for the same."""
+"""A cache of rendered responses, valid until the database changes."""
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from threading import Lock
 
-_MOST = 64
+_MAX_RESPONSES = 64
 
 
 @dataclass
-class _Answer:
+class _Entry:
     lock: Lock = field(default_factory=Lock)
     text: str | None = None
 
 
 class Rendered:
-    """The latest answers of one tag (``Changes.tag``); those of the one before go with it."""
+    """The responses of one tag (``Changes.tag``); a new tag empties the cache."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._tag = ""
-        self._answers: dict[Hashable, _Answer] = {}
+        self._entries: dict[Hashable, _Entry] = {}
 
-    def answer(self, tag: str, key: Hashable, render: Callable[[], str]) -> str:
-        """The answer of this key, rendered now unless it is known.
+    def get(self, tag: str, key: Hashable, render: Callable[[], str]) -> str:
+        """Returns the response of a key, rendered unless it is cached.
 
-        ``tag`` must have been read before whatever is rendered: that is then at least as new.
-        After a change every open page asks for the same at once: one renders it, the others wait.
+        ``tag`` must have been read before the content, which is then at least as new. After a
+        change all open pages request the same at once: one thread renders it, the others wait.
         """
         with self._lock:
             if tag != self._tag:
-                self._tag, self._answers = tag, {}
-            answer = self._answers.get(key)
-            if answer is None:
-                if len(self._answers) >= _MOST:
-                    del self._answers[next(iter(self._answers))]  # the oldest
-                answer = self._answers[key] = _Answer()
-        with answer.lock:
-            if answer.text is None:
-                answer.text = render()
-            return answer.text
+                self._tag, self._entries = tag, {}
+            entry = self._entries.get(key)
+            if entry is None:
+                if len(self._entries) >= _MAX_RESPONSES:
+                    del self._entries[next(iter(self._entries))]  # the oldest
+                entry = self._entries[key] = _Entry()
+        with entry.lock:
+            if entry.text is None:
+                entry.text = render()
+            return entry.text

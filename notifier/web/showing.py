@@ -1,17 +1,17 @@
-"""What the pages show of an image or a run: names, figures and addresses, ready for a template."""
+"""Images and runs as the templates need them: names, figures and URLs."""
 
 import re
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from notifier.pictures import WIDTHS, Kind, is_made, version_of
+from notifier.pictures import WIDTHS, Kind, is_derived, version_of
 from notifier.store.runs import RunStatus
 from notifier.web.chart import decibels
 from superres.pipeline.records import Evaluation, Metrics, name_of
 
 _LABELS: dict[Kind, str] = {
-    "result": "Super-resolved",
+    "result": "Upscaled",
     "original": "Original",
     "bicubic": "Bicubic",
     "low": "Low resolution",
@@ -21,7 +21,7 @@ _LABELS: dict[Kind, str] = {
 
 @dataclass(frozen=True)
 class Picture:
-    """One kind of picture of an image: ``full`` is its address, ``thumbs`` by width."""
+    """One kind of picture of an image: the URL at full size, and those of thumbnails by width."""
 
     kind: Kind
     label: str
@@ -30,13 +30,13 @@ class Picture:
 
     @property
     def srcset(self) -> str:
-        """For an ``img`` element."""
+        """The attribute of an ``img`` element."""
         return ", ".join(f"{url} {width}w" for width, url in self.thumbs.items())
 
 
 @dataclass(frozen=True)
 class Figures:
-    """One row of measures, as text."""
+    """One row of the table of PSNR and SSIM, as text."""
 
     label: str
     psnr: str
@@ -45,10 +45,13 @@ class Figures:
 
 @dataclass(frozen=True)
 class Shown:
-    """An image as the pages show it.
+    """An image for the templates.
 
-    ``others`` are what the result is compared with, the best first. ``gain`` is absent where there
-    is no original; ``gains`` and ``loses`` tell its sign.
+    Attributes:
+        others: pictures to compare the result with, the best first.
+        gain: None where there is no original.
+        loses: whether the gain is negative.
+        whole: whether pictures are derived at full size.
     """
 
     image: Evaluation
@@ -64,7 +67,7 @@ class Shown:
 
     @property
     def viewer(self) -> dict[str, Any]:
-        """What the zoom needs to know."""
+        """Data for ``static/viewer.js``."""
         pictures = [self.result, *(other for other in self.others if other.kind != "low")]
         return {
             "name": self.name,
@@ -84,11 +87,11 @@ class Shown:
 
 
 def shown(image: Evaluation) -> Shown:
-    """An image for a page."""
-    whole = is_made(image)
+    """Prepares an image for the templates."""
+    whole = is_derived(image)
     kinds: list[Kind] = ["original"] if image.original else []
     kinds += ["bicubic", "low"] if whole else ["low"]
-    rows = [("Super-resolved", image.ours), ("Bicubic", image.bicubic)]
+    rows = [(_LABELS["result"], image.ours), (_LABELS["bicubic"], image.bicubic)]
     return Shown(
         image=image,
         name=name_of(image.source),
@@ -99,35 +102,35 @@ def shown(image: Evaluation) -> Shown:
         gain=gain_of(image),
         loses=(gain_of(image) or "").startswith("−"),
         whole=whole,
-        credit_url=_web_address(image.attribution.url) if image.attribution else None,
+        credit_url=_web_url(image.attribution.url) if image.attribution else None,
     )
 
 
 def picture_of(image: Evaluation, kind: Kind) -> Picture:
-    """The addresses of a picture; they change when the image is made anew."""
+    """The URLs of a picture; they change with the version of the image."""
     full = f"/pictures/{image.image_id}/{kind}?v={version_of(image)}"
     return Picture(kind, _LABELS[kind], full, {width: f"{full}&width={width}" for width in WIDTHS})
 
 
 def downloads_of(image: Evaluation) -> list[tuple[str, str, str]]:
-    """Label, what there is to know, and address of each file to save."""
+    """Label, description and URL of each file to download."""
     result, low, original = image.result, image.low_resolution, image.original
     entries: list[tuple[Kind, str]] = [("result", f"{result.width} × {result.height}, PNG")]
     if original:
-        entries.append(("original", f"{original.width} × {original.height}, as it came"))
+        entries.append(("original", f"{original.width} × {original.height}, as received"))
     entries.append(("low", f"{low.width} × {low.height}"))
-    if is_made(image):
+    if is_derived(image):
         entries.append(("bicubic", f"{result.width} × {result.height}, PNG"))
     return [
-        (_LABELS[kind], told, f"{picture_of(image, kind).full}&download=1")
-        for kind, told in entries
+        (_LABELS[kind], description, f"{picture_of(image, kind).full}&download=1")
+        for kind, description in entries
     ]
 
 
 def gain_of(image: Evaluation) -> str | None:
-    """PSNR of ours above bicubic, as text; None where there was nothing to measure.
+    """PSNR gain over bicubic, as text; None for an image that was not measured.
 
-    An infinite PSNR (None in the record) is one that equals the original.
+    A PSNR of None in the record is infinite: the image equals the original.
     """
     if image.ours is None or image.bicubic is None:
         return None
@@ -142,8 +145,8 @@ def _figures(label: str, measured: Metrics) -> Figures:
     return Figures(label, psnr, f"{measured.ssim:.4f}")
 
 
-def _web_address(url: str | None) -> str | None:
-    """A link that a record may have us show: to the web and nowhere else."""
+def _web_url(url: str | None) -> str | None:
+    """Returns the URL if it leads to the web, else None: records may hold anything."""
     if url is None or re.search(r"[\s\x00-\x1f]", url):
         return None
     try:
@@ -155,17 +158,17 @@ def _web_address(url: str | None) -> str | None:
 
 @dataclass(frozen=True)
 class ShownRun:
-    """A run as the pages show it; counts are None where they are not known."""
+    """A run for the templates; counts are None where they are unknown."""
 
     status: RunStatus
     images: int | None
     rejected: int | None
     seconds: float | None
-    trouble: str
+    error: str
 
 
 def shown_run(status: RunStatus) -> ShownRun:
-    """A run or execution for a page. What its ``detail`` holds was written elsewhere."""
+    """Prepares a run or an execution for the templates; its ``detail`` may hold anything."""
     counts, rejected = status.detail.get("counts"), status.detail.get("rejected")
     seconds = status.detail.get("seconds")
     images = counts.get("evaluate_images") if isinstance(counts, dict) else None

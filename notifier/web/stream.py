@@ -1,8 +1,8 @@
-"""``/events``: server-sent events that say that something is new, not what.
+"""``/events``: server-sent events with the change number of the database.
 
-A page knows the change number that it was made at, so it misses nothing between being made and
-being connected: the first event tells the number as it is then. Each open page holds a thread, so
-there are fewer streams than threads; a page that gets none asks again from time to time.
+A page contains the change number at which it was rendered, and the first event is the current one,
+so a page misses no change between loading and connecting. Each stream occupies a thread, so their
+number is limited; a page without a stream refreshes periodically.
 """
 
 from collections.abc import Iterator
@@ -12,23 +12,23 @@ from flask import Blueprint, Response
 
 from notifier.web.changes import Changes
 from notifier.web.context import service
-from notifier.web.problems import Problem
+from superres.service.problems import Problem
 
-_HEARTBEAT_SECONDS = 15.0  # proxies give up on a connection that is silent for a minute
-_KEPT_THREADS = 32
+_HEARTBEAT_SECONDS = 15.0  # proxies close a connection that is silent for a minute
+_RESERVED_THREADS = 32  # for other requests
 _RETRY_MILLISECONDS = 3000
 
 
 def stream_blueprint(threads: int) -> Blueprint:
-    """The route, for a server with so many threads."""
+    """Returns the route, for a server with this number of threads."""
     blueprint = Blueprint("stream", __name__)
-    free = BoundedSemaphore(max(1, threads - min(_KEPT_THREADS, threads // 2)))
+    free = BoundedSemaphore(max(1, threads - min(_RESERVED_THREADS, threads // 2)))
 
     @blueprint.get("/events")
     def events() -> Response:
         if not free.acquire(blocking=False):
             raise Problem(
-                503, "as many pages are open as can be told at once", {"Retry-After": "30"}
+                503, "too many open pages for live updates; try again later", {"Retry-After": "30"}
             )
         response = Response(_stream(service().changes), mimetype="text/event-stream")
         response.call_on_close(free.release)

@@ -1,6 +1,6 @@
-"""The interface for programs: who is told of events, and what became of each.
+"""The REST API of webhooks: subscriptions, and the deliveries to each.
 
-All of it needs the write token, reading too: the URLs of receivers often hold secrets.
+Every request needs the write token, reading too: URLs of receivers often contain secrets.
 """
 
 import json
@@ -19,24 +19,25 @@ from notifier.store import subscriptions as store
 from notifier.store.tables import Delivery, Subscription
 from notifier.web.api import PREFIX, Page
 from notifier.web.context import service
-from notifier.web.problems import Problem, problems
+from notifier.web.problems import problem_schemas
 from notifier.web.security import require_write
 from superres.errors import ForbiddenUrlError, TransferError
+from superres.service.problems import Problem
 from superres.service.public_http import public_addresses
 
-_MOST = 100  # subscriptions; every event goes to all of them
+_MAX_SUBSCRIPTIONS = 100  # every event goes to all of them
 _PLAIN = r"^[^\x00-\x1f\x7f]*$"
 _URL = r"^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?([/?][!\"$-~]*)?$"
-# What the document asks for: names. An address in digits is taken where the guard lets it through,
-# which no pattern can tell.
+# The OpenAPI document asks for host names. IP addresses are accepted as well if they are public,
+# which no pattern can express.
 _NAMED_URL = r"^https?://[A-Za-z][A-Za-z0-9._-]*(:[0-9]{1,4})?([/?][!\"$-~]*)?$"
 blueprint = APIBlueprint(
     "subscriptions",
     __name__,
     url_prefix=PREFIX,
-    abp_tags=[Tag(name="subscriptions", description="Webhooks, as Standard Webhooks has them")],
+    abp_tags=[Tag(name="subscriptions", description="Standard Webhooks")],
     abp_security=[{"token": []}],
-    abp_responses=problems(401, 403, 429, 503),
+    abp_responses=problem_schemas(401, 403, 429, 503),
 )
 blueprint.before_request(require_write)
 
@@ -50,7 +51,7 @@ def _checked_url(url: str) -> str:
     try:
         _ = urlsplit(url).port, urlsplit(url).hostname
     except ValueError as error:
-        raise ValueError(f"no valid URL: {error}") from None
+        raise ValueError(f"not a valid URL: {error}") from None
     return url
 
 
@@ -63,7 +64,7 @@ Type = Literal["image.finished", "run.finished", "run.failed"]
 
 
 class NewSubscription(BaseModel):
-    """Where events are to go, and which."""
+    """The URL to send events to, and their types."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -75,7 +76,7 @@ class NewSubscription(BaseModel):
 
 
 class SubscriptionChange(BaseModel):
-    """What can be changed: a subscription that was disabled comes back, or is disabled by hand."""
+    """Enables or disables a subscription."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -97,7 +98,7 @@ class KnownSubscription(BaseModel):
 
 
 class CreatedSubscription(KnownSubscription):
-    """A new subscription, with the secret that its events are signed with: shown this once."""
+    """A new subscription with the secret that signs its events, which is returned only once."""
 
     secret: str
 
@@ -109,10 +110,11 @@ class SubscriptionList(BaseModel):
 
 
 class KnownDelivery(BaseModel):
-    """An event on its way to a subscription, or arrived, or given up.
+    """The delivery of one event to one subscription.
 
-    ``due_at`` is the next attempt while it is pending, ``give_up_at`` the last; ``status`` and
-    ``error`` are of the latest attempt, ``attempts`` those since it was made or replayed.
+    ``due_at`` is the time of the next attempt while it is pending, ``give_up_at`` that of the last;
+    ``status`` and ``error`` belong to the latest attempt, ``attempts`` counts those since it was
+    created or replayed.
     """
 
     id: int
@@ -150,50 +152,50 @@ class DeliveryPath(SubscriptionPath):
 @blueprint.post(
     "/subscriptions",
     summary="Subscribe",
-    responses={201: CreatedSubscription, **problems(409, 422)},
+    responses={201: CreatedSubscription, **problem_schemas(409, 422)},
 )
 def create_subscription(body: NewSubscription) -> Response:
-    """The answer holds the secret (``whsec_…``), which is never shown again."""
+    """The response contains the secret (``whsec_…``), which is never returned again."""
     _check_address(body.url)
     with service().database.writing() as session:
-        if store.count_subscriptions(session) >= _MOST:
-            raise Problem(409, f"there are {_MOST} subscriptions, and may be no more: delete one")
-        made = store.create_subscription(
+        if store.count_subscriptions(session) >= _MAX_SUBSCRIPTIONS:
+            raise Problem(409, f"{_MAX_SUBSCRIPTIONS} subscriptions is the maximum: delete one")
+        created = store.create_subscription(
             session, body.url, body.types, body.description, datetime.now(UTC)
         )
-    created = CreatedSubscription(secret=made.secret, **dict(_known(made)))
-    response = _answer(created, 201)
-    response.headers["Location"] = f"{PREFIX}/subscriptions/{made.id}"
+    content = CreatedSubscription(secret=created.secret, **dict(_known(created)))
+    response = _response(content, 201)
+    response.headers["Location"] = f"{PREFIX}/subscriptions/{created.id}"
     return response
 
 
 @blueprint.get("/subscriptions", summary="Subscriptions", responses={200: SubscriptionList})
 def list_subscriptions() -> Response:
-    """All of them; they are few."""
+    """All subscriptions; there are few."""
     with service().database.reading() as session:
         found = store.all_subscriptions(session)
-    return _answer(SubscriptionList(subscriptions=[_known(each) for each in found]))
+    return _response(SubscriptionList(subscriptions=[_known(each) for each in found]))
 
 
 @blueprint.get(
     "/subscriptions/<subscription_id>",
     summary="One subscription",
-    responses={200: KnownSubscription, **problems(404, 422)},
+    responses={200: KnownSubscription, **problem_schemas(404, 422)},
 )
 def get_subscription(path: SubscriptionPath) -> Response:
-    """How it stands."""
+    """Its state."""
     with service().database.reading() as session:
         found = store.subscription_of(session, path.subscription_id) or _missing(path)
-    return _answer(_known(found))
+    return _response(_known(found))
 
 
 @blueprint.patch(
     "/subscriptions/<subscription_id>",
     summary="Enable or disable",
-    responses={200: KnownSubscription, **problems(404, 422)},
+    responses={200: KnownSubscription, **problem_schemas(404, 422)},
 )
 def change_subscription(path: SubscriptionPath, body: SubscriptionChange) -> Response:
-    """What is on its way to a disabled one waits, until it is given up."""
+    """Deliveries to a disabled subscription wait until it is enabled or they are given up."""
     name = path.subscription_id
     with service().database.writing() as session:
         if body.enabled:
@@ -201,16 +203,16 @@ def change_subscription(path: SubscriptionPath, body: SubscriptionChange) -> Res
         else:
             store.disable(session, name, "disabled by hand", datetime.now(UTC))
         found = store.subscription_of(session, name) or _missing(path)
-    return _answer(_known(found))
+    return _response(_known(found))
 
 
 @blueprint.delete(
     "/subscriptions/<subscription_id>",
     summary="Unsubscribe",
-    responses={204: None, **problems(404, 422)},
+    responses={204: None, **problem_schemas(404, 422)},
 )
 def delete_subscription(path: SubscriptionPath) -> Response:
-    """Its deliveries go with it."""
+    """Its deliveries are deleted with it."""
     with service().database.writing() as session:
         if not store.delete_subscription(session, path.subscription_id):
             _missing(path)
@@ -220,51 +222,51 @@ def delete_subscription(path: SubscriptionPath) -> Response:
 @blueprint.post(
     "/subscriptions/<subscription_id>/test",
     summary="Send a test event",
-    responses={202: KnownDelivery, **problems(404, 409, 422)},
+    responses={202: KnownDelivery, **problem_schemas(404, 409, 422)},
 )
 def send_test(path: SubscriptionPath) -> Response:
-    """An event of type ``test``, to this subscription only, whatever types it wants."""
+    """Sends an event of type ``test`` to this subscription only, whatever its types."""
     with service().database.writing() as session:
         _check_enabled(store.subscription_of(session, path.subscription_id) or _missing(path))
-        made = outgoing.add_test(session, path.subscription_id, datetime.now(UTC))
-    return _answer(_told(made), 202)
+        delivery = outgoing.add_test(session, path.subscription_id, datetime.now(UTC))
+    return _response(_known_delivery(delivery), 202)
 
 
 @blueprint.get(
     "/subscriptions/<subscription_id>/deliveries",
     summary="Deliveries",
-    responses={200: DeliveryList, **problems(404, 422)},
+    responses={200: DeliveryList, **problem_schemas(404, 422)},
 )
 def list_deliveries(path: SubscriptionPath, query: Page) -> Response:
-    """What was sent there or is to be, the newest first."""
+    """Deliveries to this subscription, newest first."""
     with service().database.reading() as session:
         if store.subscription_of(session, path.subscription_id) is None:
             _missing(path)
         found, after = outgoing.deliveries_to(
-            session, path.subscription_id, query.limit, query.place
+            session, path.subscription_id, query.limit, query.position
         )
-    told = [_told(each) for each in found]
-    return _answer(DeliveryList(deliveries=told, next=after and after.cursor()))
+    known = [_known_delivery(each) for each in found]
+    return _response(DeliveryList(deliveries=known, next=after and after.cursor()))
 
 
 @blueprint.post(
     "/subscriptions/<subscription_id>/deliveries/<delivery_id>/replay",
     summary="Send again",
-    responses={202: KnownDelivery, **problems(404, 409, 422)},
+    responses={202: KnownDelivery, **problem_schemas(404, 409, 422)},
 )
 def replay_delivery(path: DeliveryPath) -> Response:
-    """Under the same ``webhook-id``, at once and with as long to arrive as a new one."""
+    """At once, under the same ``webhook-id``, and with the same time to arrive as a new one."""
     with service().database.writing() as session:
         _check_enabled(store.subscription_of(session, path.subscription_id) or _missing(path))
         now = datetime.now(UTC)
         found = outgoing.replay(session, path.subscription_id, path.delivery_id, now)
         if found is None:
             raise Problem(404, f"no delivery {path.delivery_id} to {path.subscription_id}")
-    return _answer(_told(found), 202)
+    return _response(_known_delivery(found), 202)
 
 
 def _check_address(url: str) -> None:
-    """Raises ``Problem`` for a host that the sender would be refused."""
+    """Raises ``Problem`` for a host that the sender may not connect to."""
     parts = urlsplit(url)
     allowed = {host.lower() for host in service().settings.notifier.allowed_hosts}
     port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -274,13 +276,15 @@ def _check_address(url: str) -> None:
         reason = str(error).replace("allowed_hosts", "notifier.allowed_hosts")
         raise Problem(422, f"url: {reason}", errors=[{"field": "url", "reason": reason}]) from None
     except TransferError:
-        return  # a name may be made later, and is checked before every connection
+        return  # the name may resolve later; it is checked before every connection
 
 
 def _check_enabled(subscription: Subscription) -> None:
     if subscription.disabled_at is not None:
         raise Problem(
-            409, f'it is disabled ({subscription.disabled_reason}): PATCH it to {{"enabled": true}}'
+            409,
+            f"the subscription is disabled ({subscription.disabled_reason}): "
+            'PATCH it to {"enabled": true}',
         )
 
 
@@ -302,11 +306,11 @@ def _known(found: Subscription) -> KnownSubscription:
     )
 
 
-def _told(delivery: Delivery) -> KnownDelivery:
+def _known_delivery(delivery: Delivery) -> KnownDelivery:
     return KnownDelivery.model_validate(delivery, from_attributes=True)
 
 
-def _answer(model: BaseModel, status: int = 200) -> Response:
+def _response(model: BaseModel, status: int = 200) -> Response:
     content = model.model_dump_json() + "\n"
     response = Response(content, status, mimetype="application/json")
     response.headers["Cache-Control"] = "no-store"

@@ -1,4 +1,4 @@
-"""What is to be told, kept in the database until it is."""
+"""The outbox: deliveries written in the transaction that records an image or a run."""
 
 import json
 from datetime import UTC, datetime
@@ -13,22 +13,22 @@ from notifier.store.tables import Delivery, Subscription
 
 
 def enqueue(session: Session, event: Event) -> None:
-    """Puts an event on its way to every enabled subscription that wants its type.
+    """Adds a delivery for every enabled subscription to the type of an event.
 
-    It leaves once the caller's transaction is committed. The same event again changes nothing.
+    It is sent once the caller's transaction is committed. Adding an event twice has no effect.
     """
-    # The lock keeps PostgreSQL from deleting a subscription before its delivery is in.
+    # The lock keeps a subscription from being deleted before its delivery is inserted.
     rows = session.execute(
         select(Subscription.id, Subscription.types)
         .where(Subscription.disabled_at.is_(None))
         .with_for_update(read=True, key_share=True)
     )
-    wanting = [name for name, types in rows if event.type in json.loads(types)]
-    if not wanting:
+    subscribed = [name for name, types in rows if event.type in json.loads(types)]
+    if not subscribed:
         return
     now = datetime.now(UTC)
     session.execute(
         insert_into(session, Delivery)
-        .values([new_delivery(event, name, now) for name in wanting])
+        .values([new_delivery(event, name, now) for name in subscribed])
         .on_conflict_do_nothing(index_elements=[Delivery.subscription_id, Delivery.message_id])
     )

@@ -1,4 +1,4 @@
-"""The figures of webhooks that the notifier shows to Prometheus."""
+"""The metrics of webhooks."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 @dataclass(frozen=True)
 class Metrics:
-    """What a sender counts.
+    """Metrics of a sender.
 
-    ``attempts`` are by outcome: delivered, retried, failed (given up) or released (cut off by the
-    end of the service).
+    ``attempts`` has the label outcome: delivered, retried, failed (given up) or released (cut off
+    when the service stops).
     """
 
     attempts: Counter
@@ -20,11 +20,11 @@ class Metrics:
 
 
 def new_metrics(registry: CollectorRegistry) -> Metrics:
-    """Metrics at zero, in a registry."""
+    """Makes metrics at zero, in a registry."""
     return Metrics(
         attempts=Counter(
             "superres_notifier_webhook_attempts",
-            "Attempts to deliver, by outcome",
+            "Delivery attempts, by outcome",
             ("outcome",),
             registry=registry,
         ),
@@ -35,10 +35,8 @@ def new_metrics(registry: CollectorRegistry) -> Metrics:
         ),
         seconds=Histogram(
             "superres_notifier_webhook_seconds",
-            "Seconds of an attempt to deliver",
+            "Seconds of a delivery attempt",
             registry=registry,
         ),
-        pending=Gauge(
-            "superres_notifier_webhook_pending", "Deliveries on their way", registry=registry
-        ),
+        pending=Gauge("superres_notifier_webhook_pending", "Pending deliveries", registry=registry),
     )

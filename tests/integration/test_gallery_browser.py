@@ -38,7 +38,7 @@ def gallery(tmp_path):
 @pytest.fixture
 def page() -> Iterator[Page]:
     with chromium() as opened:
-        opened.look(1280, 860)
+        opened.set_screen(1280, 860)
         yield opened
 
 
@@ -164,7 +164,7 @@ def test_the_zoom_shows_pixels_and_both_pictures_move_together(gallery, page):
 
 def test_two_fingers_zoom(gallery, page):
     finish(gallery, "boat.png")
-    page.look(390, 844)
+    page.set_screen(390, 844)
     page.call("Emulation.setTouchEmulationEnabled", enabled=True, maxTouchPoints=2)
     with gallery.served() as address:
         page.open(address)
@@ -202,7 +202,7 @@ def test_new_images_come_in_while_dividers_zoom_focus_and_scroll_stay(gallery, p
         page.open(address)
         live(page)
         page.wait(DRAWN)
-        page.look(700, 500)  # one card beside another would change its row
+        page.set_screen(700, 500)  # one card beside another would change its row
         page.run("document.querySelectorAll('.divider')[1].focus()")
         page.press(*LEFT)
         page.run("document.querySelectorAll('.cards > li')[1].scrollIntoView()")
@@ -242,7 +242,7 @@ def test_the_first_image_ends_the_empty_page(gallery, page):
 
 def test_elsewhere_new_images_are_announced_and_nothing_moves(gallery, page):
     for number in range(5):
-        gallery.tell(
+        gallery.record(
             evaluation(number, minutes=number).model_copy(update={"source": f"no-{number}"})
         )
     with gallery.served() as address:
@@ -308,8 +308,8 @@ def test_trouble_is_told_and_passes(gallery, page, monkeypatch):
         monkeypatch.setattr(Database, "reading", maybe)
         broken.set()
         gallery.changes.number += 1  # something has changed that cannot be read
-        with gallery.changes._news:
-            gallery.changes._news.notify_all()
+        with gallery.changes._changed:
+            gallery.changes._changed.notify_all()
         page.wait(f"{banner}.includes('trouble reaching its database')")
         assert page.run(CARDS) == ["boat.png"]  # what there was stays
         broken.clear()
@@ -384,8 +384,8 @@ def full(tmp_path_factory):
         detail = {"error": "States.TaskFailed", "cause": "the cluster has gone"}
         told = RunStatus(f"run-{number}", "execution", state, 2, DAY, None, MOMENT, detail)
         record_status(gallery.database, told)
-    gallery.changes.look()
-    empty = Gallery(tmp_path_factory.mktemp("empty"), guarded=False)
+    gallery.changes.poll()
+    empty = Gallery(tmp_path_factory.mktemp("empty"), private=False)
     with gallery.served() as address, empty.served() as nothing:
         yield {
             "gallery": f"{address}/",
@@ -412,13 +412,13 @@ def test_axe_finds_nothing(full, page, name):
     page.call("Runtime.evaluate", expression=AXE.read_text("utf-8"))
     for dark in (False, True):
         for width, height in ((1280, 860), (390, 844)):
-            page.look(width, height, dark=dark)
+            page.set_screen(width, height, dark=dark)
             assert violations(page) == []
     if name in ("gallery", "measured"):
         page.run("document.querySelector('.zoom').click()")
         page.wait("document.querySelector('.layer.right img').dataset.whole")
         for dark in (False, True):
-            page.look(1280, 860, dark=dark)
+            page.set_screen(1280, 860, dark=dark)
             assert violations(page) == []
 
 
@@ -437,7 +437,7 @@ def violations(page: Page) -> list[str]:
 def test_no_page_is_wider_than_a_phone_or_complains(full, page, name):
     page.open(full[name])
     for width in (320, 390, 1280):
-        page.look(width, 844)
+        page.set_screen(width, 844)
         assert page.run("document.documentElement.scrollWidth") <= width
     # Chromium itself notes every answer that is an error.
     assert [told for told in page.complaints if name != "error" or "404" not in told] == []
@@ -447,13 +447,13 @@ def test_dark_mode_is_dark(full, page):
     page.open(full["gallery"])
     colours = []
     for dark in (False, True):
-        page.look(1280, 860, dark=dark)
+        page.set_screen(1280, 860, dark=dark)
         colours.append(page.run("getComputedStyle(document.body).backgroundColor"))
     assert colours == ["rgb(246, 247, 249)", "rgb(17, 19, 23)"]
 
 
 def test_logging_in(tmp_path, page):
-    gallery = Gallery(tmp_path, guarded=True)
+    gallery = Gallery(tmp_path, private=True)
     with gallery.served() as address:
         page.open(f"{address}/runs")
         page.wait("document.querySelector('#token')")

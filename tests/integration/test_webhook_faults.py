@@ -1,4 +1,4 @@
-"""No webhook is lost: senders that are killed, receivers that are down, a database that is gone."""
+"""No webhook is lost when a sender is killed, or a receiver or the database is down."""
 
 import subprocess
 import sys
@@ -45,8 +45,8 @@ def events(count: int) -> list[Event]:
     return [Event("image.finished", f"{each:032x}", NOW, {"n": each}) for each in range(count)]
 
 
-def ready(url: str, target: str, sent: list[Event]) -> tuple[Database, str]:
-    """A database with events on their way to one receiver, and that one's secret."""
+def prepare(url: str, target: str, sent: list[Event]) -> tuple[Database, str]:
+    """A database with pending events for one receiver, and the secret of its subscription."""
     database = open_database(url)
     with database.writing() as session:
         secret = create_subscription(session, target, SUBSCRIBABLE, "", NOW).secret
@@ -74,13 +74,13 @@ def process(url: str, receiver: Receiver) -> Iterator["subprocess.Popen[bytes]"]
 
 
 def kill_in_flight(url: str, receiver: Receiver, database: Database, *, answers: bool) -> None:
-    """Kills a sender that waits for two answers, before the first or after some."""
-    held, before = Flag(), len(receiver.got())
-    receiver.always["/hook"] = Reply(held=held)
+    """Kills a sender that waits for two responses, before the first or after some."""
+    held, before = Flag(), len(receiver.requests())
+    receiver.default["/hook"] = Reply(held=held)
     with process(url, receiver) as sender:
-        until(lambda: len(receiver.got()) == before + 2, PATIENCE)
+        until(lambda: len(receiver.requests()) == before + 2, PATIENCE)
         if answers:
-            receiver.always["/hook"] = Reply()
+            receiver.default["/hook"] = Reply()
             held.set()
             until(lambda: delivered(database) > 2, PATIENCE)
         sender.kill()
@@ -89,41 +89,41 @@ def kill_in_flight(url: str, receiver: Receiver, database: Database, *, answers:
 
 
 @pytest.mark.slow
-def test_nothing_is_lost_when_senders_are_killed(tmp_path):
+def test_no_event_is_lost_when_senders_are_killed(tmp_path):
     url, sent = f"sqlite:///{tmp_path}/notifier.db", events(120)
     with Receiver() as receiver:
-        database, secret = ready(url, receiver.url(), sent)
+        database, secret = prepare(url, receiver.url(), sent)
         kill_in_flight(url, receiver, database, answers=False)
-        unanswered = {each.message_id for each in receiver.got()}
+        unanswered = {each.message_id for each in receiver.requests()}
         assert delivered(database) == 0
         kill_in_flight(url, receiver, database, answers=True)
-        done, before = delivered(database), len(receiver.got())
+        done, before = delivered(database), len(receiver.requests())
         assert 0 < done < len(sent)
-        receiver.always["/hook"] = Reply()
+        receiver.default["/hook"] = Reply()
         with process(url, receiver):
             until(lambda: delivered(database) == len(sent), PATIENCE)
-        got = receiver.got()
+        got = receiver.requests()
         database.close()
     assert {each.message_id for each in got} == {each.message_id for each in sent}
     for each in got:
-        # One id for one event, however often it came.
+        # One id per event, however often it arrived.
         assert each.message_id == sent[each.verified(secret)["data"]["n"]].message_id
     times = Counter(each.message_id for each in got)
     assert all(times[name] >= 2 for name in unanswered)
-    # What was not delivered is sent once more; two may have been on their way when counted.
+    # Undelivered events are sent once more; two may have been in flight when counted.
     assert len(got) <= before + (len(sent) - done) + 2
 
 
-def test_a_receiver_that_is_down_gets_all_of_it_when_it_is_back(tmp_path):
+def test_a_receiver_gets_all_events_when_it_is_up_again(tmp_path):
     sent, port = events(6), free_port()
     url = f"sqlite:///{tmp_path}/notifier.db"
-    database, secret = ready(url, f"http://127.0.0.1:{port}/hook", sent)
+    database, secret = prepare(url, f"http://127.0.0.1:{port}/hook", sent)
     with sending(database, f"127.0.0.1:{port}") as running:
         until(lambda: running.attempts("retried") >= 2 * len(sent), PATIENCE)
         with Receiver(port) as receiver:
-            receiver.answers["/hook"] = [Reply(503)] * 5
+            receiver.replies["/hook"] = [Reply(503)] * 5
             until(lambda: delivered(database) == len(sent), PATIENCE)
-            got = receiver.got()
+            got = receiver.requests()
     database.close()
     assert len(got) == len(sent) + 5
     assert {each.message_id for each in got} == {each.message_id for each in sent}
@@ -131,35 +131,37 @@ def test_a_receiver_that_is_down_gets_all_of_it_when_it_is_back(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_database_that_is_gone_for_a_while_loses_nothing(postgres: Postgres):
+@pytest.mark.postgresql
+def test_no_event_is_lost_in_a_database_outage(postgres: Postgres):
     sent, held = events(8), Flag()
     with Receiver() as receiver:
-        receiver.answers["/hook"] = [Reply(held=held), Reply(held=held)]
-        database, secret = ready(postgres.url, receiver.url(), sent)
+        receiver.replies["/hook"] = [Reply(held=held), Reply(held=held)]
+        database, secret = prepare(postgres.url, receiver.url(), sent)
         with sending(database, receiver.host) as running:
-            until(lambda: len(receiver.got()) == 2, PATIENCE)
+            until(lambda: len(receiver.requests()) == 2, PATIENCE)
             postgres.stop()
             held.set()
             with pytest.raises(StorageError):
                 delivered(database)
-            running.stop.wait(2)  # as long as it is gone
+            running.stop.wait(2)  # duration of the outage
             postgres.start()
             until(lambda: delivered(database) == len(sent), PATIENCE)
-            got = receiver.got()
+            got = receiver.requests()
         database.close()
-    # The two answers that came meanwhile were kept: none is sent twice.
+    # The two outcomes of the outage were kept: no event is sent twice.
     assert sorted(each.verified(secret)["data"]["n"] for each in got) == list(range(len(sent)))
 
 
 @pytest.mark.slow
+@pytest.mark.postgresql
 def test_two_senders_on_one_postgresql_share_the_work(postgres: Postgres):
     sent = events(60)
     with Receiver() as receiver:
-        database, _ = ready(postgres.url, receiver.url(), sent)
+        database, _ = prepare(postgres.url, receiver.url(), sent)
         with sending(database, receiver.host) as one, sending(database, receiver.host) as other:
             until(lambda: delivered(database) == len(sent), PATIENCE)
             until(lambda: one.attempts("delivered") + other.attempts("delivered") == len(sent))
         database.close()
-    assert Counter(each.message_id for each in receiver.got()) == Counter(
+    assert Counter(each.message_id for each in receiver.requests()) == Counter(
         each.message_id for each in sent
     )

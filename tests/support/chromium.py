@@ -1,7 +1,7 @@
-"""Chromium without a window, driven over a pipe by its own protocol: no driver, no package.
+"""Headless Chromium, controlled over a pipe with its own protocol, without a driver.
 
-The protocol is https://chromedevtools.github.io/devtools-protocol/: JSON messages, each closed by a
-null byte, on file descriptors 3 (to the browser) and 4 (from it).
+The protocol is https://chromedevtools.github.io/devtools-protocol/: JSON messages, each followed
+by a null byte, on file descriptors 3 (to the browser) and 4 (from it).
 """
 
 import json
@@ -22,7 +22,7 @@ _PATIENCE = 30.0
 _FLAGS = (
     "--headless=new",
     "--remote-debugging-pipe",
-    "--no-sandbox",  # tests run as root in containers, where there is none to be had
+    "--no-sandbox",  # not available to root in containers
     "--disable-dev-shm-usage",
     "--disable-gpu",
     "--no-first-run",
@@ -47,7 +47,7 @@ class Page:
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **parameters: Any) -> Any:
-        """Send a command and return its result."""
+        """Sends a command and returns its result."""
         self._count += 1
         message: dict[str, Any] = {"id": self._count, "method": method, "params": parameters}
         if self._session is not None:
@@ -61,7 +61,7 @@ class Page:
                 return answer["result"]
 
     def open(self, url: str) -> None:
-        answer = self.call("Page.navigate", url=url)  # answered once the new document is there
+        answer = self.call("Page.navigate", url=url)  # returns once the new document exists
         assert "errorText" not in answer, answer
         self.wait("document.readyState === 'complete'")
 
@@ -72,15 +72,15 @@ class Page:
         return result["result"].get("value")
 
     def wait(self, condition: str) -> None:
-        """Until an expression is true in the page."""
+        """Waits until an expression is true in the page."""
         deadline = time.monotonic() + _PATIENCE
         while not self.run(f"!!({condition})"):
             text = self.run("document.body?.innerText")
-            assert time.monotonic() < deadline, f"never: {condition}; the page says: {text}"
+            assert time.monotonic() < deadline, f"never: {condition}; the page shows: {text}"
             time.sleep(0.05)
 
     def choose_files(self, selector: str, *paths: Path) -> None:
-        """What a person does in the file dialog."""
+        """Chooses files, as in the file dialog."""
         root = self.call("DOM.getDocument")["root"]["nodeId"]
         node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
         self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path) for path in paths])
@@ -89,8 +89,8 @@ class Page:
         for kind in ("rawKeyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code)
 
-    def look(self, width: int, height: int, *, dark: bool = False) -> None:
-        """As on a screen of this size, narrow ones being phones."""
+    def set_screen(self, width: int, height: int, *, dark: bool = False) -> None:
+        """Emulates a screen of this size; narrow ones are phones."""
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         size = {"width": width, "height": height, "deviceScaleFactor": 1}
@@ -102,11 +102,11 @@ class Page:
         self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **(held | more))
 
     def screenshot(self, file: Path, width: int, height: int, *, dark: bool = False) -> None:
-        self.look(width, height, dark=dark)
+        self.set_screen(width, height, dark=dark)
         file.write_bytes(self.picture())
 
     def picture(self) -> bytes:
-        """What is on the screen, as PNG."""
+        """The screen as PNG."""
         return b64decode(self.call("Page.captureScreenshot")["data"])
 
     def _next(self, deadline: float) -> dict[str, Any]:
@@ -132,12 +132,12 @@ class Page:
 
 @contextmanager
 def chromium() -> Iterator[Page]:
-    """A browser of its own with one empty page; skips where Chromium is missing."""
+    """A new browser with one empty page; skips where Chromium is missing."""
     require("chromium", "make system-packages")
     in_end, to_browser = os.pipe()
     from_browser, out_end = os.pipe()
     with tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as profile:
-        # Bash puts the pipes on the descriptors that the protocol asks for.
+        # Bash moves the pipes to the descriptors that the protocol requires.
         script = f'exec chromium "$@" 3<&{in_end} 4>&{out_end}'
         process = subprocess.Popen(
             ["bash", "-c", script, "bash", *_FLAGS, f"--user-data-dir={profile}"],
@@ -150,7 +150,7 @@ def chromium() -> Iterator[Page]:
         try:
             yield Page(to_browser, from_browser)
         finally:
-            os.close(to_browser)  # it then ends by itself
+            os.close(to_browser)  # it then exits
             os.close(from_browser)
             try:
                 process.wait(10)

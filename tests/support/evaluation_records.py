@@ -1,8 +1,10 @@
-"""Images that are finished, made up for tests of the notifier, and their records in a folder."""
+"""Records of invented finished images, in memory and in storage."""
 
 import hashlib
 from datetime import UTC, date, datetime, timedelta
 
+from notifier.store.database import Database
+from notifier.store.images import record_evaluation
 from superres.pipeline import storage
 from superres.pipeline.records import Attribution, Evaluation, Metrics, RunManifest, StoredImage
 
@@ -22,7 +24,7 @@ def evaluation(
     run_id: str = "2026-01-31-x2",
     day: date = DAY,
 ) -> Evaluation:
-    """An image finished so long after ``MOMENT``; without a gain it has no original."""
+    """An image finished some minutes after ``MOMENT``; without a gain it has no original."""
     name = image_id(number)
     original = None if gain is None else StoredImage(uri=f"o/{name}.png", width=4, height=2)
     return Evaluation(
@@ -63,7 +65,7 @@ def evaluation_uri(results: str, record: Evaluation) -> str:
 
 
 def write(results: str, *records: Evaluation | RunManifest) -> list[str]:
-    """Writes records as the jobs do; gives their URIs."""
+    """Writes records as the jobs do; returns their URIs."""
     uris = []
     for record in records:
         if isinstance(record, RunManifest):
@@ -73,3 +75,13 @@ def write(results: str, *records: Evaluation | RunManifest) -> list[str]:
         storage.write_bytes(uri, record.to_json().encode())
         uris.append(uri)
     return uris
+
+
+def record_all(database: Database, *evaluations: Evaluation, tag: str = "tag") -> list[bool]:
+    """Stores evaluations, each in its own transaction; returns which were new."""
+
+    def record(each: Evaluation) -> bool:
+        with database.writing() as session:
+            return record_evaluation(session, each, f"/results/{each.image_id}.json", tag)
+
+    return [record(each) for each in evaluations]

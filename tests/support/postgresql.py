@@ -1,8 +1,8 @@
 """A real PostgreSQL for tests; conftest.py lists this module in `pytest_plugins`.
 
-`postgres` is a fresh database on one server for the whole test session, which the test may stop and
-start. The server lies in a folder of its own, on a free port of 127.0.0.1, and ends with the tests
-even when they are killed.
+`postgres` is a fresh database on one server for the whole session, which a test may stop and start.
+The server has its own folder and a free port of 127.0.0.1, and ends with the tests, even when they
+are killed.
 """
 
 import os
@@ -35,7 +35,7 @@ _SETTINGS = {
 
 @dataclass
 class Server:
-    """A PostgreSQL server that may run or not."""
+    """A PostgreSQL server, running or stopped."""
 
     programs: Path
     folder: Path
@@ -58,7 +58,7 @@ class Server:
         assert done.returncode == 0, done.stdout + done.stderr
 
     def start(self) -> None:
-        """Start it, or make sure that it runs; returns once it answers."""
+        """Starts it unless it is running; returns once it answers."""
         if self._process is not None:
             return
         given = _SETTINGS | {"port": str(self.port), "unix_socket_directories": str(self.folder)}
@@ -80,7 +80,7 @@ class Server:
         until(self._answers, _PATIENCE)
 
     def stop(self) -> None:
-        """End it at once, as a crash would: what was committed is there when it starts again."""
+        """Stops it at once, like a crash; committed data is there when it starts again."""
         if self._process is not None:
             self._process.send_signal(signal.SIGQUIT)
             self._process.wait(_PATIENCE)
@@ -101,7 +101,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Postgres:
-    """A database of a test's own, and the server it is on."""
+    """A database for one test, and its server."""
 
     server: Server
     name: str
@@ -111,11 +111,11 @@ class Postgres:
         return self.server.url(self.name)
 
     def stop(self) -> None:
-        """End the server as a crash would."""
+        """Stops the server like a crash."""
         self.server.stop()
 
     def start(self) -> None:
-        """Start it again; returns once it answers."""
+        """Starts the server again; returns once it answers."""
         self.server.start()
 
 
@@ -127,15 +127,16 @@ def _user() -> pwd.struct_passwd:
 
 
 def _unprivileged() -> list[str]:
-    ends_with_us = ["setpriv", "--pdeathsig", "QUIT"]
+    """The start of a command that runs without root, and ends with this process."""
+    prefix = ["setpriv", "--pdeathsig", "QUIT"]
     if os.geteuid() != 0:
-        return ends_with_us
+        return prefix
     user = _user()
-    return [*ends_with_us, f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+    return [*prefix, f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
 
 
 def _programs() -> Path | None:
-    """The newest of Debian's versions."""
+    """The programs of the newest version that Debian installed."""
     found = Path("/usr/lib/postgresql").glob("*/bin/postgres")
     versions = sorted(found, key=lambda path: float(path.parts[-3]))
     return versions[-1].parent if versions else None
@@ -148,7 +149,7 @@ def postgres_server() -> Iterator[Server]:
     require("PostgreSQL", "make system-packages", found=programs is not None)
     require("setpriv", "install util-linux")
     assert programs is not None
-    # Not below pytest's folder, which only its owner may enter; and short: it holds a socket.
+    # Not in pytest's folder, which only its owner may enter; and short, as it holds a socket.
     folder = Path(tempfile.mkdtemp(prefix="superres-postgres-"))
     if os.geteuid() == 0:
         user = _user()

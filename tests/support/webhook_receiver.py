@@ -1,7 +1,7 @@
-"""A webhook receiver on loopback that remembers what it got and answers as it is told.
+"""A webhook receiver on loopback that records requests and sends the configured replies.
 
 with Receiver() as receiver:
-    receiver.answers["/hook"] = [Reply(503, {"Retry-After": "2"}), Reply(500)]  # then 204
+    receiver.replies["/hook"] = [Reply(503, {"Retry-After": "2"}), Reply(500)]  # then 204
     client = Client(allowed_hosts={receiver.host})
 """
 
@@ -19,7 +19,7 @@ from standardwebhooks import Webhook
 
 @dataclass(frozen=True)
 class Reply:
-    """How a request is answered; ``held`` is waited for first."""
+    """A response; it is sent once ``held`` is set."""
 
     status: int = 204
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -28,8 +28,8 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class Got:
-    """A request that came; ``at`` is ``time.monotonic()``."""
+class Request:
+    """A received request; ``at`` is ``time.monotonic()``."""
 
     path: str
     headers: dict[str, str]
@@ -41,24 +41,24 @@ class Got:
         return self.headers["webhook-id"]
 
     def verified(self, secret: str) -> dict[str, Any]:
-        """The event, its signature checked as receivers do."""
+        """The event, after checking its signature as receivers do."""
         return Webhook(secret).verify(self.body, self.headers)
 
 
 class Receiver:
-    """Listens on a port of 127.0.0.1 (0: any that is free) while the block lasts.
+    """Listens on a port of 127.0.0.1 (0: any free one) until the block ends.
 
     Attributes:
-        answers: by path, the replies to the first requests; those after them get ``always``.
-        always: by path, the reply to all other requests; 204 where none is given.
+        replies: by path, the replies to the first requests; later requests get ``default``.
+        default: by path, the reply to all other requests; 204 if there is none.
     """
 
     def __init__(self, port: int = 0) -> None:
-        self.answers: dict[str, list[Reply]] = {}
-        self.always: dict[str, Reply] = {}
-        self._got: list[Got] = []
-        self._at_once = 0
-        self.most_at_once = 0
+        self.replies: dict[str, list[Reply]] = {}
+        self.default: dict[str, Reply] = {}
+        self._requests: list[Request] = []
+        self._concurrent = 0
+        self.max_concurrent = 0
         self._lock = Lock()
         self._closing = Event()
         self._server = _Server(("127.0.0.1", port), _handler_of(self))
@@ -72,24 +72,24 @@ class Receiver:
     def url(self, path: str = "/hook") -> str:
         return f"http://{self.host}{path}"
 
-    def got(self, path: str = "/hook") -> list[Got]:
-        """The requests for a path until now, in order; a query does not count."""
+    def requests(self, path: str = "/hook") -> list[Request]:
+        """The requests for a path so far, in order; queries are ignored."""
         with self._lock:
-            return [each for each in self._got if each.path.partition("?")[0] == path]
+            return [each for each in self._requests if each.path.partition("?")[0] == path]
 
-    def take(self, got: Got) -> Reply:
-        """Remembers a request; how to answer it."""
-        path = got.path.partition("?")[0]
+    def respond(self, request: Request) -> Reply:
+        """Records a request; returns the reply once it is due."""
+        path = request.path.partition("?")[0]
         with self._lock:
-            self._got.append(got)
-            self._at_once += 1
-            self.most_at_once = max(self.most_at_once, self._at_once)
-            waiting = self.answers.get(path)
-            reply = waiting.pop(0) if waiting else self.always.get(path, Reply())
+            self._requests.append(request)
+            self._concurrent += 1
+            self.max_concurrent = max(self.max_concurrent, self._concurrent)
+            first = self.replies.get(path)
+            reply = first.pop(0) if first else self.default.get(path, Reply())
         while reply.held and not self._closing.is_set() and not reply.held.wait(0.02):
             pass
         with self._lock:
-            self._at_once -= 1
+            self._concurrent -= 1
         return reply
 
     def __enter__(self) -> Self:
@@ -119,7 +119,7 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Says nothing: senders that are killed are what the tests are about."""
+        """Logs nothing: tests kill senders on purpose."""
 
 
 def _handler_of(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
@@ -130,7 +130,7 @@ def _handler_of(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            reply = receiver.take(Got(self.path, headers, body, time.monotonic()))
+            reply = receiver.respond(Request(self.path, headers, body, time.monotonic()))
             self.send_response(reply.status)
             for name, value in reply.headers.items():
                 self.send_header(name, value)
@@ -140,6 +140,6 @@ def _handler_of(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(reply.body)
 
         def log_message(self, *_: object) -> None:
-            """Says nothing."""
+            """Logs nothing."""
 
     return Handler

@@ -1,4 +1,4 @@
-"""Webhooks of the tests: events, what is to be delivered, and a sender at work."""
+"""Events, subscriptions and deliveries, and a running sender."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +33,7 @@ def subscribe(database: Database, url: str = "https://example.org/hook", *types:
         return create_subscription(session, url, types or SUBSCRIBABLE, "", NOW).id
 
 
-def put(database: Database, *events: Event) -> None:
+def enqueue_all(database: Database, *events: Event) -> None:
     with database.writing() as session:
         for each in events:
             enqueue(session, each)
@@ -44,12 +44,12 @@ def rows(database: Database) -> list[Delivery]:
         return list(session.scalars(select(Delivery).order_by(Delivery.id)))
 
 
-def one(database: Database) -> Delivery:
+def only_row(database: Database) -> Delivery:
     (row,) = rows(database)
     return row
 
 
-def state_of(database: Database, name: str) -> Subscription:
+def find(database: Database, name: str) -> Subscription:
     with database.reading() as session:
         found = subscription_of(session, name)
     assert found is not None
@@ -66,9 +66,8 @@ def all_are(database: Database, state: str) -> bool:
 
 @dataclass
 class Running:
-    """A sender at work."""
+    """A running sender."""
 
-    sender: Sender
     stop: Flag
     thread: Thread
     registry: CollectorRegistry = field(repr=False)
@@ -86,10 +85,9 @@ def sending(database: Database, allowed_host: str, settings: Notifier = QUICK) -
     thread = Thread(target=sender.run)
     thread.start()
     try:
-        yield Running(sender, stop, thread, registry)
+        yield Running(stop, thread, registry)
     finally:
         stop.set()
-        sender.wake()
         thread.join(10)
         client.close()
         assert not thread.is_alive()

@@ -1,4 +1,4 @@
-"""What the pages tell, and what they refuse."""
+"""The pages of the gallery: their content, and what they reject."""
 
 import json
 import re
@@ -34,13 +34,13 @@ def gallery(tmp_path):
 
 @pytest.fixture(scope="module")
 def one(tmp_path_factory):
-    """A service with one image, for tests that change nothing."""
+    """A notifier with one image, for tests that change nothing."""
     with gallery_of_one(tmp_path_factory.mktemp("one")) as made:
         yield made
 
 
 def text_of(page: str) -> str:
-    """What is read in the main part of a page."""
+    """The visible text of the main part of a page."""
     main = page[page.index("<main") : page.index("</main>")]
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", main)).split())
 
@@ -52,22 +52,22 @@ def names(page: str) -> list[str]:
 # ---- the gallery
 
 
-def test_a_card_tells_what_there_is_to_know(one):
+def test_a_card_shows_name_figures_and_credit(one):
     gallery, image = one
     page = gallery.get("/").text
-    told = text_of(page)
+    text = text_of(page)
     gain = image.ours.psnr - image.bicubic.psnr
-    assert f"Gain over bicubic {gain:+.2f} dB" in told
-    assert f"Super-resolved {image.ours.psnr:.2f} dB {image.ours.ssim:.4f}" in told
-    assert f"Bicubic {image.bicubic.psnr:.2f} dB {image.bicubic.ssim:.4f}" in told
-    assert "41 × 30 ×2 82 × 60" in told
-    assert "Photograph by Ada <Lovelace>" in told
+    assert f"Gain over bicubic {gain:+.2f} dB" in text
+    assert f"Upscaled {image.ours.psnr:.2f} dB {image.ours.ssim:.4f}" in text
+    assert f"Bicubic {image.bicubic.psnr:.2f} dB {image.bicubic.ssim:.4f}" in text
+    assert "41 × 30 ×2 82 × 60" in text
+    assert "Photograph by Ada <Lovelace>" in text
     assert 'href="https://example.org/ada" rel="noopener noreferrer nofollow external"' in page
     assert f'datetime="{image.finished_at.isoformat()}"' in page
     assert names(page) == ["a boat.png"]
 
 
-def test_every_picture_of_a_page_is_there(one):
+def test_every_picture_of_a_page_can_be_loaded(one):
     gallery, image = one
     for path in ("/", f"/images/{image.image_id}"):
         page = unescape(gallery.get(path).text)
@@ -83,22 +83,22 @@ def test_the_means_are_of_all_images(gallery):
         for n in range(3)
     ]
     gallery.finish(PHOTO, "unmeasured.png", mode="upscale")
-    told = text_of(gallery.get("/").text)
+    text = text_of(gallery.get("/").text)
     gains = [image.ours.psnr - image.bicubic.psnr for image in images]
-    assert "Images 4 3 measured" in told
-    assert f"Mean gain {sum(gains) / 3:+.2f} dB" in told.replace("−", "-")
-    assert f"Mean PSNR {sum(i.ours.psnr for i in images) / 3:.2f} dB" in told
-    assert f"bicubic {sum(i.bicubic.psnr for i in images) / 3:.2f} dB" in told
-    assert f"Mean SSIM {sum(i.ours.ssim for i in images) / 3:.4f}" in told
-    assert "The last measured 3 images, oldest first" in told
+    assert "Images 4 3 measured" in text
+    assert f"Mean gain {sum(gains) / 3:+.2f} dB" in text.replace("−", "-")
+    assert f"Mean PSNR {sum(i.ours.psnr for i in images) / 3:.2f} dB" in text
+    assert f"bicubic {sum(i.bicubic.psnr for i in images) / 3:.2f} dB" in text
+    assert f"Mean SSIM {sum(i.ours.ssim for i in images) / 3:.4f}" in text
+    assert "The last measured 3 images, oldest first" in text
 
 
 def test_without_an_original_nothing_is_measured_and_bicubic_is_shown(gallery):
     gallery.finish(PHOTO, mode="upscale")
     page = gallery.get("/").text
-    told = text_of(page)
-    assert "No original to measure against." in told
-    assert "PSNR" not in told
+    text = text_of(page)
+    assert "No original to compare with." in text
+    assert "PSNR" not in text
     assert 'class="tag left">Bicubic<' in page
     assert "/original" not in page
 
@@ -142,28 +142,28 @@ def test_an_image_that_was_not_measured_has_no_gain():
 def test_a_credit_links_to_the_web_and_nowhere_else(gallery, url):
     image = evaluation(1).model_copy(update=credited("Ada", url))
     assert shown(image).credit_url is None
-    gallery.tell(image)
+    gallery.record(image)
     page = gallery.get(f"/images/{image.image_id}").text
     assert "Photograph by Ada" in page
     assert "alert" not in page
 
 
-def test_what_comes_from_outside_is_escaped(gallery):
+def test_text_from_records_is_escaped(gallery):
     bad = "<script>alert('&\"</script>"
     image = evaluation(1).model_copy(update=credited(bad) | {"source": f"upload:{bad}x"})
-    gallery.tell(image)
+    gallery.record(image)
     for path in ("/", f"/images/{image.image_id}"):
         page = gallery.get(path).text
         assert "<script>alert" not in page
         assert "&#34;" in page
-        for told in re.findall(r"data-viewer='([^']*)'", page):
-            assert "<" not in told
-            assert json.loads(unescape(told))["name"].endswith("x")
+        for data in re.findall(r"data-viewer='([^']*)'", page):
+            assert "<" not in data
+            assert json.loads(unescape(data))["name"].endswith("x")
 
 
-def test_orders(gallery):
+def test_images_are_sorted_by_time_or_gain(gallery):
     for number, gain in enumerate((0.5, 2.0, None, 1.0)):
-        gallery.tell(
+        gallery.record(
             evaluation(number, gain=gain, minutes=number).model_copy(
                 update={"source": f"no-{number}"}
             )
@@ -174,10 +174,10 @@ def test_orders(gallery):
 
 
 @pytest.mark.parametrize("order", ["newest", "best", "worst"])
-def test_pages_lead_through_all_images_and_back(gallery, order):
+def test_page_links_lead_through_all_images_and_back(gallery, order):
     for number in range(8):
         image = evaluation(number, gain=number / 4, minutes=number)
-        gallery.tell(image.model_copy(update={"source": f"no-{number}"}))
+        gallery.record(image.model_copy(update={"source": f"no-{number}"}))
     seen, path, pages = [], f"/?order={order}", []
     while path:
         page = gallery.get(path).text
@@ -194,26 +194,26 @@ def test_pages_lead_through_all_images_and_back(gallery, order):
     assert back == pages[-2::-1]
 
 
-def test_only_the_first_page_of_the_newest_takes_up_new_images(gallery):
+def test_only_the_first_page_of_the_newest_images_is_live(gallery):
     for number in range(4):
-        gallery.tell(evaluation(number, minutes=number))
+        gallery.record(evaluation(number, minutes=number))
     older = unescape(re.search(r'rel="next" href="([^"]+)"', gallery.get("/").text)[1])
-    assert 'data-lives="true"' in gallery.get("/").text
+    assert 'data-live="true"' in gallery.get("/").text
     for path in ("/?order=best", older):
-        assert 'data-lives="false"' in gallery.get(path).text
+        assert 'data-live="false"' in gallery.get(path).text
 
 
 @pytest.mark.parametrize(
     ("query", "status"),
     [("order=random", 400), ("after=x", 404), ("before=%00", 404), ("after=W10=", 404)],
 )
-def test_a_wrong_address_is_told(one, query, status):
+def test_an_invalid_query_shows_an_error_page(one, query, status):
     answer = one[0].get(f"/?{query}")
     assert answer.status_code == status
     assert f'<p class="status-code">{answer.status_code}</p>' in answer.text
 
 
-def test_nothing_yet(gallery):
+def test_an_empty_gallery_says_how_to_make_results(gallery):
     page = gallery.get("/").text
     assert "No results yet" in page
     assert "make run" in page
@@ -222,18 +222,18 @@ def test_nothing_yet(gallery):
     assert "No runs yet" in gallery.get("/runs").text
 
 
-def test_nothing_to_sort_by(gallery):
-    gallery.tell(evaluation(1, gain=None))
+def test_sorting_by_gain_without_any_gain_shows_a_hint(gallery):
+    gallery.record(evaluation(1, gain=None))
     assert "Nothing to sort by" in gallery.get("/?order=best").text
 
 
-def test_a_link_to_send_photographs_where_there_is_one(tmp_path, one):
-    assert "Send photographs" not in one[0].get("/").text
+def test_the_upload_page_is_linked_where_it_is_configured(tmp_path, one):
+    assert "Upload photographs" not in one[0].get("/").text
     gallery = Gallery(tmp_path, uploads_url="/uploads")
     page = gallery.get("/").text
     gallery.close()
-    assert '<a href="/uploads">Send photographs</a>' in page
-    assert '<a href="/uploads">send photographs</a>' in page  # where nothing is yet
+    assert '<a href="/uploads">Upload photographs</a>' in page
+    assert '<a href="/uploads">upload photographs</a>' in page  # of the empty gallery
 
 
 def test_a_fragment_is_the_main_part_alone(one):
@@ -247,7 +247,7 @@ def test_a_fragment_is_the_main_part_alone(one):
         assert whole.headers["Cache-Control"] == "no-cache"
 
 
-def test_pages_load_nothing_but_what_the_policy_allows(one):
+def test_pages_load_only_what_their_policy_allows(one):
     gallery, image = one
     for path in ("/", "/runs", "/login", "/images/none", f"/images/{image.image_id}"):
         answer = gallery.get(path)
@@ -259,29 +259,29 @@ def test_pages_load_nothing_but_what_the_policy_allows(one):
         assert all(address.startswith("/") and address[1:2] != "/" for address in loaded)
 
 
-def test_runs(gallery):
+def test_runs_and_executions_are_shown(gallery):
     detail = {
         "counts": {"evaluate_images": 1200},
         "rejected": ["a", "b"],
         "seconds": {"fused": 2.5},
     }
-    trouble = {"error": "States.TaskFailed", "cause": "<the cluster> has gone"}
+    error = {"error": "States.TaskFailed", "cause": "<the cluster> has gone"}
     for status in (
         RunStatus("2026-01-31-x2", "run", "succeeded", 2, DAY, None, hours_ago(1), detail),
-        RunStatus("nightly-1", "execution", "failed", 2, DAY, None, hours_ago(1), trouble),
+        RunStatus("nightly-1", "execution", "failed", 2, DAY, None, hours_ago(1), error),
         RunStatus("nightly-2", "execution", "running", 2, DAY, None, hours_ago(1), {}),
     ):
         record_status(gallery.database, status)
-    told = text_of(gallery.get("/runs").text)
-    assert "2026-01-31-x2 succeeded 1200 2 2.5 2026-01-31 ×2" in told
-    assert "nightly-1 execution States.TaskFailed: <the cluster> has gone failed – – –" in told
-    gallery.changes.look()
+    text = text_of(gallery.get("/runs").text)
+    assert "2026-01-31-x2 succeeded 1200 2 2.5 2026-01-31 ×2" in text
+    assert "nightly-1 execution States.TaskFailed: <the cluster> has gone failed – – –" in text
+    gallery.changes.poll()
     front = text_of(gallery.get("/").text)
     assert "running nightly-2" in front
     assert "2026-01-31-x2 1200 images, 2 rejected" in front
 
 
-def test_more_runs_than_a_page(gallery):
+def test_older_runs_are_on_the_next_page(gallery):
     for number in range(45):
         moment = MOMENT + timedelta(minutes=number)
         record_status(
@@ -299,12 +299,12 @@ def test_more_runs_than_a_page(gallery):
     "detail",
     [{}, {"counts": 1, "rejected": "x", "seconds": {"a": "b"}, "error": 5}, {"counts": []}],
 )
-def test_a_run_whose_details_are_of_another_kind_is_shown_without_them(detail):
+def test_a_run_is_shown_without_details_of_unexpected_types(detail):
     run = shown_run(RunStatus("x", "run", "failed", None, None, None, MOMENT, detail))
-    assert (run.images, run.rejected, run.seconds, run.trouble) == (None, None, None, "")
+    assert (run.images, run.rejected, run.seconds, run.error) == (None, None, None, "")
 
 
-def test_the_chart_stands_on_zero():
+def test_bars_of_the_chart_start_at_zero():
     chart = chart_of([("a", MOMENT, 2.0), ("b", MOMENT, -0.4), ("c", MOMENT, 1.0)])
     zero = next(y for y, label in chart.levels if label == "0")
     gain, loss, last = chart.bars
@@ -318,7 +318,7 @@ def test_the_chart_stands_on_zero():
     assert "mean +0.87 dB, least −0.40 dB, greatest +2.00 dB" in chart.summary
 
 
-def test_the_chart_of_nothing_and_of_equal_values():
+def test_a_chart_of_equal_values_has_visible_bars_and_of_none_is_absent():
     assert chart_of([]) is None
     chart = chart_of([("a", MOMENT, 0.0)])
     assert chart.bars[0].height > 0
@@ -327,10 +327,10 @@ def test_the_chart_of_nothing_and_of_equal_values():
 # ---- one image
 
 
-def test_the_page_of_an_image(one):
+def test_the_page_of_an_image_shows_facts_and_downloads(one):
     gallery, image = one
     page = gallery.get(f"/images/{image.image_id}").text
-    told = text_of(page)
+    text = text_of(page)
     for fact in (
         image.run_id,
         image.image_id,
@@ -343,28 +343,28 @@ def test_the_page_of_an_image(one):
         "10 % of the range or more",
         "Difference from the original",
     ):
-        assert fact in told
+        assert fact in text
     for kind in ("result", "original", "low", "bicubic"):
         assert f"/pictures/{image.image_id}/{kind}?v={shown(image).version}&amp;download=1" in page
 
 
 @pytest.mark.parametrize("image_id", ["0" * 32, "x", "..", "0" * 31 + "G", "A" * 32])
-def test_an_image_that_is_not_there(one, image_id):
+def test_an_unknown_image_is_not_found(one, image_id):
     gallery, _ = one
     for path in (f"/images/{image_id}", f"/pictures/{image_id}/result"):
         assert gallery.get(path).status_code == 404
 
 
-def test_a_large_image_has_neither_map_nor_enlargement(gallery):
+def test_a_large_image_has_neither_difference_map_nor_bicubic_picture(gallery):
     sizes = {"result": (12000, 8000), "low_resolution": (6000, 4000), "original": (12000, 8000)}
     known = {
         name: StoredImage(uri=f"{gallery.folder}/{name}.png", width=width, height=height)
         for name, (width, height) in sizes.items()
     }
     image = evaluation(1).model_copy(update=known)
-    gallery.tell(image)
+    gallery.record(image)
     page = gallery.get(f"/images/{image.image_id}").text
-    assert "for images of up to 40 megapixels" in page
+    assert "limited to images of up to 40 megapixels" in page
     assert "/bicubic" not in page
     assert "/difference" not in page
     answer = gallery.get(f"/pictures/{image.image_id}/bicubic")
@@ -375,8 +375,8 @@ def test_a_large_image_has_neither_map_nor_enlargement(gallery):
 # ---- logging in
 
 
-def test_the_login_page_and_its_error(tmp_path):
-    gallery = Gallery(tmp_path, guarded=True)
+def test_the_login_page_rejects_a_wrong_token(tmp_path):
+    gallery = Gallery(tmp_path, private=True)
     refused = gallery.get("/runs")
     assert (refused.status_code, refused.location) == (302, "/login?next=%2Fruns")
     form = gallery.get(refused.location).text
@@ -384,7 +384,7 @@ def test_the_login_page_and_its_error(tmp_path):
     assert "Log out" not in form
     wrong = gallery.client.post("/login", data={"token": "x" * 20, "next": "/runs"})
     assert wrong.status_code == 403
-    assert "That is not the token." in wrong.text
+    assert "This token is wrong." in wrong.text
     assert "x" * 20 not in wrong.text
     right = gallery.client.post("/login", data={"token": TOKEN, "next": "/runs"})
     assert right.location == "/runs"

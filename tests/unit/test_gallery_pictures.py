@@ -1,4 +1,4 @@
-"""What ``/pictures`` answers: its validators, its downloads, and what it refuses."""
+"""The route ``/pictures``: validators, downloads, and what it rejects."""
 
 import io
 import re
@@ -24,7 +24,7 @@ def gallery(tmp_path):
 
 @pytest.fixture(scope="module")
 def one(tmp_path_factory):
-    """A service with one image, for tests that change nothing."""
+    """A notifier with one image, for tests that change nothing."""
     with gallery_of_one(tmp_path_factory.mktemp("one")) as made:
         yield made
 
@@ -46,7 +46,7 @@ def picture(one: tuple[Gallery, Evaluation], kind: str, query: str = "", **heade
         ("low", "width=640", (41, 30)),
     ],
 )
-def test_pictures(one, kind, query, size):
+def test_every_kind_of_picture_has_its_size_and_type(one, kind, query, size):
     answer = picture(one, kind, query)
     assert answer.status_code == 200
     with Image.open(io.BytesIO(answer.data)) as opened:
@@ -57,7 +57,7 @@ def test_pictures(one, kind, query, size):
 
 
 @pytest.mark.parametrize("kind", ["result", "bicubic"])
-def test_a_picture_that_is_known_is_not_sent_again(one, kind):
+def test_an_unchanged_picture_is_not_sent_again(one, kind):
     first = picture(one, kind)
     assert first.headers["Cache-Control"] == "private, no-cache"
     for known in (
@@ -70,7 +70,7 @@ def test_a_picture_that_is_known_is_not_sent_again(one, kind):
     assert picture(one, kind, **{"If-None-Match": '"other"'}).status_code == 200
 
 
-def test_a_named_version_may_be_kept_for_good(one):
+def test_a_picture_with_its_version_may_be_cached_for_ever(one):
     version = shown(one[1]).version
     assert "immutable" in picture(one, "result", f"v={version}").headers["Cache-Control"]
     assert "no-cache" in picture(one, "result", "v=older").headers["Cache-Control"]
@@ -78,10 +78,10 @@ def test_a_named_version_may_be_kept_for_good(one):
 
 def test_the_validator_changes_with_the_image(gallery):
     image = gallery.finish(PHOTO)
-    told = [gallery.get(f"/pictures/{image.image_id}/{kind}") for kind in ("result", "bicubic")]
+    first = [gallery.get(f"/pictures/{image.image_id}/{kind}") for kind in ("result", "bicubic")]
     later = gallery.finish(image_files.png(image_files.photo(64, 64)), finished_at=hours_ago(-1))
     assert later.image_id == image.image_id
-    for kind, before in zip(("result", "bicubic"), told, strict=True):
+    for kind, before in zip(("result", "bicubic"), first, strict=True):
         tag = before.headers["ETag"]
         after = gallery.get(f"/pictures/{image.image_id}/{kind}", **{"If-None-Match": tag})
         assert after.status_code == 200
@@ -89,7 +89,7 @@ def test_the_validator_changes_with_the_image(gallery):
 
 
 @pytest.mark.parametrize("kind", ["result", "difference"])
-def test_a_part_of_a_picture(one, kind):
+def test_a_range_of_a_picture_can_be_requested(one, kind):
     whole = picture(one, kind)
     part = picture(one, kind, Range="bytes=8-15")
     assert (part.status_code, part.data) == (206, whole.data[8:16])
@@ -109,12 +109,12 @@ def test_a_part_of_a_picture(one, kind):
         ("difference", "a-boat-x2-difference.png"),
     ],
 )
-def test_downloads_have_good_names(one, kind, name):
+def test_downloads_are_named_after_the_image_and_kind(one, kind, name):
     disposition = picture(one, kind, "download=1").headers["Content-Disposition"]
     assert disposition == f"attachment; filename={name}"
 
 
-def test_the_name_of_a_download_is_tame(gallery):
+def test_the_name_of_a_download_is_safe(gallery):
     for number, source in enumerate(
         ("upload:../../etc/x\r\nX: y.png", "upload:写真.png", "upload:" + "a" * 300)
     ):
@@ -125,7 +125,7 @@ def test_the_name_of_a_download_is_tame(gallery):
         assert ".." not in name
 
 
-def test_the_type_is_told_by_the_content_not_by_the_name(gallery):
+def test_the_type_is_that_of_the_content_not_of_the_name(gallery):
     image = gallery.finish(PHOTO)
     Path(image.result.uri).write_bytes(image_files.pillow(image_files.photo(60, 82), "JPEG"))
     assert gallery.get(f"/pictures/{image.image_id}/result").mimetype == "image/jpeg"
@@ -134,7 +134,7 @@ def test_the_type_is_told_by_the_content_not_by_the_name(gallery):
     assert (answer.status_code, answer.mimetype) == (404, "application/problem+json")
 
 
-def test_a_tiff_is_shown_as_png_and_downloaded_as_it_came(gallery):
+def test_a_tiff_is_shown_as_png_and_downloaded_unchanged(gallery):
     image = gallery.finish(image_files.tiff(image_files.photo(61, 83)), "scan.tif")
     address = f"/pictures/{image.image_id}/original"
     assert gallery.get(address).mimetype == "image/png"
@@ -145,16 +145,16 @@ def test_a_tiff_is_shown_as_png_and_downloaded_as_it_came(gallery):
 
 
 @pytest.mark.parametrize(
-    "place", ["/etc/passwd", "{folder}/notifier.db", "{folder}/results/../x.png"]
+    "location", ["/etc/passwd", "{folder}/notifier.db", "{folder}/results/../x.png"]
 )
-def test_a_forged_record_reads_no_other_file(gallery, place):
-    uri = place.format(folder=gallery.folder)
+def test_a_forged_record_gives_no_access_to_other_files(gallery, location):
+    uri = location.format(folder=gallery.folder)
     (gallery.folder / "x.png").write_bytes(PHOTO)
     stored = StoredImage(uri=uri, width=82, height=60)
     image = evaluation(1).model_copy(
         update={"result": stored, "original": stored, "low_resolution": stored}
     )
-    gallery.tell(image)
+    gallery.record(image)
     for kind in ("result", "original", "low", "bicubic", "difference"):
         for query in ("", "?width=320", "?download=1"):
             answer = gallery.get(f"/pictures/{image.image_id}/{kind}{query}")
@@ -166,19 +166,19 @@ def test_a_forged_record_reads_no_other_file(gallery, place):
 @pytest.mark.parametrize(
     "path", ["../../../etc/passwd", "result/..", "%2e%2e%2fresult", "result%00", "evaluation"]
 )
-def test_a_path_leads_nowhere(one, path):
+def test_a_manipulated_path_is_not_found(one, path):
     gallery, image = one
     assert gallery.get(f"/pictures/{image.image_id}/{path}").status_code == 404
 
 
 @pytest.mark.parametrize("width", ["0", "321", "-1", "x", "", "1e3", "99999999999"])
-def test_thumbnails_have_set_widths(one, width):
+def test_other_widths_of_thumbnails_are_rejected(one, width):
     answer = picture(one, "result", f"width={width}")
     assert answer.status_code == 400
     assert "320, 640, 1280" in answer.json["detail"]
 
 
-def test_what_has_expired_is_gone(gallery):
+def test_an_expired_file_is_reported_as_gone(gallery):
     image = gallery.finish(PHOTO)
     Path(image.original.uri).unlink()
     for query in ("", "?width=320"):
@@ -188,12 +188,12 @@ def test_what_has_expired_is_gone(gallery):
         assert "immutable" not in answer.headers["Cache-Control"]
 
 
-def test_there_is_no_original_of_what_was_sent_to_be_enlarged(gallery):
+def test_an_image_of_mode_upscale_has_no_original(gallery):
     image = gallery.finish(PHOTO, mode="upscale")
     assert gallery.get(f"/pictures/{image.image_id}/original").status_code == 404
 
 
-def test_storage_that_fails_is_told_without_its_reason(gallery, monkeypatch):
+def test_a_storage_failure_is_reported_without_its_reason(gallery, monkeypatch):
     image = gallery.finish(PHOTO)
     monkeypatch.setattr("notifier.drawing.thumbnail", fail)
     answer = gallery.get(f"/pictures/{image.image_id}/result?width=320")
@@ -206,7 +206,7 @@ def fail(*_):
     raise OSError(5, "Input/output error")
 
 
-def test_whole_pictures_in_s3_are_left_to_s3(tmp_path, monkeypatch):
+def test_full_size_pictures_in_s3_are_redirects_to_s3(tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setattr(
@@ -229,12 +229,12 @@ def test_whole_pictures_in_s3_are_left_to_s3(tmp_path, monkeypatch):
         image = image.model_copy(
             update={"result": stored, "finished_at": image.finished_at + timedelta(hours=1)}
         )
-        gallery.tell(image)
+        gallery.record(image)
         answer = gallery.get(f"/pictures/{image.image_id}/result?download=1")
         if name == uri:
             assert answer.status_code == 302
             assert answer.location == "https://bucket.s3.eu-central-1.amazonaws.com/x?signed"
-            # What the browser keeps must not outlive the signature.
+            # The redirect must not be cached longer than the signature is valid.
             assert answer.headers["Cache-Control"] == "private, max-age=300"
             assert asked[-1] == (uri, 600, "picsum-x2.png", "image/png")
         else:

@@ -1,4 +1,4 @@
-"""What the notifier remembers, on SQLite and on PostgreSQL."""
+"""The database of the notifier, on SQLite and on PostgreSQL."""
 
 import os
 import random
@@ -26,7 +26,7 @@ from notifier.store.images import (
     record_evaluation,
     totals_of,
 )
-from notifier.store.paging import CursorError, Place
+from notifier.store.paging import CursorError, Position
 from notifier.store.runs import (
     RunStatus,
     State,
@@ -37,15 +37,14 @@ from notifier.store.runs import (
 )
 from notifier.store.tables import Table
 from superres.errors import ConfigError, RecordError, StorageError
-from superres.pipeline.records import Evaluation, Metrics, RunManifest
-from tests.support.evaluation_records import MOMENT, evaluation, image_id
+from superres.pipeline.records import Metrics, RunManifest
+from tests.support.evaluation_records import MOMENT, evaluation, image_id, record_all
 from tests.support.paths import ROOT
-from tests.support.postgresql import Postgres
 
 ORDERS: tuple[Order, ...] = ("newest", "best", "worst")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
 def url(request, tmp_path: Path) -> str:
     if request.param == "postgresql":
         return request.getfixturevalue("postgres").url
@@ -57,14 +56,6 @@ def database(url: str) -> Iterator[Database]:
     opened = open_database(url)
     yield opened
     opened.close()
-
-
-def record(database: Database, *evaluations: Evaluation, tag: str = "tag") -> list[bool]:
-    def recorded(each: Evaluation) -> bool:
-        with database.writing() as session:
-            return record_evaluation(session, each, f"/results/{each.image_id}.json", tag)
-
-    return [recorded(each) for each in evaluations]
 
 
 def read_pages(database: Database, order: Order, limit: int) -> list[ImagePage]:
@@ -85,14 +76,14 @@ def names(pages: list[ImagePage]) -> list[str]:
 # ---- images
 
 
-def test_the_newest_evaluation_stays(database):
+def test_the_newest_evaluation_wins(database):
     versions = [evaluation(1, minutes=minutes, gain=minutes) for minutes in (1, 2, 3)]
     for seed in range(6):
         shuffled = versions * 2
         random.Random(seed).shuffle(shuffled)
         with database.writing() as session:
             session.execute(text("DELETE FROM images"))
-        told = record(database, *shuffled)
+        recorded = record_all(database, *shuffled)
         with database.reading() as session:
             assert image_of(session, image_id(1)) == versions[2]
             assert totals_of(session).images == 1
@@ -101,26 +92,26 @@ def test_the_newest_evaluation_stays(database):
         for each in shuffled:
             expected.append(each.finished_at > newest)
             newest = max(newest, each.finished_at)
-        assert told == expected
+        assert recorded == expected
 
 
-def test_only_what_is_new_counts_as_a_change(database):
+def test_only_new_evaluations_count_as_changes(database):
     before = database.change()[0]
-    assert record(database, evaluation(1), evaluation(1), evaluation(2)) == [True, False, True]
+    assert record_all(database, evaluation(1), evaluation(1), evaluation(2)) == [True, False, True]
     assert database.change()[0] == before + 2
 
 
-def test_writers_at_once_make_each_image_new_once(database):
+def test_concurrent_writers_record_each_image_once(database):
     wanted = [evaluation(number) for number in range(20)] * 4
     random.Random(0).shuffle(wanted)
     with ThreadPoolExecutor(8) as pool:
-        told = list(pool.map(lambda each: record(database, each)[0], wanted))
-    assert sum(told) == 20
+        recorded = list(pool.map(lambda each: record_all(database, each)[0], wanted))
+    assert sum(recorded) == 20
     with database.reading() as session:
         assert totals_of(session).images == 20
 
 
-def test_a_write_that_fails_leaves_nothing(database):
+def test_a_failed_transaction_leaves_nothing(database):
     def fail() -> None:
         with database.writing() as session:
             record_evaluation(session, evaluation(1), "uri", "tag")
@@ -133,29 +124,29 @@ def test_a_write_that_fails_leaves_nothing(database):
     assert database.change()[0] == 0
 
 
-def test_tags_are_those_of_the_records_that_stayed(database):
-    record(database, evaluation(1), tag="old")
-    record(database, evaluation(1, minutes=5), tag="new")
-    record(database, evaluation(1, minutes=2), tag="late")
-    record(database, evaluation(2), tag="other")
+def test_tags_are_those_of_the_newest_records(database):
+    record_all(database, evaluation(1), tag="old")
+    record_all(database, evaluation(1, minutes=5), tag="new")
+    record_all(database, evaluation(1, minutes=2), tag="late")
+    record_all(database, evaluation(2), tag="other")
     with database.reading() as session:
         found = known_tags(session, [image_id(1), image_id(3)])
         assert known_tags(session, []) == {}
     assert found == {f"/results/{image_id(1)}.json": "new"}
 
 
-def test_a_moment_is_kept_to_the_microsecond(database):
+def test_times_are_stored_to_the_microsecond(database):
     moment = datetime(2026, 1, 31, 23, 59, 59, 999_999, tzinfo=UTC)
-    record(database, evaluation(1).model_copy(update={"finished_at": moment}))
+    record_all(database, evaluation(1).model_copy(update={"finished_at": moment}))
     with database.reading() as session:
         assert image_of(session, image_id(1)).finished_at == moment
 
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("limit", [1, 3, 7, 100])
-def test_pages_forward_and_backward(database, order, limit):
+def test_pages_lead_forward_and_backward(database, order, limit):
     # Ties in both keys, and images without a gain.
-    record(
+    record_all(
         database,
         *(
             evaluation(number, minutes=number % 4, gain=None if number % 5 == 0 else number % 3)
@@ -191,25 +182,25 @@ def test_pages_forward_and_backward(database, order, limit):
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_pages_while_images_come_in(database, order):
-    record(database, *(evaluation(n, minutes=n % 3, gain=n % 2) for n in range(20)))
+def test_new_images_do_not_disturb_paging(database, order):
+    record_all(database, *(evaluation(n, minutes=n % 3, gain=n % 2) for n in range(20)))
     before = set(names(read_pages(database, order, 100)))
     seen: list[str] = []
     after = None
-    coming = iter(range(100, 200))
+    new = iter(range(100, 200))
     while True:
         with database.reading() as session:
             page = page_of(session, order, 3, after=after)
         seen += names([page])
-        record(database, *(evaluation(next(coming), minutes=m, gain=m % 2) for m in range(3)))
+        record_all(database, *(evaluation(next(new), minutes=m, gain=m % 2) for m in range(3)))
         if page.after is None or len(seen) > 200:
             break
-        after = Place.at(page.after.cursor())
+        after = Position.from_cursor(page.after.cursor())
     assert len(seen) == len(set(seen))
     assert before <= set(seen)
 
 
-def test_an_empty_store(database):
+def test_an_empty_database_has_no_pages(database):
     for order in ORDERS:
         assert read_pages(database, order, 5) == [ImagePage([], None, None)]
     with database.reading() as session:
@@ -219,8 +210,8 @@ def test_an_empty_store(database):
     assert (totals.images, totals.measured, totals.psnr, totals.gain) == (0, 0, None, None)
 
 
-def test_totals(database):
-    record(
+def test_totals_count_images_and_average_measured_ones(database):
+    record_all(
         database,
         evaluation(1, gain=1),
         evaluation(2, gain=2),
@@ -236,8 +227,8 @@ def test_totals(database):
     assert totals.bicubic_ssim == pytest.approx(0.8)
 
 
-def test_recent_gains_are_in_order_of_time(database):
-    record(database, *(evaluation(n, minutes=9 - n, gain=n or None) for n in range(6)))
+def test_recent_gains_are_sorted_by_time(database):
+    record_all(database, *(evaluation(n, minutes=9 - n, gain=n or None) for n in range(6)))
     with database.reading() as session:
         found = recent_gains(session, 3)
     assert [gain for _, _, gain in found] == pytest.approx([3, 2, 1])
@@ -245,13 +236,13 @@ def test_recent_gains_are_in_order_of_time(database):
     assert [moment for _, moment, _ in found] == [MOMENT + timedelta(minutes=m) for m in (6, 7, 8)]
 
 
-def test_what_a_database_cannot_hold_is_a_record_that_is_wrong(url, database):
+def test_a_value_that_a_database_cannot_store_is_a_record_error(url, database):
     if url.startswith("sqlite"):
-        assert record(database, evaluation(1, run_id="a\0b")) == [True]
+        assert record_all(database, evaluation(1, run_id="a\0b")) == [True]
     else:
-        # Else it would be taken for a database that does not answer, and tried for ever.
+        # Otherwise it would count as a database outage, and be retried for ever.
         with pytest.raises(RecordError, match="cannot be stored"):
-            record(database, evaluation(1, run_id="a\0b"))
+            record_all(database, evaluation(1, run_id="a\0b"))
 
 
 # ---- cursors
@@ -261,19 +252,21 @@ def test_what_a_database_cannot_hold_is_a_record_that_is_wrong(url, database):
     "cursor",
     [
         *("", "x", "é", "bm8=", "WzFd", "W10=", "eyJhIjoxfQ==", "WzEsMl0=", "WyJhIiwiYiJd"),
-        Place(2**63, "a").cursor(),
-        Place(float("nan"), "a").cursor(),
-        Place(1, "\0").cursor(),
+        Position(2**63, "a").cursor(),
+        Position(float("nan"), "a").cursor(),
+        Position(1, "\0").cursor(),
     ],
 )
-def test_cursors_of_others_are_refused(cursor):
+def test_forged_cursors_are_rejected(cursor):
     with pytest.raises(CursorError):
-        Place.at(cursor)
+        Position.from_cursor(cursor)
 
 
-@pytest.mark.parametrize("place", [Place(1_700_000_000_000_001, "a"), Place(-0.125, "b" * 32)])
-def test_a_cursor_gives_its_place_back(place):
-    assert Place.at(place.cursor()) == place
+@pytest.mark.parametrize(
+    "position", [Position(1_700_000_000_000_001, "a"), Position(-0.125, "b" * 32)]
+)
+def test_a_cursor_decodes_to_its_position(position):
+    assert Position.from_cursor(position.cursor()) == position
 
 
 # ---- runs
@@ -306,17 +299,17 @@ def run_named(database: Database, name: str = "2026-01-31-x2-1") -> RunStatus:
 
 
 @pytest.mark.parametrize("end", ["succeeded", "failed", "stopped"])
-def test_an_execution_that_has_ended_does_not_run(database, end):
+def test_an_ended_execution_does_not_become_running(database, end):
     started, ended = execution("running", 0), execution(end, 5)
     assert set_runs(database, ended, started, ended) == [True, False, False]
     assert run_named(database) == ended
     other = "2026-01-31-x2-2"
-    told = [execution("running", 9, other), execution(end, 5, other)]  # with clocks that differ
-    assert set_runs(database, *told) == [True, True]
+    statuses = [execution("running", 9, other), execution(end, 5, other)]  # with clocks that differ
+    assert set_runs(database, *statuses) == [True, True]
     assert run_named(database, other).state == end
 
 
-def test_an_execution_that_is_redriven(database):
+def test_a_redriven_execution_ends_again(database):
     assert set_runs(database, execution("failed", 5), execution("running", 6)) == [True, False]
     assert set_runs(database, execution("succeeded", 7)) == [True]
     assert run_named(database).state == "succeeded"
@@ -337,9 +330,9 @@ def test_a_manifest_becomes_a_status(database):
     assert status.ingest_date == manifest.ingest_date
 
 
-def test_pages_of_runs(database):
-    told = [execution("succeeded", n % 3, f"run-{n:02}") for n in range(11)]
-    set_runs(database, *told)
+def test_runs_are_listed_by_page(database):
+    runs = [execution("succeeded", n % 3, f"run-{n:02}") for n in range(11)]
+    set_runs(database, *runs)
     found: list[RunStatus] = []
     after = None
     while True:
@@ -348,20 +341,20 @@ def test_pages_of_runs(database):
         found += page
         if after is None:
             break
-    assert found == sorted(told, key=lambda run: (run.changed_at, run.name), reverse=True)
+    assert found == sorted(runs, key=lambda run: (run.changed_at, run.name), reverse=True)
 
 
 # ---- the database itself
 
 
-def test_migrations_make_the_tables_and_no_others(database):
+def test_migrations_create_exactly_the_tables(database):
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Table.metadata) == []
 
 
-def test_opened_again_it_is_as_it_was(url, database):
-    record(database, evaluation(1))
+def test_reopening_a_database_keeps_its_content(url, database):
+    record_all(database, evaluation(1))
     again = open_database(url)
     with again.reading() as session:
         assert totals_of(session).images == 1
@@ -369,12 +362,12 @@ def test_opened_again_it_is_as_it_was(url, database):
     again.close()
 
 
-def test_several_processes_open_a_new_database_at_once(url):
+def test_several_processes_may_open_a_new_database_at_once(url):
     code = f"from notifier.store.database import open_database; open_database({url!r}).close()"
     command = [sys.executable, "-W", "error", "-c", code]
     processes = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE) for _ in range(3)]
-    told = [process.communicate(timeout=60)[1].decode() for process in processes]
-    assert [process.returncode for process in processes] == [0] * 3, told
+    errors = [process.communicate(timeout=60)[1].decode() for process in processes]
+    assert [process.returncode for process in processes] == [0] * 3, errors
     opened = open_database(url)
     assert opened.change()[0] == 0
     opened.close()
@@ -393,13 +386,13 @@ def test_several_processes_open_a_new_database_at_once(url):
         "sqlite+aiosqlite:///a.db",
     ],
 )
-def test_a_url_that_is_none_of_ours(wrong):
+def test_an_unsupported_url_is_a_configuration_error(wrong):
     with pytest.raises(ConfigError, match=r"notifier\.database_url"):
         open_database(wrong)
 
 
 @pytest.mark.parametrize("broken", ["no database", "a folder", "below a file"])
-def test_a_file_that_is_no_database(tmp_path, broken):
+def test_a_file_that_is_no_database_is_an_error(tmp_path, broken):
     path = tmp_path / "file.db"
     if broken == "a folder":
         path.mkdir()
@@ -409,49 +402,17 @@ def test_a_file_that_is_no_database(tmp_path, broken):
         open_database(f"sqlite:///{path}{'/a.db' if broken == 'below a file' else ''}")
 
 
-def test_no_server_answers(postgres: Postgres):
-    postgres.stop()
-    with pytest.raises(StorageError, match="does not answer"):
-        open_database(postgres.url)
-
-
-def test_a_server_that_goes_and_comes(postgres: Postgres):
-    database = open_database(postgres.url)
-    record(database, evaluation(1))
-
-    def record_and_stop() -> None:
-        with database.writing() as session:
-            record_evaluation(session, evaluation(3), "uri", "tag")
-            postgres.stop()
-
-    postgres.stop()
-    for use in (
-        lambda: record(database, evaluation(2)),
-        lambda: database.change(),
-    ):
-        with pytest.raises(StorageError, match="does not answer"):
-            use()
-    postgres.start()
-    assert record(database, evaluation(1), evaluation(2)) == [False, True]
-    with pytest.raises(StorageError):
-        record_and_stop()
-    postgres.start()
-    with database.reading() as session:
-        assert image_of(session, image_id(3)) is None
-    database.close()
-
-
-def test_sqlite_lets_read_while_another_writes(tmp_path):
+def test_sqlite_allows_reading_while_another_process_writes(tmp_path):
     path = tmp_path / "notifier.db"
     database = open_database(f"sqlite:///{path}")
-    record(database, evaluation(1))
+    record_all(database, evaluation(1))
     with sqlite3.connect(path, isolation_level=None) as other:
         other.execute("BEGIN IMMEDIATE")
         other.execute("DELETE FROM images")
         with database.reading() as session:
             assert totals_of(session).images == 1
         with ThreadPoolExecutor(1) as pool:
-            writing = pool.submit(record, database, evaluation(2))
+            writing = pool.submit(record_all, database, evaluation(2))
             assert not writing.done()
             other.execute("ROLLBACK")
             assert writing.result(timeout=10) == [True]
@@ -460,11 +421,11 @@ def test_sqlite_lets_read_while_another_writes(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_database_that_cannot_be_written_to_is_told_at_once(tmp_path):
+def test_a_read_only_database_is_reported_at_once(tmp_path):
     url = f"sqlite:///{tmp_path}/notifier.db"
     open_database(url).close()
-    for place in (tmp_path / "notifier.db", tmp_path):
-        place.chmod(0o500)
+    for path in (tmp_path / "notifier.db", tmp_path):
+        path.chmod(0o500)
     with pytest.raises(StorageError, match="readonly"):
         open_database(url)
     tmp_path.chmod(0o700)

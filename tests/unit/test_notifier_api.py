@@ -1,4 +1,4 @@
-"""The notifier's interface for programs, and who may use what."""
+"""The REST API of the notifier, and access control."""
 
 import base64
 import json
@@ -30,16 +30,16 @@ def gallery(tmp_path) -> Iterator[Gallery]:
 
 
 @pytest.fixture
-def guarded(tmp_path) -> Iterator[Gallery]:
-    """As beyond loopback: reading needs a token or a login."""
-    made = Gallery(tmp_path, guarded=True)
+def private_gallery(tmp_path) -> Iterator[Gallery]:
+    """As on a public host: reading needs a token or a login."""
+    made = Gallery(tmp_path, private=True)
     yield made
     made.close()
 
 
 def fill(gallery: Gallery, count: int) -> None:
     for number in range(count):
-        gallery.tell(evaluation(number, minutes=number, gain=1 + number / 10))
+        gallery.record(evaluation(number, minutes=number, gain=1 + number / 10))
 
 
 def names(gallery: Gallery, path: str) -> list[str]:
@@ -49,7 +49,7 @@ def names(gallery: Gallery, path: str) -> list[str]:
 # ---- images and runs
 
 
-def test_images_come_page_by_page_in_each_order(gallery):
+def test_images_are_listed_by_page_in_each_order(gallery):
     fill(gallery, 7)
     for order, numbers in {
         "newest": range(6, -1, -1),
@@ -65,25 +65,25 @@ def test_images_come_page_by_page_in_each_order(gallery):
         assert seen == [image_id(number) for number in numbers]
 
 
-def test_what_comes_while_somebody_pages_moves_nothing(gallery):
+def test_new_images_do_not_shift_the_next_page(gallery):
     fill(gallery, 4)
     first = gallery.client.get("/api/v1/images?limit=2").json
-    gallery.tell(evaluation(9, minutes=9))
+    gallery.record(evaluation(9, minutes=9))
     rest = names(gallery, f"/api/v1/images?limit=9&cursor={first['next']}")
     assert rest == [image_id(1), image_id(0)]
 
 
-def test_an_image_has_its_record_and_its_links(gallery):
-    told = evaluation(1)
-    gallery.tell(told)
-    answer = gallery.client.get(f"/api/v1/images/{told.image_id}").json
+def test_an_image_is_its_record_with_links(gallery):
+    image = evaluation(1)
+    gallery.record(image)
+    answer = gallery.client.get(f"/api/v1/images/{image.image_id}").json
     links = answer.pop("links")
-    assert answer == told.model_dump(mode="json")
-    assert gallery.client.get(links["self"]).json["image_id"] == told.image_id
+    assert answer == image.model_dump(mode="json")
+    assert gallery.client.get(links["self"]).json["image_id"] == image.image_id
     assert gallery.client.get(links["page"]).status_code == 200
 
 
-def test_what_is_not_there_or_makes_no_sense_is_told(gallery):
+def test_unknown_resources_and_invalid_queries_are_problems(gallery):
     for path, status, part in [
         (f"/api/v1/images/{'0' * 32}", 404, "no finished image"),
         ("/api/v1/images/nothing", 422, "image_id"),
@@ -97,7 +97,7 @@ def test_what_is_not_there_or_makes_no_sense_is_told(gallery):
         assert part in answer.json["detail"], path
 
 
-def test_an_answer_is_sent_once_and_again_when_something_is_new(gallery):
+def test_a_response_is_sent_again_only_after_a_change(gallery):
     fill(gallery, 1)
     for path in (
         "/api/v1/images",
@@ -109,11 +109,11 @@ def test_an_answer_is_sent_once_and_again_when_something_is_new(gallery):
         known = {"If-None-Match": first.headers["ETag"]}
         again = gallery.client.get(path, headers=known)
         assert (again.status_code, again.data) == (304, b"")
-    gallery.tell(evaluation(2, minutes=2))
+    gallery.record(evaluation(2, minutes=2))
     assert gallery.client.get("/api/v1/images", headers=known).status_code == 200
 
 
-def test_a_database_made_anew_is_another(tmp_path):
+def test_a_new_database_has_other_tags(tmp_path):
     answers = []
     for name in ("one", "two"):
         gallery = Gallery(tmp_path / name)
@@ -123,7 +123,7 @@ def test_a_database_made_anew_is_another(tmp_path):
     assert answers[0] != answers[1]
 
 
-def test_what_is_not_there_has_not_stayed_the_same(gallery):
+def test_an_unknown_image_is_never_unchanged(gallery):
     fill(gallery, 1)
     tag = gallery.client.get("/api/v1/images").headers["ETag"]
     for known in (tag, "*"):
@@ -131,16 +131,16 @@ def test_what_is_not_there_has_not_stayed_the_same(gallery):
         assert answer.status_code == 404
 
 
-@pytest.mark.parametrize("place", [[1, "\ud800"], [10**400, "a"], [float("nan"), "a"]])
-def test_cursors_that_nobody_gave(gallery, place):
-    cursor = base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
+@pytest.mark.parametrize("key", [[1, "\ud800"], [10**400, "a"], [float("nan"), "a"]])
+def test_forged_cursors_are_rejected(gallery, key):
+    cursor = base64.urlsafe_b64encode(json.dumps(key).encode()).decode()
     deep = base64.urlsafe_b64encode(b"[" * 100_000).decode()
     for path in (f"/api/v1/images?cursor={cursor}", f"/?after={cursor}", f"/?after={deep}"):
         assert gallery.client.get(path).status_code in (404, 422)
 
 
-def test_a_form_that_came_through_a_proxy_is_ours(tmp_path):
-    gallery = Gallery(tmp_path, guarded=True, public_url="https://gallery.example/")
+def test_a_login_form_through_a_proxy_is_accepted(tmp_path):
+    gallery = Gallery(tmp_path, private=True, public_url="https://gallery.example/")
     there = {"Host": "127.0.0.1:8080", "Origin": "https://gallery.example"}
     answer = gallery.client.post("/login", data={"token": TOKEN}, headers=there)
     assert answer.status_code == 303
@@ -148,11 +148,11 @@ def test_a_form_that_came_through_a_proxy_is_ours(tmp_path):
     gallery.close()
 
 
-def test_totals_and_runs(gallery):
+def test_totals_and_runs_are_returned(gallery):
     fill(gallery, 3)
-    gallery.tell(evaluation(8, gain=None))
+    gallery.record(evaluation(8, gain=None))
     assert record_status(gallery.database, status_of_manifest(manifest()))
-    gallery.changes.look()
+    gallery.changes.poll()
     totals = gallery.client.get("/api/v1/totals").json
     assert (totals["images"], totals["measured"]) == (4, 3)
     assert totals["gain"] == pytest.approx(1.1)
@@ -161,7 +161,7 @@ def test_totals_and_runs(gallery):
     assert run["detail"]["counts"]["images"] == 3
 
 
-def test_a_database_that_is_gone_is_503(gallery):
+def test_a_database_outage_is_503(gallery):
     fill(gallery, 1)
     gallery.database.close()
     database = Path(gallery.settings.notifier.database_url.removeprefix("sqlite:///"))
@@ -177,9 +177,9 @@ def test_a_database_that_is_gone_is_503(gallery):
 def test_schemathesis_finds_no_fault(gallery, tmp_path):
     fill(gallery, 5)
     record_status(gallery.database, status_of_manifest(manifest()))
-    gallery.changes.look()
+    gallery.changes.poll()
     for limiter in gallery.app.extensions["limiter"]:
-        limiter.enabled = False  # it would see little but 429
+        limiter.enabled = False  # otherwise most responses would be 429
     command = [str(Path(sys.executable).with_name("schemathesis")), "run"]
     options = ["--header", f"Authorization: Bearer {TOKEN}", "--max-examples", "25"]
     with gallery.served() as address:
@@ -192,11 +192,11 @@ def test_schemathesis_finds_no_fault(gallery, tmp_path):
     assert done.returncode == 0, done.stdout
 
 
-# ---- who may do what
+# ---- access control
 
 
-def test_beyond_loopback_reading_needs_a_token(guarded):
-    fill(guarded, 1)
+def test_reading_a_private_gallery_needs_a_token(private_gallery):
+    fill(private_gallery, 1)
     for path in (
         "/api/v1/images",
         "/api/v1/openapi.json",
@@ -204,42 +204,42 @@ def test_beyond_loopback_reading_needs_a_token(guarded):
         "/events",
         "/pictures/x/low",
     ):
-        answer = guarded.client.get(path)
+        answer = private_gallery.client.get(path)
         assert answer.status_code == 401, path
         assert answer.headers["WWW-Authenticate"].startswith("Bearer")
     for path in ("/", "/runs", f"/images/{image_id(0)}"):
-        answer = guarded.client.get(path, headers=PAGE)
+        answer = private_gallery.client.get(path, headers=PAGE)
         assert (answer.status_code, answer.location) == (
             302,
             f"/login?next={path.replace('/', '%2F')}",
         )
     for path in ("/healthz", "/readyz", "/login", "/static/style.css"):
-        assert guarded.client.get(path, buffered=True).status_code == 200, path
-    assert guarded.client.get("/api/v1/images", headers=BEARER).status_code == 200
+        assert private_gallery.client.get(path, buffered=True).status_code == 200, path
+    assert private_gallery.client.get("/api/v1/images", headers=BEARER).status_code == 200
     wrong = {"Authorization": f"Bearer {TOKEN}x"}
-    assert guarded.client.get("/api/v1/images", headers=wrong).status_code == 401
+    assert private_gallery.client.get("/api/v1/images", headers=wrong).status_code == 401
 
 
-def test_a_login_reads_and_never_writes(guarded):
-    answer = guarded.client.post("/login", data={"token": TOKEN, "next": "/runs"})
+def test_a_login_allows_reading_but_not_writing(private_gallery):
+    answer = private_gallery.client.post("/login", data={"token": TOKEN, "next": "/runs"})
     assert (answer.status_code, answer.location) == (303, "/runs")
     cookie = answer.headers["Set-Cookie"]
     assert "HttpOnly" in cookie
     assert "SameSite=Lax" in cookie
     assert TOKEN not in cookie
-    assert guarded.client.get("/api/v1/images").status_code == 200
+    assert private_gallery.client.get("/api/v1/images").status_code == 200
     wanted = {"url": "https://example.org/", "types": ["image.finished"]}
-    assert guarded.client.post("/api/v1/subscriptions", json=wanted).status_code == 401
-    assert guarded.client.post("/logout").status_code == 303
-    assert guarded.client.get("/api/v1/images").status_code == 401
+    assert private_gallery.client.post("/api/v1/subscriptions", json=wanted).status_code == 401
+    assert private_gallery.client.post("/logout").status_code == 303
+    assert private_gallery.client.get("/api/v1/images").status_code == 401
 
 
-def test_a_wrong_token_logs_nobody_in_and_is_not_tried_for_ever(guarded):
-    tried = [guarded.client.post("/login", data={"token": "guess"}) for _ in range(12)]
+def test_logins_with_a_wrong_token_fail_and_are_limited(private_gallery):
+    tried = [private_gallery.client.post("/login", data={"token": "guess"}) for _ in range(12)]
     assert {answer.status_code for answer in tried[:10]} == {403}
     assert "Set-Cookie" not in tried[0].headers
     assert tried[-1].status_code == 429
-    assert guarded.client.get("/api/v1/images").status_code == 401
+    assert private_gallery.client.get("/api/v1/images").status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -253,23 +253,23 @@ def test_a_wrong_token_logs_nobody_in_and_is_not_tried_for_ever(guarded):
         "",
     ],
 )
-def test_a_login_leads_to_this_site_only(guarded, target):
-    answer = guarded.client.post("/login", data={"token": TOKEN, "next": target})
+def test_a_login_redirects_to_this_site_only(private_gallery, target):
+    answer = private_gallery.client.post("/login", data={"token": TOKEN, "next": target})
     assert answer.location == "/"
 
 
-def test_a_form_of_another_site_is_refused(guarded):
+def test_a_form_of_another_site_is_refused(private_gallery):
     for headers in (
         {"Origin": "https://evil.example"},
         {"Origin": "http://["},
         {"Origin": "null"},
         {"Sec-Fetch-Site": "cross-site"},
     ):
-        answer = guarded.client.post("/login", data={"token": TOKEN}, headers=headers)
+        answer = private_gallery.client.post("/login", data={"token": TOKEN}, headers=headers)
         assert (answer.status_code, "Set-Cookie" in answer.headers) == (403, False)
 
 
-def test_a_stranger_s_name_for_this_machine_is_refused(gallery):
+def test_a_foreign_host_name_is_refused(gallery):
     for headers in ({}, PAGE):
         answer = gallery.client.get("/", headers=headers | {"Host": "rebound.example"})
         assert answer.status_code == 400
@@ -277,7 +277,7 @@ def test_a_stranger_s_name_for_this_machine_is_refused(gallery):
     assert gallery.client.get("/", headers={"Host": "localhost:8080"}).status_code == 200
 
 
-def test_every_answer_tells_browsers_what_to_refuse(gallery):
+def test_every_response_has_security_headers(gallery):
     for path in ("/", "/nothing", "/api/v1/images", "/static/style.css", "/healthz"):
         headers = gallery.client.get(path, buffered=True).headers
         policy = headers["Content-Security-Policy"]
@@ -287,7 +287,7 @@ def test_every_answer_tells_browsers_what_to_refuse(gallery):
         assert headers["X-Frame-Options"] == "DENY"
 
 
-def test_a_service_that_others_can_reach_needs_a_token():
+def test_a_notifier_that_other_machines_can_reach_needs_a_token():
     for host in ("0.0.0.0", "10.0.0.1", "::", "gallery.example"):
         with pytest.raises(ConfigError, match=WRITE_TOKEN):
             check_exposure(host, Notifier(), Tokens())
@@ -300,12 +300,12 @@ def test_a_service_that_others_can_reach_needs_a_token():
 
 
 @pytest.mark.parametrize("token", ["short", "with a space in it", "ümlaut-in-this-token"])
-def test_a_token_is_long_and_fit_for_a_header(token):
+def test_a_token_that_is_short_or_fits_no_header_is_rejected(token):
     with pytest.raises(ConfigError, match=WRITE_TOKEN):
         tokens_from({WRITE_TOKEN: token})
 
 
-def test_the_read_token_reads_only(tmp_path):
+def test_the_read_token_comes_from_its_own_variable(tmp_path):
     tokens = tokens_from({WRITE_TOKEN: TOKEN, READ_TOKEN: "only-for-looking-at"})
     assert tokens == Tokens(TOKEN, "only-for-looking-at")
 

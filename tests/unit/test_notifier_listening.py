@@ -1,10 +1,8 @@
-"""How the notifier hears of images: records read, folders scanned and watched."""
+"""Listening for results: records read, folders scanned and watched."""
 
 import shutil
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
@@ -16,15 +14,12 @@ from structlog.testing import capture_logs
 
 from notifier.listening.prometheus_metrics import new_metrics
 from notifier.listening.reading import Reader, local_tag
-from notifier.listening.scan import MOST_FAILURES, Scanned, Scanner
-from notifier.listening.start import Intake, check_queues, start_intake
+from notifier.listening.scan import MAX_FAILURES, Scanned, Scanner
+from notifier.listening.start import check_queues
 from notifier.store.database import Database, open_database
-from notifier.store.images import image_of, page_of, totals_of
-from notifier.store.runs import RunStatus, runs_of
+from notifier.store.images import totals_of
 from superres.errors import ConfigError, RecordError, StorageError
 from superres.pipeline import storage
-from superres.pipeline.config import Settings, validated
-from superres.pipeline.records import Evaluation
 from tests.support.evaluation_records import (
     DAY,
     MOMENT,
@@ -35,6 +30,15 @@ from tests.support.evaluation_records import (
     write,
 )
 from tests.support.http_server import until
+from tests.support.notifier_listening import (
+    break_database,
+    is_recorded,
+    listening,
+    recorded_ids,
+    recorded_image,
+    recorded_runs,
+    settings_for,
+)
 
 
 @pytest.fixture
@@ -47,82 +51,32 @@ def reader(results: str, database: Database) -> Reader:
     return Reader(results, database, new_metrics(CollectorRegistry()))
 
 
-def settings_for(results: str, **notifier: object) -> Settings:
-    content = {"dataset": {"reconstructed_images_dir": results}, "notifier": notifier}
-    return validated(content, "test")
-
-
-@contextmanager
-def intake(settings: Settings, database: Database) -> Iterator[Intake]:
-    """Runs while the block lasts; ends quickly."""
-    stop = Event()
-    running = start_intake(settings, database, stop, CollectorRegistry())
-    try:
-        yield running
-    finally:
-        stop.set()
-        for thread in running.threads:
-            thread.join(5)
-    assert not [thread.name for thread in running.threads if thread.is_alive()]
-
-
-def shown(database: Database) -> list[str]:
-    with database.reading() as session:
-        return [image.image_id for image in page_of(session, "newest", 1000).images]
-
-
-def image(database: Database, number: int) -> Evaluation | None:
-    with database.reading() as session:
-        return image_of(session, image_id(number))
-
-
-def is_shown(database: Database, number: int) -> bool:
-    return image(database, number) is not None
-
-
-def runs(database: Database) -> list[RunStatus]:
-    with database.reading() as session:
-        return runs_of(session, 100)[0]
-
-
 def read(reader: Reader, uri: str) -> bool:
     return reader.read(uri, local_tag(uri) or "")
-
-
-def in_the_way_of(database: Database) -> Callable[[], None]:
-    """Makes every writing fail; gives what ends that."""
-    with database.writing() as session:
-        session.connection().exec_driver_sql("ALTER TABLE images RENAME TO gone")
-
-    def end() -> None:
-        with database.writing() as session:
-            session.connection().exec_driver_sql("ALTER TABLE gone RENAME TO images")
-
-    return end
 
 
 # ---- reading
 
 
-def test_a_record_tells_something_new_once(reader, results, database):
+def test_a_record_is_new_once(reader, results, database):
     [uri] = write(results, evaluation(1))
     assert read(reader, uri)
     assert not read(reader, uri)
-    assert image(database, 1) == evaluation(1)
+    assert recorded_image(database, 1) == evaluation(1)
     write(results, evaluation(1, minutes=1))
     assert read(reader, uri)
-    assert image(database, 1).finished_at == MOMENT + timedelta(minutes=1)
+    assert recorded_image(database, 1).finished_at == MOMENT + timedelta(minutes=1)
     assert reader.metrics.recorded._value.get() == 2
 
 
-def test_a_manifest_is_a_run(reader, results, database):
+def test_a_manifest_is_recorded_as_a_run(reader, results, database):
     [uri] = write(results, manifest())
     assert read(reader, uri)
-    [run] = runs(database)
+    [run] = recorded_runs(database)
     assert (run.name, run.kind, run.state) == ("2026-01-31-x2", "run", "succeeded")
 
 
-def test_a_record_that_is_gone_is_no_error(reader, results):
+def test_a_deleted_record_is_no_error(reader, results):
     [uri] = write(results, evaluation(1))
     Path(uri).unlink()
     assert local_tag(uri) is None
@@ -138,7 +92,7 @@ def test_a_record_that_is_gone_is_no_error(reader, results):
         (evaluation(1).to_json().replace('"version":1', '"version":9').encode(), "version 9"),
     ],
 )
-def test_a_record_that_cannot_be_read_is_told_once(reader, results, database, content, reason):
+def test_an_unreadable_record_is_logged_once(reader, results, database, content, reason):
     uri = evaluation_uri(results, evaluation(1))
     storage.write_bytes(uri, content)
     with capture_logs() as logs:
@@ -148,7 +102,7 @@ def test_a_record_that_cannot_be_read_is_told_once(reader, results, database, co
     assert [(log["event"], log["uri"]) for log in logs] == [("record_unreadable", uri)]
     assert reason in logs[0]["reason"]
     assert reader.metrics.unreadable._value.get() == 1
-    assert shown(database) == []
+    assert recorded_ids(database) == []
     write(results, evaluation(1))
     assert read(reader, uri)
 
@@ -168,7 +122,7 @@ def test_a_record_that_cannot_be_read_is_told_once(reader, results, database, co
         ("../evaluations/a.json", None),
     ],
 )
-def test_what_is_ours_to_read(reader, results, path, kind):
+def test_records_are_recognised_by_their_location(reader, results, path, kind):
     assert reader.kind_of(f"{results}/{path}") == kind
     assert reader.kind_of(path) is None
 
@@ -182,193 +136,204 @@ def test_a_scan_finds_what_is_new(reader, results, database):
     write(results, *map(evaluation, range(30)), manifest())
     assert scanner.scan(Event()) == Scanned(31, 31, None)
     assert scanner.scan(Event()) == Scanned(31, 0, None)
-    assert sorted(shown(database)) == sorted(map(image_id, range(30)))
+    assert sorted(recorded_ids(database)) == sorted(map(image_id, range(30)))
     write(results, evaluation(3, minutes=1), evaluation(40), manifest(minutes=1))
     storage.delete(evaluation_uri(results, evaluation(4)))
     assert scanner.scan(Event()) == Scanned(31, 3, None)
     assert reader.metrics.scanned._value.get() == pytest.approx(time.time(), abs=60)
 
 
-def test_the_newest_dates_come_first(reader, results, database, monkeypatch):
+def test_a_scan_reads_the_newest_dates_first(reader, results, database, monkeypatch):
     days = [DAY + timedelta(days=number % 3) for number in range(9)]
     write(results, *(evaluation(number, day=day) for number, day in enumerate(days)))
     order: list[str] = []
-    plain = Reader.read
+    read = Reader.read
 
-    def noted(self: Reader, uri: str, tag: str) -> bool:
+    def logged(self: Reader, uri: str, tag: str) -> bool:
         order.append(uri)
-        return plain(self, uri, tag)
+        return read(self, uri, tag)
 
-    monkeypatch.setattr(Reader, "read", noted)
+    monkeypatch.setattr(Reader, "read", logged)
     Scanner(reader).scan(Event())
     dates = [uri.split("ingest_date=")[1][:10] for uri in order]
     assert dates == sorted(dates, reverse=True)
     assert len(dates) == 9
 
 
-def test_a_scan_reads_only_what_it_does_not_know(reader, results, database, monkeypatch):
-    # An image of two days has two records: the older tells nothing, nor does one that is damaged.
+def test_a_scan_reads_unknown_records_only(reader, results, database, monkeypatch):
+    # An image of two days has two records; neither the older nor a damaged one is recorded.
     write(results, *map(evaluation, range(5)), evaluation(0, minutes=1, day=date(2026, 2, 1)))
     storage.write_bytes(evaluation_uri(results, evaluation(9)), b"not JSON")
     assert Scanner(reader).scan(Event()).recorded == 5
-    asked: list[str] = []
-    plain = storage.read_bytes
+    read: list[str] = []
+    read_bytes = storage.read_bytes
 
-    def noted(uri: str) -> bytes:
-        asked.append(uri)
-        return plain(uri)
+    def logged(uri: str) -> bytes:
+        read.append(uri)
+        return read_bytes(uri)
 
-    monkeypatch.setattr(storage, "read_bytes", noted)
+    monkeypatch.setattr(storage, "read_bytes", logged)
     Scanner(reader).scan(Event())
-    assert asked == []
-    # Another process, which remembers nothing, reads those two.
+    assert read == []
+    # Another process does not know these two yet and reads them.
     other = Reader(results, database, new_metrics(CollectorRegistry()))
     assert Scanner(other).scan(Event()).recorded == 0
-    assert sorted(asked) == sorted(
+    assert sorted(read) == sorted(
         evaluation_uri(results, each) for each in (evaluation(0), evaluation(9))
     )
 
 
-def test_files_that_cannot_be_read_keep_no_others_from_it(reader, results, database, monkeypatch):
-    uris = write(results, *(evaluation(n, day=date(2026, 2, 1)) for n in range(MOST_FAILURES)))
+def test_unreadable_files_do_not_stop_the_scan_of_others(reader, results, database, monkeypatch):
+    uris = write(results, *(evaluation(n, day=date(2026, 2, 1)) for n in range(MAX_FAILURES)))
     write(results, *map(evaluation, range(100, 120)))
-    plain = storage.read_bytes
+    read_bytes = storage.read_bytes
 
-    def refused(uri: str) -> bytes:
+    def denied(uri: str) -> bytes:
         if uri in uris:
             raise StorageError(f"{uri}: cannot read: Permission denied")
-        return plain(uri)
+        return read_bytes(uri)
 
-    monkeypatch.setattr(storage, "read_bytes", refused)
+    monkeypatch.setattr(storage, "read_bytes", denied)
     scanner = Scanner(reader)
     with pytest.raises(StorageError, match="Permission denied"):
         scanner.scan(Event())
     with pytest.raises(StorageError, match="Permission denied"):
         scanner.scan(Event())
-    assert len(shown(database)) == 20
-    monkeypatch.setattr(storage, "read_bytes", plain)
-    assert scanner.scan(Event()).recorded == MOST_FAILURES
+    assert len(recorded_ids(database)) == 20
+    monkeypatch.setattr(storage, "read_bytes", read_bytes)
+    assert scanner.scan(Event()).recorded == MAX_FAILURES
 
 
-def test_a_database_that_fails_is_told_once_and_tried_again(results, database):
+@pytest.mark.slow
+def test_a_database_outage_is_logged_once_and_retried(results, database):
     write(results, *map(evaluation, range(50)))
-    end = in_the_way_of(database)
-    with capture_logs() as logs, intake(settings_for(results, rescan_seconds=1), database) as taken:
-        until(lambda: bool(taken.failing()))
-        assert "the database does not answer" in taken.failing()
-        failures = taken.reader.metrics.failures._value
+    repair = break_database(database)
+    with (
+        capture_logs() as logs,
+        listening(settings_for(results, rescan_seconds=1), database) as running,
+    ):
+        failing = running.reader.failing
+        until(lambda: bool(failing))
+        assert "the database does not answer" in failing["scan"]
+        failures = running.reader.metrics.failures._value
         until(lambda: failures.get() >= 3)
-        end()
-        until(lambda: len(shown(database)) == 50)
-        until(lambda: not taken.failing())
-    told = [log["event"] for log in logs if log.get("what") == "scan"]
-    assert told == ["intake_failing", "intake_works_again"]
+        repair()
+        until(lambda: len(recorded_ids(database)) == 50)
+        until(lambda: not failing)
+    events = [log["event"] for log in logs if log.get("what") == "scan"]
+    assert events == ["outage_began", "outage_ended"]
 
 
-def test_what_is_missed_is_found_by_the_next_scan(results, database, monkeypatch):
-    monkeypatch.setattr("notifier.listening.folder.FolderWatch._arrived", lambda *_: None)
-    with intake(settings_for(results, rescan_seconds=1), database):
+@pytest.mark.slow
+def test_missed_records_are_found_by_the_next_scan(results, database, monkeypatch):
+    monkeypatch.setattr("notifier.listening.folder.FolderWatch._changed", lambda *_: None)
+    with listening(settings_for(results, rescan_seconds=1), database):
         write(results, evaluation(1))
-        until(lambda: shown(database) == [image_id(1)])
+        until(lambda: recorded_ids(database) == [image_id(1)])
         write(results, evaluation(2))
-        until(lambda: len(shown(database)) == 2)
+        until(lambda: len(recorded_ids(database)) == 2)
 
 
 # ---- watching
 
 
-def test_records_are_there_as_soon_as_they_are_written(results, database):
-    # The first of a folder, too: nothing of it is there when the watch begins.
+@pytest.mark.slow
+def test_records_are_read_as_soon_as_they_are_written(results, database):
+    # Also the first one: the folder does not exist when watching begins.
     waits: list[float] = []
-    with intake(settings_for(results), database):
+    with listening(settings_for(results), database):
         for number in range(20):
             record = evaluation(number, day=DAY + timedelta(days=number // 5))
             write(results, record)
             written = time.monotonic()
-            until(partial(is_shown, database, number))
+            until(partial(is_recorded, database, number))
             waits.append(time.monotonic() - written)
         write(results, evaluation(3, minutes=5))
-        until(lambda: image(database, 3).finished_at > MOMENT)
+        until(lambda: recorded_image(database, 3).finished_at > MOMENT)
         write(results, manifest())
-        until(lambda: len(runs(database)) == 1)
+        until(lambda: len(recorded_runs(database)) == 1)
     print(f"written to recorded: median {statistics.median(waits):.3f} s, max {max(waits):.3f} s")
     assert statistics.median(waits) < 0.25
 
 
-def test_many_at_once_while_it_starts(results, database):
+@pytest.mark.slow
+def test_no_record_is_missed_while_listening_starts(results, database):
     numbers = range(300)
     write(results, *map(evaluation, numbers[:100]))
-    with intake(settings_for(results), database):
+    with listening(settings_for(results), database):
         write(results, *map(evaluation, numbers[100:200]))
-        until(lambda: len(shown(database)) >= 100)
+        until(lambda: len(recorded_ids(database)) >= 100)
         days = (DAY + timedelta(days=number) for number in numbers)
         write(results, *map(lambda n, day: evaluation(n, day=day), numbers[200:], days))
-        until(lambda: len(shown(database)) == 300, 20)
+        until(lambda: len(recorded_ids(database)) == 300, 20)
 
 
-def test_a_folder_that_comes_goes_and_comes_again(tmp_path, database, monkeypatch):
+@pytest.mark.slow
+def test_a_folder_may_be_deleted_and_created_again(tmp_path, database, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with intake(settings_for("data/results"), database) as taken:
+    with listening(settings_for("data/results"), database) as running:
         write("data/results", evaluation(1))
-        until(lambda: image(database, 1) is not None)
+        until(lambda: recorded_image(database, 1) is not None)
         shutil.rmtree("data")
         write("data/results", evaluation(2))
-        until(lambda: image(database, 2) is not None)
+        until(lambda: recorded_image(database, 2) is not None)
         write("data/results", evaluation(3))
-        until(lambda: image(database, 3) is not None)
-        assert taken.failing() == ""
+        until(lambda: recorded_image(database, 3) is not None)
+        assert running.reader.failing == {}
         for number, folder in enumerate(("evaluations", "evaluations/scale=2"), 4):
             shutil.rmtree(f"data/results/{folder}")
             write("data/results", evaluation(number))
-            until(partial(is_shown, database, number))
+            until(partial(is_recorded, database, number))
         Path("data").rename("aside")
         write("data/results", evaluation(6))
-        until(lambda: image(database, 6) is not None)
-    assert len(shown(database)) == 6
+        until(lambda: recorded_image(database, 6) is not None)
+    assert len(recorded_ids(database)) == 6
 
 
-def test_nothing_but_whole_records_is_read(results, database):
-    with capture_logs() as logs, intake(settings_for(results), database):
+def test_only_complete_records_are_read(results, database):
+    with capture_logs() as logs, listening(settings_for(results), database):
         [uri] = write(results, evaluation(1))
-        until(lambda: image(database, 1) is not None)
+        until(lambda: recorded_image(database, 1) is not None)
         folder = Path(uri).parent
         (folder / f".{image_id(2)}.json.0123").write_text("half of a rec")
-        (folder / "notes.txt").write_text("none of ours")
+        (folder / "notes.txt").write_text("no record")
         storage.write_bytes(f"{results}/images/scale=2/{image_id(2)}.png", b"png")
         (folder / f"{image_id(3)}.json").write_text("damaged")
         Path(uri).unlink()
         write(results, evaluation(4))
-        until(lambda: image(database, 4) is not None)
-    told = [log for log in logs if log["log_level"] != "info"]
-    assert [Path(log["uri"]).stem for log in told] == [image_id(3)]
-    assert sorted(shown(database)) == sorted([image_id(1), image_id(4)])
+        until(lambda: recorded_image(database, 4) is not None)
+    errors = [log for log in logs if log["log_level"] != "info"]
+    assert [Path(log["uri"]).stem for log in errors] == [image_id(3)]
+    assert sorted(recorded_ids(database)) == sorted([image_id(1), image_id(4)])
 
 
-def test_records_wait_for_a_database(results, database):
-    def told() -> list[str]:
+@pytest.mark.slow
+def test_records_are_kept_during_a_database_outage(results, database):
+    def outages() -> list[str]:
         return [log["event"] for log in logs if log.get("what") == "records of the folder"]
 
-    # The scan comes once only, so that it is the watch that tries again.
-    with capture_logs() as logs, intake(settings_for(results, rescan_seconds=3600), database):
+    # There is only one scan, so it is the watch that retries.
+    with capture_logs() as logs, listening(settings_for(results, rescan_seconds=3600), database):
         write(results, evaluation(0))
-        until(lambda: image(database, 0) is not None)
-        until(lambda: not any(log["event"] == "unexpected" for log in logs))
-        end = in_the_way_of(database)
+        until(lambda: recorded_image(database, 0) is not None)
+        until(lambda: not any(log["event"] == "unexpected_error" for log in logs))
+        repair = break_database(database)
         uris = write(results, *map(evaluation, range(1, 40)))
-        until(told)
+        until(outages)
         Path(uris[-1]).unlink()
-        end()
-        until(lambda: len(shown(database)) == 39)
-        until(lambda: told()[1:])
-    assert told() == ["intake_failing", "intake_works_again"]
+        repair()
+        until(lambda: len(recorded_ids(database)) == 39)
+        until(lambda: outages()[1:])
+    assert outages() == ["outage_began", "outage_ended"]
 
 
-def test_two_intakes_on_one_database(results, database, tmp_path):
+@pytest.mark.slow
+def test_two_notifiers_on_one_database_record_each_image_once(results, database, tmp_path):
     other = open_database(f"sqlite:///{tmp_path}/notifier.db")
     settings = settings_for(results)
-    with intake(settings, database) as one, intake(settings, other) as two:
+    with listening(settings, database) as one, listening(settings, other) as two:
         write(results, *map(evaluation, range(100)))
-        until(lambda: len(shown(database)) == 100)
+        until(lambda: len(recorded_ids(database)) == 100)
         new = [each.reader.metrics.recorded._value for each in (one, two)]
         until(lambda: new[0].get() + new[1].get() >= 100)
     assert new[0].get() + new[1].get() == 100
@@ -377,27 +342,27 @@ def test_two_intakes_on_one_database(results, database, tmp_path):
     other.close()
 
 
-def test_threads_by_configuration(results, database):
-    with intake(settings_for(results), database) as taken:
-        assert [thread.name for thread in taken.threads] == ["intake-scan", "intake-folder"]
-        assert all(thread.daemon for thread in taken.threads)
+def test_threads_follow_the_configuration(results, database):
+    with listening(settings_for(results), database) as running:
+        assert [thread.name for thread in running.threads] == ["listening-scan", "listening-folder"]
+        assert all(thread.daemon for thread in running.threads)
     with pytest.raises(ConfigError, match=r"notifier\.events_queue_url: .* not in S3"):
         check_queues(settings_for(results, events_queue_url="http://127.0.0.1:1/q"))
 
 
-def test_a_thread_that_breaks_goes_on(results, database, monkeypatch):
+def test_a_thread_continues_after_an_unexpected_error(results, database, monkeypatch):
     monkeypatch.setattr("notifier.listening.start._RESTART_SECONDS", 0.01)
-    plain = Scanner.scan
+    original_scan = Scanner.scan
     broken: list[bool] = []
 
     def scan(self: Scanner, stop: Event) -> Scanned:
         if not broken:
             broken.append(True)
             raise ZeroDivisionError
-        return plain(self, stop)
+        return original_scan(self, stop)
 
     monkeypatch.setattr(Scanner, "scan", scan)
     write(results, evaluation(1))
-    with capture_logs() as logs, intake(settings_for(results), database):
-        until(lambda: shown(database) == [image_id(1)])
-    assert [log["event"] for log in logs if log["log_level"] == "error"] == ["unexpected"]
+    with capture_logs() as logs, listening(settings_for(results), database):
+        until(lambda: recorded_ids(database) == [image_id(1)])
+    assert [log["event"] for log in logs if log["log_level"] == "error"] == ["unexpected_error"]

@@ -1,3 +1,5 @@
+"""The cache of rendered responses."""
+
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
@@ -6,13 +8,13 @@ import pytest
 from notifier.web.rendered import Rendered
 
 
-def test_an_answer_is_kept_until_something_changes():
+def test_a_response_is_cached_until_something_changes():
     made, rendered = iter(["one", "two", "three"]), Rendered()
 
-    def answer(tag: str, key: str) -> str:
-        return rendered.answer(tag, key, lambda: next(made))
+    def get(tag: str, key: str) -> str:
+        return rendered.get(tag, key, lambda: next(made))
 
-    assert [answer("1", "/"), answer("1", "/"), answer("1", "/x"), answer("2", "/")] == [
+    assert [get("1", "/"), get("1", "/"), get("1", "/x"), get("2", "/")] == [
         "one",
         "one",
         "two",
@@ -20,7 +22,7 @@ def test_an_answer_is_kept_until_something_changes():
     ]
 
 
-def test_many_who_ask_for_the_same_have_it_made_once():
+def test_concurrent_requests_render_once():
     made, rendered, barrier = [], Rendered(), Barrier(8)
 
     def render() -> str:
@@ -29,22 +31,22 @@ def test_many_who_ask_for_the_same_have_it_made_once():
 
     def ask(_: int) -> str:
         barrier.wait()
-        return rendered.answer("1", "/", render)
+        return rendered.get("1", "/", render)
 
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(ask, range(8))) == {"answer 1"}
 
 
-def test_what_could_not_be_made_is_tried_again():
+def test_a_failed_rendering_is_tried_again():
     rendered = Rendered()
     with pytest.raises(ZeroDivisionError):
-        rendered.answer("1", "/", lambda: str(1 / 0))
-    assert rendered.answer("1", "/", lambda: "made") == "made"
+        rendered.get("1", "/", lambda: str(1 / 0))
+    assert rendered.get("1", "/", lambda: "made") == "made"
 
 
-def test_only_the_latest_answers_are_kept():
+def test_only_the_latest_responses_are_cached():
     rendered = Rendered()
     for number in range(1000):
-        rendered.answer("1", number, lambda: "old")
-    assert rendered.answer("1", 999, lambda: "new") == "old"
-    assert rendered.answer("1", 0, lambda: "new") == "new"
+        rendered.get("1", number, lambda: "old")
+    assert rendered.get("1", 999, lambda: "new") == "old"
+    assert rendered.get("1", 0, lambda: "new") == "new"

@@ -1,4 +1,4 @@
-"""How webhooks are subscribed to, over HTTP."""
+"""The REST API of webhook subscriptions."""
 
 import base64
 import json
@@ -21,7 +21,7 @@ from notifier.web.context import Service, Tokens
 from notifier.web.subscriptions_api import Type
 from superres.pipeline.config import Notifier, Settings
 from tests.support.http_server import until
-from tests.support.webhooks import NOW, all_are, event, put, sending, state_of
+from tests.support.webhooks import NOW, all_are, enqueue_all, event, find, sending
 
 TOKEN = "0123456789abcdef"
 SUBSCRIPTIONS = "/api/v1/subscriptions"
@@ -30,14 +30,14 @@ HOOK = "http://127.0.0.1:9/hook"
 
 @pytest.fixture
 def web(database: Database, tmp_path: Path) -> FlaskClient:
-    """A client that bears the write token, of a service that allows 127.0.0.1:9."""
+    """A client with the write token, of a service that allows 127.0.0.1:9."""
     service = Service(
         Settings(notifier=Notifier(allowed_hosts=("127.0.0.1:9", "Receiver.internal"))),
         database,
         Pictures(tmp_path / "cache", 1 << 24),
         Changes(database),
         Tokens(write=TOKEN, read="fedcba9876543210"),
-        guarded=False,
+        private=False,
         registry=CollectorRegistry(),
         ready=lambda: "",
     )
@@ -46,17 +46,17 @@ def web(database: Database, tmp_path: Path) -> FlaskClient:
     return client
 
 
-def made(web: FlaskClient, **body: Any) -> dict[str, Any]:
+def create(web: FlaskClient, **body: Any) -> dict[str, Any]:
     answer = web.post(SUBSCRIPTIONS, json={"url": HOOK} | body)
     assert answer.status_code == 201, answer.text
     return answer.get_json()
 
 
-def test_the_types_that_can_be_subscribed_to_are_those_of_the_events():
+def test_the_types_of_the_api_are_those_of_the_events():
     assert get_args(Type) == SUBSCRIBABLE
 
 
-def test_a_subscription_shows_its_secret_once(web):
+def test_a_subscription_returns_its_secret_once(web):
     answer = web.post(SUBSCRIPTIONS, json={"url": HOOK, "description": "Grüße"})
     assert answer.status_code == 201
     assert answer.headers["Cache-Control"] == "no-store"
@@ -110,7 +110,7 @@ BAD_FIELDS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-def test_what_cannot_be_is_refused_by_name(web, database):
+def test_invalid_fields_are_rejected_by_name(web, database):
     for body, name in BAD_FIELDS:
         # As text: Flask's client cannot send half a surrogate pair otherwise.
         content = json.dumps({"url": HOOK} | body)
@@ -122,13 +122,13 @@ def test_what_cannot_be_is_refused_by_name(web, database):
         assert session.scalars(select(Subscription)).all() == []
 
 
-def test_a_name_that_has_no_address_yet_is_taken(web):
-    assert made(web, url="https://nobody.invalid/hook", types=["run.failed"])["enabled"]
+def test_a_host_name_without_an_address_is_accepted(web):
+    assert create(web, url="https://nobody.invalid/hook", types=["run.failed"])["enabled"]
 
 
 @pytest.mark.parametrize("token", ["", "fedcba9876543210", "0123456789abcdeF"])
-def test_all_of_it_needs_the_write_token(web, token):
-    name = made(web)["id"]
+def test_every_request_needs_the_write_token(web, token):
+    name = create(web)["id"]
     one_of_them = f"{SUBSCRIPTIONS}/{name}"
     web.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {token}"
     for method, path in [
@@ -147,7 +147,7 @@ def test_all_of_it_needs_the_write_token(web, token):
 
 
 def test_a_subscription_is_disabled_enabled_and_deleted(web):
-    path = f"{SUBSCRIPTIONS}/{made(web)['id']}"
+    path = f"{SUBSCRIPTIONS}/{create(web)['id']}"
     off = web.patch(path, json={"enabled": False}).get_json()
     assert (off["enabled"], off["disabled_reason"]) == (False, "disabled by hand")
     refused = web.post(f"{path}/test")
@@ -169,27 +169,27 @@ def test_there_are_at_most_a_hundred_subscriptions(web, database):
     assert web.post(SUBSCRIPTIONS, json={"url": HOOK}).status_code == 409
 
 
-def test_a_test_event_goes_to_one_subscription_whatever_it_wants(web, database, receiver):
-    name = made(web, types=["run.failed"])["id"]
-    made(web)
+def test_a_test_event_goes_to_one_subscription_whatever_its_types(web, database, receiver):
+    name = create(web, types=["run.failed"])["id"]
+    create(web)
     answer = web.post(f"{SUBSCRIPTIONS}/{name}/test")
     assert answer.status_code == 202
-    told = answer.get_json()
-    assert (told["type"], told["state"], told["attempts"]) == ("test", "pending", 0)
+    delivery = answer.get_json()
+    assert (delivery["type"], delivery["state"], delivery["attempts"]) == ("test", "pending", 0)
     with database.writing() as session:
         session.execute(update(Subscription).values(url=receiver.url()))
     with sending(database, receiver.host):
         until(lambda: all_are(database, "delivered"))
-    (got,) = receiver.got()
-    assert got.message_id == told["message_id"]
-    assert got.verified(state_of(database, name).secret)["type"] == "test"
+    (got,) = receiver.requests()
+    assert got.message_id == delivery["message_id"]
+    assert got.verified(find(database, name).secret)["type"] == "test"
     listed = web.get(f"{SUBSCRIPTIONS}/{name}/deliveries").get_json()
     assert [each["status"] for each in listed["deliveries"]] == [204]
 
 
 def test_deliveries_are_listed_page_by_page_and_replayed(web, database):
-    name, other = made(web)["id"], made(web)["id"]
-    put(database, *map(event, range(5)))
+    name, other = create(web)["id"], create(web)["id"]
+    enqueue_all(database, *map(event, range(5)))
     path, seen = f"{SUBSCRIPTIONS}/{name}/deliveries", []
     answer = web.get(path, query_string={"limit": 2}).get_json()
     seen += answer["deliveries"]
@@ -203,9 +203,9 @@ def test_deliveries_are_listed_page_by_page_and_replayed(web, database):
         session.execute(update(Delivery).values(state="failed", attempts=9, ended_at=NOW))
     replayed = web.post(f"{path}/{seen[0]['id']}/replay")
     assert replayed.status_code == 202
-    told = replayed.get_json()
-    assert told["message_id"] == seen[0]["message_id"]
-    assert (told["state"], told["attempts"], told["ended_at"]) == ("pending", 0, None)
+    delivery = replayed.get_json()
+    assert delivery["message_id"] == seen[0]["message_id"]
+    assert (delivery["state"], delivery["attempts"], delivery["ended_at"]) == ("pending", 0, None)
     elsewhere = f"{SUBSCRIPTIONS}/{other}/deliveries/{seen[0]['id']}/replay"
     assert web.post(elsewhere).status_code == 404
     assert web.post(f"{path}/999999/replay").status_code == 404
@@ -214,9 +214,9 @@ def test_deliveries_are_listed_page_by_page_and_replayed(web, database):
     assert web.get(path, query_string={"limit": 0}).status_code == 422
 
 
-def test_the_openapi_document_tells_every_answer(web):
+def test_the_openapi_document_lists_every_response(web):
     paths = web.get("/api/v1/openapi.json").get_json()["paths"]
-    told = {
+    documented = {
         (path.removeprefix(SUBSCRIPTIONS), method): set(operation["responses"])
         for path, item in paths.items()
         if path.startswith(SUBSCRIPTIONS)
@@ -224,7 +224,7 @@ def test_the_openapi_document_tells_every_answer(web):
     }
     always = {"401", "403", "422", "429", "503"}
     one_of_them = "/{subscription_id}"
-    assert told == {
+    assert documented == {
         ("", "get"): always | {"200"},
         ("", "post"): always | {"201", "409"},
         (one_of_them, "get"): always | {"200", "404"},

@@ -1,4 +1,4 @@
-"""When webhooks are sent: the waits between attempts, and when it ends."""
+"""The schedule of webhooks: waits between attempts, giving up, disabling."""
 
 from datetime import timedelta
 
@@ -26,7 +26,7 @@ def test_a_day_of_failures_has_about_ten_attempts_and_ends_with_the_day():
     assert moments[-1] == give_up_at
 
 
-def test_what_the_receiver_asks_for_is_kept_to_within_the_time_that_is_left():
+def test_retry_after_is_respected_within_the_remaining_time():
     give_up_at = NOW + timedelta(hours=1)
     assert next_attempt(1, "600", give_up_at, NOW, 5, 0.5) == NOW + timedelta(seconds=600)
     assert next_attempt(1, "1", give_up_at, NOW, 5, 1.0) == NOW + timedelta(seconds=5)
@@ -34,7 +34,7 @@ def test_what_the_receiver_asks_for_is_kept_to_within_the_time_that_is_left():
     assert next_attempt(1, "600", NOW, NOW, 5, 0.5) is None
 
 
-def test_gone_or_five_days_of_failures_disable():
+def test_410_or_five_days_of_failures_disable():
     day = timedelta(days=1)
     assert "410" in (reason_to_disable(410, NOW, NOW, 5) or "")
     assert reason_to_disable(500, NOW - 4.9 * day, NOW, 5) is None

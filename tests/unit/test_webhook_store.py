@@ -1,4 +1,4 @@
-"""What is to be delivered, in the database: to whom, by which sender, and for how long."""
+"""Deliveries in the database: for which subscription, by which sender, for how long."""
 
 import base64
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ from notifier.store.deliveries import Settlement
 from notifier.store.subscriptions import create_subscription, delete_subscription, disable, enable
 from notifier.store.tables import Delivery
 from notifier.webhooks.outbox import enqueue
-from tests.support.webhooks import NOW, event, later, put, rows, subscribe
+from tests.support.webhooks import NOW, enqueue_all, event, later, rows, subscribe
 
 LEASE = timedelta(seconds=20)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/notifier.db"
@@ -30,21 +30,21 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def either(url: str) -> Iterator[Database]:
-    """Each test with it runs on both databases."""
+    """A database; each test that uses it runs on SQLite and PostgreSQL."""
     opened = open_database(url)
     yield opened
     opened.close()
 
 
-def test_an_event_goes_to_all_who_want_it_once(either):
+def test_an_event_goes_once_to_every_subscription_of_its_type(either):
     both = subscribe(either)
     runs = subscribe(either, "https://example.org/runs", "run.failed")
     off = subscribe(either, "https://example.org/off")
     with either.writing() as session:
         assert disable(session, off, "tired", NOW)
         assert not disable(session, off, "again", NOW)
-    put(either, event(1), event(1), event(2, "run.failed"))
-    put(either, event(1))
+    enqueue_all(either, event(1), event(1), event(2, "run.failed"))
+    enqueue_all(either, event(1))
     assert [(row.subscription_id, row.type) for row in rows(either)] == [
         (both, "image.finished"),
         (both, "run.failed"),
@@ -53,7 +53,7 @@ def test_an_event_goes_to_all_who_want_it_once(either):
     assert rows(either)[0].message_id == event(1).message_id
 
 
-def test_an_event_is_not_sent_when_the_transaction_fails(either):
+def test_an_event_is_not_sent_when_its_transaction_fails(either):
     def fail(session: Session) -> None:
         enqueue(session, event())
         raise RuntimeError
@@ -73,9 +73,9 @@ def test_secrets_are_32_random_bytes_and_all_different(either):
     assert {len(base64.b64decode(secret[6:], validate=True)) for secret in secrets} == {32}
 
 
-def test_a_claim_is_ours_until_its_lease_runs_out(either):
+def test_a_claim_lasts_until_its_lease_expires(either):
     name = subscribe(either)
-    put(either, event(1), event(2))
+    enqueue_all(either, event(1), event(2))
     now = later(1)
     with either.writing() as session:
         first = outgoing.claim(session, name, now, 1, LEASE)
@@ -95,9 +95,9 @@ def test_a_claim_is_ours_until_its_lease_runs_out(either):
     assert sorted(row.state for row in rows(either)) == ["delivered", "pending"]
 
 
-def test_nothing_is_claimed_before_it_is_due_or_for_a_disabled_subscription(either):
+def test_deliveries_that_are_not_due_or_disabled_are_not_claimed(either):
     name = subscribe(either)
-    put(either, event())
+    enqueue_all(either, event())
     with either.writing() as session:
         assert outgoing.claim(session, name, later(-60), 5, LEASE) == []
         disable(session, name, "tired", NOW)
@@ -107,31 +107,31 @@ def test_nothing_is_claimed_before_it_is_due_or_for_a_disabled_subscription(eith
         assert len(outgoing.claim(session, name, later(1), 5, LEASE)) == 1
 
 
-def test_many_senders_never_claim_the_same(url):
+def test_no_two_senders_claim_the_same_delivery(url):
     databases = [open_database(url) for _ in range(4)]
     name = subscribe(databases[0])
-    put(databases[0], *map(event, range(60)))
+    enqueue_all(databases[0], *map(event, range(60)))
     now = later(1)
 
-    def take(database: Database) -> list[int]:
-        taken: list[int] = []
+    def claim_all(database: Database) -> list[int]:
+        claimed_ids: list[int] = []
         while True:
             with database.writing() as session:
                 claimed = outgoing.claim(session, name, now, 2, LEASE)
             if not claimed:
-                return taken
-            taken += [each.id for each in claimed]
+                return claimed_ids
+            claimed_ids += [each.id for each in claimed]
 
     with ThreadPoolExecutor(4) as pool:
-        taken = [number for numbers in pool.map(take, databases) for number in numbers]
-    assert sorted(taken) == [row.id for row in rows(databases[0])]
+        claimed_ids = [number for numbers in pool.map(claim_all, databases) for number in numbers]
+    assert sorted(claimed_ids) == [row.id for row in rows(databases[0])]
     for database in databases:
         database.close()
 
 
-def test_what_waits_for_a_disabled_subscription_fails_at_its_give_up_time(either):
+def test_deliveries_of_a_disabled_subscription_fail_at_their_give_up_time(either):
     off, on = subscribe(either), subscribe(either, "https://example.org/on")
-    put(either, event())
+    enqueue_all(either, event())
     with either.writing() as session:
         disable(session, off, "tired", NOW)
         assert outgoing.fail_overdue(session, later(23 * 3600)) == 0
@@ -142,16 +142,15 @@ def test_what_waits_for_a_disabled_subscription_fails_at_its_give_up_time(either
     }
 
 
-def test_deliveries_come_by_page_and_go_with_their_subscription(either):
+def test_deliveries_are_listed_by_page_and_deleted_with_their_subscription(either):
     name, other = subscribe(either), subscribe(either, "https://example.org/other")
-    put(either, *map(event, range(5)))
+    enqueue_all(either, *map(event, range(5)))
     with either.writing() as session:
-        first, place = outgoing.deliveries_to(session, name, 2)
-        assert place is not None
-        put_in_between = event(9)
-        enqueue(session, put_in_between)
-        second, place = outgoing.deliveries_to(session, name, 2, place)
-        last, end = outgoing.deliveries_to(session, name, 2, place)
+        first, position = outgoing.deliveries_to(session, name, 2)
+        assert position is not None
+        enqueue(session, event(9))  # between the pages
+        second, position = outgoing.deliveries_to(session, name, 2, position)
+        last, end = outgoing.deliveries_to(session, name, 2, position)
         assert end is None
         seen = [each.message_id for each in (*first, *second, *last)]
         assert seen == [event(number).message_id for number in (4, 3, 2, 1, 0)]
@@ -160,7 +159,7 @@ def test_deliveries_come_by_page_and_go_with_their_subscription(either):
     assert {row.subscription_id for row in rows(either)} == {other}
 
 
-def test_what_ended_a_month_ago_is_forgotten(database):
+def test_deliveries_that_ended_a_month_ago_are_deleted(database):
     name = subscribe(database, "https://example.org/hook")
     with database.writing() as session:
         enqueue(session, event())
@@ -168,6 +167,6 @@ def test_what_ended_a_month_ago_is_forgotten(database):
         ended = {"state": "delivered", "ended_at": datetime.now(UTC) - timedelta(days=31)}
         first = session.scalars(select(Delivery.id)).first()
         session.execute(update(Delivery).where(Delivery.id == first).values(**ended))
-        outgoing.forget_old(session, datetime.now(UTC))
+        outgoing.delete_old(session, datetime.now(UTC))
         (left,), _ = outgoing.deliveries_to(session, name, 10)
     assert (left.state, left.id == first) == ("pending", False)

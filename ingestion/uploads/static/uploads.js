@@ -1,6 +1,6 @@
 "use strict";
-// One request a file, so that each has its own progress; a few at a time.
-const AT_ONCE = 2;
+// One request per file, so that each has its own progress; a few at a time.
+const CONCURRENT = 2;
 const KEY = "superres-upload-token";
 const at = id => document.getElementById(id);
 const main = document.querySelector("main");
@@ -10,9 +10,9 @@ const queue = [];
 const entries = [];
 let running = 0;
 
-// ---- the token: from the field, or once from the address, where it must not stay
+// ---- the token: from the field, or from the URL, from which it is removed
 
-function takeTokenFromAddress() {
+function takeTokenFromUrl() {
   const given = new URLSearchParams(location.hash.slice(1)).get("token");
   if (given === null) return;
   history.replaceState(null, "", location.pathname + location.search);
@@ -21,22 +21,22 @@ function takeTokenFromAddress() {
 
 function keepToken(token) {
   at("token").value = token;
-  try { sessionStorage.setItem(KEY, token.trim()); } catch { /* without storage, the field alone */ }
+  try { sessionStorage.setItem(KEY, token.trim()); } catch { /* no storage: the field keeps it */ }
 }
 
 function restoreToken() {
-  try { at("token").value = sessionStorage.getItem(KEY) ?? ""; } catch { /* likewise */ }
+  try { at("token").value = sessionStorage.getItem(KEY) ?? ""; } catch { /* no storage */ }
 }
 
-function blameToken(wrong) {
+function markToken(wrong) {
   const field = at("token");
   const was = field.getAttribute("aria-invalid") === "true";
   field.setAttribute("aria-invalid", String(wrong));
   if (wrong && !was) field.focus();
 }
 
-at("token").addEventListener("input", () => { keepToken(at("token").value); blameToken(false); });
-addEventListener("hashchange", takeTokenFromAddress);
+at("token").addEventListener("input", () => { keepToken(at("token").value); markToken(false); });
+addEventListener("hashchange", takeTokenFromUrl);
 
 // ---- files, as rows of the list
 
@@ -52,7 +52,7 @@ function add(file) {
   part(".name").textContent = file.name;
   part(".size").textContent = size(file.size);
   part("progress").setAttribute("aria-label", `Progress of ${file.name}`);
-  part("button").setAttribute("aria-label", `Try again to send ${file.name}`);
+  part("button").setAttribute("aria-label", `Send ${file.name} again`);
   part("button").addEventListener("click", () => { enqueue(entry); next(); });
   entries.push(entry);
   at("list").append(row);
@@ -83,7 +83,7 @@ function settle(entry, outcome, detail) {
   entry.part("progress").hidden = true;
   const state = { accepted: "Accepted", rejected: "Rejected", failed: "Not sent" }[outcome];
   entry.part(".state").textContent = state;
-  at("told").textContent = `${entry.file.name}: ${state}. ${detail}`; // for those who cannot see it
+  at("announcement").textContent = `${entry.file.name}: ${state}. ${detail}`; // for screen readers
   entry.part(".detail").textContent = detail;
   entry.part(".detail").hidden = !detail;
   entry.part("button").hidden = outcome !== "failed";
@@ -92,15 +92,15 @@ function settle(entry, outcome, detail) {
 
 function summarise() {
   const count = outcome => entries.filter(entry => entry.outcome === outcome).length;
-  const told = [[count(""), "to send"], [count("accepted"), "accepted"], [count("rejected"), "rejected"],
+  const text = [[count(""), "to send"], [count("accepted"), "accepted"], [count("rejected"), "rejected"],
     [count("failed"), "not sent"]].filter(([number]) => number).map(([number, what]) => `${number} ${what}`).join(", ");
-  at("summary").textContent = told;
+  at("summary").textContent = text;
 }
 
 // ---- sending
 
 function next() {
-  while (running < AT_ONCE && queue.length) {
+  while (running < CONCURRENT && queue.length) {
     running += 1;
     send(queue.shift()).finally(() => { running -= 1; next(); });
   }
@@ -109,31 +109,31 @@ function next() {
 async function send(entry) {
   const token = at("token").value.trim();
   if (!/^[!-~]+$/.test(token)) {
-    blameToken(true);
-    settle(entry, "failed", token ? "This is no token: it has characters that no token has." : "Enter the token first.");
+    markToken(true);
+    settle(entry, "failed", token ? "This is not a token: it contains characters that no token has." : "Enter the token first.");
     return;
   }
-  const answer = await post(entry, token);
-  const body = answer.body;
+  const response = await post(entry, token);
+  const body = response.body;
   const reason = body?.rejected?.[0]?.reason;
-  if (answer.status === 202 && body?.images?.length) {
+  if (response.status === 202 && body?.images?.length) {
     entry.part(".image-id").textContent = body.images[0].image_id;
-    entry.part(".result").textContent = place(body.images[0].result);
+    entry.part(".result").textContent = pathOf(body.images[0].result);
     entry.part("dl").hidden = false;
     settle(entry, "accepted", "");
   } else if (reason) {
     settle(entry, "rejected", sentence(reason));
-  } else if (answer.status === 401) {
-    blameToken(true);
+  } else if (response.status === 401) {
+    markToken(true);
     settle(entry, "failed", "The service does not accept this token.");
-  } else if (answer.status) {
-    settle(entry, "failed", sentence(body?.detail ?? `the service answered ${answer.status}`));
+  } else if (response.status) {
+    settle(entry, "failed", sentence(body?.detail ?? `the service responded with ${response.status}`));
   } else {
-    settle(entry, "failed", "The connection was lost, or the file cannot be read any more.");
+    settle(entry, "failed", "The connection was lost, or the file can no longer be read.");
   }
 }
 
-function place(uri) {
+function pathOf(uri) {
   return uri.startsWith("file://") ? decodeURIComponent(uri.slice("file://".length)) : uri;
 }
 
@@ -145,7 +145,7 @@ function post(entry, token) {
   return new Promise(resolve => {
     const form = new FormData();
     form.append("files", entry.file);
-    const request = new XMLHttpRequest(); // fetch() tells no progress of what is sent
+    const request = new XMLHttpRequest(); // fetch() does not report upload progress
     request.open("POST", location.pathname);
     request.setRequestHeader("Authorization", `Bearer ${token}`);
     request.upload.addEventListener("progress", event => {
@@ -156,7 +156,7 @@ function post(entry, token) {
     });
     request.addEventListener("loadend", () => {
       let body = null;
-      try { body = JSON.parse(request.responseText); } catch { /* no answer of this service */ }
+      try { body = JSON.parse(request.responseText); } catch { /* not a response of this service */ }
       resolve({ status: request.status, body });
     });
     request.send(form);
@@ -172,7 +172,7 @@ at("files").addEventListener("change", () => {
 });
 
 for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
-  // On the whole page: a file dropped beside the field must not replace the page.
+  // On the whole page: otherwise a file dropped beside the field would replace the page.
   addEventListener(kind, event => {
     if (!event.dataTransfer?.types.includes("Files")) return;
     event.preventDefault();
@@ -184,4 +184,4 @@ for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
 }
 
 restoreToken();
-takeTokenFromAddress();
+takeTokenFromUrl();

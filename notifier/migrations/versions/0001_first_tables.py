@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Makes the tables; moments are microseconds since 1970."""
+    """Creates the tables; times are microseconds since 1970."""
     changes = op.create_table(
         "changes",
         sa.Column("id", sa.Integer(), primary_key=True),
@@ -88,6 +88,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Removes them, and all that is in them."""
+    """Drops the tables."""
     for table in ("deliveries", "subscriptions", "runs", "images", "changes"):
         op.drop_table(table)
