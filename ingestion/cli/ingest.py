@@ -16,7 +16,7 @@ from ingestion.sources.samples import SampleSource
 from ingestion.topics import group_from_now, require_topics
 from superres.cli.execution import INTERRUPTED
 from superres.cli.options import config_option, scale_option
-from superres.cli.terminal import progress_bar, remark
+from superres.cli.terminal import print_message, progress_bar
 from superres.pipeline.config import Settings
 from superres.service.logs import log_for_people
 
@@ -27,7 +27,7 @@ SOME_FAILED = 3  # some images were rejected or could not be published, the othe
 @click.argument("source")
 @click.option("--limit", type=click.IntRange(1), help="Maximum number of references.")
 @click.option("--mode", type=click.Choice(["evaluate", "upscale"]), help="[default: configured]")
-@scale_option("Scale factor: 2, 3 or 4.  [default: configured]")
+@scale_option("configured")
 @config_option
 def ingest(source: str, limit: int | None, **given: Any) -> None:
     """Produce and consume in one process, until every image of a source is stored.
@@ -69,7 +69,7 @@ def ingest(source: str, limit: int | None, **given: Any) -> None:
             finally:
                 last_sent.set()
             stored, rejected = consuming.result()
-        show_failures(published, lambda line: remark(bar, line))
+        show_failures(published, lambda line: print_message(bar, line))
     rejections = f", {rejected} rejected: see rejected/ below the results" if rejected else ""
     click.echo(f"{stored} images stored{rejections}")
     if stop.is_set():

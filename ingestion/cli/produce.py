@@ -8,7 +8,7 @@ from ingestion.cli.shared import opened_source, settings_and_wanted, show_failur
 from ingestion.producer import Pace, publish
 from ingestion.topics import require_topics
 from superres.cli.options import config_option, scale_option
-from superres.cli.terminal import progress_bar, remark
+from superres.cli.terminal import print_message, progress_bar
 
 
 @click.command(epilog="Example: superres produce picsum:1024x768 --limit 500 --rate 20")
@@ -17,7 +17,7 @@ from superres.cli.terminal import progress_bar, remark
 @click.option("--rate", type=click.FloatRange(0, min_open=True), help="Maximum number per second.")
 @click.option("--follow", is_flag=True, help="Publish new images, too, until stopped.")
 @click.option("--mode", type=click.Choice(["evaluate", "upscale"]), help="[default: configured]")
-@scale_option("Scale factor: 2, 3 or 4.  [default: configured]")
+@scale_option("configured")
 @config_option
 def produce(source: str, limit: int | None, rate: float | None, follow: bool, **given: Any) -> None:
     """Publish references to the images of a source on Kafka.
@@ -41,7 +41,7 @@ def produce(source: str, limit: int | None, rate: float | None, follow: bool, **
             Pace(limit, rate),
             lambda so_far: bar.update(task, completed=so_far.references),
         )
-        show_failures(published, lambda line: remark(bar, line))
+        show_failures(published, lambda line: print_message(bar, line))
     click.echo(f"{published.acknowledged} references published on {settings.kafka.topic}")
     if published.failed:
         click.get_current_context().exit(1)
