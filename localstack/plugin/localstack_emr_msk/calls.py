@@ -1,4 +1,4 @@
-"""What every operation of a provider takes and gives."""
+"""Types and helpers of all operations: caller, request and response."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ Response = dict[str, Any]
 
 @dataclass(frozen=True)
 class Caller:
-    """Whose request it is: nothing of one account or region is seen in another."""
+    """The account and region of a request; one cannot see the resources of another."""
 
     account: str
     region: str
 
 
 def now() -> datetime:
-    """The time, as it stands in answers."""
+    """Returns the current time, as responses contain it."""
     return datetime.now(UTC)
 
 
 def present(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The members that have a value: AWS leaves the others out of its answers."""
+    """Returns the members that have a value; AWS leaves the others out of its responses."""
     return {key: value for key, value in values.items() if value is not None}

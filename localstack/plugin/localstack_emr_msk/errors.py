@@ -1,8 +1,8 @@
-"""Errors that a provider answers with, as AWS would."""
+"""Errors that providers raise, with AWS's codes."""
 
 
 class ServiceError(Exception):
-    """A request that AWS would refuse: AWS's code, a message, and the HTTP status."""
+    """A request that AWS would reject: its error code, message and HTTP status."""
 
     def __init__(self, code: str, message: str, status: int = 400) -> None:
         super().__init__(f"{code}: {message}")
@@ -12,14 +12,14 @@ class ServiceError(Exception):
 
 
 class SettingsError(Exception):
-    """An environment variable of this plugin that cannot be used; the message names the remedy."""
+    """An environment variable of this plugin that is not valid; the message has the remedy."""
 
 
 def invalid_request(message: str) -> ServiceError:
-    """EMR's modelled error: the operations that describe and list answer with it."""
+    """Returns EMR's modelled error, which operations that describe and list raise."""
     return ServiceError("InvalidRequestException", message)
 
 
 def validation(message: str) -> ServiceError:
-    """EMR's error of the operations that begin and change things; no API model lists it."""
+    """Returns EMR's error of operations that create and change; the API model does not list it."""
     return ServiceError("ValidationException", message)

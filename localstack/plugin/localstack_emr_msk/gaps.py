@@ -1,6 +1,6 @@
-"""What the free LocalStack tells otherwise than AWS: Terraform would plan a change for ever.
+"""Repairs responses of the free LocalStack that differ from AWS, so that Terraform plans no change.
 
-Each repair runs after an operation and may change its answer. Nothing here replaces a provider.
+Each repair runs after an operation and may change its response. None replaces a provider.
 """
 
 import functools
@@ -10,15 +10,15 @@ from typing import Any
 from localstack_emr_msk.calls import Response
 
 Table = MutableMapping[str, Any]
-# Operations of the service, the request's context, the request and the answer.
+# The service's operations, the context of the request, the request and the response.
 Repair = Callable[[Table, Any, Response, Response], None]
 
 
 _descriptions: dict[str, str] = {}
 
 
-def _rule_described(_: Table, __: Any, request: Response, answer: Response) -> None:
-    """Keeps what a new rule is described with."""
+def _keep_rule_description(_: Table, __: Any, request: Response, answer: Response) -> None:
+    """Keeps the description of a new rule."""
     sources = ("IpRanges", "Ipv6Ranges", "PrefixListIds", "UserIdGroupPairs")
     given = [
         each.get("Description")
@@ -27,21 +27,21 @@ def _rule_described(_: Table, __: Any, request: Response, answer: Response) -> N
         for each in permission.get(source) or []
     ]
     made = answer.get("SecurityGroupRules") or []
-    # Terraform asks for one rule at a time; of several it would not be known which is which.
+    # Terraform creates one rule at a time; with several, descriptions could not be assigned.
     if len(given) == len(made) == 1 and given[0]:
         _descriptions[made[0]["SecurityGroupRuleId"]] = given[0]
 
 
-def _rule_told(_: Table, __: Any, ___: Response, answer: Response) -> None:
-    """Rules for another group or a prefix list are told without their description."""
-    for told in answer.get("SecurityGroupRules") or []:
-        known = _descriptions.get(told["SecurityGroupRuleId"])
-        if known and not told.get("Description"):
-            told["Description"] = known
+def _add_rule_description(_: Table, __: Any, ___: Response, answer: Response) -> None:
+    """LocalStack omits the description of rules for another group or a prefix list."""
+    for rule in answer.get("SecurityGroupRules") or []:
+        known = _descriptions.get(rule["SecurityGroupRuleId"])
+        if known and not rule.get("Description"):
+            rule["Description"] = known
 
 
-def _launch_templates(_: Table, __: Any, ___: Response, answer: Response) -> None:
-    """Tags of the template itself are told as tags that instances get."""
+def _remove_launch_template_tags(_: Table, __: Any, ___: Response, answer: Response) -> None:
+    """LocalStack returns the template's own tags as tags of its instances."""
     for version in answer.get("LaunchTemplateVersions") or []:
         data = version.get("LaunchTemplateData") or {}
         tags = data.pop("TagSpecifications", None) or []
@@ -53,66 +53,67 @@ def _launch_templates(_: Table, __: Any, ___: Response, answer: Response) -> Non
 _destinations: dict[str, Any] = {}
 
 
-def _flow_log(_: Table, __: Any, request: Response, answer: Response) -> None:
+def _keep_flow_log_options(_: Table, __: Any, request: Response, answer: Response) -> None:
     if request.get("DestinationOptions"):
         made = answer.get("FlowLogIds") or []
         _destinations.update(dict.fromkeys(made, request["DestinationOptions"]))
 
 
-def _flow_logs(_: Table, __: Any, ___: Response, answer: Response) -> None:
-    """The form of files in S3 is forgotten."""
-    for told in answer.get("FlowLogs") or []:
-        if told["FlowLogId"] in _destinations:
-            told.setdefault("DestinationOptions", _destinations[told["FlowLogId"]])
+def _add_flow_log_options(_: Table, __: Any, ___: Response, answer: Response) -> None:
+    """LocalStack forgets the format of files in S3."""
+    for flow_log in answer.get("FlowLogs") or []:
+        known = _destinations.get(flow_log["FlowLogId"])
+        if known is not None:
+            flow_log.setdefault("DestinationOptions", known)
 
 
-def _queue_attributes(_: Table, __: Any, ___: Response, answer: Response) -> None:
-    """A policy that was taken away is told as an empty text; Terraform waits until it is gone."""
+def _remove_empty_redrive_policy(_: Table, __: Any, ___: Response, answer: Response) -> None:
+    """LocalStack returns a removed policy as an empty text; Terraform waits for its absence."""
     attributes = answer.get("Attributes") or {}
     if attributes.get("RedriveAllowPolicy") == "":
         del attributes["RedriveAllowPolicy"]
 
 
-def _alarm(table: Table, context: Any, request: Response, _: Response) -> None:
-    """Tags that come with an alarm are dropped."""
+def _tag_alarm(table: Table, context: Any, request: Response, _: Response) -> None:
+    """LocalStack ignores the tags of a new alarm."""
     if request.get("Tags"):
-        place = f"arn:aws:cloudwatch:{context.region}:{context.account_id}:alarm"
-        tagged = {"ResourceARN": f"{place}:{request['AlarmName']}", "Tags": request["Tags"]}
+        prefix = f"arn:aws:cloudwatch:{context.region}:{context.account_id}:alarm"
+        tagged = {"ResourceARN": f"{prefix}:{request['AlarmName']}", "Tags": request["Tags"]}
         table["TagResource"](context, tagged)
 
 
 _tracing: dict[str, Any] = {}
 
 
-def _trace(_: Table, __: Any, request: Response, answer: Response) -> None:
+def _keep_tracing(_: Table, __: Any, request: Response, answer: Response) -> None:
     arn = answer.get("stateMachineArn") or request.get("stateMachineArn")
     if arn and request.get("tracingConfiguration") is not None:
         _tracing[arn] = request["tracingConfiguration"]
 
 
-def _traced(_: Table, __: Any, request: Response, answer: Response) -> None:
-    """Whether a state machine is traced is forgotten."""
+def _add_tracing(_: Table, __: Any, request: Response, answer: Response) -> None:
+    """LocalStack forgets whether a state machine is traced."""
     known = _tracing.get(request["stateMachineArn"], {"enabled": False})
     answer.setdefault("tracingConfiguration", known)
 
 
 REPAIRS: dict[tuple[str, str], Repair] = {
-    ("ec2", "AuthorizeSecurityGroupIngress"): _rule_described,
-    ("ec2", "AuthorizeSecurityGroupEgress"): _rule_described,
-    ("ec2", "DescribeSecurityGroupRules"): _rule_told,
-    ("ec2", "DescribeLaunchTemplateVersions"): _launch_templates,
-    ("ec2", "CreateFlowLogs"): _flow_log,
-    ("ec2", "DescribeFlowLogs"): _flow_logs,
-    ("sqs", "GetQueueAttributes"): _queue_attributes,
-    ("cloudwatch", "PutMetricAlarm"): _alarm,
-    ("stepfunctions", "CreateStateMachine"): _trace,
-    ("stepfunctions", "UpdateStateMachine"): _trace,
-    ("stepfunctions", "DescribeStateMachine"): _traced,
+    ("ec2", "AuthorizeSecurityGroupIngress"): _keep_rule_description,
+    ("ec2", "AuthorizeSecurityGroupEgress"): _keep_rule_description,
+    ("ec2", "DescribeSecurityGroupRules"): _add_rule_description,
+    ("ec2", "DescribeLaunchTemplateVersions"): _remove_launch_template_tags,
+    ("ec2", "CreateFlowLogs"): _keep_flow_log_options,
+    ("ec2", "DescribeFlowLogs"): _add_flow_log_options,
+    ("sqs", "GetQueueAttributes"): _remove_empty_redrive_policy,
+    ("cloudwatch", "PutMetricAlarm"): _tag_alarm,
+    ("stepfunctions", "CreateStateMachine"): _keep_tracing,
+    ("stepfunctions", "UpdateStateMachine"): _keep_tracing,
+    ("stepfunctions", "DescribeStateMachine"): _add_tracing,
 }
 
 
-def close(service: str, table: Table) -> None:
-    """Repairs a service's operations, once it is loaded."""
+def repair_operations(service: str, table: Table) -> None:
+    """Wraps the operations of a loaded service that need a repair."""
     for (name, operation), repair in REPAIRS.items():
         if name == service and operation in table:
             table[operation] = _repaired(table, table[operation], repair)
@@ -121,9 +122,9 @@ def close(service: str, table: Table) -> None:
 def _repaired(table: Table, handler: Any, repair: Repair) -> Any:
     def handle(context: Any, request: Any) -> Any:
         answer = handler(context, request)
-        told = {} if answer is None else answer
-        if isinstance(told, dict):
-            repair(table, context, request or {}, told)
-        return told
+        response = {} if answer is None else answer
+        if isinstance(response, dict):
+            repair(table, context, request or {}, response)
+        return response
 
     return functools.update_wrapper(handle, handler, updated=())

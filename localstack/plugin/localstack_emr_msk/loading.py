@@ -1,6 +1,6 @@
-"""What is done to a service of LocalStack's own when it is loaded, which is when it is first asked.
+"""Changes LocalStack's own services when it loads them, which is at their first request.
 
-LocalStack offers no hook for it, so the method that takes a loaded service in is wrapped.
+LocalStack has no hook for that, so the method that registers a loaded service is wrapped.
 """
 
 import functools
@@ -15,8 +15,8 @@ from localstack import config
 _MARK = "_with_emr_msk"
 
 
-def watch() -> None:
-    """Begins to look at services as they are loaded; a second time does nothing."""
+def patch_service_loading() -> None:
+    """Wraps the loading of services; calling it again does nothing."""
     add = ServiceRequestRouter.add_skeleton
     if hasattr(add, _MARK):
         return
@@ -26,22 +26,22 @@ def watch() -> None:
         name = str(skeleton.service.service_name)
         if name == "stepfunctions":
             # Only now: importing the interpreter takes seconds.
-            from localstack_emr_msk.stepfunctions.register import teach
+            from localstack_emr_msk.stepfunctions.register import register_emr
 
-            teach()
-        from localstack_emr_msk.gaps import close
+            register_emr()
+        from localstack_emr_msk.gaps import repair_operations
 
-        close(name, skeleton.dispatch_table)
+        repair_operations(name, skeleton.dispatch_table)
         return add(self, skeleton)
 
     setattr(add_skeleton, _MARK, True)
     ServiceRequestRouter.add_skeleton = add_skeleton
 
 
-def keep_objects_apart() -> None:
-    """Has S3 keep objects in the folder of this LocalStack.
+def use_own_object_folder() -> None:
+    """Makes S3 store objects in the folder of this LocalStack.
 
-    They lie in one folder of the machine, else: whoever deletes a bucket deletes those of the same
-    name of another LocalStack, and what is killed leaves them behind.
+    By default all LocalStacks of a machine share a folder: deleting a bucket also deletes the
+    objects of a bucket of the same name in another, and a killed one leaves its objects behind.
     """
     s3.DEFAULT_S3_TMP_DIR = str(Path(config.dirs.tmp) / "s3")

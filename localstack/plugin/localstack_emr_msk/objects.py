@@ -1,4 +1,4 @@
-"""Objects in S3, as nodes fetch scripts and EMR copies logs."""
+"""Objects in S3: scripts that nodes download, and logs that EMR uploads."""
 
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -15,38 +15,38 @@ class ObjectError(Exception):
 
 
 class Objects(Protocol):
-    """Where scripts come from and logs go."""
+    """Reads scripts and writes logs."""
 
     def read(self, uri: str) -> bytes:
-        """The content; raises ``ObjectError``."""
+        """Returns the content; raises ``ObjectError``."""
         ...
 
     def write(self, uri: str, content: bytes) -> None:
-        """Puts an object there; raises ``ObjectError``."""
+        """Writes an object; raises ``ObjectError``."""
         ...
 
 
 def is_s3(uri: str) -> bool:
-    """Whether an address is one of S3; EMR takes three schemes for the same."""
+    """Whether a URI is of S3; EMR accepts three schemes for it."""
     return urlsplit(uri).scheme in ("s3", "s3a", "s3n")
 
 
 def split_uri(uri: str) -> tuple[str, str]:
-    """Bucket and key; raises ``ObjectError`` when it is no address of S3."""
+    """Returns bucket and key; raises ``ObjectError`` when the URI is not of S3."""
     parts = urlsplit(uri)
     if not is_s3(uri) or not parts.netloc:
-        raise ObjectError(f"{uri} is not an address of S3 (s3://bucket/key)")
-    # Not parts.path: keys may hold ? and #.
+        raise ObjectError(f"{uri} is not an S3 URI (s3://bucket/key)")
+    # Not parts.path: keys may contain ? and #.
     return parts.netloc, uri.split("/", 3)[3] if uri.count("/") > 2 else ""
 
 
 class S3Objects:
-    """S3 of this LocalStack, as the account that the cluster belongs to."""
+    """S3 of this LocalStack, with the account of the cluster."""
 
     def __init__(self, endpoint: str, caller: Caller) -> None:
-        # A session of its own: boto3's default one must not be used by several threads.
+        # Its own session: boto3's default session is not thread-safe.
         self._client: Any = boto3.session.Session(
-            # LocalStack takes the key's id for the account.
+            # LocalStack uses the key's id as the account.
             aws_access_key_id=caller.account,
             aws_secret_access_key="none",
             region_name=caller.region,
@@ -57,7 +57,7 @@ class S3Objects:
         )
 
     def read(self, uri: str) -> bytes:
-        """The content; raises ``ObjectError``."""
+        """Returns the content; raises ``ObjectError``."""
         bucket, key = split_uri(uri)
         try:
             content: bytes = self._client.get_object(Bucket=bucket, Key=key)["Body"].read()
@@ -66,7 +66,7 @@ class S3Objects:
         return content
 
     def write(self, uri: str, content: bytes) -> None:
-        """Puts an object there; raises ``ObjectError``."""
+        """Writes an object; raises ``ObjectError``."""
         bucket, key = split_uri(uri)
         try:
             self._client.put_object(Bucket=bucket, Key=key, Body=content)

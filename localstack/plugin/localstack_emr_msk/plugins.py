@@ -1,6 +1,6 @@
 """What LocalStack loads: the entry points in pyproject.toml.
 
-Modules are imported only when they are needed: what LocalStack imports at its start delays it.
+Modules are imported only when needed, because imports delay LocalStack's start.
 """
 
 # LocalStack's decorators have no types.
@@ -26,7 +26,7 @@ def emr() -> Service:
     from localstack_emr_msk.service import service_of
     from localstack_emr_msk.settings import settings_from
 
-    # An address rather than a name: with it, clients put buckets into the path.
+    # An IP address, not a name: with it clients put buckets into the path.
     endpoint = f"http://127.0.0.1:{config.GATEWAY_LISTEN[0].port}"
     provider = EmrProvider(settings_from(endpoint))
     _stops.append(provider.stop)
@@ -44,7 +44,7 @@ def kafka() -> Service:
 
 @aws_provider(api="autoscaling")
 def autoscaling() -> Service:
-    """Auto Scaling groups, as moto has them: their instances are names."""
+    """Auto Scaling groups of moto, whose instances exist in name only."""
     from localstack_emr_msk.service import moto_service
 
     return moto_service("autoscaling")
@@ -52,7 +52,7 @@ def autoscaling() -> Service:
 
 @aws_provider(api="elbv2")
 def elbv2() -> Service:
-    """Load balancers, as moto has them: they pass nothing on."""
+    """Load balancers of moto, which forward no requests."""
     from localstack_emr_msk.service import moto_service
 
     return moto_service("elbv2")
@@ -60,16 +60,16 @@ def elbv2() -> Service:
 
 @hooks.on_infra_start()
 def prepare() -> None:
-    """Has Step Functions learn of EMR, and gaps closed, once services are loaded."""
-    from localstack_emr_msk.loading import keep_objects_apart, watch
+    """Prepares EMR in Step Functions and the repairs of other services."""
+    from localstack_emr_msk.loading import patch_service_loading, use_own_object_folder
 
-    keep_objects_apart()
-    watch()
+    use_own_object_folder()
+    patch_service_loading()
 
 
 @hooks.on_infra_shutdown()
 def end() -> None:
-    """Ends what runs. Where LocalStack is killed instead, their supervisors see it."""
+    """Stops all clusters. If LocalStack is killed instead, the supervisors of processes notice."""
     for stop in _stops:
         stop()
 

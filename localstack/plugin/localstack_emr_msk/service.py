@@ -1,4 +1,4 @@
-"""Makes a provider of this package a service of LocalStack."""
+"""Turns a provider of this package into a LocalStack service."""
 
 from typing import Any
 
@@ -14,12 +14,12 @@ from localstack_emr_msk.errors import ServiceError
 
 
 def service_of(name: str, provider: object) -> Service:
-    """The service: LocalStack answers 501 to operations that the provider lacks."""
+    """Returns the service; operations that the provider lacks get status 501."""
     return Service(name=name, skeleton=Skeleton(load_service(name), table_of(name, provider)))
 
 
 def table_of(name: str, provider: object) -> DispatchTable:
-    """The provider's operations by the names that the API gives them."""
+    """Returns the provider's operations by their API names."""
     table: DispatchTable = {}
     for operation in load_service(name).operation_names:
         method = getattr(provider, xform_name(operation), None)
@@ -29,7 +29,7 @@ def table_of(name: str, provider: object) -> DispatchTable:
 
 
 def moto_service(name: str) -> Service:
-    """A service that the free LocalStack leaves out, though moto inside it has it."""
+    """Returns a service that the free LocalStack leaves out, although its moto has it."""
 
     def handle(context: RequestContext, request: dict[str, Any] | None) -> Any:
         return call_moto(context)

@@ -1,4 +1,4 @@
-"""What the environment says about this machine; README.md lists the variables."""
+"""Settings from environment variables; README.md lists them."""
 
 import os
 import tempfile
@@ -9,26 +9,26 @@ from pathlib import Path
 from localstack_emr_msk.errors import SettingsError
 
 _NODE = "LOCAL_EMR_NODE_ENV_"
-# Short-lived on a small machine: the first compiler and the plain collector start quickest.
+# For short-lived JVMs on a small machine: this compiler and collector start fastest.
 _JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How clusters run here.
+    """How clusters run on this machine.
 
     Args:
-        endpoint: Where this LocalStack answers; nodes talk to it as to AWS.
-        folder: A folder per cluster lies in it, with logs and scratch space.
-        mount: What a node has as ``/mnt``. All clusters share it: they are one machine.
-        spark_home: A Spark, such as the folder of the pip package ``pyspark``.
+        endpoint: Endpoint of this LocalStack, which nodes use as AWS.
+        folder: Contains a folder per cluster, with logs and scratch space.
+        mount: Folder that replaces ``/mnt`` of nodes; all clusters share it, being one machine.
+        spark_home: A Spark installation, such as the folder of the pip package ``pyspark``.
         spark_classpath: Jars of Spark's S3 connector, as in ``/jars/*``.
         spark_java: Options for each JVM of Spark.
         worker_cores: Cores that a cluster's Spark worker offers.
-        worker_memory: MiB that it offers to executors.
-        spark_seconds: How long Spark may take to come up.
+        worker_memory: Memory in MiB that it offers to executors.
+        spark_seconds: How long Spark may take to start.
         stop_seconds: How long a process may take to end before it is killed.
-        node_environment: What bootstrap actions and steps find in their environment.
+        node_environment: Environment variables of bootstrap actions and steps.
     """
 
     endpoint: str
@@ -45,10 +45,10 @@ class Settings:
 
 
 def settings_from(endpoint: str, variables: Mapping[str, str] = os.environ) -> Settings:
-    """Reads the environment.
+    """Reads the settings from environment variables.
 
     Raises:
-        SettingsError: A value is not a number where it must be one.
+        SettingsError: A value that must be a number is not one.
     """
     folder = Path(
         variables.get("LOCAL_EMR_FOLDER") or Path(tempfile.gettempdir()) / "localstack-emr"

@@ -1,4 +1,4 @@
-"""Fixtures: a LocalStack of our own, with this plugin, on a free port and in a folder of its own.
+"""Fixtures: a LocalStack with this plugin, on a free port and in its own folder.
 
 ``LOCALSTACK_PYTHON`` names the Python that LocalStack and this plugin are installed in; without it
 ``../.venv`` is looked at, which the project around this folder makes. ``LOCALSTACK_PORT`` chooses
@@ -29,7 +29,7 @@ _JARS = HERE.parents[2] / "scripts" / "spark" / "lib"
 
 @dataclass(frozen=True)
 class Cloud:
-    """A LocalStack that runs."""
+    """A running LocalStack."""
 
     endpoint: str
     folder: Path
@@ -46,18 +46,18 @@ class Cloud:
 
 
 def spark_home() -> Path:
-    """The folder of the pip package pyspark."""
+    """Returns the folder of the pip package pyspark."""
     found = importlib.util.find_spec("pyspark")
     if found is None or found.origin is None:
         pytest.skip("pyspark is not installed")
     return Path(found.origin).parent
 
 
-def until(look: Callable[[], Any], seconds: float = 180) -> Any:
-    """The first answer that is true."""
+def until(check: Callable[[], Any], seconds: float = 180) -> Any:
+    """Returns the first true result."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if answer := look():
+        if answer := check():
             return answer
         time.sleep(0.1)
     raise AssertionError(f"not within {seconds} s")
@@ -105,7 +105,7 @@ def start_cloud(folder: Path, port: int) -> Cloud:
     try:
         until(lambda: _answers(cloud), 120)
     except BaseException:
-        # Nobody else knows of the process.
+        # Nothing else can stop the process.
         stop_cloud(cloud)
         raise
     return cloud
@@ -139,8 +139,8 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 
 @pytest.fixture
-def begin_cloud() -> Callable[[Path], Cloud]:
-    """Starts another, on a free port; whoever asks ends it."""
+def start_another_cloud() -> Callable[[Path], Cloud]:
+    """Starts another LocalStack on a free port; the test must stop it."""
     return lambda folder: start_cloud(folder, _free_port())
 
 

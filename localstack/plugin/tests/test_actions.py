@@ -1,4 +1,4 @@
-"""Actions of Step Functions with an EMR that only answers."""
+"""Actions of Step Functions, with a fake EMR."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from localstack_emr_msk.stepfunctions.actions import ACTIONS, error_cause, error
 
 
 class FakeEmr:
-    """Has one fleet, and keeps how it was changed."""
+    """Has one instance fleet, and records its changes."""
 
     def __init__(self) -> None:
         self.changes: list[Any] = []
@@ -28,14 +28,14 @@ def modify(emr: FakeEmr, name: str) -> None:
     ACTIONS["modifyInstanceFleetByName"].call(emr, given)
 
 
-def test_a_fleet_is_changed_by_its_name() -> None:
+def test_an_instance_fleet_is_modified_by_name() -> None:
     emr = FakeEmr()
     modify(emr, "task")
     change = {"InstanceFleetId": "if-1", "TargetSpotCapacity": 2}
     assert emr.changes == [{"ClusterId": "j-1", "InstanceFleet": change}]
 
 
-def test_a_fleet_that_is_not_there_is_an_error_of_the_service() -> None:
+def test_an_unknown_instance_fleet_is_a_service_error() -> None:
     emr = FakeEmr()
     with pytest.raises(ClientError) as refused:
         modify(emr, "tusk")

@@ -1,4 +1,4 @@
-"""The life of a cluster on a machine that only pretends, so that every turn of it can be taken."""
+"""The lifecycle of a cluster on a fake machine, which can take every path through it."""
 
 import threading
 import time
@@ -18,7 +18,7 @@ CALLER = Caller("000000000000", "eu-central-1")
 
 
 class FakeTask:
-    """Runs until it is told how it ends; stop is an end too."""
+    """Runs until the test finishes or stops it."""
 
     def __init__(self) -> None:
         self._over = threading.Event()
@@ -38,7 +38,7 @@ class FakeTask:
 
 @dataclass
 class FakeMachine:
-    """Keeps what it was asked for."""
+    """Records what it is asked to run."""
 
     boots: dict[int, FakeTask] = field(default_factory=dict)
     steps: dict[str, FakeTask] = field(default_factory=dict)
@@ -64,10 +64,10 @@ class FakeMachine:
     def failure(self, logs: str) -> str:
         return f"the end of {logs}"
 
-    def note(self, logs: str, text: str) -> None:
+    def append_error(self, logs: str, text: str) -> None:
         pass
 
-    def ship(self, logs: str) -> str | None:
+    def copy_logs(self, logs: str) -> str | None:
         return f"s3://logs/{logs}"
 
     def stop(self) -> None:
@@ -79,9 +79,9 @@ class Made:
     cluster: Cluster
     machine: FakeMachine
 
-    def until(self, look: Callable[[], object]) -> None:
+    def until(self, check: Callable[[], object]) -> None:
         deadline = time.monotonic() + 20
-        while not look():
+        while not check():
             assert time.monotonic() < deadline, status(self.cluster)
             time.sleep(0.005)
 
@@ -89,7 +89,7 @@ class Made:
         self.until(lambda: self.cluster.state == state)
 
     def running(self, number: int) -> FakeTask:
-        """The task of a step, once it runs."""
+        """Returns the task of a step, once it runs."""
         step = self.cluster.steps[number]
         self.until(lambda: step.task is not None)
         return self.machine.steps[step.id]
@@ -158,7 +158,7 @@ def test_bootstrap_actions_run_one_after_another_before_applications(make: Make)
 
 
 @pytest.mark.parametrize("path", ["s3://boot", "s3://missing"])
-def test_a_bootstrap_action_that_fails_ends_it(make: Make, path: str) -> None:
+def test_a_failed_bootstrap_action_terminates_the_cluster(make: Make, path: str) -> None:
     made = make(BootstrapActions=[action(path)], Steps=[step()])
     if path == "s3://boot":
         made.until(lambda: 1 in made.machine.boots)
@@ -171,7 +171,7 @@ def test_a_bootstrap_action_that_fails_ends_it(make: Make, path: str) -> None:
     assert not made.machine.ready
 
 
-def test_applications_that_do_not_come_up_end_it(make: Make) -> None:
+def test_applications_that_do_not_start_terminate_the_cluster(make: Make) -> None:
     made = make(FakeMachine(spark_fails=True))
     made.reaches("TERMINATED_WITH_ERRORS")
     assert made.cluster.message == "Spark does not come up"
@@ -185,7 +185,7 @@ def test_terminating_while_bootstrapping_stops_the_script(make: Make) -> None:
     assert (made.cluster.code, made.cluster.message) == ("USER_REQUEST", "enough")
 
 
-def test_steps_wait_for_one_another_unless_told_otherwise(make: Make) -> None:
+def test_steps_run_one_by_one_unless_concurrency_is_higher(make: Make) -> None:
     made = make(Steps=[step(), step(), step()])
     made.running(0)
     assert made.states() == ["RUNNING", "PENDING", "PENDING"]
@@ -199,7 +199,7 @@ def test_steps_wait_for_one_another_unless_told_otherwise(make: Make) -> None:
     assert made.states() == ["RUNNING", "COMPLETED", "RUNNING"]
 
 
-def test_a_step_that_fails_says_why(make: Make) -> None:
+def test_a_failed_step_has_its_reason(make: Make) -> None:
     made = make(Steps=[step(), step(jar="other.jar")])
     made.running(0).finish(3)
     made.reaches("WAITING")
@@ -211,10 +211,10 @@ def test_a_step_that_fails_says_why(make: Make) -> None:
         "Message": f"the end of {where}",
         "LogFile": f"s3://logs/{where}/stderr.gz",
     }
-    assert second["FailureDetails"]["Reason"] == "The step cannot begin."
+    assert second["FailureDetails"]["Reason"] == "The step cannot start."
 
 
-def test_continue_goes_on_with_the_next_step(make: Make) -> None:
+def test_continue_runs_the_next_step(make: Make) -> None:
     made = make(Steps=[step("CONTINUE"), step()])
     made.running(0).finish(1)
     made.running(1).finish(0)
@@ -230,9 +230,7 @@ def test_cancel_and_wait_cancels_the_others(make: Make) -> None:
 
 
 @pytest.mark.parametrize("asked", ["CANCEL_AND_WAIT", "TERMINATE_CLUSTER"])
-def test_a_failed_step_stops_nothing_where_steps_run_beside_each_other(
-    make: Make, asked: str
-) -> None:
+def test_a_failed_step_stops_nothing_when_steps_run_concurrently(make: Make, asked: str) -> None:
     made = make(Steps=[step(asked), step(), step()])
     made.running(0)
     with made.cluster.changed:
@@ -268,14 +266,14 @@ def test_a_running_step_is_cancelled_when_its_process_has_ended(make: Make) -> N
     assert "FailureDetails" not in made.cluster.steps[0].view()["Status"]
 
 
-def test_without_keep_alive_it_ends_with_its_last_step(make: Make) -> None:
+def test_without_keep_alive_a_cluster_ends_with_its_last_step(make: Make) -> None:
     made = make(Steps=[step()], instances={"KeepJobFlowAliveWhenNoSteps": False})
     made.running(0).finish(0)
     made.reaches("TERMINATED")
     assert made.cluster.code == "ALL_STEPS_COMPLETED"
 
 
-def test_an_idle_cluster_ends_by_its_policy(make: Make) -> None:
+def test_an_idle_cluster_is_terminated_by_its_policy(make: Make) -> None:
     made = make(AutoTerminationPolicy={"IdleTimeout": 0.3}, Steps=[step()])
     task = made.running(0)
     time.sleep(0.5)
@@ -285,7 +283,7 @@ def test_an_idle_cluster_ends_by_its_policy(make: Make) -> None:
     assert "auto-termination" in made.cluster.message
 
 
-def test_what_ends_or_has_ended_takes_no_steps(make: Make) -> None:
+def test_a_terminating_or_terminated_cluster_accepts_no_steps(make: Make) -> None:
     made = make()
     made.reaches("WAITING")
     made.cluster.end(Ending("USER_REQUEST", "enough"))
@@ -293,7 +291,7 @@ def test_what_ends_or_has_ended_takes_no_steps(make: Make) -> None:
         made.cluster.add([Step(step())])
 
 
-def test_there_is_room_for_256_steps_that_are_not_over(make: Make) -> None:
+def test_at_most_256_steps_may_be_active(make: Make) -> None:
     made = make(BootstrapActions=[action()])
     made.until(lambda: made.cluster.state == "BOOTSTRAPPING")
     made.cluster.add([Step(step()) for _ in range(255)])

@@ -1,4 +1,4 @@
-"""Clusters that live, through boto3: bootstrap actions, steps on a real Spark, failures, logs."""
+"""Real clusters through boto3: bootstrap actions, steps on a real Spark, failures, logs."""
 
 import gzip
 import re
@@ -54,7 +54,7 @@ def bootstrap(uri: str, *arguments: str) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def run(emr: Any, bucket: str) -> Callable[..., str]:
-    """Asks for a cluster."""
+    """Requests a cluster."""
 
     def begin(**more: Any) -> str:
         asked = {
@@ -89,9 +89,9 @@ def seen(states: list[str], now: str) -> str:
     return now
 
 
-def until(look: Callable[[], Any], seconds: float = 300) -> Any:
+def until(check: Callable[[], Any], seconds: float = 300) -> Any:
     deadline = time.monotonic() + seconds
-    while not (answer := look()):
+    while not (answer := check()):
         assert time.monotonic() < deadline, f"not within {seconds} s"
         time.sleep(0.05)
     return answer
@@ -141,19 +141,19 @@ def test_a_cluster_bootstraps_runs_spark_on_s3_and_ends(
 
 
 def processes_naming(text: str) -> list[str]:
-    """Processes whose environment or command line holds a text."""
+    """Returns processes whose environment or command line contains a text."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            told = (folder / "environ").read_bytes() + (folder / "cmdline").read_bytes()
+            output = (folder / "environ").read_bytes() + (folder / "cmdline").read_bytes()
         except OSError:
             continue
-        if text.encode() in told:
-            found.append(told.decode(errors="replace")[-300:])
+        if text.encode() in output:
+            found.append(output.decode(errors="replace")[-300:])
     return found
 
 
-def test_a_bootstrap_action_that_fails_ends_the_cluster(
+def test_a_failed_bootstrap_action_terminates_the_cluster(
     emr: Any, s3: Any, bucket: str, run: Callable[..., str]
 ) -> None:
     s3.put_object(Bucket=bucket, Key="bad.sh", Body=b"echo no room >&2; exit 7\n")
@@ -167,7 +167,7 @@ def test_a_bootstrap_action_that_fails_ends_the_cluster(
     assert log(s3, bucket, where) == "no room\n"
 
 
-def test_a_bootstrap_script_that_is_not_there_ends_the_cluster(
+def test_a_missing_bootstrap_script_terminates_the_cluster(
     emr: Any, bucket: str, run: Callable[..., str]
 ) -> None:
     cluster = run(BootstrapActions=bootstrap(f"s3://{bucket}/none.sh"))
@@ -175,7 +175,7 @@ def test_a_bootstrap_script_that_is_not_there_ends_the_cluster(
     assert "NoSuchKey" in ended["StateChangeReason"]["Message"]
 
 
-def test_steps_fail_are_cancelled_and_run_side_by_side(
+def test_steps_fail_are_cancelled_and_run_concurrently(
     emr: Any, s3: Any, bucket: str, run: Callable[..., str]
 ) -> None:
     cluster = run()
@@ -190,8 +190,8 @@ def test_steps_fail_are_cancelled_and_run_side_by_side(
     assert failure["Message"] == "oops"
     assert failure["LogFile"] == f"s3://{bucket}/logs/{cluster}/steps/{ids[0]}/stderr.gz"
     assert step(emr, cluster, ids[2])["State"] == "PENDING"
-    told = emr.cancel_steps(ClusterId=cluster, StepIds=ids)["CancelStepsInfoList"]
-    assert [each["Status"] for each in told] == ["FAILED", "SUBMITTED", "SUBMITTED"]
+    output = emr.cancel_steps(ClusterId=cluster, StepIds=ids)["CancelStepsInfoList"]
+    assert [each["Status"] for each in output] == ["FAILED", "SUBMITTED", "SUBMITTED"]
     until(lambda: step(emr, cluster, ids[1])["State"] == "CANCELLED")
     assert step(emr, cluster, ids[2])["State"] == "CANCELLED"
     emr.modify_cluster(ClusterId=cluster, StepConcurrencyLevel=2)
@@ -212,7 +212,7 @@ def test_a_transient_cluster_ends_with_its_steps(emr: Any, run: Callable[..., st
     assert ended["StateChangeReason"]["Code"] == "ALL_STEPS_COMPLETED"
 
 
-def test_a_step_that_fails_can_end_the_cluster(emr: Any, run: Callable[..., str]) -> None:
+def test_a_failed_step_can_terminate_the_cluster(emr: Any, run: Callable[..., str]) -> None:
     steps = [command("fails", "false", on_failure="TERMINATE_CLUSTER"), command("never", "true")]
     cluster = run(Steps=steps)
     ended = until(lambda: (s := state(emr, cluster))["State"].startswith("TERMINATED") and s)
@@ -224,8 +224,8 @@ def test_a_step_that_fails_can_end_the_cluster(emr: Any, run: Callable[..., str]
     assert [each["Status"]["State"] for each in found] == ["CANCELLED", "FAILED"]
 
 
-def test_nothing_outlives_a_localstack_that_is_killed(tmp_path: Path, begin_cloud: Any) -> None:
-    cloud = begin_cloud(tmp_path)
+def test_no_process_outlives_a_killed_localstack(tmp_path: Path, start_another_cloud: Any) -> None:
+    cloud = start_another_cloud(tmp_path)
     emr = cloud.client("emr")
     groups = [{"InstanceRole": "MASTER", "InstanceType": "m6i.xlarge", "InstanceCount": 1}]
     cluster = emr.run_job_flow(

@@ -1,4 +1,4 @@
-"""What EMR refuses, and what it tells of what it was asked for."""
+"""Requests that EMR rejects, and how it returns those that it accepts."""
 
 import json
 import shlex
@@ -38,14 +38,14 @@ LIMITS = {"UnitType": "InstanceFleetUnits", "MinimumCapacityUnits": 1, "MaximumC
 
 
 def groups(*others: dict[str, Any], **master: Any) -> dict[str, Any]:
-    """A RunJobFlow with groups."""
+    """Returns a RunJobFlow with instance groups."""
     asked = [GROUP | master, *(GROUP | each for each in others)]
     return GOOD | {"Instances": {"KeepJobFlowAliveWhenNoSteps": True, "InstanceGroups": asked}}
 
 
 @pytest.fixture
 def emr(tmp_path: Path) -> Iterator[EmrProvider]:
-    # Nothing here asks S3: there are no logs, scripts or steps.
+    # S3 is not used: there are no logs, scripts or steps.
     provider = EmrProvider(Settings("http://127.0.0.1:1", tmp_path, tmp_path / "mnt"))
     yield provider
     provider.stop()
@@ -57,7 +57,7 @@ def test_releases_of_both_forms_are_known(label: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"Name": ""}, "Name is required"),
         ({"ReleaseLabel": "emr-8.1.0"}, "release label is invalid: emr-8.1.0"),
@@ -65,7 +65,7 @@ def test_releases_of_both_forms_are_known(label: str) -> None:
         ({"ReleaseLabel": None}, "release label is invalid"),
         ({"ServiceRole": None}, "ServiceRole is required"),
         ({"JobFlowRole": None}, "InstanceProfile is required"),
-        ({"LogUri": "/logs"}, "not an address of S3"),
+        ({"LogUri": "/logs"}, "not an S3 URI"),
         ({"StepConcurrencyLevel": 257}, "between 1 and 256"),
         ({"AutoTerminationPolicy": {"IdleTimeout": 5}}, "IdleTimeout"),
         ({"BootstrapActions": [{"Name": "x"}] * 17}, "limit of 16"),
@@ -100,15 +100,15 @@ def test_releases_of_both_forms_are_known(label: str) -> None:
         (groups(InstanceCount=0), "master instance group must have 1 or 3"),
     ],
 )
-def test_a_cluster_that_cannot_be_is_refused(change: dict[str, Any], told: str) -> None:
+def test_an_invalid_cluster_is_rejected(change: dict[str, Any], message: str) -> None:
     check_cluster(GOOD)
-    with pytest.raises(ServiceError, match=told) as refused:
+    with pytest.raises(ServiceError, match=message) as refused:
         check_cluster(GOOD | change)
     assert refused.value.code == "ValidationException"
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"MinimumCapacityUnits": 7}, "The min capacity cannot be higher than max capacity"),
         (
@@ -119,10 +119,10 @@ def test_a_cluster_that_cannot_be_is_refused(change: dict[str, Any], told: str) 
         ({"UnitType": None}, "UnitType, MinimumCapacityUnits and MaximumCapacityUnits"),
     ],
 )
-def test_scaling_that_cannot_be_is_refused(
-    emr: EmrProvider, change: dict[str, Any], told: str
+def test_an_invalid_scaling_policy_is_rejected(
+    emr: EmrProvider, change: dict[str, Any], message: str
 ) -> None:
-    # As the Terraform of the project around this plugin asks for it.
+    # As in the Terraform of the project around this plugin.
     ours = LIMITS | {
         "MinimumCapacityUnits": 2,
         "MaximumCapacityUnits": 6,
@@ -137,14 +137,14 @@ def test_scaling_that_cannot_be_is_refused(
         (emr.put_managed_scaling_policy, asked | bad),
         (emr.run_job_flow, GOOD | bad),
     ):
-        with pytest.raises(ServiceError, match=told) as refused:
+        with pytest.raises(ServiceError, match=message) as refused:
             call(CALLER, request)
         assert refused.value.code == "ValidationException"
     assert emr.get_managed_scaling_policy(CALLER, asked) == good
 
 
 @pytest.mark.parametrize("unit", ["Instances", "VCPU"])
-def test_groups_scale_in_units_of_their_own(unit: str) -> None:
+def test_groups_scale_in_their_own_units(unit: str) -> None:
     check_cluster(
         groups() | {"ManagedScalingPolicy": {"ComputeLimits": LIMITS | {"UnitType": unit}}}
     )
@@ -152,7 +152,7 @@ def test_groups_scale_in_units_of_their_own(unit: str) -> None:
         check_cluster(groups() | {"ManagedScalingPolicy": {"ComputeLimits": LIMITS}})
 
 
-def test_groups_change_all_or_none(emr: EmrProvider) -> None:
+def test_either_all_groups_change_or_none(emr: EmrProvider) -> None:
     task = {"InstanceRole": "TASK", "InstanceCount": 1}
     asked = {"ClusterId": emr.run_job_flow(CALLER, groups(task, task))["JobFlowId"]}
 
@@ -175,17 +175,17 @@ def test_groups_change_all_or_none(emr: EmrProvider) -> None:
     assert counts() == [1, 2, 1]
 
 
-def test_groups_that_cannot_be_are_not_added(emr: EmrProvider) -> None:
+def test_invalid_groups_are_not_added(emr: EmrProvider) -> None:
     asked = {"JobFlowId": emr.run_job_flow(CALLER, groups())["JobFlowId"]}
-    for group, told in ((GROUP, "only one MASTER"), (GROUP | {"InstanceRole": "GPU"}, "GPU")):
-        with pytest.raises(ServiceError, match=told):
+    for group, message in ((GROUP, "only one MASTER"), (GROUP | {"InstanceRole": "GPU"}, "GPU")):
+        with pytest.raises(ServiceError, match=message):
             emr.add_instance_groups(CALLER, asked | {"InstanceGroups": [group]})
     several = [GROUP | {"InstanceRole": "TASK"}] * 2
     added = emr.add_instance_groups(CALLER, asked | {"InstanceGroups": several})
     assert len(added["InstanceGroupIds"]) == 2
 
 
-def test_what_is_not_there_is_refused_as_each_operation_does(emr: EmrProvider) -> None:
+def test_missing_resources_give_the_error_of_each_operation(emr: EmrProvider) -> None:
     for call in (emr.describe_cluster, emr.list_steps, emr.list_instances):
         with pytest.raises(ServiceError, match="InvalidRequestException: Cluster id 'j-0'"):
             call(CALLER, {"ClusterId": "j-0"})
@@ -206,7 +206,7 @@ def test_accounts_and_regions_see_only_their_own(emr: EmrProvider) -> None:
             emr.describe_cluster(other, {"ClusterId": identifier})
 
 
-def test_a_protected_cluster_stays(emr: EmrProvider) -> None:
+def test_a_protected_cluster_is_not_terminated(emr: EmrProvider) -> None:
     identifier = emr.run_job_flow(CALLER, GOOD)["JobFlowId"]
     emr.set_termination_protection(
         CALLER, {"JobFlowIds": [identifier], "TerminationProtected": True}
@@ -219,7 +219,7 @@ def test_a_protected_cluster_stays(emr: EmrProvider) -> None:
     emr.terminate_job_flows(CALLER, {"JobFlowIds": [identifier]})
 
 
-def test_fleets_are_told_as_they_were_asked_for(emr: EmrProvider) -> None:
+def test_fleets_are_returned_as_requested(emr: EmrProvider) -> None:
     identifier = emr.run_job_flow(CALLER, GOOD)["JobFlowId"]
     asked = {"ClusterId": identifier}
     emr.add_instance_fleet(CALLER, asked | {"InstanceFleet": TASK})
@@ -246,7 +246,7 @@ def test_fleets_are_told_as_they_were_asked_for(emr: EmrProvider) -> None:
         emr.list_instance_groups(CALLER, asked)
 
 
-def test_a_fleet_that_went_with_its_cluster_is_refused_as_terraform_expects(
+def test_the_fleet_of_a_terminated_cluster_gives_the_error_terraform_expects(
     emr: EmrProvider,
 ) -> None:
     identifier = emr.run_job_flow(CALLER, GOOD)["JobFlowId"]
@@ -259,12 +259,12 @@ def test_a_fleet_that_went_with_its_cluster_is_refused_as_terraform_expects(
     assert refused.value.code == "InvalidRequestException"
 
 
-def test_groups_come_from_a_number_of_instances_too() -> None:
+def test_an_instance_count_gives_groups_too() -> None:
     found = fleets_of({"MasterInstanceType": "a", "SlaveInstanceType": "b", "InstanceCount": 3})
     assert [(each.role, len(each.instances)) for each in found] == [("MASTER", 1), ("CORE", 2)]
 
 
-def test_policies_tags_and_security_configurations_are_kept(emr: EmrProvider) -> None:
+def test_policies_tags_and_security_configurations_are_stored(emr: EmrProvider) -> None:
     name = {"Name": "safe"}
     with pytest.raises(ServiceError, match="not a JSON object"):
         emr.create_security_configuration(CALLER, name | {"SecurityConfiguration": "{"})
@@ -289,12 +289,12 @@ def test_policies_tags_and_security_configurations_are_kept(emr: EmrProvider) ->
     tagged = {"ResourceId": identifier}
     emr.add_tags(CALLER, tagged | {"Tags": [{"Key": "b", "Value": "2"}]})
     emr.remove_tags(CALLER, tagged | {"TagKeys": ["a"]})
-    told = emr.describe_cluster(CALLER, asked)["Cluster"]
-    assert told["Tags"] == [{"Key": "b", "Value": "2"}]
-    assert told["SecurityConfiguration"] == "safe"
+    described = emr.describe_cluster(CALLER, asked)["Cluster"]
+    assert described["Tags"] == [{"Key": "b", "Value": "2"}]
+    assert described["SecurityConfiguration"] == "safe"
 
 
-def test_lists_come_in_pages(emr: EmrProvider) -> None:
+def test_lists_are_paginated(emr: EmrProvider) -> None:
     first = emr.list_supported_instance_types(CALLER, {"ReleaseLabel": "emr-7.14.0"})
     assert len(first["SupportedInstanceTypes"]) == 50
     found, marker = list(first["SupportedInstanceTypes"]), first.get("Marker")
@@ -324,7 +324,7 @@ def test_settings_come_from_the_environment(tmp_path: Path) -> None:
         settings_from("http://127.0.0.1:1", {"LOCAL_EMR_WORKER_CORES": "two"})
 
 
-def test_sparks_defaults_are_this_machines_then_the_clusters(tmp_path: Path) -> None:
+def test_spark_defaults_are_those_of_this_machine_then_of_the_cluster(tmp_path: Path) -> None:
     settings = Settings("http://127.0.0.1:4566", tmp_path, tmp_path, spark_classpath="/jars/*")
     cluster = [
         {"Classification": "yarn-site", "Properties": {"yarn.x": "1"}},

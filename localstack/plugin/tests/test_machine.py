@@ -1,4 +1,4 @@
-"""What runs on a machine, with a Spark that only pretends."""
+"""Processes on a machine, with a fake Spark."""
 
 import gzip
 import re
@@ -28,7 +28,7 @@ exit "${CODE:-0}"
 
 
 class Memory(dict[str, bytes]):
-    """Objects that lie in memory."""
+    """Objects in memory."""
 
     def read(self, uri: str) -> bytes:
         if uri not in self:
@@ -79,28 +79,28 @@ def log(objects: Memory, name: str) -> str:
     return gzip.decompress(objects[f"s3://logs/emr/j-1/{name}.gz"]).decode()
 
 
-def test_a_bootstrap_action_is_fetched_and_run(machine: LocalMachine, objects: Memory) -> None:
+def test_a_bootstrap_action_is_downloaded_and_run(machine: LocalMachine, objects: Memory) -> None:
     objects["s3://b/boot.sh"] = b'echo "$1 $TOOL $AWS_REGION $AWS_ENDPOINT_URL $EMR_CLUSTER_ID"\n'
     assert machine.bootstrap(1, "s3://b/boot.sh", ["arg"]).wait() == 0
-    where = machine.ship("node/i-1/bootstrap-actions/1")
+    where = machine.copy_logs("node/i-1/bootstrap-actions/1")
     assert where == "s3://logs/emr/j-1/node/i-1/bootstrap-actions/1"
-    told = log(objects, "node/i-1/bootstrap-actions/1/stdout")
-    assert told == "arg hammer eu-central-1 http://127.0.0.1:1 j-1\n"
+    output = log(objects, "node/i-1/bootstrap-actions/1/stdout")
+    assert output == "arg hammer eu-central-1 http://127.0.0.1:1 j-1\n"
     with pytest.raises(MachineError, match="NoSuchKey"):
         machine.bootstrap(2, "s3://b/none.sh", [])
 
 
-def test_processes_see_nothing_of_localstacks_environment(
+def test_processes_do_not_inherit_localstacks_environment(
     machine: LocalMachine, objects: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GATEWAY_LISTEN", "127.0.0.1:4566")
     monkeypatch.setenv("AWS_PROFILE", "mine")
     machine.step("s-1", "command-runner.jar", ["env"]).wait()
-    machine.ship(step_logs("s-1"))
-    told = log(objects, "steps/s-1/stdout")
-    assert "TOOL=hammer" in told
-    assert "GATEWAY_LISTEN" not in told
-    assert "AWS_PROFILE" not in told
+    machine.copy_logs(step_logs("s-1"))
+    output = log(objects, "steps/s-1/stdout")
+    assert "TOOL=hammer" in output
+    assert "GATEWAY_LISTEN" not in output
+    assert "AWS_PROFILE" not in output
 
 
 def test_spark_submit_runs_on_the_clusters_spark(
@@ -110,28 +110,28 @@ def test_spark_submit_runs_on_the_clusters_spark(
     objects["s3://b/job.py"] = b"print(1)"
     arguments = ["spark-submit", "--deploy-mode", "cluster", "s3://b/job.py", "s3://b/in"]
     assert machine.step("s-1", "command-runner.jar", arguments).wait() == 0
-    machine.ship(step_logs("s-1"))
-    told = log(objects, "steps/s-1/stdout")
+    machine.copy_logs(step_logs("s-1"))
+    output = log(objects, "steps/s-1/stdout")
     job = tmp_path / "emr/j-1/steps/s-1/job.py"
     master = "--master spark://127.0.0.1:7077 --deploy-mode client"
-    assert re.search(rf"^given: --properties-file \S+ {master} {job} s3://b/in$", told, re.M)
-    assert "spark.x 1\n" in told
+    assert re.search(rf"^given: --properties-file \S+ {master} {job} s3://b/in$", output, re.M)
+    assert "spark.x 1\n" in output
     assert job.read_bytes() == b"print(1)"
 
 
-def test_a_driver_that_fails_is_quoted(machine: LocalMachine, objects: Memory) -> None:
+def test_the_output_of_a_failed_driver_is_quoted(machine: LocalMachine, objects: Memory) -> None:
     machine.start_applications()
     objects["s3://b/job.py"] = b""
     arguments = ["spark-submit", "--conf", "spark.yarn.appMasterEnv.CODE=3", "s3://b/job.py"]
     assert machine.step("s-1", "command-runner.jar", arguments).wait() == 3
     assert machine.failure(step_logs("s-1")) == "the driver's last word"
-    machine.ship(step_logs("s-1"))
-    told = log(objects, "steps/s-1/stderr")
-    assert told.startswith("noise of Java\nThe driver said last:\n")
-    assert told.endswith("the driver's last word\n")
+    machine.copy_logs(step_logs("s-1"))
+    output = log(objects, "steps/s-1/stderr")
+    assert output.startswith("noise of Java\nLast output of the driver:\n")
+    assert output.endswith("the driver's last word\n")
 
 
-def test_a_script_of_script_runner_is_fetched_and_run(
+def test_a_script_of_script_runner_is_downloaded_and_run(
     machine: LocalMachine, objects: Memory
 ) -> None:
     objects["s3://b/it.sh"] = b"echo nothing to say >&2; exit $1\n"
@@ -141,21 +141,21 @@ def test_a_script_of_script_runner_is_fetched_and_run(
 
 
 @pytest.mark.parametrize(
-    ("jar", "arguments", "told"),
+    ("jar", "arguments", "message"),
     [
         ("s3://b/mine.jar", ["x"], "cannot run here"),
         ("command-runner.jar", [], "needs arguments"),
         ("command-runner.jar", ["spark-submit", "job.py"], "Spark is not among"),
     ],
 )
-def test_what_cannot_run_is_told(
-    machine: LocalMachine, jar: str, arguments: list[str], told: str
+def test_what_cannot_run_is_an_error(
+    machine: LocalMachine, jar: str, arguments: list[str], message: str
 ) -> None:
-    with pytest.raises(MachineError, match=told):
+    with pytest.raises(MachineError, match=message):
         machine.step("s-1", jar, arguments)
 
 
-def test_a_spark_that_does_not_come_up_is_told(machine: LocalMachine, tmp_path: Path) -> None:
+def test_a_spark_that_does_not_start_is_an_error(machine: LocalMachine, tmp_path: Path) -> None:
     program(tmp_path / "spark/bin/spark-class", "#!/bin/sh\necho no Java; exit 1\n")
     with pytest.raises(MachineError, match=r"a process has ended; see .*master\.log"):
         machine.start_applications()

@@ -1,4 +1,4 @@
-"""MSK without LocalStack: what it keeps, tells and refuses."""
+"""MSK without LocalStack: stored clusters, responses and errors."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def asked(name: str = "broker", **more: Any) -> dict[str, Any]:
     } | more
 
 
-def test_a_cluster_is_told_as_it_was_asked_for(msk: MskProvider) -> None:
+def test_a_cluster_is_returned_as_requested(msk: MskProvider) -> None:
     arn = msk.create_cluster(CALLER, asked())["ClusterArn"]
     assert arn.startswith("arn:aws:kafka:eu-central-1:000000000000:cluster/broker/")
     found = msk.describe_cluster(CALLER, {"ClusterArn": arn})["ClusterInfo"]
@@ -68,7 +68,7 @@ def test_a_cluster_is_told_as_it_was_asked_for(msk: MskProvider) -> None:
         ),
     ],
 )
-def test_brokers_are_told_for_the_ways_in_that_are_open(
+def test_brokers_are_returned_for_each_authentication_method(
     msk: MskProvider, change: dict[str, Any], brokers: dict[str, str]
 ) -> None:
     arn = msk.create_cluster(CALLER, asked(**change))["ClusterArn"]
@@ -85,34 +85,34 @@ def test_a_serverless_cluster(msk: MskProvider) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"NumberOfBrokerNodes": 3}, "multiple of Availability Zones"),
         ({"ClusterName": "no_underscore"}, "name 'no_underscore' is not valid"),
         ({"ConfigurationInfo": {"Arn": "arn:none", "Revision": 1}}, "Configuration ARN"),
     ],
 )
-def test_a_cluster_that_cannot_be_is_refused(
-    msk: MskProvider, change: dict[str, Any], told: str
+def test_an_invalid_cluster_is_rejected(
+    msk: MskProvider, change: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(ServiceError, match=told):
+    with pytest.raises(ServiceError, match=message):
         msk.create_cluster(CALLER, asked(**change))
 
 
-def test_two_of_one_name_are_refused(msk: MskProvider) -> None:
+def test_a_second_cluster_of_the_same_name_is_rejected(msk: MskProvider) -> None:
     msk.create_cluster(CALLER, asked())
     with pytest.raises(ServiceError, match="ConflictException") as refused:
         msk.create_cluster(CALLER, asked())
     assert refused.value.status == 409
 
 
-def test_changes_name_the_version_that_they_mean(msk: MskProvider) -> None:
+def test_updates_must_name_the_current_version(msk: MskProvider) -> None:
     arn = msk.create_cluster(CALLER, asked())["ClusterArn"]
     version = msk.describe_cluster(CALLER, {"ClusterArn": arn})["ClusterInfo"]["CurrentVersion"]
     change = {"ClusterArn": arn, "CurrentVersion": version, "TargetNumberOfBrokerNodes": 4}
     operation = msk.update_broker_count(CALLER, change)["ClusterOperationArn"]
-    told = msk.describe_cluster_operation(CALLER, {"ClusterOperationArn": operation})
-    assert told["ClusterOperationInfo"]["OperationState"] == "UPDATE_COMPLETE"
+    described = msk.describe_cluster_operation(CALLER, {"ClusterOperationArn": operation})
+    assert described["ClusterOperationInfo"]["OperationState"] == "UPDATE_COMPLETE"
     found = msk.describe_cluster(CALLER, {"ClusterArn": arn})["ClusterInfo"]
     assert found["NumberOfBrokerNodes"] == 4
     with pytest.raises(ServiceError, match="isn't current"):
@@ -144,7 +144,7 @@ def test_configurations_have_revisions_and_stay_while_they_are_used(msk: MskProv
         msk.describe_configuration(CALLER, {"Arn": arn})
 
 
-def test_tags_come_and_go(msk: MskProvider) -> None:
+def test_tags_are_added_and_removed(msk: MskProvider) -> None:
     arn = msk.create_cluster(CALLER, asked())["ClusterArn"]
     msk.tag_resource(CALLER, {"ResourceArn": arn, "Tags": {"b": "2"}})
     msk.untag_resource(CALLER, {"ResourceArn": arn, "TagKeys": ["a"]})

@@ -12,8 +12,8 @@ def test_a_cluster_with_a_configuration(cloud: Any) -> None:
     kafka = cloud.client("kafka")
     name = f"test-{uuid.uuid4().hex[:8]}"
     made = kafka.create_configuration(Name=name, ServerProperties=b"num.partitions=4")
-    told = kafka.describe_configuration_revision(Arn=made["Arn"], Revision=1)
-    assert told["ServerProperties"] == b"num.partitions=4"
+    output = kafka.describe_configuration_revision(Arn=made["Arn"], Revision=1)
+    assert output["ServerProperties"] == b"num.partitions=4"
     arn = kafka.create_cluster(
         ClusterName=name,
         KafkaVersion="3.9.x.kraft",

@@ -1,4 +1,4 @@
-"""The fixture that starts a LocalStack, with a server that is none."""
+"""The fixture that starts a LocalStack, with a process that is none."""
 
 import os
 import sys
@@ -22,14 +22,14 @@ http.server.HTTPServer((host, int(port)), Page).serve_forever()
 """
 
 
-def test_what_does_not_come_up_is_stopped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begin_cloud: Any
+def test_a_localstack_that_does_not_start_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start_another_cloud: Any
 ) -> None:
     server = tmp_path / "server"
     server.write_text(SERVER)
     server.chmod(0o755)
     monkeypatch.setenv("LOCALSTACK_PYTHON", str(server))
     with pytest.raises(ValueError, match="Expecting value"):
-        begin_cloud(tmp_path)
+        start_another_cloud(tmp_path)
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)

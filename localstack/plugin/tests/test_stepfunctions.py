@@ -1,4 +1,4 @@
-"""State machines that drive EMR: waiting, errors by name, and ends that end what was begun."""
+"""State machines that use EMR: waiting, error names, and cancellation of steps and clusters."""
 
 import json
 import time
@@ -26,9 +26,9 @@ CLUSTER = {
 Execution = dict[str, Any]
 
 
-def until(look: Callable[[], Any], seconds: float = 60) -> Any:
+def until(check: Callable[[], Any], seconds: float = 60) -> Any:
     deadline = time.monotonic() + seconds
-    while not (answer := look()):
+    while not (answer := check()):
         assert time.monotonic() < deadline, f"not within {seconds} s"
         time.sleep(0.1)
     return answer
@@ -52,13 +52,13 @@ def states(cloud: Any) -> Any:
 
 @pytest.fixture(scope="session")
 def cluster(emr: Any) -> str:
-    """One that lives as long as the tests."""
+    """A cluster for all tests of this file."""
     return str(emr.run_job_flow(**CLUSTER)["JobFlowId"])
 
 
 @pytest.fixture
 def machine(states: Any) -> Callable[..., str]:
-    """Makes a state machine of states, the first of which it starts with."""
+    """Creates a state machine that starts with the first of the states."""
 
     def make(**given: dict[str, Any]) -> str:
         answer = states.create_state_machine(
@@ -73,7 +73,7 @@ def machine(states: Any) -> Callable[..., str]:
 
 @pytest.fixture
 def start(states: Any) -> Callable[..., Execution]:
-    """Starts an execution and gives how it ended, or at once its ARN."""
+    """Starts an execution and returns how it ended, or its ARN at once."""
 
     def run(arn: str, wait: bool = True, **given: Any) -> Execution:
         begun = states.start_execution(stateMachineArn=arn, input=json.dumps(given))
@@ -87,15 +87,15 @@ def start(states: Any) -> Callable[..., Execution]:
     return run
 
 
-def test_an_execution_tells_eventbridge_how_it_stands(
+def test_an_execution_sends_its_status_to_eventbridge(
     cloud: Any, states: Any, machine: Callable[..., str]
 ) -> None:
     def heard() -> bool:
         answer = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=1)
-        told.extend(json.loads(each["Body"])["detail"] for each in answer.get("Messages", []))
-        return len(told) == 2
+        events.extend(json.loads(each["Body"])["detail"] for each in answer.get("Messages", []))
+        return len(events) == 2
 
-    told: list[dict[str, Any]] = []
+    events: list[dict[str, Any]] = []
     events, sqs = cloud.client("events"), cloud.client("sqs")
     arn = machine(All={"Type": "Succeed"})
     name = arn.rsplit(":", 1)[1]
@@ -109,7 +109,7 @@ def test_an_execution_tells_eventbridge_how_it_stands(
     until(heard)
     known = states.describe_execution(executionArn=execution)
     begun, ended = (known[key].timestamp() * 1000 for key in ("startDate", "stopDate"))
-    first, last = sorted(told, key=lambda each: str(each["status"]))
+    first, last = sorted(events, key=lambda each: str(each["status"]))
     assert (first["status"], first["stopDate"], first["input"]) == ("RUNNING", None, "{}")
     assert (last["status"], last["input"], last["output"]) == ("SUCCEEDED", "{}", "{}")
     assert [type(first["startDate"]), type(last["stopDate"])] == [int, int]
@@ -122,7 +122,7 @@ def newest(emr: Any, cluster: str) -> Any:
     return steps[0] if steps else {"Status": {"State": "NONE"}}
 
 
-def test_a_cluster_is_made_used_and_taken_away(
+def test_a_cluster_is_created_used_and_terminated(
     emr: Any, machine: Callable[..., str], start: Callable[..., Execution]
 ) -> None:
     arn = machine(
@@ -157,7 +157,7 @@ def test_a_cluster_is_made_used_and_taken_away(
     assert [each["Status"]["State"] for each in steps] == ["FAILED", "COMPLETED"]
 
 
-def test_a_cluster_that_cannot_come_up_fails_the_task(
+def test_a_cluster_that_cannot_start_fails_the_task(
     machine: Callable[..., str], start: Callable[..., Execution]
 ) -> None:
     action = {"Name": "it", "ScriptBootstrapAction": {"Path": "s3://none/none.sh"}}
@@ -188,7 +188,7 @@ def test_plain_forms_do_not_wait_and_a_step_can_be_cancelled(
 
 
 @pytest.mark.parametrize(
-    ("action", "parameters", "error", "told"),
+    ("action", "parameters", "error", "message"),
     [
         (
             "addStep.sync",
@@ -218,11 +218,11 @@ def test_errors_have_the_names_of_the_service(
     action: str,
     parameters: dict[str, Any],
     error: str,
-    told: str,
+    message: str,
 ) -> None:
     ended = start(machine(Do=task(action, parameters, End=True)))
     assert (ended["status"], ended["error"]) == ("FAILED", error)
-    assert told in ended["cause"]
+    assert message in ended["cause"]
 
 
 def test_stopping_an_execution_cancels_its_step(
@@ -311,6 +311,6 @@ def test_iterations_of_a_map_wait_for_their_own_steps(
 @pytest.mark.parametrize(
     "action", ["addStep.waitForTaskToken", "cancelStep.sync", "noSuchThing", "addStep.sync:2"]
 )
-def test_what_is_no_integration_is_refused(machine: Callable[..., str], action: str) -> None:
+def test_an_unsupported_resource_is_rejected(machine: Callable[..., str], action: str) -> None:
     with pytest.raises(ClientError, match=r"InvalidDefinition|SCHEMA_VALIDATION"):
         machine(Do=task(action, {"ClusterId": "j", "Step": add("true")["Step"]}, End=True))

@@ -1,12 +1,12 @@
-"""A spark-submit meant for YARN becomes one for the standalone master."""
+"""A spark-submit for YARN becomes one for the standalone master."""
 
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from localstack_emr_msk.emr.submit import Place, SubmitError, adapt
+from localstack_emr_msk.emr.submit import SubmitError, Target, adapt
 
-PLACE = Place("spark://127.0.0.1:7077", Path("/somewhere/mnt"), cores=2, memory=4096)
+PLACE = Target("spark://127.0.0.1:7077", Path("/somewhere/mnt"), cores=2, memory=4096)
 BEGIN = ("--master", PLACE.master, "--deploy-mode", "client")
 
 
@@ -16,7 +16,7 @@ def conf(*arguments: str) -> dict[str, str]:
     return dict(value.split("=", 1) for value in values)
 
 
-def test_master_and_deploy_mode_are_the_clusters_however_they_were_asked_for() -> None:
+def test_master_and_deploy_mode_are_always_those_of_the_cluster() -> None:
     for asked in (
         ["--master", "yarn", "--deploy-mode", "cluster"],
         ["--master=yarn", "--deploy-mode=cluster"],
@@ -26,7 +26,7 @@ def test_master_and_deploy_mode_are_the_clusters_however_they_were_asked_for() -
         assert adapt([*asked, "app.py"], PLACE).options == BEGIN
 
 
-def test_what_follows_the_application_is_left_alone() -> None:
+def test_arguments_of_the_application_are_unchanged() -> None:
     asked = ["s3://b/jobs/a.py", "--master", "x", "--conf", "y", "/mnt/in", "s3://b/out"]
     adapted = adapt(["--name", "it", *asked], PLACE)
     assert adapted.options == (*BEGIN, "--name", "it")
@@ -34,7 +34,7 @@ def test_what_follows_the_application_is_left_alone() -> None:
     assert adapted.arguments == tuple(asked[1:])
 
 
-def test_what_only_yarn_knows_is_left_out_and_its_environment_is_the_drivers() -> None:
+def test_yarn_options_are_dropped_and_its_environment_is_the_drivers() -> None:
     asked = ["--conf", "spark.yarn.maxAppAttempts=1"]
     asked += ["--conf", "spark.yarn.appMasterEnv.PYSPARK_PYTHON=/mnt/venv/bin/python"]
     adapted = adapt([*asked, "app.py"], PLACE)
@@ -52,11 +52,11 @@ def test_what_only_yarn_knows_is_left_out_and_its_environment_is_the_drivers() -
         ("-Da=/mnt/a -Db=/mnt/b", "-Da=/somewhere/mnt/a -Db=/somewhere/mnt/b"),
     ],
 )
-def test_paths_below_mnt_lie_in_the_folder_that_stands_for_it(given: str, becomes: str) -> None:
+def test_paths_below_mnt_move_to_the_folder_that_replaces_it(given: str, becomes: str) -> None:
     assert conf("--conf", f"spark.pyspark.python={given}") == {"spark.pyspark.python": becomes}
 
 
-def test_executors_ask_for_no_more_than_the_worker_has() -> None:
+def test_executors_get_no_more_than_the_worker_has() -> None:
     found = conf("--executor-memory", "20g", "--executor-cores", "8", "--num-executors", "3")
     assert found["spark.executor.memory"] == "4096m"
     assert found["spark.executor.cores"] == "2"
@@ -64,7 +64,7 @@ def test_executors_ask_for_no_more_than_the_worker_has() -> None:
     assert conf("--executor-memory", "512m")["spark.executor.memory"] == "512m"
 
 
-def test_an_application_gets_as_many_executors_as_it_asked_for() -> None:
+def test_an_application_gets_as_many_executors_as_requested() -> None:
     found = conf("--conf", "spark.executor.cores=1", "--conf", "spark.executor.instances=1")
     assert found["spark.cores.max"] == "1"
     dynamic = ["--conf", "spark.dynamicAllocation.enabled=true", "--num-executors", "1"]
@@ -72,16 +72,16 @@ def test_an_application_gets_as_many_executors_as_it_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("asked", "message"),
     [
-        (["--name", "it"], "no application"),
+        (["--name", "it"], "application file or jar is missing"),
         (["--name"], "--name needs a value"),
         (["--conf", "spark.x", "app.py"], "has no '='"),
-        (["--executor-memory", "lots", "app.py"], "no amount of memory"),
+        (["--executor-memory", "lots", "app.py"], "not a memory size"),
         (["--executor-cores", "0", "app.py"], "whole number from 1"),
         (["--conf", "spark.executor.resource.gpu.amount=1", "app.py"], "ask for gpu"),
     ],
 )
-def test_what_cannot_run_here_is_told(asked: list[str], told: str) -> None:
-    with pytest.raises(SubmitError, match=told):
+def test_what_cannot_run_here_is_an_error(asked: list[str], message: str) -> None:
+    with pytest.raises(SubmitError, match=message):
         adapt(asked, PLACE)

@@ -1,4 +1,4 @@
-"""Processes end with what they started, when asked and when whoever asked is gone."""
+"""Processes end with all that they started, on request and when their parent is killed."""
 
 import os
 import subprocess
@@ -14,9 +14,9 @@ from localstack_emr_msk.node import supervisor
 pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into /proc")
 
 
-def until(look: Callable[[], object], seconds: float = 20) -> None:
+def until(check: Callable[[], object], seconds: float = 20) -> None:
     deadline = time.monotonic() + seconds
-    while not look():
+    while not check():
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
@@ -45,13 +45,13 @@ def number(file: Path) -> str:
 
 
 @pytest.mark.parametrize(("script", "code"), [("exit 3", 3), ("true", 0), ("kill -9 $$", 137)])
-def test_the_exit_status_is_the_commands(tmp_path: Path, script: str, code: int) -> None:
-    assert begin(tmp_path, f"echo said; echo told >&2; {script}").wait(20) == code
-    assert (tmp_path / "out").read_text() == "said\n"
-    assert (tmp_path / "err").read_text() == "told\n"
+def test_the_exit_status_is_that_of_the_command(tmp_path: Path, script: str, code: int) -> None:
+    assert begin(tmp_path, f"echo output; echo error >&2; {script}").wait(20) == code
+    assert (tmp_path / "out").read_text() == "output\n"
+    assert (tmp_path / "err").read_text() == "error\n"
 
 
-def test_a_command_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_command_is_reported(tmp_path: Path) -> None:
     process = Process(
         [str(tmp_path / "none")],
         environment={},
@@ -67,7 +67,7 @@ def test_a_command_that_is_not_there_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "script",
     [
-        # A group of its own, as Spark's Python workers make one, and a session without a parent.
+        # Its own group, as of Spark's Python workers, and a session without a parent.
         "set -m; sleep 300 & echo $!; sleep 300",
         "(setsid sh -c 'echo $$; exec sleep 300' &); sleep 300",
     ],
@@ -82,7 +82,7 @@ def test_stop_ends_children_that_left_their_group(tmp_path: Path, script: str) -
     assert not alive(child)
 
 
-def test_what_does_not_listen_is_killed(tmp_path: Path) -> None:
+def test_a_process_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     process = begin(tmp_path, "trap '' TERM; echo $$; while :; do sleep 0.1; done", seconds=0.3)
     pid = number(tmp_path / "out")
     process.stop()
@@ -90,14 +90,14 @@ def test_what_does_not_listen_is_killed(tmp_path: Path) -> None:
     assert not alive(pid)
 
 
-def test_what_a_command_leaves_behind_is_ended(tmp_path: Path) -> None:
+def test_processes_left_by_a_command_are_ended(tmp_path: Path) -> None:
     process = begin(tmp_path, "sleep 300 & echo $!")
     child = number(tmp_path / "out")
     assert process.wait(20) == 0
     assert not alive(child)
 
 
-def test_nothing_outlives_a_killed_parent(tmp_path: Path) -> None:
+def test_no_process_outlives_a_killed_parent(tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-I",

@@ -1,6 +1,6 @@
-"""Amazon EMR whose clusters are real: bootstrap actions and steps run as processes of this machine.
+"""Amazon EMR with real clusters: bootstrap actions and steps run as processes on this machine.
 
-``provider`` holds the operations. ``cluster`` is the life of one cluster, in EMR's states, on a
-``machine``, which is where processes run; ``spark`` brings up a master and a worker there, and
-``submit`` turns a spark-submit meant for YARN into one for them.
+``provider`` has the operations. ``cluster`` is the lifecycle of a cluster, in EMR's states, on a
+``machine``, where its processes run; ``spark`` starts a master and a worker there, and ``submit``
+adapts a spark-submit for YARN to them.
 """

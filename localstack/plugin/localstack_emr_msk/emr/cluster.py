@@ -1,7 +1,7 @@
-"""The life of a cluster, in EMR's states.
+"""The lifecycle of a cluster, in EMR's states.
 
-A thread of its own takes it from STARTING over BOOTSTRAPPING to WAITING and RUNNING, until there is
-a reason to end; each running step has a thread too. All that changes is changed under ``changed``.
+A thread takes it from STARTING through BOOTSTRAPPING to WAITING and RUNNING, until it has a reason
+to end; each running step has a thread too. All changes happen while ``changed`` is held.
 """
 
 import threading
@@ -20,7 +20,7 @@ from localstack_emr_msk.emr.machine import (
     step_logs,
 )
 from localstack_emr_msk.emr.requests import check_steps
-from localstack_emr_msk.emr.steps import OVER, Step
+from localstack_emr_msk.emr.steps import FINAL_STATES, Step
 from localstack_emr_msk.errors import validation
 
 ENDED = frozenset({"TERMINATED", "TERMINATED_WITH_ERRORS"})
@@ -29,7 +29,7 @@ _FINISHED = "A job flow that is shutting down, terminated, or finished may not b
 
 @dataclass(frozen=True)
 class Ending:
-    """Why a cluster ends, and as what."""
+    """Why a cluster ends, and its final state."""
 
     code: str
     message: str
@@ -40,9 +40,9 @@ class Cluster:
     """A cluster.
 
     Args:
-        caller: Whose it is.
-        request: The RunJobFlow that asked for it, checked.
-        machine: Makes what it runs on, once it has an id and a primary instance.
+        caller: Its account and region.
+        request: The RunJobFlow request, validated.
+        machine: Creates the machine, once the cluster has an id and a primary instance.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Cluster:
         self.created: datetime = now()
         self.ready: datetime | None = None
         self.ended: datetime | None = None
-        # What can be changed later.
+        # These can be changed later.
         self.tags = {each["Key"]: each.get("Value", "") for each in request.get("Tags") or ()}
         self.keep_alive = bool(instances.get("KeepJobFlowAliveWhenNoSteps"))
         self.protected = bool(instances.get("TerminationProtected"))
@@ -69,57 +69,59 @@ class Cluster:
         self.auto_termination = request.get("AutoTerminationPolicy")
         self.changed = threading.Condition(threading.RLock())
         self._ending: Ending | None = None
-        self._booting: list[Task] = []
+        self._bootstrap_tasks: list[Task] = []
         self._idle_since = time.monotonic()
         self._machine = machine(self)
-        self._thread = threading.Thread(target=self._live, name=f"emr-{self.id}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run_lifecycle, name=f"emr-{self.id}", daemon=True
+        )
 
-    # ---- what may be asked of it
+    # ---- operations
 
     @property
     def primary(self) -> str:
-        """The primary node's instance."""
+        """The instance id of the primary node."""
         return next(each.instances[0] for each in self.fleets if each.role == "MASTER")
 
     def start(self) -> None:
-        """Begins its life."""
+        """Starts it."""
         self._thread.start()
 
     def add(self, steps: Sequence[Step]) -> None:
-        """Takes steps, unless it is about to end or has too many."""
+        """Adds steps; raises ``ServiceError`` if it is ending or would have too many."""
         with self.changed:
             self.check_modifiable()
-            active = sum(each.state not in OVER for each in self.steps)
+            active = sum(each.state not in FINAL_STATES for each in self.steps)
             check_steps([each.config for each in steps], active, self.concurrency)
             self.steps.extend(steps)
             self.changed.notify_all()
 
     @property
     def modifiable(self) -> bool:
-        """Whether it is neither about to end nor has ended."""
+        """Whether it is neither ending nor has ended."""
         return self._ending is None and self.state not in ENDED
 
     def check_modifiable(self) -> None:
-        """Refuses when it is about to end or has ended."""
+        """Raises ``ServiceError`` when it is ending or has ended."""
         if not self.modifiable:
             raise validation(_FINISHED)
 
     def cancel(self, step: Step) -> bool:
-        """Begins to cancel a step; tells whether there was anything to cancel."""
+        """Starts to cancel a step; returns whether it could still be cancelled."""
         with self.changed:
             cancelled = step.cancel("Step was cancelled by user.")
             self.changed.notify_all()
             return cancelled
 
     def end(self, ending: Ending) -> None:
-        """Begins to end it; a first reason stands."""
+        """Starts to end it; only the first reason counts."""
         with self.changed:
             if self._ending is not None or self.state in ENDED:
                 return
             self._ending = ending
             for step in self.steps:
                 step.cancel("Job terminated")
-            for task in self._booting:
+            for task in self._bootstrap_tasks:
                 task.stop()
             self.changed.notify_all()
 
@@ -127,17 +129,17 @@ class Cluster:
         """Waits until it has ended."""
         self._thread.join(seconds)
 
-    # ---- its life
+    # ---- lifecycle
 
-    def _live(self) -> None:
+    def _run_lifecycle(self) -> None:
         try:
             if self._bootstrap() and self._ending is None:
                 self._machine.start_applications()
                 self.ready = now()
-                self._serve()
+                self._run_steps()
         except MachineError as error:
             self.end(Ending("BOOTSTRAP_FAILURE", str(error), "TERMINATED_WITH_ERRORS"))
-        except Exception as error:  # a fault of ours must not leave a cluster that never ends
+        except Exception as error:  # a bug must not leave a cluster that never ends
             self.end(Ending("INTERNAL_ERROR", repr(error), "TERMINATED_WITH_ERRORS"))
         ending = self._ending or Ending("INTERNAL_ERROR", "", "TERMINATED_WITH_ERRORS")
         self._set("TERMINATING", ending.message, ending.code)
@@ -156,41 +158,41 @@ class Cluster:
             self._set("BOOTSTRAPPING", "Running bootstrap actions")
         for number, action in enumerate(actions, 1):
             logs = bootstrap_logs(self.primary, number)
-            if self._boot(number, action["ScriptBootstrapAction"], logs) == 0:
+            if self._run_bootstrap_action(number, action["ScriptBootstrapAction"], logs) == 0:
                 continue
-            why = self._machine.failure(logs)
-            where = self._machine.ship(logs)
-            told = f" ({why})" if why else ""
+            reason = self._machine.failure(logs)
+            log = self._machine.copy_logs(logs)
+            details = f" ({reason})" if reason else ""
             self.end(
                 Ending(
                     "BOOTSTRAP_FAILURE",
                     f"On the master instance ({self.primary}), bootstrap action {number} returned "
-                    f"a non-zero return code{told}" + (f"; log {where}/stderr.gz" if where else ""),
+                    f"a non-zero return code{details}" + (f"; log {log}/stderr.gz" if log else ""),
                     "TERMINATED_WITH_ERRORS",
                 )
             )
             return False
         return True
 
-    def _boot(self, number: int, script: Request, logs: str) -> int:
+    def _run_bootstrap_action(self, number: int, script: Request, logs: str) -> int:
         try:
             task = self._machine.bootstrap(number, script["Path"], script.get("Args") or ())
         except MachineError as error:
-            self._machine.note(logs, str(error))
+            self._machine.append_error(logs, str(error))
             return 1
         with self.changed:
-            self._booting = [task]
+            self._bootstrap_tasks = [task]
             if self._ending is not None:
                 task.stop()
         code = task.wait()
         with self.changed:
-            self._booting = []
+            self._bootstrap_tasks = []
         if code == 0:
-            self._machine.ship(logs)
+            self._machine.copy_logs(logs)
         return code
 
-    def _serve(self) -> None:
-        """Runs steps as they come, until there is a reason to end."""
+    def _run_steps(self) -> None:
+        """Runs steps until there is a reason to end."""
         running: list[threading.Thread] = []
         self._idle_since = time.monotonic()
         with self.changed:
@@ -200,28 +202,30 @@ class Cluster:
                     if not running:
                         return
                 else:
-                    running += self._begin(self.concurrency - len(running))
+                    running += self._start_steps(self.concurrency - len(running))
                     if running:
                         self._idle_since = time.monotonic()
                         if self.state != "RUNNING":
                             self._set("RUNNING", "Running step")
-                    elif self._rests():
+                    elif self._should_end():
                         return
-                # A while, for idle clusters and threads that are just ending.
+                # With a timeout, for idle clusters and threads that are about to end.
                 self.changed.wait(0.2)
 
-    def _begin(self, most: int) -> list[threading.Thread]:
+    def _start_steps(self, limit: int) -> list[threading.Thread]:
         pending = [each for each in self.steps if each.state == "PENDING"]
         threads = []
-        for step in pending[: max(0, most)]:
+        for step in pending[: max(0, limit)]:
             step.state, step.started = "RUNNING", now()
             name = f"emr-{step.id}"
-            threads.append(threading.Thread(target=self._run, args=(step,), name=name, daemon=True))
+            threads.append(
+                threading.Thread(target=self._run_step, args=(step,), name=name, daemon=True)
+            )
             threads[-1].start()
         return threads
 
-    def _rests(self) -> bool:
-        """No step is there; tells whether that is a reason to end."""
+    def _should_end(self) -> bool:
+        """Ends the cluster or sets it to WAITING, when no step is left; returns whether it ends."""
         if not self.keep_alive:
             failed = any(each.state == "FAILED" for each in self.steps)
             self.end(
@@ -233,17 +237,16 @@ class Cluster:
             return True
         idle = (self.auto_termination or {}).get("IdleTimeout")
         if idle and time.monotonic() - self._idle_since > idle and not self.protected:
-            told = "Cluster was terminated by its auto-termination policy: it was idle"
-            self.end(Ending("USER_REQUEST", told))
+            message = "Cluster was terminated by its auto-termination policy: it was idle"
+            self.end(Ending("USER_REQUEST", message))
             return True
         if self.state != "WAITING":
-            after = "Cluster ready after last step completed."
-            failed = any(each.state == "FAILED" for each in self.steps[-1:])
-            after = "Cluster ready after last step failed." if failed else after
-            self._set("WAITING", after if self.steps else "Cluster ready to run steps.")
+            outcome = "failed" if self.steps and self.steps[-1].state == "FAILED" else "completed"
+            message = f"Cluster ready after last step {outcome}."
+            self._set("WAITING", message if self.steps else "Cluster ready to run steps.")
         return False
 
-    def _run(self, step: Step) -> None:
+    def _run_step(self, step: Step) -> None:
         logs, code = step_logs(step.id), None
         try:
             task = self._machine.step(step.id, step.jar, step.arguments)
@@ -252,26 +255,26 @@ class Cluster:
                 if step.state == "CANCEL_PENDING":
                     task.stop()
             code = task.wait()
-        except Exception as error:  # nothing that a step does may leave it running for ever
+        except Exception as error:  # an error must not leave the step running for ever
             known = isinstance(error, MachineError)
-            self._machine.note(logs, str(error) if known else repr(error))
+            self._machine.append_error(logs, str(error) if known else repr(error))
         message = self._machine.failure(logs) if code != 0 else ""
-        where = self._machine.ship(logs)
+        log = self._machine.copy_logs(logs)
         with self.changed:
-            step.end(code, message, where)
+            step.end(code, message, log)
             if step.state == "FAILED":
                 self._after_failure(step)
             self.changed.notify_all()
 
     def _after_failure(self, step: Step) -> None:
-        # Where steps run beside each other, a failed one stops nothing, whatever it asked for:
+        # With concurrent steps, a failed one stops nothing, whatever its ActionOnFailure:
         # https://docs.aws.amazon.com/emr/latest/APIReference/API_StepConfig.html
         if self.concurrency > 1:
             return
         # A protected cluster waits instead.
         if step.on_failure == "TERMINATE_CLUSTER" and not self.protected:
-            told = f"Shut down as step failed: {step.id}"
-            self.end(Ending("STEP_FAILURE", told, "TERMINATED_WITH_ERRORS"))
+            message = f"Shut down as step failed: {step.id}"
+            self.end(Ending("STEP_FAILURE", message, "TERMINATED_WITH_ERRORS"))
         elif step.on_failure != "CONTINUE":
             for other in self.steps:
                 if other.state == "PENDING":

@@ -1,6 +1,6 @@
 """EMR's operations on instance fleets, instance groups and instances.
 
-Capacities are kept and told, and change nothing here: a cluster is one machine.
+Capacities are stored but have no effect: a cluster is this one machine.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from localstack_emr_msk.emr.registry import Registry, page
 from localstack_emr_msk.emr.requests import EXCLUSIVE, check_fleet, check_group, check_roles
 from localstack_emr_msk.errors import invalid_request, validation
 
-# By this code and message Terraform's provider knows a fleet that went with its cluster:
+# Terraform's provider recognises a fleet that ended with its cluster by this code and message:
 # https://github.com/hashicorp/terraform-provider-aws/blob/v5.100.0/internal/service/emr/instance_fleet.go
 _FLEET_OF_THE_PAST = (
     "An instance fleet may only be modified when the cluster is running or waiting."
@@ -25,14 +25,14 @@ class FleetOperations:
     registry: Registry
 
     def list_instance_fleets(self, caller: Caller, request: Request) -> Response:
-        """The fleets of a cluster that has such."""
+        """Lists the fleets of a cluster with fleets."""
         cluster = self._cluster(caller, request["ClusterId"], fleets=True)
         return page(
             "InstanceFleets", [each.view(cluster.state) for each in cluster.fleets], request
         )
 
     def add_instance_fleet(self, caller: Caller, request: Request) -> Response:
-        """A task fleet for a cluster that lives."""
+        """Adds a task fleet."""
         cluster = self._cluster(caller, request["ClusterId"], fleets=True)
         config = dict(request["InstanceFleet"])
         check_fleet(config)
@@ -50,7 +50,7 @@ class FleetOperations:
         }
 
     def modify_instance_fleet(self, caller: Caller, request: Request) -> Response:
-        """Other target capacities."""
+        """Changes target capacities."""
         cluster = self._cluster(caller, request["ClusterId"], fleets=True)
         change = request["InstanceFleet"]
         with cluster.changed:
@@ -68,14 +68,14 @@ class FleetOperations:
         return {}
 
     def list_instance_groups(self, caller: Caller, request: Request) -> Response:
-        """The groups of a cluster that has such."""
+        """Lists the groups of a cluster with groups."""
         cluster = self._cluster(caller, request["ClusterId"], fleets=False)
         return page(
             "InstanceGroups", [each.view(cluster.state) for each in cluster.fleets], request
         )
 
     def add_instance_groups(self, caller: Caller, request: Request) -> Response:
-        """Task groups for a cluster that lives."""
+        """Adds task groups."""
         cluster = self._cluster(caller, request["JobFlowId"], fleets=False)
         for each in request["InstanceGroups"]:
             check_group(each)
@@ -88,7 +88,7 @@ class FleetOperations:
         return {"JobFlowId": cluster.id, "InstanceGroupIds": ids, "ClusterArn": cluster.arn}
 
     def modify_instance_groups(self, caller: Caller, request: Request) -> Response:
-        """Other numbers of instances, or configurations."""
+        """Changes instance counts or configurations."""
         named = request.get("ClusterId")
         if named is None:
             clusters = self.registry.clusters(caller)
@@ -96,7 +96,7 @@ class FleetOperations:
             clusters = [self._cluster(caller, named, fleets=False)]
         changes = request.get("InstanceGroups") or []
         found = [_group(clusters, each["InstanceGroupId"]) for each in changes]
-        # All or none: nothing has changed when one is refused.
+        # All or none: validate before changing anything.
         for (cluster, group), change in zip(found, changes, strict=True):
             cluster.check_modifiable()
             if change.get("InstanceCount") is not None:
@@ -106,7 +106,7 @@ class FleetOperations:
         return {}
 
     def list_instances(self, caller: Caller, request: Request) -> Response:
-        """Instances by state, fleet, group or role."""
+        """Lists instances by state, fleet, group or role."""
         cluster = self.registry.described(caller, request["ClusterId"])
         wanted = request.get("InstanceStates")
         ids = {request.get("InstanceFleetId"), request.get("InstanceGroupId")} - {None}

@@ -1,6 +1,6 @@
-"""Instance fleets and groups: what was asked for, and instances in name only.
+"""Instance fleets and groups, whose instances exist in name only.
 
-Whatever they are told to be, a cluster is this one machine.
+Whatever their capacity, a cluster is this one machine.
 """
 
 import random
@@ -11,7 +11,7 @@ from typing import Any
 
 from localstack_emr_msk.calls import Response, now, present
 
-# As the machines of a cluster stand when the cluster stands so.
+# States of instances by state of the cluster; others: RUNNING.
 _STATES = {
     "STARTING": "PROVISIONING",
     "BOOTSTRAPPING": "BOOTSTRAPPING",
@@ -27,7 +27,7 @@ _SPECIFICATION = (
 
 
 def identifier(prefix: str) -> str:
-    """An id in EMR's form."""
+    """Returns a random id in EMR's form."""
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
     return prefix + "".join(random.choices(letters, k=13))
 
@@ -45,7 +45,7 @@ class Fleet:
     instances: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Makes the instances."""
+        """Creates the instances."""
         self.id = identifier("if-" if self.fleets else "ig-")
         if self.fleets:
             self.resize(
@@ -60,7 +60,7 @@ class Fleet:
         return str(self.config["InstanceFleetType" if self.fleets else "InstanceRole"])
 
     def resize(self, on_demand: int | None, spot: int | None) -> None:
-        """Gives it as many instances as it should have; None leaves a number as it is."""
+        """Changes the target capacities, and the instances with them; None keeps one."""
         self.on_demand = self.on_demand if on_demand is None else on_demand
         self.spot = self.spot if spot is None else spot
         wanted = self.on_demand + self.spot
@@ -69,7 +69,7 @@ class Fleet:
         del self.instances[wanted:]
 
     def view(self, cluster_state: str) -> Response:
-        """As ListInstanceFleets or ListInstanceGroups tells it."""
+        """Returns an entry of ListInstanceFleets or ListInstanceGroups."""
         config = self.config
         state = state_of(cluster_state)
         common = {
@@ -117,7 +117,7 @@ class Fleet:
         )
 
     def instance_views(self, cluster_state: str) -> list[Response]:
-        """As ListInstances tells them."""
+        """Returns the entries of ListInstances."""
         kinds = self.config.get("InstanceTypeConfigs") or [self.config]
         return [
             present(
@@ -141,12 +141,12 @@ class Fleet:
 
 
 def state_of(cluster_state: str) -> str:
-    """How fleets and instances stand while the cluster stands so."""
+    """Returns the state of fleets and instances for a state of the cluster."""
     return _STATES.get(cluster_state, "RUNNING")
 
 
 def fleets_of(instances: Mapping[str, Any]) -> list[Fleet]:
-    """The fleets or groups that a RunJobFlow asks for, in any of its three ways."""
+    """Returns the fleets or groups of a RunJobFlow, in any of its three forms."""
     if instances.get("InstanceFleets"):
         return [Fleet(dict(each), True) for each in instances["InstanceFleets"]]
     groups = instances.get("InstanceGroups")

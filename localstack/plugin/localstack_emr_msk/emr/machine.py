@@ -1,4 +1,4 @@
-"""The machine of a cluster: its folder, its environment, and what runs there.
+"""The machine of a cluster: its folder, its environment and its processes.
 
 All nodes of a cluster are this one machine, so bootstrap actions run once.
 """
@@ -21,66 +21,66 @@ from localstack_emr_msk.node import aws
 from localstack_emr_msk.objects import ObjectError, Objects, is_s3
 from localstack_emr_msk.settings import Settings
 
-# What processes may know of the environment that LocalStack was started in.
-_PASSED = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "JAVA_HOME")
+# Environment variables of LocalStack that processes inherit.
+_INHERITED = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "JAVA_HOME")
 
 _LAST_LINES = 40  # of a driver that failed
 
 
 class MachineError(Exception):
-    """What was asked for cannot be done here: why, in one line."""
+    """Something that this machine cannot do; the message is one line."""
 
 
 class Task(Protocol):
-    """Something that runs."""
+    """A running process."""
 
     def wait(self) -> int:
-        """The exit status, once it has ended."""
+        """Waits for its end and returns the exit status."""
         ...
 
     def stop(self) -> None:
-        """Begins to end it."""
+        """Starts to end it."""
         ...
 
 
 class Machine(Protocol):
-    """What a cluster needs of the machine it runs on."""
+    """What a cluster needs from its machine."""
 
     def bootstrap(self, number: int, script: str, arguments: Sequence[str]) -> Task:
-        """Begins a bootstrap action; raises ``MachineError``."""
+        """Starts a bootstrap action; raises ``MachineError``."""
         ...
 
     def start_applications(self) -> None:
-        """Brings up Spark where the cluster asks for it; raises ``MachineError``."""
+        """Starts Spark if the cluster has it; raises ``MachineError``."""
         ...
 
     def step(self, step: str, jar: str, arguments: Sequence[str]) -> Task:
-        """Begins a step; raises ``MachineError``."""
+        """Starts a step; raises ``MachineError``."""
         ...
 
     def failure(self, logs: str) -> str:
-        """What something that failed said last."""
+        """Returns the last line of something that failed."""
         ...
 
-    def note(self, logs: str, text: str) -> None:
-        """Puts a line into a standard error, of something that could not begin."""
+    def append_error(self, logs: str, text: str) -> None:
+        """Appends text to the standard error log, such as why something could not start."""
         ...
 
-    def ship(self, logs: str) -> str | None:
-        """Copies logs to where the cluster wants them; the address of their folder."""
+    def copy_logs(self, logs: str) -> str | None:
+        """Copies logs to the cluster's log URI; returns the URI of their folder."""
         ...
 
     def stop(self) -> None:
-        """Ends all that runs and waits for it."""
+        """Stops everything and waits for its end."""
         ...
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Of which cluster the machine is, and what that one wants."""
+    """The cluster to which the machine belongs, and its settings."""
 
     cluster: str
-    primary: str  # its instance
+    primary: str  # instance id
     caller: Caller
     log_uri: str | None
     applications: frozenset[str]
@@ -96,21 +96,21 @@ class LocalMachine:
         self._objects = objects
         self._folder = settings.folder / identity.cluster
         self._spark: spark.StandaloneSpark | None = None
-        self._drivers: set[str] = set()  # logs of steps that are one
+        self._drivers: set[str] = set()  # logs of steps that run a driver
 
-    # ---- what a cluster asks for
+    # ---- operations
 
     def bootstrap(self, number: int, script: str, arguments: Sequence[str]) -> Process:
-        """Fetches a script and begins it, as user of this machine."""
+        """Downloads a script and starts it, as the current user."""
         logs = bootstrap_logs(self._identity.primary, number)
-        file = self._fetch(script, self._folder / "bootstrap-actions" / str(number))
+        file = self._download(script, self._folder / "bootstrap-actions" / str(number))
         file.chmod(0o755)
-        # Without a #! line the shell that EMR's agent runs it with takes it for one of its own.
+        # Without a #! line, EMR's agent runs the script in its shell.
         command = [str(file)] if file.read_bytes().startswith(b"#!") else ["bash", str(file)]
         return self._run([*command, *arguments], logs)
 
     def start_applications(self) -> None:
-        """Brings up a Spark master and worker if Spark is among the applications."""
+        """Starts a Spark master and worker if Spark is among the applications."""
         if "spark" not in self._identity.applications:
             return
         scratch = self._folder / "tmp"
@@ -119,7 +119,7 @@ class LocalMachine:
         conf = spark.defaults(
             self._settings, identity.caller.region, scratch, identity.configurations
         )
-        self._defaults.write_text(spark.written(conf))
+        self._defaults.write_text(spark.properties_file(conf))
         folder = self._folder / "spark"
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -130,7 +130,7 @@ class LocalMachine:
             raise MachineError(str(error)) from None
 
     def step(self, step: str, jar: str, arguments: Sequence[str]) -> Process:
-        """Begins a step: command-runner.jar or script-runner.jar."""
+        """Starts a step: command-runner.jar or script-runner.jar."""
         logs, name = step_logs(step), jar.rpartition("/")[2]
         if name not in ("command-runner.jar", "script-runner.jar"):
             raise MachineError(
@@ -139,36 +139,38 @@ class LocalMachine:
         if not arguments:
             raise MachineError(f"{name} needs arguments: what to run")
         if name == "script-runner.jar":
-            file = self._fetch(arguments[0], self._folder / "steps" / step)
+            file = self._download(arguments[0], self._folder / "steps" / step)
             return self._run(["bash", str(file), *arguments[1:]], logs)
         if arguments[0] == "spark-submit":
             return self._submit(step, arguments[1:], logs)
         return self._run(list(arguments), logs)
 
     def failure(self, logs: str) -> str:
-        """What something that failed said last, which its standard error then ends with.
+        """Returns the last line of something that failed, and appends a driver's to the log.
 
-        Spark passes on all that a Python driver says as standard output.
+        Spark writes all output of a Python driver to standard output.
         """
-        said = self._said(logs, "stdout") if logs in self._drivers else []
-        if said:
-            self.note(logs, "\n".join(["The driver said last:", *said[-_LAST_LINES:]]))
-        return next(iter((said or self._said(logs, "stderr"))[-1:]), "")[:1000]
+        printed = self._lines(logs, "stdout") if logs in self._drivers else []
+        if printed:
+            self.append_error(
+                logs, "\n".join(["Last output of the driver:", *printed[-_LAST_LINES:]])
+            )
+        return next(iter((printed or self._lines(logs, "stderr"))[-1:]), "")[:1000]
 
-    def _said(self, logs: str, name: str) -> list[str]:
+    def _lines(self, logs: str, name: str) -> list[str]:
         file = self._log(logs, name)
         lines = file.read_text(errors="replace").splitlines() if file.exists() else []
         return [line.rstrip() for line in lines if line.strip()]
 
-    def note(self, logs: str, text: str) -> None:
-        """Puts a line into a standard error."""
+    def append_error(self, logs: str, text: str) -> None:
+        """Appends text to a standard error log."""
         file = self._log(logs, "stderr")
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("a") as stream:
             stream.write(text + "\n")
 
-    def ship(self, logs: str) -> str | None:
-        """Copies logs, compressed; one that cannot be copied fails nothing, as on EMR."""
+    def copy_logs(self, logs: str) -> str | None:
+        """Copies logs, compressed; a failure to copy is only logged, as on EMR."""
         if not self._identity.log_uri:
             return None
         base = f"{self._identity.log_uri.rstrip('/')}/{self._identity.cluster}/{logs}"
@@ -176,36 +178,36 @@ class LocalMachine:
             try:
                 self._objects.write(f"{base}/{file.name}.gz", gzip.compress(file.read_bytes()))
             except ObjectError as error:
-                self.note("agent", str(error))
+                self.append_error("agent", str(error))
                 return None
         return base
 
     def stop(self) -> None:
-        """Ends Spark, and removes what only running steps needed. Logs stay."""
+        """Stops Spark, and deletes what only running steps needed; logs stay."""
         if self._spark is not None:
             self._spark.stop()
             self._spark = None
         for name in ("local", "tmp", "spark/work", "home"):
             shutil.rmtree(self._folder / name, ignore_errors=True)
 
-    # ---- how it is done
+    # ---- processes and files
 
     def _submit(self, step: str, arguments: Sequence[str], logs: str) -> Process:
         if self._spark is None:
             raise MachineError("spark-submit: Spark is not among this cluster's applications")
-        place = submit.Place(
+        target = submit.Target(
             self._spark.master,
             self._settings.mount,
             self._settings.worker_cores,
             self._settings.worker_memory,
         )
         try:
-            adapted = submit.adapt(arguments, place)
+            adapted = submit.adapt(arguments, target)
         except submit.SubmitError as error:
             raise MachineError(str(error)) from None
         application = adapted.application
         if is_s3(application):
-            application = str(self._fetch(application, self._folder / "steps" / step))
+            application = str(self._download(application, self._folder / "steps" / step))
         program = spark.spark_home(self._settings) / "bin" / "spark-submit"
         options = ["--properties-file", str(self._defaults), *adapted.options]
         command = [str(program), *options, application, *adapted.arguments]
@@ -213,7 +215,7 @@ class LocalMachine:
         return self._run(command, logs, self._without_conf | dict(adapted.environment))
 
     def _run(
-        self, command: Sequence[str], logs: str, more: Mapping[str, str] | None = None
+        self, command: Sequence[str], logs: str, variables: Mapping[str, str] | None = None
     ) -> Process:
         home = self._folder / "home"
         home.mkdir(parents=True, exist_ok=True)
@@ -222,7 +224,7 @@ class LocalMachine:
         controller.write_text(f"{now():%Y-%m-%dT%H:%M:%SZ} INFO {shlex.join(command)}\n")
         return Process(
             command,
-            environment=self._environment() | dict(more or {}),
+            environment=self._environment() | dict(variables or {}),
             folder=home,
             stdout=self._log(logs, "stdout"),
             stderr=self._log(logs, "stderr"),
@@ -232,7 +234,7 @@ class LocalMachine:
     def _log(self, logs: str, name: str) -> Path:
         return self._folder / "logs" / logs / name
 
-    def _fetch(self, uri: str, folder: Path) -> Path:
+    def _download(self, uri: str, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         target = folder / uri.rpartition("/")[2]
         try:
@@ -253,18 +255,18 @@ class LocalMachine:
 
     @property
     def _without_conf(self) -> dict[str, str]:
-        """For a JVM whose configuration is given to it in another way.
+        """Variables for a JVM that gets its configuration in another way.
 
-        Spark has that folder in its class path, and a JVM uses no archive of classes
-        (-XX:SharedArchiveFile) while the path has a folder in which something lies.
+        SPARK_CONF_DIR is in the class path, and a JVM ignores a class archive
+        (-XX:SharedArchiveFile) if its path contains a folder that is not empty.
         """
         return {"SPARK_CONF_DIR": str(self._folder / "no-conf")}
 
     def _environment(self) -> dict[str, str]:
-        """What everything on this machine finds in its environment."""
+        """Returns the environment variables of every process."""
         self._settings.mount.mkdir(parents=True, exist_ok=True)
-        passed = {name: os.environ[name] for name in _PASSED if name in os.environ}
-        known = {
+        inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        own = {
             "AWS_ENDPOINT_URL": self._settings.endpoint,
             "AWS_REGION": self._identity.caller.region,
             "AWS_DEFAULT_REGION": self._identity.caller.region,
@@ -277,13 +279,13 @@ class LocalMachine:
             "SPARK_LOCAL_DIRS": str(self._folder / "local"),
         }
         if self._settings.spark_home is not None:
-            known["SPARK_HOME"] = str(self._settings.spark_home)
+            own["SPARK_HOME"] = str(self._settings.spark_home)
         if not _has_aws():
-            passed["PATH"] = f"{self._stand_ins()}:{passed.get('PATH', os.defpath)}"
-        return passed | known | dict(self._settings.node_environment)
+            inherited["PATH"] = f"{self._aws_folder()}:{inherited.get('PATH', os.defpath)}"
+        return inherited | own | dict(self._settings.node_environment)
 
-    def _stand_ins(self) -> Path:
-        """A folder with a program aws."""
+    def _aws_folder(self) -> Path:
+        """Returns a folder with a replacement for the command aws."""
         folder = self._settings.folder / "bin"
         folder.mkdir(parents=True, exist_ok=True)
         text = f'#!/bin/sh\nexec {shlex.join([sys.executable, "-I", aws.__file__])} "$@"\n'
@@ -298,17 +300,17 @@ class LocalMachine:
 
 
 def bootstrap_logs(instance: str, number: int) -> str:
-    """Where the logs of a bootstrap action lie below those of the cluster."""
+    """Returns the folder of a bootstrap action's logs, below the cluster's."""
     return f"node/{instance}/bootstrap-actions/{number}"
 
 
 def step_logs(step: str) -> str:
-    """Where the logs of a step lie below those of the cluster."""
+    """Returns the folder of a step's logs, below the cluster's."""
     return f"steps/{step}"
 
 
 def applications_of(names: Iterable[Mapping[str, Any]]) -> frozenset[str]:
-    """The names of a request's applications, as they are compared."""
+    """Returns the lower-case names of a request's applications."""
     return frozenset(str(each.get("Name", "")).lower() for each in names)
 
 

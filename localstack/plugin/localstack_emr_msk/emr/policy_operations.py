@@ -1,7 +1,7 @@
 """EMR's operations on managed scaling, auto-termination, security and public access.
 
-Auto-termination works. Scaling is kept and told: there is nothing to scale on one machine. Security
-configurations are kept and told; clusters that name one need it to be there.
+Auto-termination works. Scaling policies are stored but have no effect on one machine. Security
+configurations are stored, and must exist when a cluster refers to one.
 """
 
 import json
@@ -21,7 +21,7 @@ class PolicyOperations:
     # ---- managed scaling
 
     def put_managed_scaling_policy(self, caller: Caller, request: Request) -> Response:
-        """Limits of a cluster that lives."""
+        """Stores the scaling limits of a cluster."""
         cluster = self.registry.described(caller, request["ClusterId"])
         policy = request["ManagedScalingPolicy"]
         check_scaling(policy, fleets=cluster.fleets[0].fleets)
@@ -31,19 +31,19 @@ class PolicyOperations:
         return {}
 
     def get_managed_scaling_policy(self, caller: Caller, request: Request) -> Response:
-        """The limits, if there are any."""
+        """Returns the scaling limits, if there are any."""
         policy = self.registry.described(caller, request["ClusterId"]).scaling
         return {"ManagedScalingPolicy": policy} if policy else {}
 
     def remove_managed_scaling_policy(self, caller: Caller, request: Request) -> Response:
-        """No limits."""
+        """Removes the scaling limits."""
         self.registry.described(caller, request["ClusterId"]).scaling = None
         return {}
 
     # ---- auto-termination
 
     def put_auto_termination_policy(self, caller: Caller, request: Request) -> Response:
-        """After how long an idle cluster ends."""
+        """Sets the time after which an idle cluster ends."""
         cluster = self.registry.described(caller, request["ClusterId"])
         policy = request.get("AutoTerminationPolicy")
         check_idle_timeout(policy)
@@ -53,19 +53,19 @@ class PolicyOperations:
         return {}
 
     def get_auto_termination_policy(self, caller: Caller, request: Request) -> Response:
-        """When an idle cluster ends, if it does."""
+        """Returns the auto-termination policy, if there is one."""
         policy = self.registry.described(caller, request["ClusterId"]).auto_termination
         return {"AutoTerminationPolicy": policy} if policy else {}
 
     def remove_auto_termination_policy(self, caller: Caller, request: Request) -> Response:
-        """An idle cluster stays."""
+        """Removes the auto-termination policy."""
         self.registry.described(caller, request["ClusterId"]).auto_termination = None
         return {}
 
     # ---- security configurations
 
     def create_security_configuration(self, caller: Caller, request: Request) -> Response:
-        """A named one; it cannot be changed."""
+        """Creates a security configuration, which cannot be changed later."""
         name, text = request["Name"], request["SecurityConfiguration"]
         known = self.registry.security(caller)
         if name in known:
@@ -84,14 +84,14 @@ class PolicyOperations:
         return {"Name": name, "CreationDateTime": known[name]["CreationDateTime"]}
 
     def describe_security_configuration(self, caller: Caller, request: Request) -> Response:
-        """What it says."""
+        """Describes a security configuration."""
         name = request["Name"]
         if name not in self.registry.security(caller):
             raise invalid_request(f"Security configuration with name '{name}' does not exist.")
         return self.registry.security(caller)[name]
 
     def list_security_configurations(self, caller: Caller, request: Request) -> Response:
-        """Their names."""
+        """Lists the names of security configurations."""
         found = [
             {"Name": each["Name"], "CreationDateTime": each["CreationDateTime"]}
             for each in self.registry.security(caller).values()
@@ -99,7 +99,7 @@ class PolicyOperations:
         return page("SecurityConfigurations", found, request)
 
     def delete_security_configuration(self, caller: Caller, request: Request) -> Response:
-        """Takes it away, unless a cluster that lives has it."""
+        """Deletes a security configuration that no active cluster uses."""
         name = request["Name"]
         self.describe_security_configuration(caller, request)
         for cluster in self.registry.clusters(caller):
@@ -113,7 +113,7 @@ class PolicyOperations:
     # ---- public access
 
     def get_block_public_access_configuration(self, caller: Caller, request: Request) -> Response:
-        """As it was put, or as accounts have it at first."""
+        """Returns the configuration, or the default of accounts."""
         return self.registry.block_public.get(caller) or _blocked(
             caller,
             {
@@ -123,7 +123,7 @@ class PolicyOperations:
         )
 
     def put_block_public_access_configuration(self, caller: Caller, request: Request) -> Response:
-        """Kept, and told again."""
+        """Stores the configuration, which has no effect here."""
         configuration = request["BlockPublicAccessConfiguration"]
         self.registry.block_public[caller] = _blocked(caller, configuration)
         return {}

@@ -1,4 +1,4 @@
-"""Commands that run beside LocalStack and never outlive it."""
+"""Processes beside LocalStack that never outlive it."""
 
 import subprocess
 import sys
@@ -15,10 +15,10 @@ class Process:
 
     Args:
         command: Program and arguments.
-        environment: All that it finds in its environment.
-        folder: Where it runs.
-        stdout: A file that gets what it prints.
-        stderr: A file that gets its messages.
+        environment: All of its environment variables.
+        folder: Its working directory.
+        stdout: File for its standard output.
+        stderr: File for its standard error.
         stop_seconds: How long it may take to end before it is killed.
     """
 
@@ -44,24 +44,24 @@ class Process:
                 stderr=err,
                 cwd=folder,
                 env=dict(environment),
-                # Ctrl-C in LocalStack's terminal is LocalStack's; the supervisor hears of its end.
+                # Ctrl-C in the terminal is for LocalStack, whose end the supervisor notices.
                 start_new_session=True,
             )
 
     @property
     def running(self) -> bool:
-        """Whether it, or something that it started, is still there."""
+        """Whether the command, or anything that it started, still runs."""
         return self._supervisor.poll() is None
 
     def wait(self, seconds: float | None = None) -> int:
-        """The exit status; raises ``subprocess.TimeoutExpired``."""
-        # Not Popen.communicate: it would close the pipe, which means stop.
+        """Returns the exit status; raises ``subprocess.TimeoutExpired``."""
+        # Not Popen.communicate: it would close the pipe, which stops the command.
         code = self._supervisor.wait(seconds)
         self.stop()  # closes the pipe
         return code
 
     def stop(self) -> None:
-        """Begins to end it, and all that it started; does not wait."""
+        """Starts to end the command and everything that it started; does not wait."""
         with self._stopping:
             if self._supervisor.stdin is not None and not self._supervisor.stdin.closed:
                 with suppress(OSError):

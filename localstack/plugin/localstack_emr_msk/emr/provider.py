@@ -1,6 +1,6 @@
-"""EMR's operations: clusters, steps and tags. Fleets and policies stand in modules of their own.
+"""EMR's operations: clusters, steps and tags. Fleets and policies have their own modules.
 
-Each public method is the operation of that name, as botocore writes it.
+Each public method is the operation of that name in botocore.
 """
 
 from localstack_emr_msk.calls import Caller, Request, Response
@@ -17,19 +17,19 @@ from localstack_emr_msk.settings import Settings
 
 
 class EmrProvider(FleetOperations, PolicyOperations):
-    """All of EMR that is here."""
+    """The operations of EMR that are supported."""
 
     def __init__(self, settings: Settings) -> None:
         self.registry = Registry(settings)
 
     def stop(self) -> None:
-        """Ends all clusters."""
+        """Terminates all clusters."""
         self.registry.stop()
 
     # ---- clusters
 
     def run_job_flow(self, caller: Caller, request: Request) -> Response:
-        """A new cluster."""
+        """Creates a cluster."""
         check_cluster(request)
         security = request.get("SecurityConfiguration")
         if security and security not in self.registry.security(caller):
@@ -38,11 +38,11 @@ class EmrProvider(FleetOperations, PolicyOperations):
         return {"JobFlowId": cluster.id, "ClusterArn": cluster.arn}
 
     def describe_cluster(self, caller: Caller, request: Request) -> Response:
-        """All about a cluster."""
+        """Describes a cluster."""
         return {"Cluster": description(self.registry.described(caller, request["ClusterId"]))}
 
     def list_clusters(self, caller: Caller, request: Request) -> Response:
-        """Clusters by state and time of creation, newest first."""
+        """Lists clusters by state and creation time, newest first."""
         states = request.get("ClusterStates")
         after, before = request.get("CreatedAfter"), request.get("CreatedBefore")
         found = [
@@ -55,7 +55,7 @@ class EmrProvider(FleetOperations, PolicyOperations):
         return page("Clusters", found, request)
 
     def modify_cluster(self, caller: Caller, request: Request) -> Response:
-        """How many steps run at once."""
+        """Changes the step concurrency."""
         cluster = self.registry.described(caller, request["ClusterId"])
         level = request.get("StepConcurrencyLevel")
         if level is not None:
@@ -67,7 +67,7 @@ class EmrProvider(FleetOperations, PolicyOperations):
         return {"StepConcurrencyLevel": cluster.concurrency}
 
     def terminate_job_flows(self, caller: Caller, request: Request) -> Response:
-        """Ends clusters; all or, where one is protected, none."""
+        """Terminates clusters; none if one of them is protected."""
         clusters = self._named(caller, request)
         if any(each.protected and each.state not in ENDED for each in clusters):
             raise validation(
@@ -78,21 +78,21 @@ class EmrProvider(FleetOperations, PolicyOperations):
         return {}
 
     def set_termination_protection(self, caller: Caller, request: Request) -> Response:
-        """Whether they can be terminated."""
+        """Sets whether clusters can be terminated."""
         for cluster in self._named(caller, request):
             cluster.check_modifiable()
             cluster.protected = bool(request["TerminationProtected"])
         return {}
 
     def set_unhealthy_node_replacement(self, caller: Caller, request: Request) -> Response:
-        """Kept, and told again; nodes here do not fall ill."""
+        """Stores the setting, which has no effect here."""
         for cluster in self._named(caller, request):
             cluster.check_modifiable()
             cluster.replaces_unhealthy = bool(request["UnhealthyNodeReplacement"])
         return {}
 
     def set_keep_job_flow_alive_when_no_steps(self, caller: Caller, request: Request) -> Response:
-        """Whether they stay when no step is left."""
+        """Sets whether clusters stay when no step is left."""
         for cluster in self._named(caller, request):
             with cluster.changed:
                 cluster.check_modifiable()
@@ -101,13 +101,13 @@ class EmrProvider(FleetOperations, PolicyOperations):
         return {}
 
     def set_visible_to_all_users(self, caller: Caller, request: Request) -> Response:
-        """Kept, and told again."""
+        """Stores the setting, which has no effect here."""
         for cluster in self._named(caller, request):
             cluster.visible = bool(request["VisibleToAllUsers"])
         return {}
 
     def list_bootstrap_actions(self, caller: Caller, request: Request) -> Response:
-        """What a cluster runs before its applications."""
+        """Lists the bootstrap actions of a cluster."""
         cluster = self.registry.described(caller, request["ClusterId"])
         found = [
             {
@@ -120,13 +120,13 @@ class EmrProvider(FleetOperations, PolicyOperations):
         return page("BootstrapActions", found, request)
 
     def add_tags(self, caller: Caller, request: Request) -> Response:
-        """Tags of a cluster; nothing else here has any."""
+        """Adds tags to a cluster; nothing else here has tags."""
         cluster = self.registry.described(caller, request["ResourceId"])
         cluster.tags |= {each["Key"]: each.get("Value", "") for each in request["Tags"]}
         return {}
 
     def remove_tags(self, caller: Caller, request: Request) -> Response:
-        """Takes tags away."""
+        """Removes tags."""
         cluster = self.registry.described(caller, request["ResourceId"])
         for key in request["TagKeys"]:
             cluster.tags.pop(key, None)
@@ -135,20 +135,20 @@ class EmrProvider(FleetOperations, PolicyOperations):
     # ---- steps
 
     def add_job_flow_steps(self, caller: Caller, request: Request) -> Response:
-        """Steps for a cluster that lives."""
+        """Adds steps to a cluster."""
         cluster = self.registry.changed(caller, request["JobFlowId"])
         steps = [Step(each, request.get("ExecutionRoleArn")) for each in request["Steps"]]
         cluster.add(steps)
         return {"StepIds": [each.id for each in steps]}
 
     def describe_step(self, caller: Caller, request: Request) -> Response:
-        """All about a step."""
+        """Describes a step."""
         cluster = self.registry.described(caller, request["ClusterId"])
         with cluster.changed:
             return {"Step": step_of(cluster, request["StepId"]).view()}
 
     def list_steps(self, caller: Caller, request: Request) -> Response:
-        """Steps by state or id, newest first."""
+        """Lists steps by state or id, newest first."""
         cluster = self.registry.described(caller, request["ClusterId"])
         states, ids = request.get("StepStates"), request.get("StepIds")
         if states and ids:
@@ -173,15 +173,15 @@ class EmrProvider(FleetOperations, PolicyOperations):
             answers.append(answer)
         return {"CancelStepsInfoList": answers}
 
-    # ---- what there is
+    # ---- releases
 
     def list_supported_instance_types(self, caller: Caller, request: Request) -> Response:
-        """Instance types of a release."""
+        """Lists the instance types of a release."""
         check_label(request.get("ReleaseLabel"))
         return page("SupportedInstanceTypes", list(instance_types()), request)
 
     def describe_release_label(self, caller: Caller, request: Request) -> Response:
-        """A release, as far as it is known here."""
+        """Describes a release, as far as it is known here."""
         check_label(request.get("ReleaseLabel"))
         return {"ReleaseLabel": request["ReleaseLabel"], "Applications": [{"Name": "Spark"}]}
 

@@ -16,7 +16,7 @@ _PAGE = 50  # EMR's
 
 
 class Registry:
-    """What exists, by account and region."""
+    """Clusters and security configurations by account and region."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -26,7 +26,7 @@ class Registry:
         self.block_public: dict[Caller, Response] = {}
 
     def create(self, caller: Caller, request: Request) -> Cluster:
-        """A new cluster, which has begun to live."""
+        """Creates and starts a cluster."""
         cluster = Cluster(caller, request, self.machine)
         with self._lock:
             self._clusters.setdefault(caller, {})[cluster.id] = cluster
@@ -34,7 +34,7 @@ class Registry:
         return cluster
 
     def machine(self, cluster: Cluster) -> Machine:
-        """What a cluster runs on."""
+        """Creates the machine on which a cluster runs."""
         request = cluster.request
         identity = Identity(
             cluster=cluster.id,
@@ -48,18 +48,18 @@ class Registry:
         return LocalMachine(self.settings, identity, objects)
 
     def clusters(self, caller: Caller) -> list[Cluster]:
-        """All of an account and region, newest first."""
+        """Returns all clusters of an account and region, newest first."""
         with self._lock:
             return list(self._clusters.get(caller, {}).values())[::-1]
 
     def described(self, caller: Caller, identifier: str) -> Cluster:
-        """A cluster, for operations that describe; refuses as they do."""
+        """Returns a cluster, or raises the error of operations that describe."""
         return self._find(caller, identifier) or _raise(
             invalid_request(f"Cluster id '{identifier}' is not valid.")
         )
 
     def changed(self, caller: Caller, identifier: str) -> Cluster:
-        """A cluster, for operations on a job flow; refuses as they do."""
+        """Returns a cluster, or raises the error of operations that change."""
         return self._find(caller, identifier) or _raise(
             validation("Specified job flow ID does not exist.")
         )
@@ -69,26 +69,26 @@ class Registry:
             return self._clusters.get(caller, {}).get(identifier)
 
     def security(self, caller: Caller) -> dict[str, Response]:
-        """Security configurations by name."""
+        """Returns the security configurations by name."""
         return self._security.setdefault(caller, {})
 
     def stop(self) -> None:
-        """Ends all clusters and waits for their processes."""
+        """Terminates all clusters and waits for their processes."""
         with self._lock:
-            living = [
+            active = [
                 cluster
                 for each in self._clusters.values()
                 for cluster in each.values()
                 if cluster.state not in ENDED
             ]
-        for cluster in living:
+        for cluster in active:
             cluster.end(Ending("INTERNAL_ERROR", "LocalStack stops"))
-        for cluster in living:
+        for cluster in active:
             cluster.join(self.settings.stop_seconds + 10)
 
 
 def step_of(cluster: Cluster, identifier: str) -> Step:
-    """A step of a cluster."""
+    """Returns a step of a cluster."""
     for step in cluster.steps:
         if step.id == identifier:
             return step
@@ -96,7 +96,7 @@ def step_of(cluster: Cluster, identifier: str) -> Step:
 
 
 def page(name: str, items: Sequence[Any], request: Request) -> Response:
-    """The part of a list that a request asks for; its marker is the number of the first item."""
+    """Returns the page of a list that a request asks for; markers are item numbers."""
     marker = str(request.get("Marker") or "0")
     if not marker.isdecimal():
         raise invalid_request(f"Marker '{marker}' is not valid.")

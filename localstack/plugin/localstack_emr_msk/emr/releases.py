@@ -1,4 +1,4 @@
-"""Release labels that EMR has, and instance types that it runs on."""
+"""EMR's release labels, and the instance types that it supports."""
 
 import re
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from localstack_emr_msk.errors import validation
 _NEWEST = {"emr-5": 36, "emr-6": 15, "emr-7": 14, "emr-spark-8": 1}
 _LABEL = re.compile(r"(emr-(?:spark-)?\d+)\.(\d+)\.(\d+)")
 
-# GiB of memory for each virtual CPU, by family. Not all that EMR has, but the usual ones.
+# GiB of memory per virtual CPU, by family: the common ones, not all of EMR's.
 _FAMILIES = {
     **dict.fromkeys(("c5", "c5d", "c6i", "c6id", "c6g", "c7i", "c7g"), 2.0),
     **dict.fromkeys(("m4", "m5", "m5a", "m5d", "m6i", "m6id", "m6g", "m7i", "m7g", "m8g"), 4.0),
@@ -23,14 +23,14 @@ _SIZES = {"xlarge": 4} | {f"{times}xlarge": 4 * times for times in (2, 4, 8, 12,
 
 
 def check_label(label: str | None) -> None:
-    """Refuses a label that EMR does not have."""
+    """Raises ``ServiceError`` for a label that EMR does not have."""
     match = _LABEL.fullmatch(label or "")
     if match is None or int(match[2]) > _NEWEST.get(match[1], -1):
         raise validation(f"The supplied release label is invalid: {label}.")
 
 
 def application_version(label: str, name: str) -> str:
-    """The version of an application in a release, where it is known here."""
+    """Returns the version of an application in a release; empty where not known here."""
     versions = {
         ("emr-spark-8.1.0", "spark"): "4.1.1-amzn-0",
         ("emr-7.14.0", "spark"): "3.5.8-amzn-0",
@@ -40,7 +40,7 @@ def application_version(label: str, name: str) -> str:
 
 
 def instance_types() -> Iterator[Response]:
-    """What ListSupportedInstanceTypes tells."""
+    """Yields the entries of ListSupportedInstanceTypes."""
     for family, ratio in _FAMILIES.items():
         for size, cores in _SIZES.items():
             yield {

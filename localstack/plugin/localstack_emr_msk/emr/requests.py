@@ -1,4 +1,4 @@
-"""What EMR refuses, before anything begins. Messages are EMR's where they are known publicly."""
+"""Validation of requests. Messages are EMR's where they are publicly known."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from localstack_emr_msk.emr.releases import check_label
 from localstack_emr_msk.errors import ServiceError, validation
 from localstack_emr_msk.objects import is_s3
 
-MAX_STEPS = 256  # pending and running at once
+MAX_STEPS = 256  # pending and running together
 _MAX_BOOTSTRAP_ACTIONS = 16
 _ACTIONS = ("TERMINATE_JOB_FLOW", "TERMINATE_CLUSTER", "CANCEL_AND_WAIT", "CONTINUE")
 _IDLE_SECONDS = (60, 604800)
@@ -19,7 +19,7 @@ EXCLUSIVE = "Instance fleets and instance groups are mutually exclusive."
 
 
 def check_cluster(request: Request) -> None:
-    """Refuses a RunJobFlow."""
+    """Validates a RunJobFlow."""
     if not request.get("Name"):
         raise validation("Name is required for creating cluster.")
     check_label(request.get("ReleaseLabel"))
@@ -29,7 +29,7 @@ def check_cluster(request: Request) -> None:
         raise validation("InstanceProfile is required for creating cluster.")
     log_uri = request.get("LogUri")
     if log_uri and not is_s3(log_uri):
-        raise validation(f"Log URI {log_uri} is not an address of S3.")
+        raise validation(f"Log URI {log_uri} is not an S3 URI.")
     concurrency = request.get("StepConcurrencyLevel")
     check_concurrency(1 if concurrency is None else concurrency)
     _check_bootstrap(request.get("BootstrapActions") or ())
@@ -41,20 +41,20 @@ def check_cluster(request: Request) -> None:
 
 
 def check_concurrency(level: int) -> None:
-    """Refuses a number of steps at once."""
+    """Validates a step concurrency."""
     if not 1 <= level <= 256:
         raise validation("StepConcurrencyLevel must be between 1 and 256.")
 
 
 def check_idle_timeout(policy: Mapping[str, Any] | None) -> None:
-    """Refuses an auto-termination policy."""
+    """Validates an auto-termination policy."""
     least, most = _IDLE_SECONDS
     if policy is not None and not least <= (policy.get("IdleTimeout") or 0) <= most:
         raise validation(f"IdleTimeout must be between {least} and {most} seconds.")
 
 
 def check_scaling(policy: Mapping[str, Any] | None, *, fleets: bool) -> None:
-    """Refuses a managed scaling policy of a cluster that has fleets, or groups."""
+    """Validates a managed scaling policy of a cluster with fleets or groups."""
     limits = (policy or {}).get("ComputeLimits")
     if not limits:
         return
@@ -77,7 +77,7 @@ def _scaling(why: str) -> ServiceError:
 
 
 def check_steps(steps: Sequence[Mapping[str, Any]], active: int, concurrency: int) -> None:
-    """Refuses steps for a cluster that has ``active`` ones."""
+    """Validates steps for a cluster that has ``active`` ones."""
     if len(steps) + active > MAX_STEPS:
         raise validation(
             "Maximum number of active steps(State = 'Running', 'Pending' or 'Cancel_Pending') "
@@ -129,14 +129,14 @@ def _check_instances(instances: Mapping[str, Any]) -> None:
 
 
 def check_roles(roles: Sequence[str | None], *, fleets: bool) -> None:
-    """Refuses what a cluster can have only one of; of task groups it can have several."""
+    """Validates that only task groups exist more than once."""
     for role in _ROLES if fleets else ("MASTER", "CORE"):
         if roles.count(role) > 1:
             raise validation(f"There can be only one {role} instance group or fleet.")
 
 
 def check_fleet(fleet: Mapping[str, Any]) -> None:
-    """Refuses an instance fleet."""
+    """Validates an instance fleet."""
     _check_role("InstanceFleetType", fleet.get("InstanceFleetType"))
     capacities = [fleet.get("TargetOnDemandCapacity") or 0, fleet.get("TargetSpotCapacity") or 0]
     if min(capacities) < 0:
@@ -148,7 +148,7 @@ def check_fleet(fleet: Mapping[str, Any]) -> None:
 
 
 def check_group(group: Mapping[str, Any]) -> None:
-    """Refuses an instance group."""
+    """Validates an instance group."""
     _check_role("InstanceRole", group.get("InstanceRole"))
     count = group.get("InstanceCount") or 0
     if count < 0:

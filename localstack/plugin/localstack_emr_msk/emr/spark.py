@@ -1,4 +1,4 @@
-"""A Spark master and worker of a cluster, and the configuration that its applications find."""
+"""The Spark master and worker of a cluster, and the configuration of its applications."""
 
 import re
 import time
@@ -15,14 +15,14 @@ _WORKER = re.compile(r"Successfully registered with master")
 
 
 class SparkError(Exception):
-    """Spark is not there or does not come up: what, where and the remedy."""
+    """Spark is missing or does not start; the message has the remedy."""
 
 
 def spark_home(settings: Settings) -> Path:
-    """The Spark installation; raises ``SparkError`` when there is none."""
+    """Returns the Spark installation; raises ``SparkError`` when there is none."""
     if settings.spark_home is None:
         raise SparkError(
-            "no Spark is named; set LOCAL_EMR_SPARK_HOME to one, such as the folder of pyspark"
+            "no Spark is configured; set LOCAL_EMR_SPARK_HOME, for example to the folder of pyspark"
         )
     if not (settings.spark_home / "bin" / "spark-class").is_file():
         raise SparkError(f"LOCAL_EMR_SPARK_HOME: {settings.spark_home} has no bin/spark-class")
@@ -35,10 +35,10 @@ def defaults(
     scratch: Path,
     configurations: Iterable[Mapping[str, Any]] = (),
 ) -> dict[str, str]:
-    """What spark-defaults.conf says: this machine's needs, then the cluster's configurations.
+    """Returns the content of spark-defaults.conf: for this machine, then the cluster's own.
 
-    On EMR s3:// is served by S3A; here it is too, with this LocalStack as its endpoint. Keys come
-    from the environment of the processes. A JVM that is killed leaves what it had in ``scratch``.
+    As on EMR, S3A serves s3://, here with this LocalStack as endpoint. Credentials come from the
+    environment of the processes. A killed JVM leaves its temporary files in ``scratch``.
     """
     java = f'{settings.spark_java} "-Djava.io.tmpdir={scratch}"'
     conf = {
@@ -62,18 +62,18 @@ def defaults(
     return conf
 
 
-def written(conf: Mapping[str, str]) -> str:
-    """The content of spark-defaults.conf."""
+def properties_file(conf: Mapping[str, str]) -> str:
+    """Formats properties as spark-defaults.conf."""
     return "".join(f"{key} {value}\n" for key, value in conf.items())
 
 
 class StandaloneSpark:
-    """A master and a worker, on ports that the system chooses.
+    """A master and a worker, on free ports.
 
     Args:
-        settings: This machine's.
-        folder: Logs and scratch space of Spark go there.
-        environment: What the processes, and executors after them, find in their environment.
+        settings: Settings of this machine.
+        folder: For logs and scratch space of Spark.
+        environment: Environment variables of both and of executors.
     """
 
     def __init__(self, settings: Settings, folder: Path, environment: Mapping[str, str]) -> None:
@@ -89,15 +89,15 @@ class StandaloneSpark:
         self.master = ""
 
     def start(self) -> None:
-        """Starts both and waits until the worker is known to the master; raises ``SparkError``."""
+        """Starts both and waits until the worker is registered; raises ``SparkError``."""
         deadline = time.monotonic() + self._settings.spark_seconds
-        pages = ["--host", _HOST, "--webui-port", "0"]
-        log = self._run("master", "master.Master", [*pages, "--port", "0"])
+        web_ui = ["--host", _HOST, "--webui-port", "0"]
+        log = self._run("master", "master.Master", [*web_ui, "--port", "0"])
         self.master = self._wait_for(_MASTER, log, deadline)
-        offered = ["--cores", str(self._settings.worker_cores)]
-        offered += ["--memory", f"{self._settings.worker_memory}m"]
-        offered += ["--work-dir", str(self._folder / "work")]
-        log = self._run("worker", "worker.Worker", [*pages, *offered, self.master])
+        resources = ["--cores", str(self._settings.worker_cores)]
+        resources += ["--memory", f"{self._settings.worker_memory}m"]
+        resources += ["--work-dir", str(self._folder / "work")]
+        log = self._run("worker", "worker.Worker", [*web_ui, *resources, self.master])
         self._wait_for(_WORKER, log, deadline)
 
     def _run(self, name: str, program: str, arguments: list[str]) -> Path:
@@ -116,19 +116,19 @@ class StandaloneSpark:
         return log
 
     def _wait_for(self, line: re.Pattern[str], log: Path, deadline: float) -> str:
-        """The group of the line, or the line, once it stands in the log."""
+        """Waits for a line in the log; returns its group, or all of it."""
         while True:
-            gone = not all(process.running for process in self._processes)
+            ended = not all(process.running for process in self._processes)
             found = line.search(log.read_text(errors="replace"))
             if found:
                 return found[1] if found.groups() else found[0]
-            if gone or time.monotonic() > deadline:
-                why = "has ended" if gone else "takes too long (LOCAL_EMR_SPARK_SECONDS)"
-                raise SparkError(f"Spark does not come up: a process {why}; see {log}")
+            if ended or time.monotonic() > deadline:
+                reason = "has ended" if ended else "takes too long (LOCAL_EMR_SPARK_SECONDS)"
+                raise SparkError(f"Spark does not start: a process {reason}; see {log}")
             time.sleep(0.1)
 
     def stop(self) -> None:
-        """Ends both, and the executors; waits until they are gone."""
+        """Stops both and the executors, and waits until they have ended."""
         for process in self._processes:
             process.stop()
         for process in self._processes:

@@ -1,4 +1,4 @@
-"""A step: what was asked for and how it stands."""
+"""A step: its configuration and state."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,12 +9,12 @@ from localstack_emr_msk.calls import Response, now, present
 from localstack_emr_msk.emr.fleets import identifier
 from localstack_emr_msk.emr.machine import Task
 
-OVER = frozenset({"COMPLETED", "CANCELLED", "FAILED", "INTERRUPTED"})
+FINAL_STATES = frozenset({"COMPLETED", "CANCELLED", "FAILED", "INTERRUPTED"})
 
 
 @dataclass
 class Step:
-    """A step of a cluster; the cluster's lock guards it."""
+    """A step of a cluster, whose lock must be held to change it."""
 
     config: Mapping[str, Any]
     role: str | None = None
@@ -29,12 +29,12 @@ class Step:
 
     @property
     def jar(self) -> str:
-        """What runs it."""
+        """The jar that runs it."""
         return str(self.config["HadoopJarStep"]["Jar"])
 
     @property
     def arguments(self) -> list[str]:
-        """With what it runs."""
+        """The arguments of the jar."""
         return list(self.config["HadoopJarStep"].get("Args") or [])
 
     @property
@@ -43,13 +43,13 @@ class Step:
         action = self.config.get("ActionOnFailure") or "TERMINATE_CLUSTER"
         return "TERMINATE_CLUSTER" if action == "TERMINATE_JOB_FLOW" else str(action)
 
-    def cancel(self, why: str) -> bool:
-        """Begins to cancel it; tells whether there was anything to cancel."""
+    def cancel(self, reason: str) -> bool:
+        """Starts to cancel it; returns whether it could still be cancelled."""
         if self.state == "PENDING":
-            self.state, self.ended, self.reason = "CANCELLED", now(), why
+            self.state, self.ended, self.reason = "CANCELLED", now(), reason
             return True
         if self.state == "RUNNING":
-            self.state, self.reason = "CANCEL_PENDING", why
+            self.state, self.reason = "CANCEL_PENDING", reason
         if self.state == "CANCEL_PENDING":
             if self.task is not None:
                 self.task.stop()
@@ -57,7 +57,7 @@ class Step:
         return False
 
     def end(self, code: int | None, message: str, log: str | None) -> None:
-        """What became of it: its exit status, None when it could not begin."""
+        """Records its end: the exit status, or None if it could not start."""
         self.ended, self.task = now(), None
         if self.state == "CANCEL_PENDING":
             self.state = "CANCELLED"
@@ -67,14 +67,14 @@ class Step:
             self.state = "FAILED"
             self.failure = present(
                 {
-                    "Reason": "Unknown Error." if code is not None else "The step cannot begin.",
+                    "Reason": "Unknown Error." if code is not None else "The step cannot start.",
                     "Message": message,
                     "LogFile": f"{log}/stderr.gz" if log else None,
                 }
             )
 
     def view(self) -> Response:
-        """As DescribeStep tells it."""
+        """Returns the response of DescribeStep."""
         jar = self.config["HadoopJarStep"]
         timeline = {
             "CreationDateTime": self.created,

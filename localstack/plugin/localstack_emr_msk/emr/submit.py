@@ -1,14 +1,13 @@
-"""Turns a spark-submit meant for EMR's YARN into one for a standalone master on this machine.
+"""Adapts a spark-submit for EMR's YARN to a standalone master on this machine.
 
-This is the one place where a step that runs here differs from the same step on EMR:
+Only this module makes a step differ from the same step on EMR:
 
-- the driver runs here (deploy mode client), under the cluster's own master;
-- what only YARN knows is left out; the environment of its application master becomes the driver's;
-- paths below ``/mnt`` lie in the folder that stands for it;
-- executors ask for no more cores and memory than the one worker has, or they would never come.
+- the driver runs here (deploy mode client), with the cluster's own master;
+- options of YARN are dropped; the environment of its application master becomes the driver's;
+- paths below ``/mnt`` are moved into the folder that replaces it;
+- executors get no more cores and memory than the worker has, or they would never start.
 
-``s3://`` stays as it is: Spark's defaults here (``spark.py``) have S3A answer to it, as on EMR.
-Only the application file itself is fetched first.
+``s3://`` stays: as on EMR, S3A serves it (``spark.py``). Only the application file is downloaded.
 """
 
 import re
@@ -16,13 +15,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-# Of spark-submit's options, these take no value.
+# Options of spark-submit without a value.
 _FLAGS = {"--supervise", "--verbose", "-v", "--help", "-h", "--version", "--usage-error"}
 _CONF = {"--conf", "-c"}
-# Options that only choose where an application runs, or that only YARN understands.
+# Options that choose where an application runs, or that only YARN has.
 _DROPPED = {"--master", "--deploy-mode", "--queue", "--principal", "--keytab", "--supervise"}
 _DROPPED_CONF = {"spark.master", "spark.submit.deployMode"}
-# Options that are another name for a configuration; as one they can be capped below.
+# Options that set a configuration key; as keys they can be capped below.
 _NAMES = {
     "--driver-memory": "spark.driver.memory",
     "--executor-memory": "spark.executor.memory",
@@ -35,12 +34,12 @@ _UNITS = {"": 1, "k": 1 / 1024, "m": 1, "g": 1024, "t": 1024 * 1024}
 
 
 class SubmitError(Exception):
-    """A command line that cannot run here: why, in one line."""
+    """A command line that cannot run here; the message is one line."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """What runs applications: a master with one worker, and the folder that stands for ``/mnt``."""
+class Target:
+    """A master with one worker, and the folder that replaces ``/mnt``."""
 
     master: str
     mount: Path
@@ -53,10 +52,10 @@ class Submission:
     """A spark-submit for this machine.
 
     Args:
-        options: What stands before the application.
-        application: Its file, which may still lie in S3.
-        arguments: What stands after it, as it was given.
-        environment: What the driver finds in its environment beside the node's.
+        options: Options before the application.
+        application: The application file, which may be in S3.
+        arguments: Arguments of the application, unchanged.
+        environment: Additional environment variables of the driver.
     """
 
     options: tuple[str, ...]
@@ -65,8 +64,8 @@ class Submission:
     environment: Mapping[str, str]
 
 
-def adapt(arguments: Sequence[str], place: Place) -> Submission:
-    """Reads the arguments of a spark-submit and turns them into what runs on ``place``.
+def adapt(arguments: Sequence[str], target: Target) -> Submission:
+    """Adapts the arguments of a spark-submit to ``target``.
 
     Raises:
         SubmitError: There is no application, an option lacks its value, or it asks for a resource
@@ -74,29 +73,29 @@ def adapt(arguments: Sequence[str], place: Place) -> Submission:
     """
     options, conf, rest = _read(arguments)
     if not rest:
-        raise SubmitError("spark-submit: no application file or jar is named")
+        raise SubmitError("spark-submit: the application file or jar is missing")
     environment = {
-        key.removeprefix(_MASTER_ENVIRONMENT): _mounted(value, place.mount)
+        key.removeprefix(_MASTER_ENVIRONMENT): _mounted(value, target.mount)
         for key, value in conf.items()
         if key.startswith(_MASTER_ENVIRONMENT)
     }
     kept = {
-        key: _mounted(value, place.mount)
+        key: _mounted(value, target.mount)
         for key, value in conf.items()
         if not key.startswith("spark.yarn.") and key not in _DROPPED_CONF
     }
-    given = ["--master", place.master, "--deploy-mode", "client"]
+    given = ["--master", target.master, "--deploy-mode", "client"]
     for name, text in options:
-        given += [name] if text is None else [name, _mounted(text, place.mount)]
-    for key, text in _fitted(kept, place).items():
+        given += [name] if text is None else [name, _mounted(text, target.mount)]
+    for key, text in _fitted(kept, target).items():
         given += ["--conf", f"{key}={text}"]
-    return Submission(tuple(given), _mounted(rest[0], place.mount), tuple(rest[1:]), environment)
+    return Submission(tuple(given), _mounted(rest[0], target.mount), tuple(rest[1:]), environment)
 
 
 def _read(
     arguments: Sequence[str],
 ) -> tuple[list[tuple[str, str | None]], dict[str, str], list[str]]:
-    """Options that are kept, configuration, and what begins with the application."""
+    """Returns kept options, configuration, and the application with its arguments."""
     options: list[tuple[str, str | None]] = []
     conf: dict[str, str] = {}
     rest = list(arguments)
@@ -123,12 +122,12 @@ def _read(
 
 
 def _mounted(text: str, mount: Path) -> str:
-    """The text with each path below /mnt led to the folder that stands for it."""
+    """Replaces /mnt in each path of a text."""
     return re.sub(r"(?<![\w./-])/mnt(?=/|$)", str(mount), text)
 
 
-def _fitted(conf: Mapping[str, str], place: Place) -> dict[str, str]:
-    """The configuration, with no executor larger than the worker."""
+def _fitted(conf: Mapping[str, str], target: Target) -> dict[str, str]:
+    """Returns the configuration with executors no larger than the worker."""
     wanted = sorted(
         match[1]
         for key, value in conf.items()
@@ -140,22 +139,22 @@ def _fitted(conf: Mapping[str, str], place: Place) -> dict[str, str]:
             f"spark-submit: executors ask for {', '.join(wanted)}, and the worker of this machine "
             "offers none; leave out spark.executor.resource.* here"
         )
-    return dict(conf) | dict(_caps(conf, place))
+    return dict(conf) | dict(_caps(conf, target))
 
 
-def _caps(conf: Mapping[str, str], place: Place) -> Iterator[tuple[str, str]]:
-    cores = place.cores
+def _caps(conf: Mapping[str, str], target: Target) -> Iterator[tuple[str, str]]:
+    cores = target.cores
     if "spark.executor.cores" in conf:
-        cores = min(_whole(conf, "spark.executor.cores"), place.cores)
+        cores = min(_whole(conf, "spark.executor.cores"), target.cores)
         yield "spark.executor.cores", str(cores)
     if "spark.executor.memory" in conf:
         memory = _mebibytes(conf["spark.executor.memory"])
-        yield "spark.executor.memory", f"{min(memory, place.memory)}m"
-    # A standalone master gives an application all it has; YARN gives what was asked for.
+        yield "spark.executor.memory", f"{min(memory, target.memory)}m"
+    # A standalone master gives an application all cores; YARN only those requested.
     fixed = conf.get("spark.dynamicAllocation.enabled", "false") != "true"
     if "spark.executor.instances" in conf and "spark.cores.max" not in conf and fixed:
         most = _whole(conf, "spark.executor.instances") * cores
-        yield "spark.cores.max", str(max(cores, min(most, place.cores)))
+        yield "spark.cores.max", str(max(cores, min(most, target.cores)))
 
 
 def _whole(conf: Mapping[str, str], key: str) -> int:
@@ -167,5 +166,5 @@ def _whole(conf: Mapping[str, str], key: str) -> int:
 def _mebibytes(text: str) -> int:
     match = re.fullmatch(r"(\d+)([kmgt]?)b?", text.strip().lower())
     if match is None:
-        raise SubmitError(f"spark-submit: {text!r} is no amount of memory such as 1536m or 4g")
+        raise SubmitError(f"spark-submit: {text!r} is not a memory size such as 1536m or 4g")
     return max(1, round(int(match[1]) * _UNITS[match[2]]))

@@ -1,4 +1,4 @@
-"""Clusters as EMR's answers tell them."""
+"""Clusters in EMR's responses."""
 
 from localstack_emr_msk.calls import Response, present
 from localstack_emr_msk.emr.cluster import Cluster
@@ -6,7 +6,7 @@ from localstack_emr_msk.emr.releases import application_version
 
 
 def status(cluster: Cluster) -> Response:
-    """How it stands."""
+    """Returns the status of a cluster."""
     timeline = {
         "CreationDateTime": cluster.created,
         "ReadyDateTime": cluster.ready,
@@ -21,7 +21,7 @@ def status(cluster: Cluster) -> Response:
 
 
 def summary(cluster: Cluster) -> Response:
-    """A line of ListClusters."""
+    """Returns an entry of ListClusters."""
     return {
         "Id": cluster.id,
         "Name": cluster.request["Name"],
@@ -32,10 +32,10 @@ def summary(cluster: Cluster) -> Response:
 
 
 def description(cluster: Cluster) -> Response:
-    """What DescribeCluster tells."""
+    """Returns the response of DescribeCluster."""
     request = cluster.request
     label = request["ReleaseLabel"]
-    # EMR tells it with another scheme than it was given with.
+    # EMR returns it with another scheme.
     log_uri = (request.get("LogUri") or "").replace("s3://", "s3n://", 1) or None
     return present(
         {

@@ -1,1 +1,1 @@
-"""Amazon MSK: clusters are records; their brokers are one Kafka that someone else has started."""
+"""Amazon MSK: clusters are only records; their brokers are one Kafka, started separately."""

@@ -1,4 +1,4 @@
-"""MSK's operations on configurations: named, in revisions."""
+"""MSK's operations on configurations and their revisions."""
 
 import uuid
 from collections.abc import Mapping
@@ -11,17 +11,17 @@ from localstack_emr_msk.errors import ServiceError
 
 
 def bad_request(message: str) -> ServiceError:
-    """What MSK does not accept."""
+    """Returns MSK's error for an invalid request."""
     return ServiceError("BadRequestException", message)
 
 
 def missing(what: str) -> ServiceError:
-    """What is not there."""
+    """Returns MSK's error for a missing resource."""
     return ServiceError("NotFoundException", f"{what} does not exist.", 404)
 
 
 def owns(caller: Caller, arn: str) -> bool:
-    """Whether an ARN is of the caller's account and region."""
+    """Whether an ARN belongs to the caller's account and region."""
     return arn.startswith(f"arn:aws:kafka:{caller.region}:{caller.account}:")
 
 
@@ -57,19 +57,19 @@ class Configurations:
         self._configurations: dict[str, _Configuration] = {}
 
     def in_use(self, configuration: str) -> bool:
-        """Whether a cluster has a configuration."""
+        """Whether a cluster uses a configuration."""
         raise NotImplementedError
 
     def create_configuration(self, caller: Caller, request: Request) -> Response:
-        """A configuration with its first revision."""
+        """Creates a configuration with its first revision."""
         name = request["Name"]
         if any(each.name == name for each in self._all(caller)):
             raise ServiceError(
                 "ConflictException", "A resource with this name already exists.", 409
             )
-        place = f"arn:aws:kafka:{caller.region}:{caller.account}:configuration"
+        prefix = f"arn:aws:kafka:{caller.region}:{caller.account}:configuration"
         made = _Configuration(
-            f"{place}/{name}/{uuid.uuid4()}-1",
+            f"{prefix}/{name}/{uuid.uuid4()}-1",
             name,
             request.get("Description") or "",
             list(request.get("KafkaVersions") or []),
@@ -78,19 +78,19 @@ class Configurations:
         return self._revise(made, request)
 
     def update_configuration(self, caller: Caller, request: Request) -> Response:
-        """Another revision."""
+        """Adds a revision."""
         return self._revise(self._configuration(caller, request["Arn"]), request)
 
     def describe_configuration(self, caller: Caller, request: Request) -> Response:
-        """All about it but its properties."""
+        """Describes a configuration, without its properties."""
         return self._configuration(caller, request["Arn"]).view()
 
     def list_configurations(self, caller: Caller, request: Request) -> Response:
-        """All of an account and region."""
+        """Lists the configurations of an account and region."""
         return {"Configurations": [each.view() for each in self._all(caller)]}
 
     def describe_configuration_revision(self, caller: Caller, request: Request) -> Response:
-        """A revision with its properties."""
+        """Describes a revision with its properties."""
         found = self._configuration(caller, request["Arn"])
         number = int(request["Revision"])
         if not 1 <= number <= len(found.revisions):
@@ -98,7 +98,7 @@ class Configurations:
         return {"Arn": found.arn, **found.revisions[number - 1]}
 
     def list_configuration_revisions(self, caller: Caller, request: Request) -> Response:
-        """All revisions, without their properties."""
+        """Lists revisions, without their properties."""
         found = self._configuration(caller, request["Arn"])
         kept = [
             {k: v for k, v in each.items() if k != "ServerProperties"} for each in found.revisions
@@ -106,7 +106,7 @@ class Configurations:
         return {"Revisions": kept}
 
     def delete_configuration(self, caller: Caller, request: Request) -> Response:
-        """Takes it away, unless a cluster has it."""
+        """Deletes a configuration that no cluster uses."""
         found = self._configuration(caller, request["Arn"])
         if self.in_use(found.arn):
             raise bad_request(
@@ -117,7 +117,7 @@ class Configurations:
         return {"Arn": found.arn, "State": "DELETING"}
 
     def check_configuration(self, caller: Caller, info: Mapping[str, Any] | None) -> None:
-        """Refuses a configuration or revision that is not there."""
+        """Raises ``ServiceError`` for a missing configuration or revision."""
         if info is None:
             return
         found = self._configuration(caller, info["Arn"])
@@ -126,7 +126,7 @@ class Configurations:
 
     def _configuration(self, caller: Caller, arn: str) -> _Configuration:
         if arn not in self._configurations or not owns(caller, arn):
-            # Of all that MSK does not find, this one is no NotFoundException.
+            # Unlike other missing resources, not a NotFoundException in MSK.
             raise bad_request("Configuration ARN does not exist.")
         return self._configurations[arn]
 

@@ -1,7 +1,7 @@
 """MSK's operations: clusters, their changes, and tags. ``configurations`` holds the others.
 
-Clusters are there at once, and changes are complete at once. Each public method is the operation of
-that name, as botocore writes it.
+Clusters are active immediately, and updates complete immediately. Each public method is the
+operation of that name in botocore.
 """
 
 import os
@@ -19,10 +19,10 @@ _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9-]{0,63}")
 
 
 class MskProvider(Configurations):
-    """All of MSK that is here.
+    """The operations of MSK that are supported.
 
     Args:
-        variables: The environment, which names the brokers (README.md).
+        variables: Environment variables with the broker addresses (README.md).
     """
 
     def __init__(self, variables: Mapping[str, str] = os.environ) -> None:
@@ -34,13 +34,13 @@ class MskProvider(Configurations):
     # ---- clusters
 
     def create_cluster(self, caller: Caller, request: Request) -> Response:
-        """A provisioned cluster."""
+        """Creates a provisioned cluster."""
         body = {k: v for k, v in request.items() if k not in ("ClusterName", "Tags")}
         cluster = self._create(caller, request, body, serverless=False)
         return {"ClusterArn": cluster.arn, "ClusterName": cluster.name, "State": "CREATING"}
 
     def create_cluster_v2(self, caller: Caller, request: Request) -> Response:
-        """A provisioned or serverless cluster."""
+        """Creates a provisioned or serverless cluster."""
         serverless = request.get("Serverless") is not None
         body = dict(request.get("Serverless") or request.get("Provisioned") or {})
         cluster = self._create(caller, request, body, serverless=serverless)
@@ -75,39 +75,39 @@ class MskProvider(Configurations):
         return self._clusters[arn]
 
     def describe_cluster(self, caller: Caller, request: Request) -> Response:
-        """All about a cluster."""
+        """Describes a cluster."""
         return {"ClusterInfo": self._cluster(caller, request["ClusterArn"]).first()}
 
     def describe_cluster_v2(self, caller: Caller, request: Request) -> Response:
-        """All about a cluster."""
+        """Describes a cluster."""
         return {"ClusterInfo": self._cluster(caller, request["ClusterArn"]).second()}
 
     def list_clusters(self, caller: Caller, request: Request) -> Response:
-        """Provisioned ones, by the beginning of their name."""
+        """Lists provisioned clusters, by name prefix."""
         begins = request.get("ClusterNameFilter") or ""
         found = [each for each in self._mine(caller) if each.name.startswith(begins)]
         return {"ClusterInfoList": [each.first() for each in found if not each.serverless]}
 
     def list_clusters_v2(self, caller: Caller, request: Request) -> Response:
-        """All, by kind and the beginning of their name."""
+        """Lists clusters, by type and name prefix."""
         begins, kind = request.get("ClusterNameFilter") or "", request.get("ClusterTypeFilter")
         found = [each.second() for each in self._mine(caller) if each.name.startswith(begins)]
         kept = [each for each in found if kind is None or each["ClusterType"] == kind.upper()]
         return {"ClusterInfoList": kept}
 
     def delete_cluster(self, caller: Caller, request: Request) -> Response:
-        """Takes it away; the Kafka behind it stays."""
+        """Deletes the record; the Kafka behind it stays."""
         cluster = self._cluster(caller, request["ClusterArn"])
         self._check_version(cluster, request)
         del self._clusters[cluster.arn]
         return {"ClusterArn": cluster.arn, "State": "DELETING"}
 
     def get_bootstrap_brokers(self, caller: Caller, request: Request) -> Response:
-        """Where clients begin."""
+        """Returns the bootstrap brokers."""
         return self._cluster(caller, request["ClusterArn"]).brokers(self._variables)
 
     def list_nodes(self, caller: Caller, request: Request) -> Response:
-        """As many brokers as were asked for, though one stands behind them."""
+        """Lists as many brokers as requested, although there is only one."""
         cluster = self._cluster(caller, request["ClusterArn"])
         body = provisioned_nodes(cluster)
         return {
@@ -122,33 +122,33 @@ class MskProvider(Configurations):
             ]
         }
 
-    # ---- changes
+    # ---- updates
 
     def update_broker_count(self, caller: Caller, request: Request) -> Response:
-        """More brokers."""
+        """Changes the number of brokers."""
         wanted = request["TargetNumberOfBrokerNodes"]
         return self._update(caller, request, NumberOfBrokerNodes=wanted)
 
     def update_broker_type(self, caller: Caller, request: Request) -> Response:
-        """Other instances."""
+        """Changes the instance type."""
         nodes = provisioned_nodes(self._cluster(caller, request["ClusterArn"]))
         changed = {**nodes, "InstanceType": request["TargetInstanceType"]}
         return self._update(caller, request, BrokerNodeGroupInfo=changed)
 
     def update_broker_storage(self, caller: Caller, request: Request) -> Response:
-        """Larger volumes."""
+        """Changes the volume size."""
         nodes = provisioned_nodes(self._cluster(caller, request["ClusterArn"]))
         size = request["TargetBrokerEBSVolumeInfo"][0]["VolumeSizeGB"]
         storage = {"EbsStorageInfo": {"VolumeSize": size}}
         return self._update(caller, request, BrokerNodeGroupInfo={**nodes, "StorageInfo": storage})
 
     def update_cluster_configuration(self, caller: Caller, request: Request) -> Response:
-        """Another configuration, or another revision of it."""
+        """Changes the configuration or its revision."""
         self.check_configuration(caller, request["ConfigurationInfo"])
         return self._update(caller, request, ConfigurationInfo=request["ConfigurationInfo"])
 
     def update_cluster_kafka_version(self, caller: Caller, request: Request) -> Response:
-        """Another Kafka, in name."""
+        """Changes the recorded version of Kafka."""
         self.check_configuration(caller, request.get("ConfigurationInfo"))
         return self._update(
             caller,
@@ -158,17 +158,17 @@ class MskProvider(Configurations):
         )
 
     def update_monitoring(self, caller: Caller, request: Request) -> Response:
-        """What is measured and logged."""
+        """Changes monitoring and logging."""
         keys = ("EnhancedMonitoring", "OpenMonitoring", "LoggingInfo")
         return self._update(caller, request, **{key: request.get(key) for key in keys})
 
     def update_security(self, caller: Caller, request: Request) -> Response:
-        """How clients show who they are."""
+        """Changes client authentication."""
         keys = ("ClientAuthentication", "EncryptionInfo")
         return self._update(caller, request, **{key: request.get(key) for key in keys})
 
     def describe_cluster_operation(self, caller: Caller, request: Request) -> Response:
-        """A change, which is complete."""
+        """Describes an update, which is always complete."""
         arn = request["ClusterOperationArn"]
         if arn not in self._operations or not owns(caller, arn):
             raise missing("Operation")
@@ -193,30 +193,30 @@ class MskProvider(Configurations):
     # ---- policies, secrets, tags
 
     def put_cluster_policy(self, caller: Caller, request: Request) -> Response:
-        """Who else may use it; kept, and told again."""
+        """Stores the cluster policy, which has no effect here."""
         cluster = self._cluster(caller, request["ClusterArn"])
         cluster.policy = request["Policy"]
         return {"CurrentVersion": cluster.version}
 
     def get_cluster_policy(self, caller: Caller, request: Request) -> Response:
-        """Who else may use it."""
+        """Returns the cluster policy."""
         cluster = self._cluster(caller, request["ClusterArn"])
         if cluster.policy is None:
             raise missing("Cluster policy")
         return {"CurrentVersion": cluster.version, "Policy": cluster.policy}
 
     def delete_cluster_policy(self, caller: Caller, request: Request) -> Response:
-        """Nobody else."""
+        """Deletes the cluster policy."""
         self._cluster(caller, request["ClusterArn"]).policy = None
         return {}
 
     def list_scram_secrets(self, caller: Caller, request: Request) -> Response:
-        """Secrets of users with passwords: none, as none can be associated here."""
+        """Lists no secrets, since none can be associated here."""
         self._cluster(caller, request["ClusterArn"])
         return {"SecretArnList": []}
 
     def list_tags_for_resource(self, caller: Caller, request: Request) -> Response:
-        """Tags of a cluster or configuration."""
+        """Lists the tags of a cluster or configuration."""
         return {"Tags": dict(self._tags(caller, request["ResourceArn"]))}
 
     def tag_resource(self, caller: Caller, request: Request) -> Response:
@@ -225,7 +225,7 @@ class MskProvider(Configurations):
         return {}
 
     def untag_resource(self, caller: Caller, request: Request) -> Response:
-        """Takes tags away."""
+        """Removes tags."""
         for key in request["TagKeys"]:
             self._tags(caller, request["ResourceArn"]).pop(key, None)
         return {}
@@ -235,10 +235,10 @@ class MskProvider(Configurations):
             return self._configuration(caller, arn).tags
         return self._cluster(caller, arn).tags
 
-    # ---- what there is
+    # ---- lookup
 
     def in_use(self, configuration: str) -> bool:
-        """Whether a cluster has a configuration."""
+        """Whether a cluster uses a configuration."""
         return any(
             (each.body.get("ConfigurationInfo") or {}).get("Arn") == configuration
             for each in self._clusters.values()
@@ -262,5 +262,5 @@ class MskProvider(Configurations):
 
 
 def provisioned_nodes(cluster: MskCluster) -> dict[str, Any]:
-    """What a provisioned cluster's brokers are."""
+    """Returns the node type of a provisioned cluster's brokers."""
     return dict(cluster.body.get("BrokerNodeGroupInfo") or {})

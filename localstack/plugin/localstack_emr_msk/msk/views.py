@@ -1,4 +1,4 @@
-"""Clusters of MSK: what is kept of one, and how answers tell it."""
+"""MSK clusters: their stored state, and their form in responses."""
 
 import uuid
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any
 
 from localstack_emr_msk.calls import Response, now, present
 
-# What the environment names for each way in, and where MSK has it:
+# Environment variable per authentication method, and its port on MSK:
 # https://docs.aws.amazon.com/msk/latest/developerguide/port-info.html
 _WAYS = {
     "BootstrapBrokerString": ("LOCAL_MSK_BROKERS", 9092),
@@ -19,13 +19,13 @@ _WAYS = {
 
 
 def version() -> str:
-    """A version of a cluster; updates must name the one they mean."""
+    """Returns a new version id; updates must name the current one."""
     return "K" + uuid.uuid4().hex[:13].upper()
 
 
 @dataclass
 class MskCluster:
-    """A cluster; ``body`` is what it was asked for, with what was changed later."""
+    """A cluster; ``body`` is its request with later updates."""
 
     arn: str
     name: str
@@ -37,11 +37,11 @@ class MskCluster:
     policy: str | None = None
 
     def first(self) -> Response:
-        """As the operations without V2 tell it."""
+        """Returns it in the form of operations without V2."""
         return self._common() | provisioned(self.body)
 
     def second(self) -> Response:
-        """As the operations with V2 tell it."""
+        """Returns it in the form of operations with V2."""
         kind = "SERVERLESS" if self.serverless else "PROVISIONED"
         body = self.body if self.serverless else provisioned(self.body)
         return self._common() | {"ClusterType": kind, kind.capitalize(): body}
@@ -57,7 +57,7 @@ class MskCluster:
         }
 
     def brokers(self, variables: Mapping[str, str]) -> Response:
-        """Where clients begin, for each way in that the cluster offers."""
+        """Returns the bootstrap brokers for each authentication method of the cluster."""
         encryption = (self.body.get("EncryptionInfo") or {}).get("EncryptionInTransit") or {}
         transit = encryption.get("ClientBroker") or "TLS"
         authentication = self.body.get("ClientAuthentication") or {}
@@ -66,7 +66,7 @@ class MskCluster:
         tls = (authentication.get("Tls") or {}).get("Enabled")
         iam = (sasl.get("Iam") or {}).get("Enabled")
         scram = (sasl.get("Scram") or {}).get("Enabled")
-        # A cluster for which nobody said how clients show who they are lets them in without.
+        # Without client authentication in the request, the cluster is open.
         without = without or not (tls or iam or scram)
         offered = {
             "BootstrapBrokerString": without and "PLAINTEXT" in transit,
@@ -82,7 +82,7 @@ class MskCluster:
 
 
 def provisioned(body: Mapping[str, Any]) -> Response:
-    """A provisioned cluster, with what MSK fills in."""
+    """Returns a provisioned cluster with MSK's defaults."""
     nodes = dict(body.get("BrokerNodeGroupInfo") or {})
     nodes.setdefault("BrokerAZDistribution", "DEFAULT")
     nodes.setdefault("ConnectivityInfo", {"PublicAccess": {"Type": "DISABLED"}})

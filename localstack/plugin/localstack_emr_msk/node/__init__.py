@@ -1,1 +1,1 @@
-"""What lies on a node: programs that run as processes of their own, not as part of LocalStack."""
+"""Programs on a node, which run as their own processes, not inside LocalStack."""

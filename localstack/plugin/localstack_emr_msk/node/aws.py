@@ -1,6 +1,6 @@
-"""Stands in for the AWS command line where there is none: knows ``aws s3 cp`` of one object.
+"""Replaces a missing AWS command line; supports only ``aws s3 cp`` of one object.
 
-Run by LocalStack's own Python, which has boto3 (the node's file ``aws`` calls it).
+The node's file ``aws`` runs it with LocalStack's Python, which has boto3.
 """
 
 import os
@@ -14,14 +14,16 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 _IGNORED = {"--only-show-errors", "--quiet", "--no-progress", "--no-cli-pager"}
 _IGNORED_WITH_VALUE = {"--region", "--output", "--endpoint-url", "--profile"}
-_USAGE = "aws: this node has no AWS command line; its stand-in knows only: aws s3 cp SOURCE TARGET"
+_USAGE = (
+    "aws: this node has no AWS command line; its replacement supports only: aws s3 cp SOURCE TARGET"
+)
 
 
 def copy(source: str, target: str) -> None:
     """Copies between S3 and this machine; ``-`` is standard input or output."""
     s3 = boto3.client("s3", endpoint_url=os.environ.get("AWS_ENDPOINT_URL"))
     if source.startswith("s3://"):
-        bucket, key = _place(source)
+        bucket, key = _bucket_and_key(source)
         body = s3.get_object(Bucket=bucket, Key=key)["Body"]
         if target == "-":
             shutil.copyfileobj(body, sys.stdout.buffer)
@@ -31,14 +33,14 @@ def copy(source: str, target: str) -> None:
         with path.open("wb") as file:
             shutil.copyfileobj(body, file)
     else:
-        bucket, key = _place(target)
+        bucket, key = _bucket_and_key(target)
         if not key or key.endswith("/"):
             key += Path(source).name
         content = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
         s3.put_object(Bucket=bucket, Key=key, Body=content)
 
 
-def _place(uri: str) -> tuple[str, str]:
+def _bucket_and_key(uri: str) -> tuple[str, str]:
     parts = urlsplit(uri)
     if parts.scheme != "s3":
         sys.exit(_USAGE)
@@ -46,7 +48,7 @@ def _place(uri: str) -> tuple[str, str]:
 
 
 def main(arguments: list[str]) -> None:
-    """Understands the command line; exits 1 with one line when copying fails."""
+    """Parses the command line and copies; exits 1 with one line if that fails."""
     words = []
     rest = iter(arguments)
     for word in rest:

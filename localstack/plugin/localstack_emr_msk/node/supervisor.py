@@ -1,12 +1,12 @@
-"""Runs a command and sees to its end: ``supervisor.py SECONDS COMMAND [ARGUMENT …]``.
+"""Runs a command and ends all that it started: ``supervisor.py SECONDS COMMAND [ARGUMENT …]``.
 
-Standard input is a pipe that LocalStack holds. When it closes, be it that the command is to stop or
-that LocalStack was killed, all that the command started is told to end, and killed after SECONDS.
-What is left when the command itself ends goes the same way. Exits with the command's status.
+Standard input is a pipe from LocalStack. When it closes, because the command must stop or because
+LocalStack was killed, all processes that the command started get SIGTERM, and SIGKILL after
+SECONDS. So do processes that remain when the command itself ends. Exits with the command's status.
 
-On Linux nothing escapes, whatever group or session it makes for itself (Spark's Python workers do):
-a process whose parent ends becomes a child of this one. Elsewhere the command's group must do.
-Needs nothing but the standard library, and is quick to start.
+On Linux no process escapes, even one in its own group or session (as Spark's Python workers are): a
+process whose parent ends becomes a child of this one. Elsewhere only the command's group is ended.
+Uses only the standard library, to start fast.
 """
 
 import ctypes
@@ -24,13 +24,13 @@ _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER, see prctl(2)
 
 
 def descendants(root: int) -> list[int]:
-    """The processes below one that are alive."""
+    """Returns the live descendants of a process."""
     children: dict[int, list[int]] = {}
     alive = set()
-    for name in os.listdir(_PROCESSES):  # noqa: PTH208 - names are all that is wanted
+    for name in os.listdir(_PROCESSES):  # noqa: PTH208 - only names are needed
         if name.isdecimal():
             with suppress(OSError):
-                # After the command's name, which may hold anything: state, parent.
+                # State and parent follow the command's name, which may contain anything.
                 fields = (_PROCESSES / name / "stat").read_text().rpartition(")")[2].split()
                 children.setdefault(int(fields[1]), []).append(int(name))
                 if fields[0] not in "ZX":
@@ -44,8 +44,8 @@ def descendants(root: int) -> list[int]:
     return found
 
 
-def tell(child: int, number: int) -> bool:
-    """Sends a signal to all there is (0: none); tells whether there is anyone."""
+def send_signal(child: int, number: int) -> bool:
+    """Sends a signal (0: none) to all processes; returns whether there are any."""
     if not _PROCESSES.is_dir():
         with suppress(OSError):
             os.killpg(child, number)
@@ -59,19 +59,19 @@ def tell(child: int, number: int) -> bool:
 
 
 def end(child: int, seconds: float) -> None:
-    """Ends all there is: asks, waits, then kills until none is left."""
+    """Ends all processes: SIGTERM first, and SIGKILL after ``seconds`` until none is left."""
     deadline = time.monotonic() + seconds
-    there = tell(child, signal.SIGTERM)
-    while there and time.monotonic() < deadline:
+    remaining = send_signal(child, signal.SIGTERM)
+    while remaining and time.monotonic() < deadline:
         time.sleep(0.05)
-        there = tell(child, 0)
-    while there and time.monotonic() < deadline + 10:
-        there = tell(child, signal.SIGKILL)
+        remaining = send_signal(child, 0)
+    while remaining and time.monotonic() < deadline + 10:
+        remaining = send_signal(child, signal.SIGKILL)
         time.sleep(0.05)
 
 
 def main(arguments: list[str]) -> int:
-    """Runs the command; returns its exit status, as a shell would tell it."""
+    """Runs the command; returns its exit status as a shell does."""
     seconds, command = float(arguments[0]), arguments[1:]
     if _PROCESSES.is_dir():
         ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
@@ -82,7 +82,7 @@ def main(arguments: list[str]) -> int:
         return 127
 
     def watch() -> None:
-        os.read(0, 1)  # not sys.stdin: its lock would be held when this process ends
+        os.read(0, 1)  # not sys.stdin: its lock would still be held when this process ends
         end(child.pid, seconds)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -1,6 +1,5 @@
 """Step Functions' optimized integration with EMR (``arn:aws:states:::elasticmapreduce:…``).
 
-LocalStack's free interpreter knows the resource only as unsupported. ``actions`` says what each
-action takes and does, in terms of a client of EMR; ``task`` is the state of the interpreter, and
-``register`` puts it there.
+LocalStack's free interpreter does not support the resource. ``actions`` defines each action by its
+calls to EMR; ``task`` is the interpreter's state that runs them, and ``register`` adds it.
 """

@@ -1,4 +1,4 @@
-"""What each action of the integration takes, calls, answers and waits for.
+"""The actions of the integration: parameters, calls, results and what they wait for.
 
 https://docs.aws.amazon.com/step-functions/latest/dg/connect-emr.html
 """
@@ -11,15 +11,15 @@ from botocore.exceptions import ClientError
 
 from localstack_emr_msk.calls import Request, Response
 
-_CLUSTER_OVER = ("TERMINATED", "TERMINATED_WITH_ERRORS")
-_STEP_OVER = ("CANCELLED", "FAILED", "INTERRUPTED")
-# The errors that EMR's API model names; the SDK of Step Functions knows all others by one name.
+_CLUSTER_ENDED = ("TERMINATED", "TERMINATED_WITH_ERRORS")
+_STEP_ENDED = ("CANCELLED", "FAILED", "INTERRUPTED")
+# The errors in EMR's API model; the SDK of Step Functions has one name for all others.
 _MODELLED = ("InvalidRequestException", "InternalServerException", "InternalServerError")
 Client = Any
 
 
 class WaitError(Exception):
-    """What was waited for has ended badly; holds how it stands."""
+    """The cluster or step failed; ``cause`` is its description."""
 
     def __init__(self, cause: Response) -> None:
         super().__init__("")
@@ -31,27 +31,27 @@ class Action:
     """An action.
 
     Args:
-        parameters: What it takes; others are refused when the state machine is made.
-        required: What it needs; refused when it runs, as values may come from the input.
-        call: Does it; gets a client of EMR and the parameters.
-        look: Looks whether it is over (``.sync``): the answer, or None; may raise ``WaitError``.
-        undo: What stops it when the execution stops or the state times out.
+        parameters: Accepted parameters; others are rejected when the state machine is created.
+        required: Required parameters, checked when it runs, since values may come from the input.
+        call: Performs it with a client of EMR and the parameters.
+        poll: Returns the result once it has ended (``.sync``), else None; may raise ``WaitError``.
+        undo: Stops it when the execution is stopped or the state times out.
     """
 
     parameters: frozenset[str]
     required: frozenset[str]
     call: Callable[[Client, Request], Response]
-    look: Callable[[Client, Request, Response], Response | None] | None = None
+    poll: Callable[[Client, Request, Response], Response | None] | None = None
     undo: Callable[[Client, Request, Response], object] | None = None
 
 
 def error_name(code: str) -> str:
-    """How an error of EMR is named in Retry and Catch."""
+    """Returns the name of an EMR error in Retry and Catch."""
     return f"EMR.{code if code in _MODELLED else 'AmazonElasticMapReduceException'}"
 
 
 def error_cause(response: Mapping[str, Any]) -> str:
-    """The text beside it, as the SDK of Step Functions writes it."""
+    """Returns the cause of an error, as the SDK of Step Functions writes it."""
     error, meta = response.get("Error") or {}, response.get("ResponseMetadata") or {}
     return (
         f"{error.get('Message', '')} (Service: AmazonElasticMapReduce; "
@@ -61,7 +61,7 @@ def error_cause(response: Mapping[str, Any]) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A value of the API as it stands in a state's output: no metadata, times in milliseconds."""
+    """Converts an API value to a state's output: no metadata, times in milliseconds."""
     if isinstance(value, Mapping):
         return {key: plain(each) for key, each in value.items() if key != "ResponseMetadata"}
     if isinstance(value, list):
@@ -69,7 +69,7 @@ def plain(value: Any) -> Any:
     return int(value.timestamp() * 1000) if hasattr(value, "timestamp") else value
 
 
-# ---- what they do
+# ---- calls
 
 
 def _create(emr: Client, given: Request) -> Response:
@@ -80,7 +80,7 @@ def _create(emr: Client, given: Request) -> Response:
 def _created(emr: Client, given: Request, submitted: Response) -> Response | None:
     cluster = emr.describe_cluster(ClusterId=submitted["ClusterId"])["Cluster"]
     state = cluster["Status"]["State"]
-    if state in _CLUSTER_OVER:
+    if state in _CLUSTER_ENDED:
         raise WaitError(plain(cluster))
     return {**submitted, "Cluster": plain(cluster)} if state == "WAITING" else None
 
@@ -99,7 +99,7 @@ def _added(emr: Client, given: Request, submitted: Response) -> Response | None:
     answer = emr.describe_step(ClusterId=given["ClusterId"], StepId=submitted["StepId"])
     step = answer["Step"]
     state = step["Status"]["State"]
-    if state in _STEP_OVER:
+    if state in _STEP_ENDED:
         raise WaitError(plain(step))
     return {**submitted, "Step": plain(step)} if state == "COMPLETED" else None
 
@@ -120,7 +120,7 @@ def _terminate(emr: Client, given: Request) -> Response:
 
 def _terminated(emr: Client, given: Request, submitted: Response) -> Response | None:
     cluster = emr.describe_cluster(ClusterId=given["ClusterId"])["Cluster"]
-    if cluster["Status"]["State"] not in _CLUSTER_OVER:
+    if cluster["Status"]["State"] not in _CLUSTER_ENDED:
         return None
     return {"ClusterId": given["ClusterId"], "Cluster": plain(cluster)}
 
@@ -144,7 +144,7 @@ def _modify_fleet(emr: Client, given: Request) -> Response:
 
 
 def _invalid(message: str, answer: Response) -> ClientError:
-    """EMR's error for what EMR itself was not asked: it knows no fleet by name."""
+    """Returns an error in EMR's form; EMR itself has no lookup of fleets by name."""
     meta = {**answer["ResponseMetadata"], "HTTPStatusCode": 400}
     error = {"Code": "InvalidRequestException", "Message": message}
     return ClientError({"Error": error, "ResponseMetadata": meta}, "ModifyInstanceFleet")
@@ -212,7 +212,7 @@ ACTIONS: Mapping[str, Action] = {
 
 
 def missing_parameters(action: str, given: Request) -> list[str]:
-    """What an action lacks."""
+    """Returns the required parameters that are missing."""
     lacking = [each for each in ACTIONS[action].required if given.get(each) is None]
     instances = given.get("Instances") or {}
     # .sync waits for WAITING, which a cluster without steps would never reach.

@@ -1,7 +1,7 @@
-"""What an execution tells EventBridge, in the form that Step Functions tells it.
+"""Events of executions on EventBridge, in AWS's form.
 
 https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
-LocalStack tells times as text, not as milliseconds, and no input as an object, not as its text.
+LocalStack sends times as text instead of milliseconds, and an empty input as an object, not text.
 """
 
 import json
@@ -11,22 +11,22 @@ from typing import Any
 from localstack.services.stepfunctions.backend import execution
 
 
-def tell_as_aws() -> None:
-    """Has executions tell EventBridge of themselves as on AWS."""
+def use_aws_event_format() -> None:
+    """Makes executions send events in AWS's form."""
     entry_of = execution.PutEventsRequestEntry
 
     def entry(**fields: Any) -> Any:
-        return entry_of(**fields | {"Detail": as_aws(fields["Detail"])})
+        return entry_of(**fields | {"Detail": to_aws_format(fields["Detail"])})
 
     execution.PutEventsRequestEntry = entry
 
 
-def as_aws(detail: str) -> str:
-    """The detail of an event as AWS writes it."""
-    told = json.loads(detail)
+def to_aws_format(detail: str) -> str:
+    """Converts the detail of an event to AWS's form."""
+    content = json.loads(detail)
     for name in ("startDate", "stopDate"):
-        if told[name] is not None:
-            told[name] = round(datetime.fromisoformat(told[name]).timestamp() * 1000)
-    if told["input"] == {}:
-        told["input"] = "{}"
-    return json.dumps(told)
+        if content[name] is not None:
+            content[name] = round(datetime.fromisoformat(content[name]).timestamp() * 1000)
+    if content["input"] == {}:
+        content["input"] = "{}"
+    return json.dumps(content)

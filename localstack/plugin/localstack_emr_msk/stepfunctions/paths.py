@@ -1,7 +1,7 @@
-"""JSONPaths for the interpreter, with one parser for all of them.
+"""Caches parsed JSONPaths for the interpreter.
 
-LocalStack makes a parser for every path of every state that it runs, and jsonpath-ng works out the
-parser's tables each time: two thirds of what a state machine costs.
+LocalStack creates a parser for each path of each state that it runs, and jsonpath-ng computes the
+parser's tables each time: two thirds of the time of an execution.
 """
 
 import functools
@@ -15,14 +15,14 @@ from localstack.services.stepfunctions.asl.component.common.path import result_p
 from localstack.services.stepfunctions.asl.utils import json_path
 
 
-def remember() -> None:
-    """Has the interpreter keep its parsers, and the paths that they have parsed."""
-    json_path.parse = _remembering(jsonpath_ng.ext.parser.ExtendedJsonPathParser())
-    result_path.parse = _remembering(jsonpath_ng.parser.JsonPathParser())
+def cache_paths() -> None:
+    """Makes the interpreter reuse its parsers and the paths that they have parsed."""
+    json_path.parse = _cached(jsonpath_ng.ext.parser.ExtendedJsonPathParser())
+    result_path.parse = _cached(jsonpath_ng.parser.JsonPathParser())
 
 
-def _remembering(parser: Any) -> Callable[[str], Any]:
-    lock = threading.Lock()  # a parser has its state within itself
+def _cached(parser: Any) -> Callable[[str], Any]:
+    lock = threading.Lock()  # parsers are not thread-safe
 
     @functools.lru_cache(maxsize=4096)
     def parse(path: str) -> Any:

@@ -1,4 +1,4 @@
-"""Puts EMR's tasks into LocalStack's interpreter."""
+"""Adds EMR's tasks to LocalStack's interpreter."""
 
 import functools
 from collections.abc import Callable
@@ -10,17 +10,17 @@ from localstack.services.stepfunctions.asl.component.state.state_execution.state
 from localstack.services.stepfunctions.asl.eval.environment import Environment
 from localstack.services.stepfunctions.asl.eval.program_state import ProgramStopped
 
-from localstack_emr_msk.stepfunctions.events import tell_as_aws
-from localstack_emr_msk.stepfunctions.paths import remember
+from localstack_emr_msk.stepfunctions.events import use_aws_event_format
+from localstack_emr_msk.stepfunctions.paths import cache_paths
 from localstack_emr_msk.stepfunctions.task import EmrTask
 
-_MARK = "_knows_emr"
+_MARK = "_supports_emr"
 
 
-def teach() -> None:
-    """Has the interpreter make our task for the service ``elasticmapreduce``.
+def register_emr() -> None:
+    """Makes the interpreter use ``EmrTask`` for the service ``elasticmapreduce``.
 
-    Also mends what it gets wrong about a stopped Map and in its events, and what makes it slow.
+    Also fixes its handling of a stopped Map and its events, and caches its paths.
     """
     known = factory.state_task_service_for
     if hasattr(known, _MARK):
@@ -33,16 +33,16 @@ def teach() -> None:
     setattr(task_for, _MARK, True)
     factory.state_task_service_for = task_for
     Environment.set_error = _unless_stopped(Environment.set_error)
-    tell_as_aws()
-    remember()
+    use_aws_event_format()
+    cache_paths()
 
 
 def _unless_stopped(set_error: Callable[..., None]) -> Callable[..., None]:
-    """A Map that is stopped ends as an error, of which 4.13 would make a failed execution."""
+    """Ignores the error with which a stopped Map ends; 4.13 would make it a failed execution."""
 
     @functools.wraps(set_error)
-    def guarded(env: Environment, error: Any) -> None:
+    def set_error_unless_stopped(env: Environment, error: Any) -> None:
         if not isinstance(env.program_state(), ProgramStopped):
             set_error(env, error)
 
-    return guarded
+    return set_error_unless_stopped

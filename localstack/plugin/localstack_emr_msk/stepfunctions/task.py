@@ -47,7 +47,7 @@ from localstack_emr_msk.stepfunctions.actions import (
     missing_parameters,
 )
 
-# Step Functions looks each minute; here nobody counts the calls.
+# Step Functions polls each minute; here calls are not limited.
 _POLL_SECONDS = 0.3
 
 
@@ -56,7 +56,7 @@ class EmrTask(StateTaskServiceCallback):  # type: ignore[misc]  # LocalStack has
 
     def __init__(self) -> None:
         # LocalStack 4.13 ends each .sync by interrupting the endpoint that waits for a task token,
-        # and makes one only where tokens are supported. They are refused below.
+        # and creates one only if tokens are supported. They are rejected below.
         super().__init__(
             supported_integration_patterns={
                 ResourceCondition.Sync,
@@ -64,7 +64,7 @@ class EmrTask(StateTaskServiceCallback):  # type: ignore[misc]  # LocalStack has
             }
         )
 
-    # ---- when the state machine is made
+    # ---- when the state machine is created
 
     def _get_supported_parameters(self) -> set[str] | None:
         action = ACTIONS.get(self.resource.api_action)
@@ -72,7 +72,7 @@ class EmrTask(StateTaskServiceCallback):  # type: ignore[misc]  # LocalStack has
 
     def _validate_service_integration_is_supported(self) -> None:
         super()._validate_service_integration_is_supported()
-        waits = self.action.look is not None
+        waits = self.action.poll is not None
         allowed = {None, ResourceCondition.Sync} if waits else {None}
         if self.resource.condition not in allowed:
             raise ValueError(
@@ -82,16 +82,16 @@ class EmrTask(StateTaskServiceCallback):  # type: ignore[misc]  # LocalStack has
 
     @property
     def action(self) -> Action:
-        """What the state does."""
+        """The action of the state."""
         return ACTIONS[self.resource.api_action]
 
     # ---- when it runs
 
     def _normalise_parameters(self, *_: object, **__: object) -> None:
-        """The integration takes the API's own names."""
+        """Leaves parameters as they are: the integration uses the API's own names."""
 
     def _normalise_response(self, *_: object, **__: object) -> None:
-        """And answers with them."""
+        """Leaves the response as it is, for the same reason."""
 
     def _eval_service_task(
         self,
@@ -131,7 +131,7 @@ class EmrTask(StateTaskServiceCallback):  # type: ignore[misc]  # LocalStack has
             if answer is not None:
                 return answer
             time.sleep(_POLL_SECONDS)
-        # The execution was stopped or the state has timed out: what it began is to end.
+        # The execution was stopped or the state has timed out, so its work must end.
         assert isinstance(sync_resolver, _Wait)
         sync_resolver.undo()
         return None
@@ -147,7 +147,7 @@ class EmrTask(StateTaskServiceCallback):  # type: ignore[misc]  # LocalStack has
     def failure(
         self, env: Environment, kind: StatesErrorNameType, cause: str
     ) -> FailureEventException:
-        """An error of Step Functions' own."""
+        """Returns an error of Step Functions itself."""
         event = self._event(env, StatesErrorName(typ=kind), kind.to_name(), cause)
         return FailureEventException(event)
 
@@ -168,7 +168,7 @@ class EmrTask(StateTaskServiceCallback):  # type: ignore[misc]  # LocalStack has
 
 
 class _Wait:
-    """What a .sync waits for; iterations of a Map share the state, but each has its own of these."""
+    """Waits for the end of a .sync; iterations of a Map share the state, but not this object."""
 
     def __init__(
         self, task: EmrTask, env: Environment, client: Any, given: Request, submitted: Response
@@ -177,17 +177,17 @@ class _Wait:
         self._given, self._submitted = given, submitted
 
     def __call__(self) -> Response | None:
-        """The answer, once there is one; raises when it has ended badly."""
-        look = self._task.action.look
-        assert look is not None
+        """Returns the result once there is one; raises if the cluster or step failed."""
+        poll = self._task.action.poll
+        assert poll is not None
         try:
-            return look(self._client, self._given, self._submitted)
+            return poll(self._client, self._given, self._submitted)
         except WaitError as failed:
             kind = StatesErrorNameType.StatesTaskFailed
             raise self._task.failure(self._env, kind, to_json_str(failed.cause)) from None
 
     def undo(self) -> None:
-        """Ends what was begun, as well as it can be."""
+        """Stops the step or cluster, ignoring errors."""
         undo = self._task.action.undo
         if undo is not None:
             with suppress(ClientError, BotoCoreError):

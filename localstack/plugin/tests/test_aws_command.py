@@ -1,4 +1,4 @@
-"""The stand-in for the AWS command line of a node that has none."""
+"""The replacement for the AWS command line on a node without one."""
 
 import os
 import subprocess
@@ -37,13 +37,13 @@ def run(*arguments: str, endpoint: str = "http://127.0.0.1:1", **more: Any) -> A
         ("s3", "cp", "here", "there"),
     ],
 )
-def test_what_it_does_not_know_is_told(arguments: tuple[str, ...]) -> None:
+def test_unsupported_commands_are_an_error(arguments: tuple[str, ...]) -> None:
     found = run(*arguments)
     assert found.returncode == 1
-    assert "knows only: aws s3 cp" in found.stderr
+    assert "supports only: aws s3 cp" in found.stderr
 
 
-def test_what_cannot_be_reached_is_told_in_one_line(tmp_path: Path) -> None:
+def test_an_unreachable_endpoint_is_reported_in_one_line(tmp_path: Path) -> None:
     found = run("s3", "cp", "s3://bucket/key", str(tmp_path / "file"))
     assert found.returncode == 1
     assert found.stderr.startswith("aws s3 cp s3://bucket/key")
@@ -51,7 +51,7 @@ def test_what_cannot_be_reached_is_told_in_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.localstack
-def test_objects_come_and_go(cloud: Any, s3: Any, bucket: str, tmp_path: Path) -> None:
+def test_objects_are_copied_both_ways(cloud: Any, s3: Any, bucket: str, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("content")
     for source, target in (
