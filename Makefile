@@ -58,13 +58,13 @@ doctor: ## List what this machine has and lacks, with remedies
 # ---- set up
 
 .PHONY: setup
-setup: .venv/.setup-run ## Make .venv with what `make run` needs
+setup: .venv/.setup-run ## Create .venv with what `make run` needs
 .venv/.setup-run: requirements/run.txt $(LOCKS)
 	@echo "Setting up .venv (once, about a minute) …"
 	@scripts/setup.sh run
 
 .PHONY: setup-dev
-setup-dev: .venv/.setup-dev ## Make .venv with what development and tests need (torch: 5 GB)
+setup-dev: .venv/.setup-dev ## Create .venv with what development and tests need (torch: 5 GB)
 .venv/.setup-dev: requirements/dev.txt $(LOCKS)
 	@echo "Setting up .venv for development (once, a few minutes) …"
 	@scripts/setup.sh dev
@@ -78,7 +78,7 @@ scripts/spark/lib/spark.jsa: scripts/spark/lib/.fetched scripts/spark/small_job.
 	@scripts/spark/class_archive.sh
 
 .PHONY: localstack-setup
-localstack-setup: localstack/.venv/.setup ## Make LocalStack's own environment (Python 3.13)
+localstack-setup: localstack/.venv/.setup ## Create LocalStack's own environment (Python 3.13)
 localstack/.venv/.setup: localstack/requirements.txt localstack/plugin/pyproject.toml | .venv/.setup-run
 	@localstack/setup.sh
 
@@ -98,7 +98,7 @@ system-packages: ## Install the Debian packages that tests and benchmarks need
 	@python3 scripts/doctor.py --for packages --install
 
 .PHONY: lock
-lock: setup ## Resolve requirements/*.txt and localstack/requirements.txt anew
+lock: setup ## Resolve requirements/*.txt and localstack/requirements.txt again
 	@scripts/lock.sh
 
 # ---- local cloud
@@ -112,7 +112,7 @@ local-down: ## Stop LocalStack
 	@localstack/down.sh
 
 .PHONY: local-status
-local-status: ## Tell whether LocalStack runs, and where its log and data are
+local-status: ## Show whether LocalStack runs, and where its log and data are
 	@localstack/status.sh || test $$? -eq 3
 
 .PHONY: kafka-up
@@ -134,11 +134,11 @@ package: setup ## Build what AWS runs into build/package (GPU=no leaves out 4 GB
 	@$(DEPLOY) package $(if $(filter no,$(GPU)),--without-gpu)
 
 .PHONY: deploy
-deploy: setup ## Put it all on AWS: plan shown, then asked (ENV=dev YES=1)
+deploy: setup ## Deploy to AWS: shows the plan and asks (ENV=dev YES=1)
 	@$(DEPLOY) deploy --env "$(ENV)" $(if $(YES),--yes)
 
 .PHONY: submit
-submit: setup ## Process images on AWS and follow it (ENV= INGEST_DATE= RUN_ID= SCALE= REDO=1)
+submit: setup ## Process images on AWS and follow the run (ENV= INGEST_DATE= RUN_ID= SCALE= REDO=1)
 	@$(DEPLOY) submit --env "$(ENV)" $(WHICH_RUN)
 
 .PHONY: emr-step
@@ -146,7 +146,7 @@ emr-step: setup ## Run one job as a step of EMR and follow it (JOB=mass_split RU
 	@$(DEPLOY) emr-step --env "$(ENV)" --job "$(JOB)" $(WHICH_RUN) $(if $(CLUSTER),--cluster "$(CLUSTER)")
 
 .PHONY: status
-status: setup ## Tell what is deployed and how the latest runs stand (ENV=dev)
+status: setup ## Show what is deployed and the status of the latest runs (ENV=dev)
 	@$(DEPLOY) status --env "$(ENV)"
 
 .PHONY: logs
@@ -154,7 +154,7 @@ logs: setup ## Show the logs of the latest run's steps (ENV= EXECUTION=…)
 	@$(DEPLOY) logs --env "$(ENV)" $(if $(EXECUTION),--execution "$(EXECUTION)")
 
 .PHONY: destroy
-destroy: setup ## Take it all off AWS again, images included: asks first (ENV=dev YES=1)
+destroy: setup ## Delete everything on AWS, images included: asks first (ENV=dev YES=1)
 	@$(DEPLOY) destroy --env "$(ENV)" $(if $(YES),--yes)
 
 # ---- check
@@ -162,7 +162,7 @@ destroy: setup ## Take it all off AWS again, images included: asks first (ENV=de
 PYTEST = .venv/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 .PHONY: lint
-lint: setup-dev ## Check style, types, who imports whom, and the Terraform
+lint: setup-dev ## Check style, types, imports between packages, and the Terraform
 	@scripts/lint.sh
 
 .PHONY: infra-check
