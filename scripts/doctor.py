@@ -59,7 +59,7 @@ def output(*command: str) -> str:
         )
     except (OSError, subprocess.SubprocessError):
         return ""
-    return (done.stdout + done.stderr).strip()  # java tells its version on the latter
+    return (done.stdout + done.stderr).strip()  # java prints its version on the latter
 
 
 def python(version: str, needed_for: str, use: str) -> Finding:

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Runs the tests of the local cloud beside all others, which the arguments are the command for. A
-# deployment mostly waits, for the states that Terraform asks for, and the others make use of that.
+# Runs the tests of the local cloud in parallel with all others (the arguments are their command):
+# a deployment mostly waits, for the states that Terraform polls, and the others use that time.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 log=$(mktemp)
 .venv/bin/python -m pytest tests/local_cloud >"$log" 2>&1 &
 cloud=$!
-# Whoever stops this stops both; a keeper (tests/support/cleanup_process.py) takes down what was deployed.
+# Stopping this stops both; tests/support/cleanup_process.py then removes what was deployed.
 trap 'kill "$cloud" 2>/dev/null || true; rm -f "$log"' EXIT
-echo "The tests of the local cloud run beside the others; what they say follows at the end."
+echo "The tests of the local cloud run in parallel; their output follows at the end."
 
 failed=0
 "$@" || failed=1

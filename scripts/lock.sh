@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Resolves the requirement files anew, each with hashes and without any registry's address.
-# `scripts/lock.sh --upgrade` takes newer versions; without it only what pyproject.toml forces moves.
+# Resolves the requirement files again, each with hashes and without any registry's address.
+# `scripts/lock.sh --upgrade` takes newer versions; without it only what pyproject.toml requires changes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -1,8 +1,8 @@
-"""Takes the pictures of the gallery in docs/images/: the pages in Chromium over real results.
+"""Takes the screenshots in docs/images/: the gallery in Chromium, with real results.
 
     .venv/bin/python -m scripts.screenshots
 
-The photographs are those that scikit-image carries, enlarged and measured as the jobs do it.
+The images are those of scikit-image, upscaled and measured as the jobs do it.
 """
 
 import tempfile
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def fill(gallery: Gallery) -> dict[str, str]:
-    """Enlarges the sample photographs; gives image_ids by name."""
+    """Upscales the sample images; returns image_ids by name."""
     images: dict[str, str] = {}
     order = (7, 6, 3, 4, 5, 0, 1, 2)
     for number, index in enumerate(order):

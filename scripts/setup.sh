@@ -8,7 +8,7 @@ role=${1:?usage: scripts/setup.sh run|dev|ingestion|notifier|gpu|train|notebook}
 lock=requirements/$role.txt
 [[ -f $lock ]] || { echo "setup: no lock file $lock; roles are run, dev, ingestion, notifier, gpu, train and notebook" >&2; exit 2; }
 
-# A Python that was upgraded or removed leaves an environment that cannot start: make it anew.
+# A Python that was upgraded or removed leaves an environment that cannot start: create it again.
 if ! .venv/bin/python -c 'import pip' 2>/dev/null; then
   python=$(scripts/find_python.sh 3.11)
   "$python" -m venv --clear .venv
