@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from superres.imaging.samples import sample_photographs
+from superres.imaging.samples import sample_images
 
 CELL_HEIGHT, CELL_WIDTH = 270, 320  # 960 x 540 is two rows of three
 JPEG_QUALITY = 90
@@ -21,7 +21,7 @@ Pixels = NDArray[np.uint8]
 
 def load_photographs() -> list[Pixels]:
     """The sample photographs as (h, w, 3) arrays, those that are at least a cell large."""
-    loaded = [np.asarray(Image.open(path).convert("RGB")) for path in sample_photographs()]
+    loaded = [np.asarray(Image.open(path).convert("RGB")) for path in sample_images()]
     return [one for one in loaded if one.shape[0] >= CELL_HEIGHT and one.shape[1] >= CELL_WIDTH]
 
 

@@ -1,3 +1,3 @@
-"""Super-resolution of photographs with FSRCNN: the core that every other part stands on."""
+"""Upscaling of images with FSRCNN: the core that every other part imports."""
 
 __version__ = "0.1.0"

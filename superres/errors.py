@@ -1,26 +1,29 @@
-"""Every error this project raises on purpose.
+"""Every error that this project raises on purpose.
 
-``SuperresError`` is the root: its message is one line that says what went wrong, where, and what to
-do about it; the command line prints exactly that line. Anything else that escapes is a bug.
+``SuperresError`` is the root of the tree. Its message is one line: what is wrong, where, and what
+to do about it. The command line prints this line and nothing else. Any other exception is a bug.
 
-- ``ConfigError``: a key or value in ``config.yaml``, the environment or on the command line.
-- ``StorageError``: a path or ``s3://`` object that cannot be read or written.
-- ``ModelError``: a checkpoint that cannot be loaded, or does not fit the scale asked for.
-- ``ImageRejectedError``: one image is at fault; the run records it as rejected and goes on.
-- ``IncompleteImageError``: tiles of an image are missing, so it must not be put together.
-- ``RecordError``: a record (JSON that passes between the parts) that cannot be understood.
-- ``ForbiddenUrlError``: a URL that must not be followed: not public, or of no allowed kind.
-- ``TransferError``: the network failed, or the other side did; trying later may help.
-- ``PrerequisiteError``: a tool, a library or a GPU that was asked for is not there.
+- ``SuperresError``
+
+  - ``ConfigError``: a wrong key or value in ``config.yaml``, the environment or an option.
+  - ``StorageError``: a path or ``s3://`` object cannot be read or written.
+  - ``ModelError``: a checkpoint cannot be loaded, or does not fit the scale.
+  - ``RecordError``: a record (JSON that passes between the parts) cannot be read.
+  - ``PrerequisiteError``: a tool, a library or a GPU is missing.
+  - ``ImageRejectedError``: one image cannot be used; it is recorded as rejected, the others go on.
+  - ``IncompleteImageError``: tiles of an image are missing, so it cannot be put together.
+  - ``ForbiddenUrlError``: a URL must not be followed: its host is not public, or its scheme not
+    allowed.
+  - ``TransferError``: a connection failed; a later attempt may succeed.
 """
 
 
 class SuperresError(Exception):
-    """Root of the tree; the message is one line: what, where, what to do."""
+    """Root of the tree. The message is one line: what, where, what to do."""
 
 
 class ConfigError(SuperresError):
-    """A configuration key or value is wrong."""
+    """A configuration key or value, or an option, is wrong."""
 
 
 class StorageError(SuperresError):
@@ -32,24 +35,24 @@ class ModelError(SuperresError):
 
 
 class RecordError(SuperresError):
-    """A record is damaged, or of a version that this reader does not know."""
+    """A record is damaged, or its version is unknown."""
 
 
 class PrerequisiteError(SuperresError):
-    """Something that must be on the machine is missing."""
+    """A tool, a library or a GPU is missing on this machine."""
 
 
 class IncompleteImageError(SuperresError):
-    """An image whose tiles are not all there."""
+    """An image lacks tiles."""
 
 
 class ImageRejectedError(SuperresError):
-    """An image that cannot or must not be processed; the message is the reason."""
+    """An image cannot or must not be processed; the message is the reason."""
 
 
 class ForbiddenUrlError(SuperresError):
-    """A URL that leads where strangers must not send us."""
+    """A URL must not be followed."""
 
 
 class TransferError(SuperresError):
-    """A connection that failed, was too slow or was cut off."""
+    """A connection failed, was too slow or was cut off."""

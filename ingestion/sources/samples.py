@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from ingestion.references import Wanted
-from superres.imaging.samples import sample_photographs
+from superres.imaging.samples import sample_images
 from superres.pipeline.records import ImageReference
 
 _POLL_SECONDS = 0.05  # closing takes at most this long
@@ -31,7 +31,7 @@ class SampleSource:
     def __init__(self, wanted: Wanted, *, follow: bool = False) -> None:
         self._wanted = wanted
         self._follow = follow
-        self._files = {file.name: file for file in sample_photographs()}
+        self._files = {file.name: file for file in sample_images()}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self._files))
         serve = self._server.serve_forever
         self._thread = Thread(target=serve, args=(_POLL_SECONDS,), name="samples", daemon=True)

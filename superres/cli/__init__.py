@@ -1,1 +1,1 @@
-"""The command line. ``superres NAME`` is NAME.py here or in cli/ of jobs, ingestion or notifier."""
+"""The command line: ``superres NAME`` is in NAME.py, here or in cli/ of another package."""

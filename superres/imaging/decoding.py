@@ -1,10 +1,10 @@
-"""Encoded photographs to arrays of samples, whole or in strips; every image enters through here.
+"""Decodes images into planes, whole or in strips; every image that is read goes through here.
 
-Accepted are JPEG, PNG, WebP, TIFF (first page), BMP and GIF (first frame), told apart by content,
-never by name. What comes out are planes: (C, h, W) arrays, grey or red, green, blue, then alpha if
-there is one; upright, in sRGB where there is colour, at their own depth: a 16-bit sample keeps its
-value. A file that is too large, damaged, or no image raises ``ImageRejectedError`` with one line
-that says why. ``superres.imaging.png`` is the way out.
+Accepts JPEG, PNG, WebP, TIFF (first page), BMP and GIF (first frame), recognised by content, never
+by name. Planes are (C, h, W) arrays: grey or red, green, blue, then alpha if there is one. They are
+upright, in sRGB where there is colour, at their own depth: a 16-bit sample keeps its value. A file
+that is too large, damaged or no image raises ``ImageRejectedError`` with the reason in one line.
+Encoding is in ``superres.imaging.png``.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,21 +22,21 @@ from superres.imaging.limits import Limits
 
 ACCEPTED = "JPEG, PNG, WebP, TIFF, BMP, GIF"
 
-# Rows that planes() unpacks at a time, in bytes: a block that stays in the processor's cache.
+# Bytes that planes() unpacks at a time: a block that stays in the processor's cache.
 _BLOCK_BYTES = 1 << 20
 
 
 class DecodedImage:
-    """An image whose header has been read and accepted; its pixels are decoded when asked for.
+    """An image whose header has been read and accepted; pixels are decoded on demand.
 
     Attributes:
-        info: size, channels and depth of what ``strips`` and ``planes`` give.
+        info: size, channels and depth of the decoded planes.
     """
 
     def __init__(self, origin: loaders.Origin, format_name: str, *, grayscale: bool) -> None:
         self._origin = origin
         self._format = format_name
-        # Kept for the first reading; libvips reads a sequential image once, later ones open anew.
+        # For the first reading. libvips reads a sequential image once; later readings reopen it.
         self._opened: Any = loaders.open_canonical(origin, format_name)
         self._to_grey = grayscale and self._opened.bands >= 3
         self.info = ImageInfo(
@@ -48,28 +48,28 @@ class DecodedImage:
 
     @property
     def suffix(self) -> str:
-        """What a file of this format is called, without the dot; by content, never by name."""
+        """The file name suffix of the image's format, without the dot."""
         return SUFFIX_OF[self._format]
 
     def strips(self, rows: int) -> Iterator[Planes]:
         """Decode top to bottom, ``rows`` rows at a time.
 
-        Memory is about one strip where the format is stored row by row. These need the whole image
-        at once: progressive JPEG, interlaced PNG, WebP, GIF, BMP; and whatever EXIF turns or
-        mirrors, which libvips keeps in a temporary file above 100 MB.
+        Needs memory for about one strip where the format stores rows in order. These need the whole
+        image at once: progressive JPEG, interlaced PNG, WebP, GIF, BMP, and images that EXIF turns
+        or mirrors (above 100 MB, libvips keeps those in a temporary file).
 
         Args:
-            rows: height of a strip; the last one has what is left.
+            rows: height of a strip; the last one may be lower.
 
         Yields:
             (C, h, W) arrays of ``info.dtype``, h ≤ rows, contiguous.
 
         Raises:
             ImageRejectedError: the pixel data is truncated or damaged; strips before the damage
-                may have been yielded by then.
+                may have been yielded already.
         """
         if rows < 1:
-            raise ValueError(f"a strip has at least one row, not {rows}")
+            raise ValueError(f"rows must be at least 1, not {rows}")
         for block in self._blocks(rows):
             strip = np.empty((self.info.channels, *block.shape[:2]), self.info.dtype)
             self._unpack(block, strip)
@@ -106,7 +106,7 @@ class DecodedImage:
             yield block
 
     def _unpack(self, block: np.ndarray[Any, Any], target: Planes) -> None:
-        """(h, W, C) interleaved into (C, h, W), through luma where grey was asked for."""
+        """Copies interleaved (h, W, C) samples into (C, h, W), as luma with ``grayscale``."""
         channels = np.moveaxis(block, -1, 0)
         if self._to_grey:
             target[0] = integer_luma(channels[:3])
@@ -116,7 +116,7 @@ class DecodedImage:
 
 
 def decode(data: bytes, limits: Limits, *, grayscale: bool = False) -> DecodedImage:
-    """Read the header of an encoded image and accept or reject it.
+    """Reads the header of an encoded image and accepts or rejects it.
 
     Args:
         data: the encoded image.
@@ -133,9 +133,9 @@ def decode(data: bytes, limits: Limits, *, grayscale: bool = False) -> DecodedIm
 
 
 def decode_file(path: Path, limits: Limits, *, grayscale: bool = False) -> DecodedImage:
-    """Like ``decode``, reading from a file as pixels are asked for, never the file as a whole.
+    """Like ``decode``, for a file, which is read only as its pixels are decoded.
 
-    The file must stay where it is until the pixels have been read.
+    The file must not be moved or deleted before then.
 
     Raises:
         ImageRejectedError: too large, damaged, or not an accepted image.
@@ -147,10 +147,10 @@ def decode_file(path: Path, limits: Limits, *, grayscale: bool = False) -> Decod
 
 
 def check(content: bytes | Path, limits: Limits) -> str:
-    """Accept or reject an image by its header alone, and tell what a file of its format is called.
+    """Accepts or rejects an image by its header alone; returns the suffix of its format.
 
     Raises:
-        ImageRejectedError: too large, or not an accepted image; damage further on is not seen.
+        ImageRejectedError: too large, or not an accepted image; damaged pixels are not detected.
         StorageError: the file cannot be read.
     """
     head, size = (
@@ -179,13 +179,13 @@ def _accepted(
     limits: Limits,
     size_in_header: Callable[[loaders.Origin, str], tuple[int, int]] = loaders.header_size,
 ) -> str:
-    """The format of an image that keeps the limits."""
+    """The format of an image that is within the limits."""
     if size == 0:
         raise ImageRejectedError("the file is empty; fetch or save the image again")
     if size > limits.max_bytes:
         raise ImageRejectedError(
-            f"the file has {size:,} bytes, over the limit of {limits.max_bytes:,}; send a smaller"
-            " one or raise the limit"
+            f"the file has {size:,} bytes, over the limit of {limits.max_bytes:,}; use a smaller"
+            " file or raise the limit"
         )
     format_name = loaders.sniff(head)
     if format_name is None:
@@ -197,13 +197,13 @@ def _accepted(
     if width * height > limits.max_pixels:
         raise ImageRejectedError(
             f"the {format_name} has {width:,} × {height:,} pixels, over the limit of"
-            f" {limits.max_pixels:,}; send a smaller one or raise the limit"
+            f" {limits.max_pixels:,}; use a smaller image or raise the limit"
         )
     return format_name
 
 
 def _described(head: bytes) -> str:
-    """A word for content that is not accepted, for people who trusted a file's name."""
+    """What content that is not accepted looks like: a file's name may be wrong."""
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith((b"<!doctype", b"<html", b"<head", b"<!--")):
         return "HTML"

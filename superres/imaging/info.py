@@ -1,4 +1,4 @@
-"""Size and kind of an image, known from its header."""
+"""Size, channels and depth of an image, known from its header."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """Size and kind of an image after decoding.
+    """Size, channels and depth of a decoded image.
 
     Attributes:
         width: in pixels, EXIF orientation applied.

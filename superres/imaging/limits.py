@@ -1,15 +1,15 @@
-"""The limits that an input must keep. Without dependencies: the configuration needs it."""
+"""Limits on input images. Imports nothing heavy, since the configuration imports it."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What an image may be at most; checked before any pixel is decoded.
+    """The largest image that is accepted; checked before any pixel is decoded.
 
     Attributes:
-        max_bytes: of the encoded file.
-        max_pixels: width times height, as the header tells them.
+        max_bytes: size of the encoded file.
+        max_pixels: width times height, from the header.
     """
 
     max_bytes: int

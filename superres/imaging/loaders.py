@@ -1,12 +1,11 @@
 """Opens a JPEG, PNG, WebP, TIFF, BMP or GIF as a lazy libvips image in one canonical form.
 
 Canonical means: upright (EXIF orientation applied), grey or sRGB, at most one alpha channel, not
-premultiplied, 8 or 16 bits. This is the only module that talks to libvips; ``imaging.decoding``
-turns what it returns into NumPy strips. libvips ships no types, so its objects are ``Any`` here
-and nowhere else.
+premultiplied, 8 or 16 bits. Only this module calls libvips; ``imaging.decoding`` turns its images
+into NumPy strips. libvips ships no types, so its objects are ``Any`` here and nowhere else.
 
-The content's signature picks the loader; there is no list of loaders to fall through, so SVG, PDF,
-HEIF, raw samples and whatever else libvips can read never reach a parser.
+The signature of the content selects the loader. There is no list of loaders to try in turn, so
+SVG, PDF, HEIF, raw samples and the other formats of libvips never reach a parser.
 """
 
 import io
@@ -32,8 +31,8 @@ from superres.errors import ImageRejectedError
 pyvips.concurrency_set(1)
 pyvips.cache_set_max(0)
 if pyvips.API_mode:
-    # libvips logs what it tolerates in a file, quoting bytes of the file; pyvips takes them for
-    # UTF-8 and prints a traceback where they are not. Such files are accepted, so drop the notes.
+    # libvips logs faults that it tolerates, quoting bytes of the file. pyvips decodes them as UTF-8
+    # and prints a traceback where that fails. Such files are accepted, so drop these messages.
     pyvips.ffi.def_extern(name="_log_handler_callback")(lambda *_: None)
 
 Origin = bytes | Path
@@ -70,8 +69,8 @@ _NUMPY_TYPES: dict[str, np.dtype[Any]] = {
 }
 _GREY = ("b-w", "grey16")
 _RGB = ("srgb", "rgb", "rgb16")
-# A profile that moves no colour by more than one level of 255 is sRGB under whatever name. Leaving
-# the samples alone is then more exact than a transform, keeps 16 bits by value, and is quicker.
+# A profile that moves no colour by more than one level of 255 is sRGB, whatever its name. Keeping
+# the samples is then more exact than a transform, preserves 16-bit values, and is faster.
 _SAME_COLOUR = 1
 
 
@@ -84,7 +83,7 @@ def sniff(head: bytes) -> str | None:
 
 @contextmanager
 def rejecting(format_name: str) -> Iterator[None]:
-    """Turn what a decoder raises about the file into one line of ``ImageRejectedError``."""
+    """Turns a decoder's exception about the file into a one-line ``ImageRejectedError``."""
     try:
         yield
     except pyvips.Error as error:
@@ -96,7 +95,7 @@ def rejecting(format_name: str) -> Iterator[None]:
 
 
 def header_size(origin: Origin, format_name: str) -> tuple[int, int]:
-    """Width and height in pixels as the header tells them; decodes no pixel."""
+    """Width and height in pixels from the header; decodes no pixel."""
     with rejecting(format_name):
         if format_name in _PILLOW_TYPES:
             with _binary(origin) as stream:
@@ -106,11 +105,11 @@ def header_size(origin: Origin, format_name: str) -> tuple[int, int]:
 
 
 def quick_size(origin: Origin, format_name: str) -> tuple[int, int]:
-    """As ``header_size``, without leaving Python for the usual formats.
+    """Like ``header_size``, without libvips for the usual formats.
 
-    libvips is called dozens of times for a header, and each call gives up the interpreter's lock:
-    in eight threads that fetch, waiting for it again costs more than all else. What Pillow cannot
-    read is left to libvips to judge.
+    Reading a header takes dozens of calls to libvips, and each releases the interpreter's lock: in
+    eight threads that fetch, waiting for the lock costs more than everything else. Headers that
+    Pillow cannot read are left to libvips.
     """
     reader = {"JPEG": JpegImageFile, "PNG": PngImageFile}.get(format_name)
     if reader is not None:
@@ -122,8 +121,8 @@ def quick_size(origin: Origin, format_name: str) -> tuple[int, int]:
 def open_canonical(origin: Origin, format_name: str) -> Any:
     """The first page or frame as a lazy libvips image in canonical form.
 
-    Rows must be read top to bottom, once. Only the header is read here; a BMP or GIF,
-    though, is decoded whole.
+    Rows must be read top to bottom, once. Only the header is read here, but a BMP or GIF is decoded
+    whole.
 
     Raises:
         ImageRejectedError: the header is damaged, or the samples are neither 8 nor 16 bits of grey,
@@ -134,7 +133,7 @@ def open_canonical(origin: Origin, format_name: str) -> Any:
             return _load_with_pillow(origin, format_name)
         image = _load(origin, format_name, "sequential")
         if image.get_typeof("orientation") and image.get("orientation") != 1:
-            # Turning needs random access: libvips then unpacks the image into memory or, above
+            # Rotating needs random access: libvips decodes the image into memory or, above
             # 100 MB, into a temporary file.
             image = _load(origin, format_name, "random").autorot()
         _check_samples(image, format_name)
@@ -171,7 +170,7 @@ def _binary(origin: Origin) -> Any:
 
 def _load(origin: Origin, format_name: str, access: str) -> Any:
     # libvips appends to one error buffer per process; without this a rejection would quote the
-    # complaint about an earlier image.
+    # error of an earlier image.
     pyvips.vips_lib.vips_error_clear()
     if isinstance(origin, Path):
         source = pyvips.Source.new_from_file(str(origin))
@@ -223,7 +222,7 @@ def _transform(image: Any, **options: Any) -> Any:
 
 @lru_cache(maxsize=8)  # a transform takes 6 ms to set up, and a few profiles are everywhere
 def _profile_matters(profile: bytes) -> bool:
-    """Whether an embedded RGB profile can be used and means something other than sRGB."""
+    """Whether an embedded RGB profile is usable and differs from sRGB."""
     levels = np.linspace(0, 255, 9).round().astype(np.uint8)
     grid = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(9, 81, 3)
     image = pyvips.Image.new_from_array(grid).copy(interpretation="srgb")

@@ -1,10 +1,10 @@
-"""Strips of samples to a PNG file, never holding more than a strip.
+"""Encodes strips of planes as PNG, with one strip in memory at a time.
 
-A PNG is a header, one zlib stream of filtered rows, and an end mark. Writing that here rather than
-through an imaging library keeps the caller's iterator in the caller's thread, lets 16-bit samples
-through untouched, and leaves the choice of compressor: ISA-L (python-isal) deflates a photograph
-about three times as fast as libvips with zlib-ng does for the same size. Nothing but pixels goes
-into the file, so equal pixels give equal bytes.
+A PNG is a header, one zlib stream of filtered rows, and an end mark. Writing it here rather than
+with an imaging library keeps the caller's iterator in the caller's thread, keeps 16-bit samples as
+they are, and allows another compressor: ISA-L (python-isal) deflates a photograph about three times
+as fast as libvips with zlib-ng, for the same size. The file has pixels and no metadata, so equal
+pixels give equal bytes.
 """
 
 import io
@@ -39,7 +39,7 @@ _BLOCK_BYTES = 1 << 20
 def encode_png(
     strips: Iterable[Planes], info: ImageInfo, path: Path, *, compression: int = COMPRESSION
 ) -> None:
-    """Write strips to ``path`` as they come; the file appears there whole or not at all.
+    """Writes strips to ``path``; the file appears there whole or not at all.
 
     Args:
         strips: (C, h, W) arrays of ``info.dtype`` from top to bottom; heights may differ and add up
@@ -49,9 +49,9 @@ def encode_png(
         compression: 0 (fastest) to 3.
 
     Raises:
-        ValueError: the strips do not make up the image that ``info`` describes.
+        ValueError: the strips do not fit ``info``.
         StorageError: the file cannot be created.
-        Exception: whatever the iterator of strips raises, as it is.
+        Exception: an exception of the iterator of strips, unchanged.
     """
     unfinished = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
     try:
@@ -70,7 +70,7 @@ def encode_png(
 
 
 def encode_png_bytes(planes: Planes, *, compression: int = COMPRESSION) -> bytes:
-    """A (C, H, W) uint8 or uint16 array of 1 to 4 channels as the bytes of a PNG file."""
+    """Encodes a (C, H, W) uint8 or uint16 array of 1 to 4 channels as a PNG file."""
     channels, height, width = planes.shape
     info = ImageInfo(width, height, channels, 8 * planes.dtype.itemsize)
     stream = io.BytesIO()
@@ -99,10 +99,10 @@ def _write_chunk(stream: BinaryIO, name: bytes, content: bytes) -> None:
 
 
 def _interleaved(strips: Iterable[Planes], info: ImageInfo) -> Iterator[NDArray[np.uint8]]:
-    """(h, bytes of a row) blocks: samples interleaved, 16 bits big-endian as PNG wants them.
+    """(h, bytes of a row) blocks: samples interleaved, 16 bits big-endian as PNG requires.
 
-    Blocks have one height whatever the strips have, so that equal pixels give equal bytes. The
-    array is reused: it holds a block only until the next is asked for.
+    The height of a block does not depend on that of the strips, so that equal pixels give equal
+    bytes. The array is reused for the next block.
     """
     row_bytes = info.width * info.channels * info.dtype.itemsize
     rows = min(info.height, max(1, _BLOCK_BYTES // row_bytes))
@@ -128,10 +128,10 @@ def _interleaved(strips: Iterable[Planes], info: ImageInfo) -> Iterator[NDArray[
 
 
 def _check_strip(strip: Planes, info: ImageInfo, done: int) -> None:
-    wanted = (info.channels, info.width, info.dtype)
-    if strip.ndim != 3 or (strip.shape[0], strip.shape[2], strip.dtype) != wanted:
+    expected = (info.channels, info.width, info.dtype)
+    if strip.ndim != 3 or (strip.shape[0], strip.shape[2], strip.dtype) != expected:
         raise ValueError(
-            f"a strip at row {done} is {strip.dtype} {strip.shape}; wanted is {info.dtype}"
+            f"a strip at row {done} is {strip.dtype} {strip.shape}; expected {info.dtype}"
             f" ({info.channels}, h, {info.width})"
         )
     if done + strip.shape[1] > info.height:
@@ -142,12 +142,12 @@ def _check_strip(strip: Planes, info: ImageInfo, done: int) -> None:
 
 
 def _filtered(blocks: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
-    """Blocks as PNG stores them: the filter's number, then each byte less the one above."""
+    """Blocks as PNG stores them: the filter's number, then each byte minus the one above."""
     above: NDArray[np.uint8] | None = None
     for block in blocks:
         filtered = np.empty((block.shape[0], 1 + block.shape[1]), np.uint8)
         filtered[:, 0] = _FILTER_UP
-        # Nothing is above the first row: PNG takes zeros there.
+        # Above the first row PNG assumes zeros.
         filtered[0, 1:] = block[0] if above is None else block[0] - above
         np.subtract(block[1:], block[:-1], out=filtered[1:, 1:])
         yield filtered

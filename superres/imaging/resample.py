@@ -1,9 +1,9 @@
-"""Bicubic resampling, one convention for the whole project: MATLAB's ``imresize``.
+"""Bicubic resampling, with one convention in the whole project: MATLAB's ``imresize``.
 
 The kernel is Keys' cubic convolution with a = -0.5 (R. Keys, 1981, IEEE TASSP 29), widened by the
 scale when reducing (antialiasing), sampled at pixel centres. Pillow's BICUBIC filter in mode "F" is
 this kernel; at the borders it renormalises where MATLAB mirrors, which moves Set5 by < 0.003 dB.
-OpenCV's INTER_CUBIC is another kernel (a = -0.75, no antialiasing) and must not be mixed in.
+OpenCV's INTER_CUBIC is another kernel (a = -0.75, no antialiasing) and must not be mixed with it.
 """
 
 import numpy as np
@@ -26,10 +26,10 @@ def enlarge_plane(plane: FloatPlane, scale: int) -> FloatPlane:
 
 
 def enlarge_plane_rows(plane: FloatPlane, scale: int, top: int, bottom: int) -> FloatPlane:
-    """Rows ``top`` to ``bottom`` (of the enlarged plane) of ``enlarge_plane``, without the rest.
+    """Rows ``top`` to ``bottom`` of the result of ``enlarge_plane``, without the other rows.
 
     Reads only the input rows that the kernel reaches (two beyond each end), so a strip of a very
-    large plane costs a strip of memory. ``top`` and ``bottom`` count rows of the enlarged plane.
+    large plane needs memory for a strip. ``top`` and ``bottom`` count rows of the enlarged plane.
     """
     reach = 2
     first = max(0, top // scale - reach)
@@ -47,8 +47,8 @@ def crop_to_multiple(planes: NDArray[np.generic], scale: int) -> NDArray[np.gene
 def reduce_planes(planes: Planes, scale: int) -> Planes:
     """Makes the low-resolution image: (C, H, W) to (C, H // scale, W // scale), same depth.
 
-    Crops to a multiple of ``scale``, reduces each plane with antialiasing, rounds once. An image
-    with a side shorter than ``scale`` has no low resolution: the caller must not ask for it.
+    Crops to a multiple of ``scale``, reduces each plane with antialiasing and rounds once. Both
+    sides must be at least ``scale``.
     """
     cropped = crop_to_multiple(planes, scale)
     _, height, width = cropped.shape

@@ -1,4 +1,4 @@
-"""Photographs that are on the machine already: those that the scikit-image wheel carries."""
+"""Sample images: the photographs in the scikit-image wheel."""
 
 from pathlib import Path
 
@@ -16,10 +16,10 @@ _NAMES = (
 )
 
 
-def sample_photographs() -> list[Path]:
-    """The colour photographs that the scikit-image wheel carries.
+def sample_images() -> list[Path]:
+    """The colour photographs in the scikit-image wheel.
 
-    Raises ``PrerequisiteError`` with the remedy when scikit-image is not installed.
+    Raises ``PrerequisiteError`` when scikit-image is not installed.
     """
     from importlib import resources
 
@@ -28,6 +28,6 @@ def sample_photographs() -> list[Path]:
     except ModuleNotFoundError:
         raise PrerequisiteError(
             "the sample photographs come with scikit-image, which is not installed; "
-            "run make setup, or name a source of your own"
+            "run make setup, or use a source of your own"
         ) from None
     return [path for name in _NAMES if (path := folder / name).is_file()]

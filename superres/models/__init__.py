@@ -1,4 +1,4 @@
-"""The weights that come with the package, one file for each scale. Importing this loads none."""
+"""The weights that are part of the package, a file for each scale. Importing this loads none."""
 
 from pathlib import Path
 

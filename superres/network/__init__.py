@@ -1,1 +1,1 @@
-"""FSRCNN: weights, engines that run it, and tiling, so that memory does not grow with the image."""
+"""FSRCNN: its weights, engines that run it, and tiling, which bounds the memory it needs."""

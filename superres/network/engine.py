@@ -1,7 +1,7 @@
-"""Running FSRCNN: a function from (N, 1, h, w) to (N, 1, s*h, s*w) per checkpoint and device.
+"""Engines that run FSRCNN: a function from (N, 1, h, w) to (N, 1, s*h, s*w) for weights and device.
 
-On a CPU onnxruntime does it: faster than torch there and 28 MB instead of 5 GB. On a GPU torch
-does it, in half precision if asked for. torch on a CPU is the reference that tests compare with.
+On a CPU the engine is onnxruntime, which is faster than torch there and takes 28 MB instead of
+5 GB. On a GPU it is torch, optionally in half precision. torch on a CPU is the tests' reference.
 """
 
 import os
@@ -23,10 +23,10 @@ Batch = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Engine:
-    """A network ready to run in this process.
+    """Weights ready to run on a device, in this process.
 
     ``upscale`` maps luma (N, 1, h, w) to (N, 1, s*h, s*w), float32 on [0, 1], not clipped.
-    ``batch_pixels`` is how many low-resolution pixels are worth putting into one call.
+    ``batch_pixels`` is the number of low-resolution pixels that one call should have at most.
     """
 
     scale: int
@@ -48,7 +48,7 @@ def fetch_weights(uri: str, scale: int) -> Weights:
 def make_engine(weights: Weights, device: str = "cpu", *, half: bool = False) -> Engine:
     """An engine on ``cpu`` (one thread) or ``cuda`` or ``cuda:N``.
 
-    Raises ``PrerequisiteError`` when a GPU is asked for and torch or CUDA is not there.
+    Raises ``PrerequisiteError`` for a GPU without torch or CUDA.
     """
     if device == "cpu":
         return _onnx_engine(weights)
@@ -61,10 +61,10 @@ def _onnx_engine(weights: Weights) -> Engine:
     from superres.network.onnx_graph import build_onnx
 
     options = onnxruntime.SessionOptions()
-    # One thread per process: Spark runs one process per core; threads beyond the cores collapse.
+    # One thread per process: Spark runs one process per core, and more threads than cores are slow.
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    # Tiles at the edges have sizes of their own; planning memory anew for each would only grow it.
+    # Tiles at the edges have other sizes, and a memory plan for each would only use more memory.
     options.enable_mem_pattern = False
     options.log_severity_level = 3
     session: Any = onnxruntime.InferenceSession(
@@ -79,7 +79,7 @@ def _onnx_engine(weights: Weights) -> Engine:
 
 
 def torch_engine(weights: Weights, device: str, *, half: bool = False) -> Engine:
-    """An engine of torch on any of its devices; half precision is meant for GPUs."""
+    """A torch engine on any torch device; half precision is meant for GPUs."""
     try:
         import torch
 
@@ -90,7 +90,7 @@ def torch_engine(weights: Weights, device: str, *, half: bool = False) -> Engine
         ) from error
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise PrerequisiteError(
-            f"device {device!r} was asked for, but torch sees no CUDA device here; check the "
+            f"device {device!r}: torch finds no CUDA device on this machine; check the "
             "driver (nvidia-smi) or set processing.device: cpu"
         )
     kind = torch.float16 if half else torch.float32
@@ -109,8 +109,8 @@ _engines: dict[tuple[str, str, bool, int], Engine] = {}
 
 
 def engine_in_this_process(weights: Weights, device: str, *, half: bool = False) -> Engine:
-    """The process's own engine for these weights, made on first use: one per Spark worker."""
-    # The process number guards against a fork: neither CUDA nor a session survives one.
+    """This process's engine for these weights, made on first use; a Spark worker has one."""
+    # With the process id, since neither CUDA nor a session survives a fork.
     key = (weights.digest, device, half, os.getpid())
     if key not in _engines:
         _engines[key] = make_engine(weights, device, half=half)

@@ -1,4 +1,4 @@
-"""FSRCNN in torch: the reference that every other engine is tested against, and what is trained.
+"""FSRCNN in torch: for training, for GPUs, and as the reference in tests of other engines.
 
 Dong, Loy and Tang, "Accelerating the Super-Resolution Convolutional Neural Network", 2016
 (arXiv 1608.00367), d = 56, s = 12, m = 4.
@@ -26,14 +26,14 @@ from superres.network.weights import (
 class Fsrcnn(nn.Module):
     """(N, 1, h, w) luma to (N, 1, s*h, s*w), both nominally on [0, 1], not clipped.
 
-    The parameters are the paper's; only the computation of the last layer is rewritten, exactly, as
-    a smaller convolution and a pixel shuffle: ``weights.deconvolution_as_convolution``.
+    The parameters are those of the paper. The last layer is computed as a smaller convolution and a
+    pixel shuffle, which is exact: see ``weights.deconvolution_as_convolution``.
     """
 
     _taps: Tensor
 
     def __init__(self, scale: int) -> None:
-        """An untrained network: random values, see ``start_from_bicubic`` for a better start."""
+        """An untrained network with random values; ``start_from_bicubic`` is a better start."""
         super().__init__()
         self.scale = scale
         self.feature_extraction = _layer(1, FEATURES, 5)
@@ -60,9 +60,10 @@ class Fsrcnn(nn.Module):
 
     @torch.no_grad()
     def start_from_bicubic(self) -> None:
-        """Lets channel 0 carry the input to the end, where a cubic kernel enlarges it.
+        """Sets the weights so that the network enlarges bicubically.
 
-        Training then starts near bicubic quality and saves about three quarters of its iterations.
+        Channel 0 carries the input to the last layer, which has a cubic kernel there. Training then
+        starts near bicubic quality and needs about a quarter of the iterations.
         """
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -73,7 +74,7 @@ class Fsrcnn(nn.Module):
         self.deconv.weight[0, 0] = torch.outer(taps, taps)
 
     def forward(self, luma: Tensor) -> Tensor:
-        """Enlarges a batch; see the class."""
+        """Upscales a batch; see the class."""
         features = self.expand(self.map(self.shrink(self.feature_extraction(luma))))
         outputs = self.scale**2
         side = math.isqrt(self._taps.numel() // outputs)

@@ -1,4 +1,4 @@
-"""FSRCNN as an ONNX graph, built from the weights themselves: no torch needed."""
+"""FSRCNN as an ONNX graph, built from the weights without torch."""
 
 from pathlib import Path
 
@@ -9,13 +9,15 @@ from onnx import TensorProto, helper, numpy_helper
 from superres.network.weights import MAPPINGS, Array, Weights, deconvolution_as_convolution
 
 OPSET = 17
-IR_VERSION = 8  # the newest that onnxruntime of the last three years reads
+IR_VERSION = 8  # the newest that every onnxruntime of the last three years reads
 
 
 def build_onnx(weights: Weights) -> onnx.ModelProto:
-    """The graph ``low`` (N, 1, h, w) to ``high`` (N, 1, s*h, s*w), float32 on [0, 1], not clipped.
+    """The graph from ``low`` (N, 1, h, w) to ``high`` (N, 1, s*h, s*w), float32, unclipped.
 
-    The deconvolution is written as a convolution and DepthToSpace, which is exact and faster.
+    Both are luma on [0, 1].
+
+    The deconvolution becomes a convolution and DepthToSpace, which is exact and faster.
     """
     nodes: list[onnx.NodeProto] = []
     constants: list[onnx.TensorProto] = []

@@ -1,9 +1,9 @@
 """Checks an installation: ``python -m superres.network.self_test [onnxruntime|torch]``.
 
-A tiny image goes the whole way (PNG, libvips, network, colour, PNG) and the SHA-256 of the result's
-pixels is compared. Processors and engines differ in the last digits of a sum, but the image is
-chosen so that none of its results lies nearer than 1/200 of a level to where rounding turns, some
-thirty times what onnxruntime and torch differ by. So one digest holds for all of them.
+Upscales a tiny image with all steps (PNG, libvips, network, colour, PNG) and compares the SHA-256
+of the result's pixels. Processors and engines differ in the last digits of a sum, but in this image
+no sample is nearer than 1/200 of a level to a rounding boundary, about thirty times the difference
+between onnxruntime and torch. So one digest holds for all of them.
 """
 
 import hashlib
@@ -29,27 +29,27 @@ _LIMITS = Limits(1 << 20, 1 << 20)
 
 
 def tiny_image() -> Planes:
-    """Six by six pixels in three colours that look like nothing."""
+    """Six by six pixels in three colours: an arbitrary pattern."""
     row, column = np.mgrid[0:6, 0:6]
     colours = [40 + (17 * column + 826 * row + 61 * c + 118 * row * column) % 176 for c in range(3)]
     return np.stack(colours).astype(np.uint8)
 
 
 def result_digest(engine: Engine) -> str:
-    """The SHA-256 over the pixels of the enlarged image."""
+    """The SHA-256 of the pixels of the upscaled image."""
     image = decode(encode_png_bytes(tiny_image()), _LIMITS)
-    enlarged = np.concatenate(list(upscale_image(image, 512, engine)), axis=1)
-    back = decode(encode_png_bytes(enlarged), _LIMITS).planes()
+    upscaled = np.concatenate(list(upscale_image(image, 512, engine)), axis=1)
+    back = decode(encode_png_bytes(upscaled), _LIMITS).planes()
     return hashlib.sha256(back.tobytes()).hexdigest()
 
 
 def check(library: Library) -> str:
-    """Super-resolves with the weights that the package brings; returns what was found right.
+    """Upscales the image with the included weights; returns a line for the log.
 
-    torch runs on the CPU here: where this is asked, the GPU's parts may not be installed yet.
+    torch runs on the CPU here: the GPU's libraries may not be installed yet.
 
     Raises:
-        ModelError: the result is another one.
+        ModelError: the result differs.
         PrerequisiteError: the library is not installed.
     """
     weights = load_weights(default_model_path(2), 2)
@@ -58,13 +58,13 @@ def check(library: Library) -> str:
     if digest != _EXPECTED:
         raise ModelError(
             f"self-test with {library}: the result's digest is {digest}, expected {_EXPECTED}; "
-            "install wheel and wheelhouses of one release anew"
+            "reinstall the wheel and the wheelhouses of one release"
         )
     return f"self-test with {library}: {digest[:12]}, as expected"
 
 
 def main() -> int:
-    """Checks the library that is named, onnxruntime without a name."""
+    """Checks the library named by the argument; default: onnxruntime."""
     name = sys.argv[1] if len(sys.argv) > 1 else "onnxruntime"
     if name not in get_args(Library) or len(sys.argv) > 2:
         print("usage: python -m superres.network.self_test [onnxruntime|torch]", file=sys.stderr)

@@ -1,9 +1,9 @@
-"""Cutting an image into tiles that can be super-resolved on their own, and joining them again.
+"""Splits an image into tiles that can be upscaled on their own, and joins the results.
 
 A tile is a square of ``patch_size`` low-resolution pixels plus a halo as wide as the network
-reaches (``weights.HALO``), clamped to the image: where the image ends, so does the tile,
-and the network pads every feature map exactly as it does for the whole image. So the joined result
-equals whole-image inference: no seams, nothing to blend.
+reaches (``weights.HALO``), clamped to the image. At the border of the image the tile ends too, so
+the network pads every feature map exactly as for the whole image. The joined result therefore
+equals that of the whole image: there are no seams and nothing is blended.
 """
 
 from collections.abc import Iterable, Iterator
@@ -62,13 +62,13 @@ class Grid:
         return self.rows * self.columns
 
     def inner(self, row: int, column: int) -> Box:
-        """The pixels that the tile answers for."""
+        """The pixels whose results come from this tile."""
         top, left = row * self.patch_size, column * self.patch_size
         bottom = min(top + self.patch_size, self.height)
         return Box(top, left, bottom, min(left + self.patch_size, self.width))
 
     def outer(self, row: int, column: int) -> Box:
-        """The pixels that the tile needs: ``inner`` and the halo, clamped to the image."""
+        """The pixels that the network needs: ``inner`` and the halo, clamped to the image."""
         inner = self.inner(row, column)
         return Box(
             max(0, inner.top - HALO),
@@ -78,7 +78,7 @@ class Grid:
         )
 
     def inner_in_outer(self, row: int, column: int) -> Box:
-        """``inner`` counted from the corner of ``outer``."""
+        """``inner``, relative to the top left corner of ``outer``."""
         inner, outer = self.inner(row, column), self.outer(row, column)
         top, left = inner.top - outer.top, inner.left - outer.left
         return Box(top, left, top + inner.height, left + inner.width)
@@ -86,9 +86,9 @@ class Grid:
 
 @dataclass(frozen=True)
 class Tile:
-    """One tile of an image: ``planes`` is (C, h, w), with halo before inference, without after.
+    """One tile of an image: ``planes`` is (C, h, w), with the halo only before upscaling.
 
-    ``info`` and ``patch_size`` describe the low-resolution image, before and after.
+    ``info`` and ``patch_size`` always describe the low-resolution image.
     """
 
     image_id: str
@@ -100,7 +100,7 @@ class Tile:
 
     @property
     def grid(self) -> Grid:
-        """The grid this tile is one of."""
+        """The grid that this tile belongs to."""
         return Grid(self.info.height, self.info.width, self.patch_size)
 
 
@@ -115,11 +115,11 @@ def split(image_id: str, info: ImageInfo, planes: Planes, patch_size: int) -> It
 
 
 def strips(tiles: Iterable[Tile]) -> Iterator[Planes]:
-    """Joins one image's enlarged tiles, sorted by row and column, into strips of whole tile rows.
+    """Joins one image's upscaled tiles, sorted by row and column, into strips of whole tile rows.
 
-    Yields (C, s*h, s*W) as soon as a row of tiles is complete. A tile that comes twice, one after
-    the other, counts once; raises ``IncompleteImageError`` when one is missing, out of order, or of
-    another image or grid.
+    Yields (C, s*h, s*W) as soon as a row of tiles is complete. A tile that is directly repeated
+    counts once. Raises ``IncompleteImageError`` when a tile is missing, out of order, or of another
+    image or grid.
     """
     first: Tile | None = None
     expected = 0
@@ -140,7 +140,7 @@ def strips(tiles: Iterable[Tile]) -> Iterator[Planes]:
             yield _side_by_side(row_of_tiles)
             row_of_tiles = []
     if first is None:
-        raise IncompleteImageError("an image has no tile at all; run the split and inference again")
+        raise IncompleteImageError("an image has no tiles; run the split and inference again")
     if expected != first.grid.tiles:
         raise _incomplete(first, f"tile {expected + 1} of {first.grid.tiles} is missing")
 
@@ -153,7 +153,7 @@ def _side_by_side(parts: list[Planes]) -> Planes:
 
 def _out_of_order(grid: Grid, expected: int, found: int) -> str:
     if expected == grid.tiles:
-        return f"tile {found + 1} comes again after the last"
+        return f"tile {found + 1} is repeated after the last"
     return f"tile {expected + 1} of {grid.tiles} is missing or out of order"
 
 

@@ -1,7 +1,7 @@
-"""Super-resolving tiles and whole images: the one path that the command line and Spark share.
+"""Upscales tiles and whole images: the code that the command line and Spark share.
 
-Luma goes through FSRCNN; colour differences and alpha are enlarged bicubically; the result is
-rounded once, at the image's own depth.
+FSRCNN upscales luma; colour differences and alpha are enlarged bicubically. The result is rounded
+once, at the image's own depth.
 """
 
 from collections.abc import Iterable, Iterator
@@ -28,20 +28,20 @@ from superres.network.tiling import Box, Tile, split, strips
 
 
 def upscaled_info(info: ImageInfo, scale: int) -> ImageInfo:
-    """What the super-resolved image looks like from outside."""
+    """Size, channels and depth of the upscaled image."""
     return ImageInfo(info.width * scale, info.height * scale, info.channels, info.bit_depth)
 
 
 def upscale_image(image: DecodedImage, patch_size: int, engine: Engine) -> Iterator[Planes]:
-    """Super-resolves an image; yields strips (C, s*h, s*W) from top to bottom."""
+    """Upscales an image; yields strips (C, s*h, s*W) from top to bottom."""
     tiles = split("image", image.info, image.planes(), patch_size)
     return strips(upscale_tiles(tiles, engine))
 
 
 def upscale_tiles(tiles: Iterable[Tile], engine: Engine) -> Iterator[Tile]:
-    """Super-resolves tiles in order: (C, h, w) with halo to (C, s*h', s*w') without.
+    """Upscales tiles in order: (C, h, w) with halo to (C, s*h', s*w') without.
 
-    Neighbouring tiles of one size go through the network together, as many as the engine likes.
+    Consecutive tiles of one size are batched, up to the engine's ``batch_pixels``.
     """
     waiting: list[Tile] = []
     for tile in tiles:
@@ -73,7 +73,7 @@ def _upscale_batch(tiles: list[Tile], engine: Engine) -> list[Tile]:
 
 
 def _network_input(planes: Planes) -> FloatPlane:
-    """Studio luma on [0, 1], the range the network was trained in; grey counts as R = G = B."""
+    """Studio luma on [0, 1], the range of the training data; grey is treated as R = G = B."""
     if planes.shape[0] <= 2:
         return studio(to_unit(planes[0]))
     return studio(full_luma(to_unit(planes[0]), to_unit(planes[1]), to_unit(planes[2])))
@@ -100,7 +100,7 @@ def _with_colour(planes: Planes, studio_luma: FloatPlane, inner: Box, scale: int
         blue_difference = enlarge_plane(blue - low_luma, scale)[window]
         _store(luma + red_difference, result[0])
         _store(luma + blue_difference, result[2])
-        # KR R + KG G + KB B = Y leaves the green difference no freedom of its own.
+        # The green difference follows from KR R + KG G + KB B = Y.
         red_difference = red_difference * (KR / KG)
         red_difference += blue_difference * (KB / KG)
         _store(luma - red_difference, result[1])

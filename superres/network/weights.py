@@ -1,4 +1,4 @@
-"""FSRCNN checkpoints as plain arrays: what every engine, the trainer and the exporters start from.
+"""FSRCNN checkpoints as plain arrays, from which all engines are made.
 
 Tensor names are those of Lornatang/FSRCNN-PyTorch, so that its checkpoints load unchanged:
 ``feature_extraction.0`` (convolution) and ``.1`` (PReLU), ``shrink``, ``map.0`` ... ``map.7``,
@@ -65,9 +65,9 @@ def expected_shapes() -> dict[str, tuple[int, ...]]:
 
 
 def make_weights(scale: int, tensors: Mapping[str, NDArray[Any]], origin: str) -> Weights:
-    """Checks names and shapes, brings every tensor to float32 and computes the digest.
+    """Checks names and shapes, converts every tensor to float32 and computes the digest.
 
-    Raises ``ModelError`` naming ``origin`` and the first tensor that does not fit.
+    Raises ``ModelError`` with ``origin`` and the first tensor that does not fit.
     """
     checked: dict[str, Array] = {}
     for name, shape in expected_shapes().items():
@@ -111,8 +111,9 @@ def load_weights(path: Path, scale: int) -> Weights:
 
 
 def save_weights(weights: Weights, path: Path) -> None:
-    """Writes a safetensors file, whole or not at all; the scale stands in its metadata."""
-    # One entry: safetensors writes several in random order, and equal weights give equal files.
+    """Writes a safetensors file, whole or not at all; its metadata has the scale."""
+    # One entry only: safetensors writes several in random order, and equal weights shall give
+    # equal files.
     metadata = {"scale": str(weights.scale)}
     # Not save_file: that makes the file readable by its owner alone.
     storage.write_bytes(str(path), safetensors.numpy.save(dict(weights.tensors), metadata))
@@ -148,8 +149,8 @@ def _read_torch(path: Path) -> dict[str, NDArray[Any]]:
             if isinstance(tensor, torch.Tensor)
         }
     except Exception as error:
-        # torch raises anything from EOFError to RuntimeError here, and its own advice is to load
-        # without the protection: that is not repeated.
+        # torch raises anything from EOFError to RuntimeError here. Its message advises to load
+        # without the protection, so it is not repeated.
         raise ModelError(
             f"{path}: not a torch checkpoint that loads safely; it is damaged, or holds more than "
             "tensors: save the network's state_dict() alone"
@@ -157,7 +158,7 @@ def _read_torch(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _unwrap(loaded: Any) -> dict[Any, Any]:
-    """The state dictionary inside a training checkpoint; smoothed weights before raw ones."""
+    """The state dictionary in a training checkpoint; averaged weights are preferred."""
     for key in ("ema_state_dict", "state_dict", "model"):
         if isinstance(loaded.get(key), dict):
             return dict(loaded[key])
@@ -165,7 +166,7 @@ def _unwrap(loaded: Any) -> dict[Any, Any]:
 
 
 def _plain_name(name: str) -> str:
-    """Drops what DataParallel and torch.compile put before a parameter's name, in any order."""
+    """Drops the prefixes of DataParallel and torch.compile, in any order."""
     while name.startswith(("module.", "_orig_mod.")):
         name = name.partition(".")[2]
     return name
@@ -199,7 +200,7 @@ def tap_rows(scale: int) -> list[list[int | None]]:
 
 
 def shuffle_index(scale: int) -> list[int]:
-    """Where each weight of the rewritten convolution stands in the flattened 9x9 kernel.
+    """The index in the flattened 9x9 kernel of each weight of the rewritten convolution.
 
     Order: row residue, column residue, tap row, tap column; 81 (one past the end) means zero.
     """

@@ -1,1 +1,1 @@
-"""How close a result is to the original: PSNR, SSIM, and pages to compare by eye."""
+"""How close a result is to the original: PSNR and SSIM, and comparisons by eye."""

@@ -1,8 +1,8 @@
-"""Ours beside bicubic, to look at: a web page with a divider, and one picture for a whole run.
+"""Compares ours with bicubic by eye: a web page with a divider, and one picture for a whole run.
 
-``write_page`` makes the page of ``superres compare``: one file without a single external request,
-to send to someone. ``side_by_side`` draws the picture that ``make run`` ends with. Both start from
-a ``Comparison``, which ``compare_planes`` makes of planes in memory.
+``write_page`` writes the page of ``superres compare``: one HTML file that loads nothing else.
+``side_by_side`` draws the picture at the end of ``superres run``. Both take a ``Comparison``, which
+``compare_planes`` makes from planes in memory.
 """
 
 import base64
@@ -31,27 +31,27 @@ from superres.pipeline import storage
 from superres.quality.evaluation import bicubic_rows, measure_strips
 from superres.quality.metrics import Quality, decibels
 
-# Two images of this size make a page of about 10 MB as PNG: still small enough for a mail.
+# Two images of this size as PNG make a page of about 10 MB: still small enough for a mail.
 LOSSLESS_PIXELS = 2_000_000
-# Browsers stop decoding somewhere beyond this; a larger image is shown by its middle.
+# Browsers do not decode much larger images; of those the page shows the middle.
 MAX_PIXELS = 32_000_000
 _WEBP_MAX_SIDE = 16383  # of the format
 _WEBP_QUALITY = 95
 
 _PANEL = 396  # side of a panel of the picture, in pixels
 _ZOOM = 3
-_BLOCK = 4  # the crop is sought at multiples of this many pixels
+_BLOCK = 4  # the search for the crop uses multiples of this many pixels
 _GAP, _MARGIN, _CAPTION, _TITLE = 16, 32, 54, 52
 _PAPER, _INK, _FAINT, _ACCENT = "#ffffff", "#16181d", "#6a7080", "#0b6bcb"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One image enlarged both ways.
+    """One image, upscaled by the network and enlarged bicubically.
 
-    ``low`` is (C, h, w); ``bicubic``, ``ours`` and, where there is one, ``original`` are
-    (C, s*h, s*w) at the same depth or another. Qualities (of the whole image, by the pipeline's
-    protocol) are None where there is no original, or the image is too small to measure.
+    ``low`` is (C, h, w); ``bicubic``, ``ours`` and the optional ``original`` are (C, s*h, s*w), at
+    the same depth or another. Qualities (of the whole image, by the pipeline's protocol) are None
+    without an original, or where the image is too small to measure.
     """
 
     name: str
@@ -69,9 +69,10 @@ def compare_planes(
 ) -> Comparison:
     """Enlarges ``low`` bicubically and, given an original, measures both against it.
 
-    The original may exceed the result at the bottom and right (what was cropped before reducing).
-    For a grey result of a colour original its luma counts. Raises ``ImageRejectedError`` when the
-    original is smaller, or larger by a whole low-resolution pixel, or grey where the result is not.
+    The original may exceed the result at the bottom and right, by what was cropped before reducing.
+    A grey result of a colour original is compared with its luma. Raises ``ImageRejectedError`` when
+    the original is smaller, or larger by a whole low-resolution pixel, or grey where the result is
+    not.
     """
     height, width = low.shape[1] * scale, low.shape[2] * scale
     bicubic = bicubic_rows(low, scale, 0, height)
@@ -81,13 +82,13 @@ def compare_planes(
     if min(surplus) < 0 or max(surplus) >= scale:
         raise ImageRejectedError(
             f"the original has {original.shape[2]} × {original.shape[1]} pixels, but {name} "
-            f"upscaled ×{scale} has {width} × {height}; give the image it was reduced from"
+            f"upscaled ×{scale} has {width} × {height}; use the image it was reduced from"
         )
     cropped = original[:, :height, :width]
     if ours.shape[0] <= 2 < cropped.shape[0]:
         cropped = _grey(cropped)
     elif cropped.shape[0] <= 2 < ours.shape[0]:
-        raise ImageRejectedError(f"the original is grey and {name} is not; give two of a kind")
+        raise ImageRejectedError(f"the original is grey and {name} is not; use two of one kind")
     qualities = measure_strips([cropped], [ours], low, scale)
     return Comparison(name, scale, low, bicubic, ours, cropped, *qualities)
 
@@ -101,7 +102,7 @@ def _grey(planes: Planes) -> Planes:
 def compare_image(
     name: str, low: Planes, patch_size: int, engine: Engine, original: Planes | None = None
 ) -> Comparison:
-    """Enlarges ``low`` (C, h, w) by the network and bicubically; see ``compare_planes``."""
+    """Upscales ``low`` (C, h, w) with the network, then calls ``compare_planes``."""
     channels, height, width = low.shape
     info = ImageInfo(width, height, channels, 8 * low.dtype.itemsize)
     tiles = upscale_tiles(split(name, info, low, patch_size), engine)
@@ -115,9 +116,9 @@ def compare_image(
 def write_page(comparison: Comparison, path: Path, model: str) -> int:
     """Writes the self-contained HTML page and returns its size in bytes.
 
-    ``model`` names the network in the page's facts. Up to ``LOSSLESS_PIXELS`` the images are
-    embedded pixel for pixel, beyond it as high-quality WebP or JPEG; an image of more than
-    ``MAX_PIXELS`` is shown by its middle. The page says so. Samples of 16 bits are shown with 8.
+    ``model`` is the network's name on the page. Images of up to ``LOSSLESS_PIXELS`` are embedded
+    losslessly, larger ones as high-quality WebP or JPEG; of an image of more than ``MAX_PIXELS``
+    the page shows the middle. The page notes both. Samples of 16 bits are shown with 8.
     """
     content = render_page(comparison, model).encode()
     storage.write_bytes(str(path), content)
@@ -226,7 +227,7 @@ def _metrics(comparison: Comparison) -> str:
 def _note(window: Box, height: int, width: int) -> str:
     notes = []
     if (window.height, window.width) != (height, width):
-        notes.append(f"Shown is the middle {window.width} × {window.height} of the image.")
+        notes.append(f"Showing the middle {window.width} × {window.height} pixels of the image.")
     if window.height * window.width > LOSSLESS_PIXELS:
         notes.append("The images in this page are compressed; the PNG results are exact.")
     return " ".join(notes)
@@ -236,9 +237,9 @@ def _note(window: Box, height: int, width: int) -> str:
 
 
 def side_by_side(comparisons: Sequence[Comparison], path: Path) -> None:
-    """Draws one row per image: the whole, and a crop of bicubic, ours and the original enlarged.
+    """Draws a row per image: the whole image, and a zoomed crop of bicubic, ours and the original.
 
-    The crop is where ours gains most over bicubic (or, without an original, differs most from it).
+    The crop is where ours gains most over bicubic or, without an original, differs most from it.
     Writes a PNG, whole or not at all. Raises ``ValueError`` for an empty sequence.
     """
     if not comparisons:
@@ -258,8 +259,8 @@ def side_by_side(comparisons: Sequence[Comparison], path: Path) -> None:
 def crop_of_interest(comparison: Comparison, side: int) -> Box:
     """The square of ``side`` pixels (or less, in a smaller image) where ours gains most.
 
-    Gain is bicubic's squared error of luma less ours, summed over the square; without an original,
-    the squared difference of the two.
+    The gain is the squared error of bicubic's luma minus that of ours, summed over the square;
+    without an original, the squared difference of the two.
     """
     ours, bicubic = protocol_luma(comparison.ours), protocol_luma(comparison.bicubic)
     if comparison.original is None:
@@ -268,7 +269,7 @@ def crop_of_interest(comparison: Comparison, side: int) -> Box:
         truth = protocol_luma(comparison.original)
         gain = np.square(bicubic - truth) - np.square(ours - truth)
     if comparison.ours.shape[0] in (2, 4):
-        gain = gain * (comparison.ours[-1] > 0)  # what is transparent cannot be seen
+        gain = gain * (comparison.ours[-1] > 0)  # transparent pixels are invisible
     height, width = min(side, gain.shape[0]), min(side, gain.shape[1])
     total = _integral(gain)
     tops = _positions(gain.shape[0] - height)
@@ -307,10 +308,10 @@ def _draw_row(comparison: Comparison) -> Image.Image:
     ]
     for planes, label, quality in crops:
         panels.append(
-            (_enlarged(planes, box, zoom), label, decibels(quality.psnr, " dB") if quality else "")
+            (_zoomed(planes, box, zoom), label, decibels(quality.psnr, " dB") if quality else "")
         )
     if comparison.original is not None:
-        panels.append((_enlarged(comparison.original, box, zoom), "Original", ""))
+        panels.append((_zoomed(comparison.original, box, zoom), "Original", ""))
     width = 2 * _MARGIN + len(panels) * _PANEL + (len(panels) - 1) * _GAP
     row = Image.new("RGB", (width, _MARGIN + _TITLE + _PANEL + _CAPTION), _PAPER)
     draw = ImageDraw.Draw(row)
@@ -340,7 +341,7 @@ def _write_title(draw: ImageDraw.ImageDraw, comparison: Comparison, width: int) 
         name = name[:-2] + "…"
     draw.text((_MARGIN, _MARGIN), name, _INK, _font(24))
     indent = draw.textlength(name, _font(24)) + 16
-    # 6 pixels down: the two sizes of type then stand on one line.
+    # 6 pixels down, so that both font sizes have one baseline.
     draw.text((_MARGIN + indent, _MARGIN + 6), detail, _FAINT, _font(17))
 
 
@@ -354,13 +355,13 @@ def _whole(planes: Planes, box: Box) -> Image.Image:
     left, top = box.left * ratio, box.top * ratio
     right = max(left, box.right * ratio - 1)
     bottom = max(top, box.bottom * ratio - 1)
-    # White within dark: visible on every ground.
+    # White inside dark: visible on every background.
     draw.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=_INK)
     draw.rectangle((left, top, right, bottom), outline=_PAPER, width=2)
     return picture
 
 
-def _enlarged(planes: Planes, box: Box, zoom: int) -> Image.Image:
+def _zoomed(planes: Planes, box: Box, zoom: int) -> Image.Image:
     picture = _on_paper(_picture(_eight_bits(_cut(planes, box))))
     return picture.resize((box.width * zoom, box.height * zoom), Image.Resampling.NEAREST)
 
@@ -372,7 +373,7 @@ def _picture(planes: Planes) -> Image.Image:
 
 
 def _on_paper(picture: Image.Image) -> Image.Image:
-    """RGB, what is transparent filled with white."""
+    """As RGB, with white behind transparent pixels."""
     if not picture.has_transparency_data:
         return picture.convert("RGB")
     paper = Image.new("RGBA", picture.size, _PAPER)

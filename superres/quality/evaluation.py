@@ -1,11 +1,11 @@
-"""How good a result is: PSNR and SSIM of ours beside those of bicubic, by one of two protocols.
+"""Measures PSNR and SSIM of ours and of bicubic enlargement, by one of two protocols.
 
-``PAPER_PROTOCOL`` is the literature's and measures a network: luma is taken first and then reduced,
-so colour and files play no part. ``superres evaluate`` uses it. ``PIPELINE_PROTOCOL`` measures what
-the pipeline delivered: the stored result against the stored original, with the stored
-low-resolution image enlarged bicubically as the yardstick. Its low resolution was rounded to whole
-samples in R, G and B, which costs about 0.07 dB at x2; figures of the two must not be mixed, so
-every record names its protocol.
+``PAPER_PROTOCOL`` is that of the literature and measures a network: it reduces luma, so colour and
+file formats play no part. ``superres evaluate`` uses it. ``PIPELINE_PROTOCOL`` measures the output
+of the pipeline: it compares the stored result with the stored original, and with them the bicubic
+enlargement of the stored low resolution. That was rounded to whole samples in R, G and B, which
+costs about 0.07 dB at x2. Figures of the two protocols must not be mixed, so every record names its
+protocol.
 """
 
 import math
@@ -54,7 +54,7 @@ class ImageQuality:
 
 @dataclass(frozen=True)
 class FolderQuality:
-    """What ``evaluate_folder`` found; ``skipped`` holds file name and reason of the rest."""
+    """The images measured by ``evaluate_folder``; ``skipped`` has names and reasons of the rest."""
 
     folder: Path
     scale: int
@@ -63,7 +63,7 @@ class FolderQuality:
 
     @property
     def ours(self) -> Quality | None:
-        """Mean over the images; None when none could be measured."""
+        """Mean of ours over the images; None when none could be measured."""
         return mean_quality(image.ours for image in self.images) if self.images else None
 
     @property
@@ -72,7 +72,7 @@ class FolderQuality:
         return mean_quality(image.bicubic for image in self.images) if self.images else None
 
     def to_dict(self) -> dict[str, Any]:
-        """The means and every image in JSON's types; an infinite PSNR (equal) is None."""
+        """The means and all images in JSON types; an infinite PSNR (equal) is None."""
         return {
             "folder": str(self.folder),
             "scale": self.scale,
@@ -104,9 +104,9 @@ def measure_luma(luma: FloatPlane, engine: Engine) -> tuple[Quality | None, Qual
     The (H, W) luma on [0, 255] is rounded to whole levels before anything else, as MATLAB's
     ``rgb2ycbcr`` does to uint8 images; with that, bicubic on Set5 measures 33.66/30.39/28.42 dB and
     SSIM .9299/.8682/.8104, the literature's figures to the last digit (without: 33.67/30.40/28.43
-    and .9302/.8687/.8108). The low resolution stays in float, not rounded; both enlargements are
-    clipped and rounded, and ``scale`` pixels shaved on each side. None for an image too small for
-    one SSIM window.
+    and .9302/.8687/.8108). The low resolution stays float, not rounded; both results are
+    clipped and rounded, and ``scale`` pixels are shaved on each side. None for an image too small
+    for one SSIM window.
     """
     scale = engine.scale
     truth = np.ascontiguousarray(crop_to_multiple(np.rint(luma), scale), dtype=np.float32)
@@ -128,8 +128,8 @@ def evaluate_folder(
 ) -> FolderQuality:
     """Measures every image directly in a folder of high-resolution images, one after the other.
 
-    An image that cannot be decoded or is too small is skipped and named with the reason.
-    ``report(file)`` is called after each. Raises ``ConfigError`` when the folder holds no images.
+    An image that cannot be decoded or is too small is skipped, with a reason. Calls
+    ``report(file)`` after each file. Raises ``ConfigError`` when the folder has no images.
     """
     images: list[ImageQuality] = []
     skipped: list[tuple[str, str]] = []
@@ -151,52 +151,53 @@ def evaluate_folder(
 
 
 def measure_result(
-    truth: DecodedImage, result: DecodedImage, low: Planes, scale: int
+    original: DecodedImage, result: DecodedImage, low: Planes, scale: int
 ) -> tuple[Quality | None, Quality | None]:
     """Quality of a stored result and of bicubic enlargement of ``low``, by the pipeline's protocol.
 
-    ``result`` is ``scale`` times as large as ``low`` (C, h, w); of ``truth`` the top left part of
-    that size counts. Everything is read in strips, so only ``low`` and some strips are in memory.
-    For a grey result of a colour original, decode ``truth`` with ``grayscale=True``. None for an
+    ``result`` is ``scale`` times as large as ``low`` (C, h, w); of ``original`` the top left part
+    of that size counts. Images are read in strips, so only ``low`` and some strips are in memory.
+    For a grey result of a colour original, decode ``original`` with ``grayscale=True``. None for an
     image too small for one SSIM window; an infinite PSNR means equal.
 
-    Raises ``ImageRejectedError`` where an image turns out damaged or the truth is smaller.
+    Raises ``ImageRejectedError`` when an image is damaged or the original is smaller.
     """
     height, width = low.shape[1] * scale, low.shape[2] * scale
     if (result.info.height, result.info.width) != (height, width):
         raise ValueError(
             f"the result is {result.info.width} x {result.info.height}, not {width} x {height}"
         )
-    if truth.info.colours != result.info.colours:
-        raise ValueError("truth and result must both be grey or both be in colour")
-    if truth.info.height < height or truth.info.width < width:
+    if original.info.colours != result.info.colours:
+        raise ValueError("original and result must both be grey or both be in colour")
+    size = original.info
+    if size.height < height or size.width < width:
         raise ImageRejectedError(
-            f"the original has {truth.info.width} × {truth.info.height} pixels, fewer than the "
-            f"result's {width} × {height}; give the image that the low resolution was made from"
+            f"the original has {size.width} × {size.height} pixels, fewer than the "
+            f"result's {width} × {height}; use the image that the low resolution was made from"
         )
     rows = max(_MIN_STRIP_ROWS, _STRIP_PIXELS // width)
-    return measure_strips(truth.strips(rows), result.strips(rows), low, scale)
+    return measure_strips(original.strips(rows), result.strips(rows), low, scale)
 
 
 def measure_strips(
-    truth: Iterable[Planes], result: Iterable[Planes], low: Planes, scale: int
+    original: Iterable[Planes], result: Iterable[Planes], low: Planes, scale: int
 ) -> tuple[Quality | None, Quality | None]:
-    """What ``measure_result`` does, for strips (C, rows, W) of equal heights; whole images are one.
+    """Like ``measure_result``, for strips (C, rows, W) of equal heights; an image may be one strip.
 
-    Strips of the truth may be wider and, at the end, higher than those of the result.
+    Strips of the original may be wider and, at the end, higher than those of the result.
     """
     height, width = low.shape[1] * scale, low.shape[2] * scale
     colours = low[: 1 if low.shape[0] <= 2 else 3]
     meter = QualityMeter(2)
     top = 0
-    # The result comes first: it ends no later than the truth.
-    for result_strip, truth_strip in zip(result, truth, strict=False):
+    # The result first: it ends no later than the original.
+    for result_strip, original_strip in zip(result, original, strict=False):
         bottom = top + result_strip.shape[1]
         # Rows of this strip that are left after shaving, counted from its own top.
         rows = slice(max(scale - top, 0), max(min(bottom, height - scale) - top, 0))
         columns = slice(scale, width - scale)
         bicubic_strip = bicubic_rows(colours, scale, top, bottom)
-        strips = (truth_strip, result_strip, bicubic_strip)
+        strips = (original_strip, result_strip, bicubic_strip)
         lumas = [protocol_luma(strip[:, rows, columns]) for strip in strips]
         if lumas[0].size:
             meter.add(*lumas)
@@ -208,8 +209,8 @@ def measure_strips(
 def bicubic_rows(low: Planes, scale: int, top: int, bottom: int) -> Planes:
     """Rows ``top`` to ``bottom`` of the bicubic enlargement of (C, h, w), rounded at its own depth.
 
-    Every channel, alpha too, is enlarged on its own, as image viewers do. Only the rows of ``low``
-    that the strip needs are converted to float.
+    Every channel, alpha too, is enlarged separately, as image viewers do. Only the rows of ``low``
+    that are needed are converted to float.
     """
     first = max(0, top // scale - _MARGIN)
     last = -(-bottom // scale) + _MARGIN
@@ -223,6 +224,6 @@ def bicubic_rows(low: Planes, scale: int, top: int, bottom: int) -> Planes:
 
 
 def _rounded(luma: FloatPlane) -> FloatPlane:
-    """Luma on [0, 255] as an 8-bit image would hold it."""
+    """Luma on [0, 255], rounded and clipped as in an 8-bit image."""
     rounded: FloatPlane = np.clip(np.rint(luma), 0, 255)
     return rounded

@@ -2,8 +2,8 @@
 
 Luma of BT.601, a border of ``scale`` pixels shaved, peak 255. PSNR from the mean squared error;
 SSIM with an 11x11 Gaussian window of sigma 1.5, valid windows only (Wang et al., 2004, IEEE TIP
-13(4)). Both are accumulated strip by strip, so that a 400-megapixel image needs no more memory than
-a few hundred of its rows.
+13(4)). Both are accumulated strip by strip, so that a 400-megapixel image needs memory for a few
+hundred rows only.
 """
 
 import math
@@ -24,7 +24,7 @@ C2 = (0.03 * PEAK) ** 2
 
 @dataclass(frozen=True)
 class Quality:
-    """How close an image is to the truth: PSNR in dB (infinite when equal) and SSIM (at most 1)."""
+    """PSNR in dB against the truth (infinite when equal) and SSIM (at most 1)."""
 
     psnr: float
     ssim: float
@@ -58,7 +58,7 @@ class QualityMeter:
     """Accumulates PSNR and SSIM of images against one truth over strips from top to bottom.
 
     The strips of the truth and of each candidate are float32 luma on [0, 255], of one size, already
-    shaved. SSIM windows that straddle two strips are counted: the last rows are carried over.
+    shaved. SSIM windows across two strips are counted: the last rows are carried over.
     """
 
     def __init__(self, candidates: int) -> None:
@@ -119,12 +119,12 @@ def psnr_of(mean_squared_error: float) -> float:
 
 
 def decibels(psnr: float | None, unit: str = "") -> str:
-    """PSNR for people: two decimals, or "equal" where it is infinite (None in records)."""
+    """PSNR as text: two decimals, or "equal" where it is infinite (None in records)."""
     return f"{psnr:.2f}{unit}" if psnr is not None and math.isfinite(psnr) else "equal"
 
 
 def mean_quality(qualities: Iterable[Quality]) -> Quality:
-    """Mean over images, as papers report it (PSNR averaged in dB)."""
+    """Mean over images, as papers report it: PSNR is averaged in dB."""
     listed = list(qualities)
     return Quality(
         psnr=sum(quality.psnr for quality in listed) / len(listed),

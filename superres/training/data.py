@@ -1,7 +1,6 @@
 """Pairs of low- and high-resolution luma for training.
 
-Images are made more by scaling and rotating, as the paper does; crops are drawn from them at
-random.
+Images are augmented by scaling and rotating, as in the paper; crops are drawn from them at random.
 """
 
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from superres.imaging.decoding import decode_file
 from superres.imaging.limits import Limits
 from superres.imaging.resample import crop_to_multiple, resize_plane
 
-SHRINKINGS = (1.0, 0.9, 0.8, 0.7, 0.6)  # the paper's section 4.1
+REDUCTIONS = (1.0, 0.9, 0.8, 0.7, 0.6)  # the paper's section 4.1
 LIMITS = Limits(max_bytes=256 << 20, max_pixels=100_000_000)
 
 
@@ -42,20 +41,22 @@ def make_pair(luma: FloatPlane, scale: int) -> Pair:
 
 
 def augmented_pairs(files: list[Path], scale: int, patch: int) -> list[Pair]:
-    """Every image at five sizes; those too small for one crop of ``patch`` low pixels are left out.
+    """Pairs of every image at five sizes, without those too small for a crop of ``patch`` pixels.
 
-    Rotations and reflections are drawn per crop, so they cost no memory here.
+    Rotations and reflections are chosen per crop, so they need no memory here.
     """
     pairs = []
     for file in files:
         luma = read_luma(file)
-        for factor in SHRINKINGS:
+        for factor in REDUCTIONS:
             height, width = (int(side * factor) for side in luma.shape)
             if min(height, width) >= (patch + 1) * scale:
                 smaller = luma if factor == 1 else resize_plane(luma, height, width)
                 pairs.append(make_pair(np.clip(smaller, 0, 255), scale))
     if not pairs:
-        raise ConfigError(f"no training image is {(patch + 1) * scale} pixels wide and high")
+        raise ConfigError(
+            f"no training image is at least {(patch + 1) * scale} pixels wide and high; use larger images"
+        )
     return pairs
 
 
@@ -64,7 +65,7 @@ def batches(
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
     """Endless batches of crops: (batch, 1, patch, patch) and (batch, 1, s*patch, s*patch).
 
-    An image is drawn with a chance proportional to its area; each crop is turned and mirrored at
+    The probability of an image is proportional to its area; each crop is rotated and mirrored at
     random. The same generator state gives the same batches.
     """
     areas = np.array([pair.high.size for pair in pairs], dtype=np.float64)

@@ -1,10 +1,10 @@
-"""Training of FSRCNN: `superres train`.
+"""Training of FSRCNN, for `superres train`.
 
 Mean squared error on luma (PSNR is what is reported), SOAP as the optimizer (Vyas et al., 2024,
 arXiv 2409.11321: Adam in Shampoo's eigenbasis; on this network 500 of its steps do what 3,000 of
 Adam's do), warm-up and cosine decay, an exponential moving average of the weights as the result.
-Everything that decides the result lies in the checkpoint, so a run that was stopped goes on as if
-it had not been.
+The checkpoint contains everything that the result depends on, so a training that was stopped and
+resumed gives the same result as one that was not.
 """
 
 import csv
@@ -34,7 +34,7 @@ VALIDATION_EVERY = 10  # each tenth image of the last data folder validates
 
 @dataclass(frozen=True)
 class Schedule:
-    """What decides the result besides the data."""
+    """What the result depends on besides the data."""
 
     scale: int
     iterations: int
@@ -74,15 +74,15 @@ def train(
     report: Callable[[int, float, Progress | None], None] = lambda *_: None,
     check_every: int = 1000,
 ) -> Path:
-    """Trains, or goes on from ``output/checkpoint_x{s}.pt``, and returns the safetensors path.
+    """Trains, or resumes from ``output/checkpoint_x{s}.pt``; returns the safetensors path.
 
-    Writes beside it the ONNX export, the history (CSV) and the checkpoint. ``start_from`` is a
-    checkpoint of any scale whose layers before the deconvolution are taken over, as the paper does
-    to get from one scale to another. ``report(iteration, loss, progress)`` is called after every
-    step. Raises ``ConfigError`` for data that cannot be used, or a checkpoint of another schedule.
+    Also writes the ONNX export, the history (CSV), the training curve and the checkpoint there.
+    ``start_from`` is a checkpoint of any scale; all its layers but the deconvolution are reused, as
+    in the paper. Calls ``report(iteration, loss, progress)`` after every step. Raises
+    ``ConfigError`` for unusable data, or a checkpoint of another schedule.
     """
     if device == "cuda" and not torch.cuda.is_available():
-        raise PrerequisiteError("--device cuda: torch sees no GPU here; use --device cpu")
+        raise PrerequisiteError("--device cuda: torch finds no GPU here; use --device cpu")
     output.mkdir(parents=True, exist_ok=True)
     checkpoint = output / f"checkpoint_x{schedule.scale}.pt"
     training, validation = _split_files(folders)
@@ -126,7 +126,7 @@ def _fresh(schedule: Schedule, start_from: Path | None, device: str) -> _State:
     network = Fsrcnn(schedule.scale)
     network.start_from_bicubic()
     if start_from is not None:
-        # Any scale will do: only the deconvolution depends on it, and that is not taken over.
+        # Any scale is fine: only the deconvolution depends on it, and that is not reused.
         donor = network_from(load_weights(start_from, _scale_of(start_from)))
         body = {k: v for k, v in donor.state_dict().items() if not k.startswith("deconv")}
         network.load_state_dict(body, strict=False)
@@ -146,7 +146,7 @@ def _scale_of(path: Path) -> int:
     for scale in (2, 3, 4):
         if f"x{scale}" in path.stem:
             return scale
-    raise ConfigError(f"{path}: name it with its scale, as in fsrcnn_x2.safetensors")
+    raise ConfigError(f"{path}: the file name must contain the scale, as in fsrcnn_x2.safetensors")
 
 
 def _learning_rate(schedule: Schedule, iteration: int) -> float:
@@ -171,7 +171,7 @@ def _step(
     state.optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]  # torch ships it untyped
     state.optimizer.step()
-    # A short memory at first, so that the average does not drag the start along.
+    # A short memory at first, so that the average forgets the initial weights.
     decay = min(EMA_DECAY, state.iteration / (state.iteration + 10))
     with torch.no_grad():
         for average, current in zip(
@@ -214,7 +214,7 @@ def _resume(state: _State, path: Path, schedule: Schedule) -> None:
         raise ModelError(f"{path}: damaged; delete it to train from the start") from error
     if content["schedule"] != asdict(schedule):
         raise ConfigError(
-            f"{path}: belongs to the schedule {content['schedule']}; give the same options, "
+            f"{path}: made with the options {content['schedule']}; give the same options, "
             "or another --output"
         )
     state.network.load_state_dict(content["network"])

@@ -22,7 +22,7 @@ from notifier.web.context import Service, Tokens
 from superres.imaging.decoding import decode_file
 from superres.imaging.limits import Limits
 from superres.imaging.png import encode_png
-from superres.imaging.samples import sample_photographs
+from superres.imaging.samples import sample_images
 from superres.models import default_model_path
 from superres.network.engine import Engine, make_engine
 from superres.network.upscaling import upscale_image, upscaled_info
@@ -183,7 +183,7 @@ def evaluated(uri: str, layout: Any, processing: Any) -> Evaluation:
 
 def sample(index: int, width: int | None = None) -> tuple[bytes, str]:
     """A sample photograph, reduced to a width if asked for, and its name."""
-    path = sample_photographs()[index]
+    path = sample_images()[index]
     with Image.open(path) as opened:
         picture = opened.convert("RGB")
     if width:

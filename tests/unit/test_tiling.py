@@ -191,7 +191,7 @@ def test_tiles_out_of_order_are_refused(order):
 
 def test_a_stray_tile_after_the_last_is_refused():
     tiles = enlarged_tiles()
-    with pytest.raises(IncompleteImageError, match="tile 1 comes again"):
+    with pytest.raises(IncompleteImageError, match="tile 1 is repeated"):
         list(strips([*tiles, tiles[0]]))
 
 

@@ -193,7 +193,7 @@ def test_a_start_whose_scale_is_not_told_is_refused(folder, tmp_path):
     save_weights(random_weights(2), donor)
     with pytest.raises(ConfigError) as caught:
         train([folder], tmp_path / "out", SCHEDULE, start_from=donor)
-    assert "name it with its scale" in one_line(caught)
+    assert "the file name must contain the scale" in one_line(caught)
 
 
 def test_a_gpu_that_is_not_there_is_said_so(folder, tmp_path, monkeypatch):
