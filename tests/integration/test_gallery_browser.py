@@ -1,4 +1,4 @@
-"""The pages in a real browser: by mouse, by keyboard, live, on a phone, and what axe-core says."""
+"""The pages in a real browser: mouse, keyboard, live updates, phones, and axe-core."""
 
 import json
 import threading
@@ -84,7 +84,7 @@ def test_the_divider_moves_by_keyboard_and_by_mouse(gallery, page):
     assert page.complaints == []
 
 
-def test_every_control_is_reached_by_tab(gallery, page):
+def test_every_control_can_be_reached_by_tab(gallery, page):
     finish(gallery, "boat.png", **credited("Ada", "https://example.org/"))
     with gallery.served() as address:
         page.open(address)
@@ -98,10 +98,10 @@ def test_every_control_is_reached_by_tab(gallery, page):
     expected += [
         "Greatest gain",
         "Least gain",
-        "Divider of boat.png: how much is shown of the other",
+        "Divider of boat.png: share of the other picture, in percent",
     ]
     expected += ["Zoom into boat.png", "boat.png", "Ada"]
-    assert [told[:50] for told in reached[: len(expected)]] == [told[:50] for told in expected]
+    assert reached[: len(expected)] == expected
 
 
 # ---- the zoom
@@ -124,7 +124,7 @@ def test_the_zoom_shows_pixels_and_both_pictures_move_together(gallery, page):
             page.press("+", 187)
         zoom = page.run(f"{layers}[1].getBoundingClientRect().width") / 402
         widths = page.run(f"{layers}.map(image => image.getBoundingClientRect().width)")
-        # The original has a column more, of the same size.
+        # The original has one more column of pixels of the same size.
         assert widths == pytest.approx([403 * zoom, 402 * zoom], rel=1e-3)
         assert page.run(f"getComputedStyle({layers}[1]).imageRendering") == "pixelated"
         before = page.run(f"{layers}.map(image => image.getBoundingClientRect().left)")
@@ -137,15 +137,15 @@ def test_the_zoom_shows_pixels_and_both_pictures_move_together(gallery, page):
         pressed = "document.querySelector('[data-zoom=\"4\"]').ariaPressed"
         assert page.run(pressed) == "true"
 
-        # The wheel zooms where the mouse is; the mouse takes the pictures along.
+        # The wheel zooms at the mouse; dragging moves the pictures.
         left, top, width, height = at(page, "document.querySelector('.stage')")
         x, y = left + 0.7 * width, top + 0.3 * height
         box = f"{layers}[1].getBoundingClientRect()"
         under = f"({x} - {box}.left) / {box}.width"
-        place = page.run(under)
+        position = page.run(under)
         page.mouse("mouseWheel", x, y, deltaX=0, deltaY=-120)
         page.wait(f"{layers}[1].getBoundingClientRect().width > 4.5 * 402")
-        assert page.run(under) == pytest.approx(place, abs=0.002)
+        assert page.run(under) == pytest.approx(position, abs=0.002)
         before = page.run(f"{layers}[1].getBoundingClientRect().left")
         page.mouse("mousePressed", x, y)
         page.mouse("mouseMoved", x - 50, y)
@@ -158,7 +158,9 @@ def test_the_zoom_shows_pixels_and_both_pictures_move_together(gallery, page):
         assert page.run("document.querySelector('.stage .tag.left').textContent") == "Bicubic"
         page.press(*ESCAPE)
         page.wait("!document.querySelector('#viewer').open")
-        page.wait("document.activeElement.className === 'zoom'")  # back where it was opened
+        page.wait(
+            "document.activeElement.className === 'zoom'"
+        )  # the focus returns to the button that opened it
     assert page.complaints == []
 
 
@@ -181,28 +183,28 @@ def test_two_fingers_zoom(gallery, page):
     assert page.complaints == []
 
 
-def test_a_whole_picture_that_is_gone_is_told_in_the_zoom(gallery, page):
+def test_the_zoom_says_that_a_picture_has_expired(gallery, page):
     image = finish(gallery, "boat.png")
     with gallery.served() as address:
         page.open(address)
         page.wait(DRAWN)
         Path(image.original.uri).unlink()
         page.run("document.querySelector('.zoom').click()")
-        page.wait("document.querySelector('#viewer-told').textContent.includes('expired')")
+        page.wait("document.querySelector('#viewer-status').textContent.includes('expired')")
         assert page.run("document.querySelector('.layer.left img').naturalWidth") > 0
 
 
 # ---- live
 
 
-def test_new_images_come_in_while_dividers_zoom_focus_and_scroll_stay(gallery, page):
+def test_new_images_appear_and_dividers_zoom_focus_and_scroll_stay(gallery, page):
     for number in range(3):
         finish(gallery, f"{number}.png", finished_at=hours_ago(5 - number))
     with gallery.served() as address:
         page.open(address)
         live(page)
         page.wait(DRAWN)
-        page.set_screen(700, 500)  # one card beside another would change its row
+        page.set_screen(700, 500)  # one column: with two, cards would change rows
         page.run("document.querySelectorAll('.divider')[1].focus()")
         page.press(*LEFT)
         page.run("document.querySelectorAll('.cards > li')[1].scrollIntoView()")
@@ -219,7 +221,7 @@ def test_new_images_come_in_while_dividers_zoom_focus_and_scroll_stay(gallery, p
         after = page.run("document.querySelector('[data-mark]').getBoundingClientRect().top")
         assert after == pytest.approx(before, abs=1)
         assert page.run("document.querySelector('[data-mark] .divider').value") == "49"
-        assert page.run("document.querySelector('#told').textContent") == "One new image"
+        assert page.run("document.querySelector('#announcement').textContent") == "One new image"
         assert page.run("document.querySelector('.totals b').textContent") == "4"
 
         page.run("document.querySelector('[data-mark] .divider').focus()")
@@ -229,7 +231,7 @@ def test_new_images_come_in_while_dividers_zoom_focus_and_scroll_stay(gallery, p
     assert page.complaints == []
 
 
-def test_the_first_image_ends_the_empty_page(gallery, page):
+def test_the_first_image_appears_on_the_empty_page(gallery, page):
     with gallery.served() as address:
         page.open(address)
         live(page)
@@ -240,7 +242,7 @@ def test_the_first_image_ends_the_empty_page(gallery, page):
     assert page.complaints == []
 
 
-def test_elsewhere_new_images_are_announced_and_nothing_moves(gallery, page):
+def test_other_pages_announce_new_images_and_do_not_move(gallery, page):
     for number in range(5):
         gallery.record(
             evaluation(number, minutes=number).model_copy(update={"source": f"no-{number}"})
@@ -261,7 +263,7 @@ def test_elsewhere_new_images_are_announced_and_nothing_moves(gallery, page):
             page.wait(f"{CARDS}[0]?.endsWith('.png') && location.search === ''")
 
 
-def test_an_image_that_is_made_anew_replaces_its_card(gallery, page):
+def test_a_newer_result_replaces_the_card_of_an_image(gallery, page):
     first = finish(gallery, "boat.png", finished_at=hours_ago(1))
     with gallery.served() as address:
         page.open(address)
@@ -274,7 +276,7 @@ def test_an_image_that_is_made_anew_replaces_its_card(gallery, page):
 
 
 @pytest.mark.parametrize("streams", ["absent", "refused"])
-def test_without_a_stream_the_page_asks_from_time_to_time(tmp_path, page, streams):
+def test_without_a_stream_the_page_refreshes_periodically(tmp_path, page, streams):
     gallery = Gallery(tmp_path, refresh_seconds=1)
     if streams == "absent":
         page.call("Page.addScriptToEvaluateOnNewDocument", source="delete window.EventSource")
@@ -288,10 +290,10 @@ def test_without_a_stream_the_page_asks_from_time_to_time(tmp_path, page, stream
     gallery.close()
 
 
-# ---- trouble
+# ---- outages
 
 
-def test_trouble_is_told_and_passes(gallery, page, monkeypatch):
+def test_an_outage_is_shown_until_it_ends(gallery, page, monkeypatch):
     finish(gallery, "boat.png")
     banner = "document.querySelector('#banner').innerText"
     with gallery.served() as address:
@@ -307,11 +309,11 @@ def test_trouble_is_told_and_passes(gallery, page, monkeypatch):
 
         monkeypatch.setattr(Database, "reading", maybe)
         broken.set()
-        gallery.changes.number += 1  # something has changed that cannot be read
+        gallery.changes.number += 1  # a change that cannot be read
         with gallery.changes._changed:
             gallery.changes._changed.notify_all()
         page.wait(f"{banner}.includes('trouble reaching its database')")
-        assert page.run(CARDS) == ["boat.png"]  # what there was stays
+        assert page.run(CARDS) == ["boat.png"]  # the old content stays
         broken.clear()
         page.wait(f"{banner} === ''")
         port = int(address.rsplit(":", 1)[1])
@@ -323,7 +325,7 @@ def test_trouble_is_told_and_passes(gallery, page, monkeypatch):
         live(page)
 
 
-def test_the_page_that_tells_of_trouble_reloads_itself(gallery, page, monkeypatch):
+def test_the_error_page_reloads_after_an_outage(gallery, page, monkeypatch):
     finish(gallery, "boat.png")
     with gallery.served() as address:
         with monkeypatch.context() as broken:
@@ -337,12 +339,12 @@ def refuse(*_):
     raise StorageError("the database does not answer: test")
 
 
-def test_a_picture_that_cannot_be_loaded_says_so(gallery, page):
+def test_a_picture_that_cannot_be_loaded_shows_a_message(gallery, page):
     image = finish(gallery, "boat.png")
     Path(image.original.uri).unlink()
     with gallery.served() as address:
         page.open(address)
-        page.wait("!document.querySelector('.lost').hidden")
+        page.wait("!document.querySelector('.unavailable').hidden")
 
 
 # ---- the page of an image
@@ -369,7 +371,7 @@ def test_the_other_picture_can_be_chosen(gallery, page):
 
 @pytest.fixture(scope="module")
 def full(tmp_path_factory):
-    """A gallery of photographs and runs, and one that is empty and guarded; their addresses."""
+    """The URLs of a gallery with images and runs, and of an empty one."""
     gallery = Gallery(tmp_path_factory.mktemp("full"), gallery_size=4, uploads_url="/uploads")
     images = []
     for number in range(5):
@@ -382,8 +384,8 @@ def full(tmp_path_factory):
     states: tuple[State, ...] = ("succeeded", "failed", "running", "stopped")
     for number, state in enumerate(states):
         detail = {"error": "States.TaskFailed", "cause": "the cluster has gone"}
-        told = RunStatus(f"run-{number}", "execution", state, 2, DAY, None, MOMENT, detail)
-        record_status(gallery.database, told)
+        status = RunStatus(f"run-{number}", "execution", state, 2, DAY, None, MOMENT, detail)
+        record_status(gallery.database, status)
     gallery.changes.poll()
     empty = Gallery(tmp_path_factory.mktemp("empty"), private=False)
     with gallery.served() as address, empty.served() as nothing:
@@ -406,7 +408,7 @@ PAGES = "gallery", "sorted", "measured", "unmeasured", "runs", "empty", "no runs
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_axe_finds_nothing(full, page, name):
+def test_axe_finds_no_violations(full, page, name):
     require("axe-core", "make web-tools", found=AXE.is_file())
     page.open(full[name])
     page.call("Runtime.evaluate", expression=AXE.read_text("utf-8"))
@@ -434,13 +436,13 @@ def violations(page: Page) -> list[str]:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_no_page_is_wider_than_a_phone_or_complains(full, page, name):
+def test_no_page_is_wider_than_a_phone_or_logs_errors(full, page, name):
     page.open(full[name])
     for width in (320, 390, 1280):
         page.set_screen(width, 844)
         assert page.run("document.documentElement.scrollWidth") <= width
-    # Chromium itself notes every answer that is an error.
-    assert [told for told in page.complaints if name != "error" or "404" not in told] == []
+    # Chromium itself logs every response that is an error.
+    assert [each for each in page.complaints if name != "error" or "404" not in each] == []
 
 
 def test_dark_mode_is_dark(full, page):
@@ -452,7 +454,7 @@ def test_dark_mode_is_dark(full, page):
     assert colours == ["rgb(246, 247, 249)", "rgb(17, 19, 23)"]
 
 
-def test_logging_in(tmp_path, page):
+def test_a_person_can_log_in_and_out(tmp_path, page):
     gallery = Gallery(tmp_path, private=True)
     with gallery.served() as address:
         page.open(f"{address}/runs")

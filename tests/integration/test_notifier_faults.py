@@ -1,7 +1,6 @@
-"""Whatever dies, every image is recorded once and every subscriber's event is there once.
+"""Whichever process dies, every image is recorded once and has one delivery per subscription.
 
-The intake runs in a process of its own, with a subscription in the store whose deliveries nobody
-sends, so that they can be counted.
+Listening runs in its own process; no sender runs, so that deliveries can be counted.
 """
 
 import os
@@ -15,35 +14,36 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select
-from tests.unit.test_notifier_listening import shown
-from tests.integration.test_notifier_queues import Queue, make_queue, stored_event
 
 from notifier.store.database import Database, open_database
 from notifier.store.tables import Delivery, Subscription
 from superres.pipeline.records import Evaluation
 from tests.support.evaluation_records import MOMENT, evaluation, image_id, write
 from tests.support.http_server import until
+from tests.support.notifier_listening import recorded_ids
 from tests.support.paths import ROOT
 from tests.support.postgresql import Postgres
+from tests.support.queue_messages import stored_event
+from tests.support.sqs_queues import Queue, make_queue
 
 PATIENCE = 60.0
 PROGRAM = """
 import sys
 from threading import Event
 from prometheus_client import CollectorRegistry
-from notifier.listening.start import start_intake
+from notifier.listening.start import start_listening
 from notifier.store.database import open_database
 from superres.pipeline.config import load_settings
 settings = load_settings(None)
 database = open_database(settings.notifier.database_url)
-start_intake(settings, database, Event(), CollectorRegistry())
+start_listening(settings, database, Event(), CollectorRegistry())
 sys.stdin.read()
 """
 
 
 @contextmanager
 def process(folder: Path, options: Mapping[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
-    """The intake as a process, ended with SIGKILL at the latest when the block ends."""
+    """Listens in a process, which is killed when the block ends at the latest."""
     environment = os.environ | {f"SUPERRES_{name}": text for name, text in options.items()}
     with (folder / "log").open("ab") as log:
         started = subprocess.Popen(
@@ -78,14 +78,14 @@ def subscribe(database: Database) -> None:
 
 def assert_each_once(database: Database, records: list[Evaluation]) -> None:
     expected = sorted(record.image_id for record in records)
-    assert sorted(shown(database)) == expected
+    assert sorted(recorded_ids(database)) == expected
     with database.reading() as session:
         payloads = list(session.scalars(select(Delivery.payload)))
     assert len(payloads) == len(records)
     assert all(any(name in payload for payload in payloads) for name in expected)
 
 
-def test_killed_while_a_folder_fills(tmp_path):
+def test_no_image_is_lost_when_killed_while_a_folder_fills(tmp_path):
     url = f"sqlite:///{tmp_path}/notifier.db"
     results = str(tmp_path / "results")
     options = {"DATASET__RECONSTRUCTED_IMAGES_DIR": results, "NOTIFIER__DATABASE_URL": url}
@@ -94,20 +94,20 @@ def test_killed_while_a_folder_fills(tmp_path):
     records = [evaluation(number) for number in range(300)]
     with process(tmp_path, options) as first:
         write(results, *records[:200])
-        until(lambda: len(shown(database)) >= 20, PATIENCE)
+        until(lambda: len(recorded_ids(database)) >= 20, PATIENCE)
         first.kill()
-    assert len(shown(database)) < 200
+    assert len(recorded_ids(database)) < 200
     write(results, *records[200:250])
     with process(tmp_path, options):
         write(results, *records[250:])
-        until(lambda: len(shown(database)) == 300, PATIENCE)
+        until(lambda: len(recorded_ids(database)) == 300, PATIENCE)
     assert_each_once(database, records)
     database.close()
 
 
 @pytest.mark.slow
 @pytest.mark.localstack
-def test_killed_while_events_are_in_flight(tmp_path, aws_environment, bucket):
+def test_no_image_is_lost_when_killed_with_events_in_flight(tmp_path, aws_environment, bucket):
     results, queue = f"s3://{bucket}/results", make_queue()
     url = f"sqlite:///{tmp_path}/notifier.db"
     options = {
@@ -119,18 +119,18 @@ def test_killed_while_events_are_in_flight(tmp_path, aws_environment, bucket):
     subscribe(database)
     records = [evaluation(number) for number in range(60)]
     with process(tmp_path, options) as first:
-        # Its scan is over once this, the only one in storage, is there.
+        # The scan is over once this, the only record in storage, is recorded.
         write(results, records[0])
-        until(lambda: shown(database) == [image_id(0)], PATIENCE)
+        until(lambda: recorded_ids(database) == [image_id(0)], PATIENCE)
         send_shuffled(queue, write(results, *records[1:]))
-        until(lambda: len(shown(database)) >= 20, PATIENCE)
+        until(lambda: len(recorded_ids(database)) >= 20, PATIENCE)
         first.kill()
-    assert len(shown(database)) < 60
+    assert len(recorded_ids(database)) < 60
     with process(tmp_path, options):
-        until(lambda: len(shown(database)) == 60, PATIENCE)
-        until(lambda: queue.left() == 0, PATIENCE)
+        until(lambda: len(recorded_ids(database)) == 60, PATIENCE)
+        until(lambda: queue.count() == 0, PATIENCE)
     assert_each_once(database, records)
-    assert queue.dead() == 0
+    assert queue.dead_count() == 0
     database.close()
     queue.client.close()
 
@@ -143,8 +143,11 @@ def send_shuffled(queue: Queue, uris: list[str]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.localstack
-def test_a_database_gone_for_20_seconds(tmp_path, aws_environment, bucket, postgres: Postgres):
-    """By a folder and by a queue, each with an intake of its own on the same database."""
+@pytest.mark.postgresql
+def test_no_image_is_lost_in_a_database_outage_of_20_seconds(
+    tmp_path, aws_environment, bucket, postgres: Postgres
+):
+    """With a folder and with a queue, each in its own process, on the same database."""
     folder, queue = str(tmp_path / "results"), make_queue()
     shared = {"NOTIFIER__DATABASE_URL": postgres.url, "NOTIFIER__RESCAN_SECONDS": "3600"}
     by_folder = shared | {"DATASET__RECONSTRUCTED_IMAGES_DIR": folder}
@@ -164,19 +167,19 @@ def test_a_database_gone_for_20_seconds(tmp_path, aws_environment, bucket, postg
 
     with process(tmp_path, by_folder), process(tmp_path, by_queue):
         finish(range(2))
-        until(lambda: len(shown(database)) == 2, PATIENCE)
+        until(lambda: len(recorded_ids(database)) == 2, PATIENCE)
         finish(range(2, 100))
         postgres.stop()
-        back = time.monotonic() + 20
+        end = time.monotonic() + 20
         finish(range(100, 150))
-        until(lambda: time.monotonic() > back, 30)
+        until(lambda: time.monotonic() > end, 30)
         postgres.start()
-        came = time.monotonic()
+        restarted = time.monotonic()
         finish(range(150, 200))
-        until(lambda: len(shown(database)) == 200, PATIENCE)
-        print(f"all recorded {time.monotonic() - came:.1f} s after the database was back")
-        until(lambda: queue.left() == 0, PATIENCE)
+        until(lambda: len(recorded_ids(database)) == 200, PATIENCE)
+        print(f"all recorded {time.monotonic() - restarted:.1f} s after the database was back")
+        until(lambda: queue.count() == 0, PATIENCE)
     assert_each_once(database, records)
-    assert queue.dead() == 0
+    assert queue.dead_count() == 0
     database.close()
     queue.client.close()

@@ -1,4 +1,4 @@
-"""`superres notify` as a process: from a record in storage to a picture in an open browser."""
+"""`superres notify` as a process: from a record in storage to a picture in an open page."""
 
 import json
 import statistics
@@ -28,7 +28,7 @@ ROUNDS = 5
 def notify(
     folder: Path, config: dict[str, Any], *arguments: str, **environment: str
 ) -> Iterator[Service]:
-    """A notifier of its own, on any free port."""
+    """Runs a notifier on any free port."""
     own = {
         "database_url": f"sqlite:///{folder}/own.db",
         "cache_dir": str(folder / "own-cache"),
@@ -43,7 +43,7 @@ def notify(
         folder / "notify",
     )
     try:
-        until(lambda: bool(service.events("intake")) or not service.running, PATIENCE)
+        until(lambda: bool(service.events("listening")) or not service.running, PATIENCE)
         yield service
     finally:
         if service.running:
@@ -63,7 +63,7 @@ def answer(url: str) -> Any:
 
 
 def seconds_to_page(page: Page, records: list[Evaluation], results: str) -> float:
-    """The median time from a record's being written to its picture's being there to see."""
+    """The median time from writing a record to its picture being visible."""
     times = []
     for record in records:
         uri = evaluation_uri(results, record)
@@ -76,12 +76,12 @@ def seconds_to_page(page: Page, records: list[Evaluation], results: str) -> floa
 
 
 def finished(folder: Path, count: int) -> tuple[Gallery, list[Evaluation]]:
-    """Results that lie in a folder, the records of all not yet."""
+    """Results in a folder without their records, which are returned."""
     gallery = Gallery(folder)
     content, _ = sample(0, 160)
     records = []
     for number in range(count):
-        record = gallery.finish(content, f"boat-{number}.png", told=False)
+        record = gallery.finish(content, f"boat-{number}.png", recorded=False)
         Path(evaluation_uri(results_of(gallery), record)).unlink()
         records.append(record)
     return gallery, records
@@ -129,13 +129,13 @@ def test_from_s3_over_a_queue_to_an_open_page_within_two_seconds(tmp_path, bucke
     sqs, s3 = boto3.client("sqs"), boto3.client("s3")
     url = sqs.create_queue(QueueName=f"live-{bucket}")["QueueUrl"]
     named = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
-    told = {
+    configuration = {
         "QueueArn": named["Attributes"]["QueueArn"],
         "Events": ["s3:ObjectCreated:*"],
         "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": "results/evaluations/"}]}},
     }
     s3.put_bucket_notification_configuration(
-        Bucket=bucket, NotificationConfiguration={"QueueConfigurations": [told]}
+        Bucket=bucket, NotificationConfiguration={"QueueConfigurations": [configuration]}
     )
     dataset = {
         "high_resolution_dir": f"{base}/high",
@@ -155,7 +155,7 @@ def test_from_s3_over_a_queue_to_an_open_page_within_two_seconds(tmp_path, bucke
     gallery.close()
 
 
-def test_what_was_finished_before_it_started_is_shown(tmp_path):
+def test_images_finished_before_the_start_are_shown(tmp_path):
     results = str(tmp_path / "results")
     write(results, *(evaluation(number, minutes=number) for number in range(30)))
     with notify(tmp_path, {"dataset": {"reconstructed_images_dir": results}}) as service:
@@ -165,7 +165,7 @@ def test_what_was_finished_before_it_started_is_shown(tmp_path):
         assert newest["image_id"] == image_id(29)
 
 
-def test_many_open_pages_leave_threads_for_others_and_it_stops_at_once(tmp_path):
+def test_many_streams_leave_threads_for_other_requests_and_do_not_delay_the_stop(tmp_path):
     config = {
         "dataset": {"reconstructed_images_dir": str(tmp_path / "results")},
         "notifier": {"threads": 40},
@@ -202,7 +202,7 @@ def test_many_open_pages_leave_threads_for_others_and_it_stops_at_once(tmp_path)
         ([], {"events_queue_url": "http://127.0.0.1:1/q"}, {}, "notifier.events_queue_url"),
     ],
 )
-def test_what_cannot_work_is_told_in_one_line(
+def test_an_invalid_configuration_is_reported_in_one_line(
     tmp_path, arguments, notifier, environment, complaint
 ):
     config = {
