@@ -1,18 +1,19 @@
 """``superres ingest``: producer and consumer in one process, until every image is stored."""
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 import click
-from rich.progress import Progress, TaskID
+from rich.progress import Progress
 
 from ingestion.cli.shared import opened_source, settings_and_wanted, show_failures, stop_by_signal
 from ingestion.consumer.service import consume as run_consumer
 from ingestion.producer import Pace, Published, publish
 from ingestion.sources.opening import expanded
 from ingestion.sources.samples import SampleSource
+from ingestion.sources.source import Source
 from ingestion.topics import group_from_now, require_topics
 from superres.cli.execution import INTERRUPTED
 from superres.cli.options import config_option, scale_option
@@ -45,30 +46,7 @@ def ingest(source: str, limit: int | None, **given: Any) -> None:
         elif Path(expanded(source)).exists():  # naming it on the command line allows it
             settings = _allowing(settings, "file_roots", expanded(source))
         settings = _apart_from_services(settings)
-        task = bar.add_task("Ingesting", total=None)
-        listed, last_sent = Event(), Event()
-        with ThreadPoolExecutor(1, "consumer") as beside:
-            consuming = beside.submit(
-                run_consumer,
-                settings,
-                stop,
-                last_sent=last_sent,
-                on_progress=lambda done: bar.update(task, completed=done),
-                own_only=True,
-            )
-            try:
-                published = publish(
-                    found,
-                    settings.kafka,
-                    settings.ingestion.threads,
-                    listed,
-                    Pace(limit),
-                    lambda so_far: _follow_up(so_far, bar, task, consuming, stop, listed),
-                    settings.kafka.group,
-                )
-            finally:
-                last_sent.set()
-            stored, rejected = consuming.result()
+        published, stored, rejected = _produce_and_consume(found, limit, settings, stop, bar)
         show_failures(published, lambda line: print_message(bar, line))
     rejections = f", {rejected} rejected: see rejected/ below the results" if rejected else ""
     click.echo(f"{stored} images stored{rejections}")
@@ -91,15 +69,37 @@ def _apart_from_services(settings: Settings) -> Settings:
     return settings.model_copy(update={"ingestion": ingestion, "kafka": kafka})
 
 
-def _follow_up(
-    published: Published,
-    bar: Progress,
-    task: TaskID,
-    consuming: "Future[tuple[int, int]]",
-    stop: Event,
-    listed: Event,
-) -> None:
-    """Shows the total so far; ends the listing once the consumer has ended."""
-    bar.update(task, total=published.references)
-    if consuming.done() or stop.is_set():
-        listed.set()
+def _produce_and_consume(
+    source: Source[Any], limit: int | None, settings: Settings, stop: Event, bar: Progress
+) -> tuple[Published, int, int]:
+    """Returns what was published, and how many images were stored and rejected."""
+    task = bar.add_task("Ingesting", total=None)
+    listed, last_sent = Event(), Event()
+    with ThreadPoolExecutor(1, "consumer") as thread:
+        consuming = thread.submit(
+            run_consumer,
+            settings,
+            stop,
+            last_sent=last_sent,
+            on_progress=lambda finished: bar.update(task, completed=finished),
+            own_only=True,
+        )
+
+        def show_total(so_far: Published) -> None:
+            bar.update(task, total=so_far.references)
+            if consuming.done() or stop.is_set():
+                listed.set()
+
+        try:
+            published = publish(
+                source,
+                settings.kafka,
+                settings.ingestion.threads,
+                listed,
+                Pace(limit),
+                show_total,
+                settings.kafka.group,
+            )
+        finally:
+            last_sent.set()
+        return published, *consuming.result()

@@ -98,20 +98,11 @@ class DeadLetters:
         versions = _ever_smaller(key, value, headers, ours)
         letter = next(versions)
         while not self._stop.is_set():
-            acknowledgement = _Acknowledgement()
             try:
-                self._producer.produce(
-                    self._topic,
-                    letter.value,
-                    letter.key,
-                    headers=letter.headers,
-                    on_delivery=acknowledgement.receive,
-                )
+                acknowledgement = self._produce(letter)
             except BufferError:
                 self._stop.wait(_RETRY_SECONDS)
                 continue
-            except KafkaException as error:
-                acknowledgement.receive(error.args[0])
             if not acknowledgement.wait(self._stop):
                 return False
             failure = acknowledgement.error
@@ -124,6 +115,21 @@ class DeadLetters:
             else:
                 self._stop.wait(_RETRY_SECONDS)
         return False
+
+    def _produce(self, letter: _DeadLetter) -> _Acknowledgement:
+        """Enqueues a message; raises ``BufferError`` while the producer's queue is full."""
+        acknowledgement = _Acknowledgement()
+        try:
+            self._producer.produce(
+                self._topic,
+                letter.value,
+                letter.key,
+                headers=letter.headers,
+                on_delivery=acknowledgement.receive,
+            )
+        except KafkaException as error:
+            acknowledgement.receive(error.args[0])
+        return acknowledgement
 
     def _poll(self) -> None:
         while not self._closed.is_set():

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from threading import Event
 from time import monotonic
 
@@ -47,16 +48,8 @@ def consume(
             handler, stop, last_sent=last_sent, on_progress=on_progress, own_only=own_only
         )
 
-        def alive() -> str:
-            idle = monotonic() - consumer.polled_at
-            stuck = idle > ingestion.drain_seconds + _STUCK_SECONDS
-            return f"the consumer has not polled for {idle:.0f} s" if stuck else ""
-
-        def ready() -> str:
-            if consumer.storage_failing:
-                return consumer.storage_failing
-            return dead_letters.ready() if consumer.assigned else "no partitions assigned yet"
-
+        alive = partial(_alive, consumer, ingestion.drain_seconds + _STUCK_SECONDS)
+        ready = partial(_ready, consumer, dead_letters)
         with health_server(ingestion.consumer_port, metrics.registry, alive, ready) as port:
             _log.info("consuming", topic=settings.kafka.topic, health=f"127.0.0.1:{port}")
             finished = consumer.run()
@@ -66,3 +59,15 @@ def consume(
     )
     _log.info("consumed", finished=finished, stored=stored, rejected=rejected)
     return stored, rejected
+
+
+def _alive(consumer: ImageConsumer, max_idle_seconds: float) -> str:
+    idle = monotonic() - consumer.polled_at
+    stuck = idle > max_idle_seconds
+    return f"the consumer has not polled for {idle:.0f} s" if stuck else ""
+
+
+def _ready(consumer: ImageConsumer, dead_letters: DeadLetters) -> str:
+    if consumer.storage_failing:
+        return consumer.storage_failing
+    return dead_letters.ready() if consumer.assigned else "no partitions assigned yet"
