@@ -1,1 +1,1 @@
-"""What the parts of the pipeline share: configuration, records, the layout of storage, storage."""
+"""Shared by all parts of the pipeline: configuration, records, storage and its layout."""

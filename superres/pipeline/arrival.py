@@ -1,4 +1,4 @@
-"""Putting an image that has arrived where the jobs find it: what ingestion and local runs share."""
+"""Stores images and their references where the jobs find them; for ingestion and local runs."""
 
 import hashlib
 from collections.abc import Iterable
@@ -20,33 +20,35 @@ from superres.pipeline.storage import StoredFile
 
 
 def store_image(
-    content: bytes | Path, reference: ImageReference, layout: Layout, given: Processing
+    content: bytes | Path, reference: ImageReference, layout: Layout, processing: Processing
 ) -> None:
-    """Stores an image (its bytes, or a file that holds them) under its reference, by its mode.
+    """Stores an image (its bytes, or a file with them) and its reference, by the mode.
 
-    Mode ``upscale``: it is what is enlarged. Mode ``evaluate``: it is the truth, kept beside its
-    bicubic reduction, and may be larger than an input by the scale. The low-resolution image comes
-    last: where it lies, all is there. Storing again changes nothing, unless the content now has
-    another format: then both files stay, and ``newest_of_each`` says which one counts. (If each of
-    two who store at once deleted the other's, none would be left; and on S3 it is a request more.)
+    Mode ``upscale``: stores the image as the low resolution. Mode ``evaluate``: stores it as the
+    original, with its bicubic reduction as the low resolution; it may exceed the limits by the
+    scale. The low resolution is written last: where it exists, everything does.
 
-    Raises ``ImageRejectedError`` with the reason when it is no image within the limits, and
+    Storing an image again changes nothing, unless its content now has another format: then both
+    files stay, and ``newest_of_each`` chooses one. (If two processes that store at the same time
+    deleted each other's file, none would be left, and on S3 a deletion is one more request.)
+
+    Raises ``ImageRejectedError`` with the reason when this is no image within the limits, and
     ``StorageError`` when it cannot be stored.
     """
     low = storage.join(layout.low_resolution, reference.image_id)
     record = reference.to_json().encode()
     if reference.mode == "upscale":
-        suffix = check(content, given.limits)
+        suffix = check(content, processing.limits)
         _write(f"{low}.{suffix}", content, _keep_record(f"{low}.{suffix}", record))
         return
-    suffix, reduced, info = _reduced(content, given, layout.scale)
+    suffix, reduced, info = _reduced(content, processing, layout.scale)
     _write(storage.join(layout.high_resolution, f"{reference.image_id}.{suffix}"), content)
     with storage.staged(f"{low}.png", _keep_record(f"{low}.png", record)) as path:
         encode_png([reduced], info, path)
 
 
 def newest_of_each(files: Iterable[StoredFile]) -> dict[str, StoredFile]:
-    """By image_id, the file stored last: an image may have come in one format and in another."""
+    """The newest file of each image_id: an image may be stored in two formats."""
     newest: dict[str, StoredFile] = {}
     for file in files:
         known = newest.get(file.stem)
@@ -56,13 +58,13 @@ def newest_of_each(files: Iterable[StoredFile]) -> dict[str, StoredFile]:
 
 
 def reference_of(low_resolution: str) -> ImageReference | None:
-    """The reference that was stored with a low-resolution image, by its URI, if there is one.
+    """The reference stored with the low-resolution image at this URI; None when there is none.
 
     Raises ``RecordError`` when it cannot be read.
     """
-    note = storage.read_note(low_resolution)
-    if note is not None:
-        return ImageReference.from_json(note, low_resolution)
+    metadata = storage.read_metadata(low_resolution)
+    if metadata is not None:
+        return ImageReference.from_json(metadata, low_resolution)
     beside = _beside(low_resolution)
     if not storage.exists(beside):
         return None
@@ -70,13 +72,13 @@ def reference_of(low_resolution: str) -> ImageReference | None:
 
 
 def _keep_record(low_resolution: str, record: bytes) -> bytes | None:
-    """Stores the reference beside its image, or gives it as a note for the image to carry.
+    """Stores the reference beside its image, or returns it to become the image's metadata.
 
-    On S3 a request takes longer than a photograph's bytes, and is paid for.
+    On S3 a request takes longer than the bytes of a photograph, and costs money.
     """
-    if storage.can_note(low_resolution, record):
+    if storage.fits_metadata(low_resolution, record):
         return record
-    storage.write_unread(_beside(low_resolution), record)
+    storage.write_new(_beside(low_resolution), record)
     return None
 
 
@@ -84,17 +86,17 @@ def _beside(low_resolution: str) -> str:
     return f"{low_resolution.rpartition('.')[0]}.json"
 
 
-def _write(uri: str, content: bytes | Path, note: bytes | None = None) -> None:
+def _write(uri: str, content: bytes | Path, metadata: bytes | None = None) -> None:
     if isinstance(content, Path):
-        storage.write_file(uri, content, note)
+        storage.write_file(uri, content, metadata)
     else:
-        storage.write_bytes(uri, content, note)
+        storage.write_bytes(uri, content, metadata)
 
 
 def reference_to_file(file: Path, mode: Mode, scale: int, requested_at: datetime) -> ImageReference:
-    """A reference to a file of this machine, told apart by its path and its content.
+    """A reference to a file on this machine; its id depends on the path and the content.
 
-    Raises ``StorageError`` when it cannot be read.
+    Raises ``StorageError`` when the file cannot be read.
     """
     path = file.absolute()
     try:
@@ -113,7 +115,7 @@ def reference_to_file(file: Path, mode: Mode, scale: int, requested_at: datetime
 
 
 def reject_arrival(image_id: str, source: str, reason: str, layout: Layout) -> RejectedImage:
-    """Writes the record that an image could not be fetched, read or allowed, and returns it."""
+    """Records that an image could not be fetched, read or allowed; returns the record."""
     record = RejectedImage(
         image_id=image_id,
         source=source,
@@ -125,9 +127,11 @@ def reject_arrival(image_id: str, source: str, reason: str, layout: Layout) -> R
     return record
 
 
-def _reduced(content: bytes | Path, given: Processing, scale: int) -> tuple[str, Planes, ImageInfo]:
-    """The original's suffix, its bicubic reduction and what that is."""
-    limits = Limits(given.limits.max_bytes, given.limits.max_pixels * scale**2)
+def _reduced(
+    content: bytes | Path, processing: Processing, scale: int
+) -> tuple[str, Planes, ImageInfo]:
+    """The original's suffix, its bicubic reduction, and size, channels and depth of that."""
+    limits = Limits(processing.limits.max_bytes, processing.limits.max_pixels * scale**2)
     if isinstance(content, Path):
         original = decode_file(content, limits)
     else:
@@ -135,7 +139,7 @@ def _reduced(content: bytes | Path, given: Processing, scale: int) -> tuple[str,
     info = original.info
     if min(info.width, info.height) < scale:
         raise ImageRejectedError(
-            f"{info.width} x {info.height} pixels cannot be reduced by {scale}; send a larger one"
+            f"{info.width} x {info.height} pixels cannot be reduced by {scale}; use a larger image"
         )
     reduced = reduce_planes(original.planes(), scale)
     height, width = reduced.shape[1:]

@@ -1,7 +1,8 @@
-"""Configuration: ``config.yaml`` checked against a schema, then overridden from the environment.
+"""Configuration: ``config.yaml`` with overrides from the environment, checked against a schema.
 
 ``SUPERRES_<SECTION>__<KEY>`` overrides a key, as in ``SUPERRES_PROCESSING__UPSCALE_FACTOR=4``. A
-wrong key or value stops with its path, the value and what is allowed. Secrets have no place here.
+wrong key or value raises an error with its path, the value and the allowed values. Secrets are not
+part of the configuration.
 """
 
 import os
@@ -34,7 +35,7 @@ class _Section(BaseModel):
 
 
 def checked_location(value: str) -> str:
-    """The path or URI; raises ``ValueError`` when it is neither."""
+    """Returns a local path or S3 URI unchanged; raises ``ValueError`` for anything else."""
     scheme, separator, rest = value.partition("://")
     if not value.strip() or (separator and (scheme != "s3" or not rest.strip("/"))):
         raise ValueError("expected a local path or s3://bucket/prefix")
@@ -62,7 +63,7 @@ Link = Annotated[str, AfterValidator(_checked_link)]
 
 
 class Dataset(_Section):
-    """Where images lie: local folders or ``s3://`` URIs."""
+    """Locations of images, tables and results: local folders or ``s3://`` URIs."""
 
     high_resolution_dir: Location = "data/high_resolution"
     low_resolution_dir: Location = "data/low_resolution"
@@ -72,10 +73,10 @@ class Dataset(_Section):
 
 
 class Processing(_Section):
-    """How images are super-resolved.
+    """How images are upscaled.
 
     ``patch_size`` is the side of a tile in low-resolution pixels, without its halo.
-    ``model_path`` None means the weights that come with the package.
+    ``model_path`` None means the weights that are part of the package.
     """
 
     upscale_factor: Literal[2, 3, 4] = 2
@@ -95,14 +96,14 @@ class Processing(_Section):
 
     @property
     def limits(self) -> Limits:
-        """What an input image may weigh and measure before it is decoded."""
+        """The largest input image, in bytes and pixels."""
         return Limits(int(self.max_megabytes * 2**20), int(self.max_megapixels * 1e6))
 
     def checkpoint(self, scale: int) -> str:
-        """The checkpoint to use for a scale: a local path or an ``s3://`` URI.
+        """The checkpoint for a scale: a local path or an ``s3://`` URI.
 
-        ``model_path`` is for ``upscale_factor`` alone, since a pickled checkpoint does not tell its
-        scale; any other scale takes the weights that come with the package.
+        ``model_path`` is for ``upscale_factor`` only, since a pickled checkpoint does not contain
+        its scale; other scales use the weights that are part of the package.
         """
         if self.model_path is not None and scale == self.upscale_factor:
             return self.model_path
@@ -110,11 +111,11 @@ class Processing(_Section):
 
 
 class Ingestion(_Section):
-    """How images come in.
+    """How images are fetched and stored.
 
-    ``threads`` fetch at once in a producer or a consumer. ``allowed_hosts`` (``name`` or
-    ``name:port``) may have private addresses, for tests; ``file_roots`` and ``s3_buckets`` are
-    what references of the kinds ``file:`` and ``s3:`` may point into, beside ``uploads_dir``.
+    A producer or a consumer fetches with ``threads`` at once. ``allowed_hosts`` (``name`` or
+    ``name:port``) may have private addresses, for tests. References with ``file:`` and ``s3:`` URLs
+    may only point into ``file_roots``, ``s3_buckets`` and ``uploads_dir``.
     """
 
     mode: Literal["evaluate", "upscale"] = "evaluate"
@@ -136,11 +137,10 @@ ClusterArn = Annotated[str, Field(pattern=r"^arn:[^:]+:kafka:[a-z0-9-]+:\d{12}:c
 
 
 class Kafka(_Section):
-    """The broker and its topics; passwords come from the environment only.
+    """Kafka's brokers and topics; passwords come from the environment only.
 
-    With ``cluster_arn``, the brokers are asked of Amazon MSK instead of ``bootstrap_servers``, and
-    topics that are missing are made, with the number of partitions and replicas that the brokers
-    are configured with: nobody else makes them there.
+    With ``cluster_arn``, Amazon MSK is asked for the brokers and ``bootstrap_servers`` is ignored.
+    Missing topics are then created, with the brokers' default partitions and replicas.
     """
 
     bootstrap_servers: str = "127.0.0.1:9092"
@@ -155,12 +155,12 @@ class Kafka(_Section):
 
 
 class Notifier(_Section):
-    """The gallery, its interface and its webhooks.
+    """The gallery, the REST API and the webhooks.
 
-    Tokens come from the environment only, and so should a ``database_url`` that holds a password.
-    Each open page holds one of the ``threads``. ``proxies`` is how many reverse proxies
-    stand before it, whose X-Forwarded headers are believed. ``allowed_hosts`` are webhook receivers
-    that may have private addresses.
+    Tokens come from the environment only, and so should a ``database_url`` with a password. Each
+    open page occupies one of the ``threads``. ``proxies`` is the number of reverse proxies in
+    front, whose X-Forwarded headers are trusted. ``allowed_hosts`` are webhook receivers that may
+    have private addresses.
     """
 
     gallery_size: int = Field(default=10, ge=1, le=100)
@@ -197,7 +197,7 @@ class Settings(_Section):
 def load_settings(uri: str | None, environment: Mapping[str, str] = os.environ) -> Settings:
     """Reads a YAML file (local or S3; None: all defaults) and applies the environment.
 
-    Raises ``ConfigError`` with one line that names the key, the value and what is allowed.
+    Raises ``ConfigError`` with one line: the key, the value and the allowed values.
     """
     content: Any = None
     if uri is not None:
@@ -208,7 +208,7 @@ def load_settings(uri: str | None, environment: Mapping[str, str] = os.environ) 
     if content is None:  # no file, or one of comments alone
         content = {}
     if not isinstance(content, dict):
-        raise ConfigError(f"{origin}: holds no mapping; expected sections such as 'processing:'")
+        raise ConfigError(f"{origin}: not a mapping; expected sections such as 'processing:'")
     overrides = {
         name: _parsed(text, name)
         for name, text in sorted(environment.items())
@@ -218,9 +218,9 @@ def load_settings(uri: str | None, environment: Mapping[str, str] = os.environ) 
 
 
 def validated(content: Mapping[str, Any], origin: str, overrides: Collection[str] = ()) -> Settings:
-    """Checks a mapping of sections; raises ``ConfigError`` naming ``origin`` and every wrong key.
+    """Checks a mapping of sections; raises ``ConfigError`` with ``origin`` and every wrong key.
 
-    ``overrides`` names the environment variables that were merged in, to be named as well.
+    ``overrides`` are the environment variables that were merged in; the error names those too.
     """
     try:
         return Settings.model_validate(content)
@@ -256,11 +256,11 @@ def _parsed(text: str | bytes, origin: str) -> Any:
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError) as error:  # ValueError: an impossible date, for one
         reason = " ".join(str(error).split())
-        raise ConfigError(f"{origin}: not valid YAML ({reason}); see config.yaml's form") from error
+        raise ConfigError(f"{origin}: not valid YAML ({reason}); compare config.yaml") from error
 
 
 def _merged(content: dict[Any, Any], overrides: Mapping[str, Any]) -> dict[Any, Any]:
-    """The file's sections with ``SUPERRES_<SECTION>__<KEY>`` values put over them."""
+    """The file's sections, overridden by values of ``SUPERRES_<SECTION>__<KEY>``."""
     merged = {
         section: dict(keys) if isinstance(keys, dict) else keys for section, keys in content.items()
     }

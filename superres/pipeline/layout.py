@@ -1,7 +1,7 @@
-"""Where everything lies in storage: the keys of the storage layout, built in one place.
+"""The storage layout: the location of every image, table and record of a run.
 
-Raw images are kept by ingest date (and scale), results likewise, work by run. Every directory may
-be a local folder or an ``s3://`` prefix.
+Images and results are stored by ingest date (and scale), tables by run. Every directory may be a
+local folder or an ``s3://`` prefix.
 """
 
 import re
@@ -17,7 +17,7 @@ _RUN_ID = re.compile(r"(?P<date>\d{4}-\d{2}-\d{2})-x(?P<scale>[234])(?:-.+)?")
 
 @dataclass(frozen=True)
 class Layout:
-    """The places of one run: the images of one scale and one ingest date."""
+    """The locations of one run: the images of one scale and one ingest date."""
 
     dataset: Dataset
     run_id: str
@@ -30,7 +30,7 @@ class Layout:
 
     @property
     def low_resolution(self) -> str:
-        """Folder of the images to enlarge, each with its ``{image_id}.json`` reference if known."""
+        """Folder of the images to upscale, with ``{image_id}.json`` for a reference beside one."""
         return storage.join(self.dataset.low_resolution_dir, self._partition)
 
     @property
@@ -47,26 +47,26 @@ class Layout:
 
     @property
     def inference(self) -> str:
-        """Folder of the tables of enlarged tiles."""
+        """Folder of the tables of upscaled tiles."""
         return storage.join(self.dataset.inference_result_dir, f"run_id={self.run_id}", "inference")
 
     @property
     def reconstructed(self) -> str:
-        """Folder of the tables that list the images put together."""
+        """Folder of the tables of reconstructed images."""
         return storage.join(
             self.dataset.inference_result_dir, f"run_id={self.run_id}", "reconstructed"
         )
 
     def result(self, image_id: str) -> str:
-        """The super-resolved PNG."""
+        """The upscaled PNG."""
         return self._results("images", f"{image_id}.png")
 
     def evaluation(self, image_id: str) -> str:
-        """The record that says an image is finished."""
+        """The evaluation of an image, which makes it finished."""
         return self._results("evaluations", f"{image_id}.json")
 
     def rejection(self, image_id: str) -> str:
-        """The record that says an image was rejected."""
+        """The rejection of an image."""
         return self._results("rejected", f"{image_id}.json")
 
     @property
@@ -89,7 +89,7 @@ class Layout:
 
 
 def dataset_in(base: str) -> Dataset:
-    """Every directory below one: a folder of this machine or an ``s3://`` prefix.
+    """All directories below ``base``, a local folder or an ``s3://`` prefix.
 
     Raises ``ConfigError`` when it is neither.
     """
@@ -107,7 +107,7 @@ def dataset_in(base: str) -> Dataset:
 
 
 def default_run_id(ingest_date: date, scale: int) -> str:
-    """The run of a date and scale; running it again finishes what is missing."""
+    """The run of a date and scale; a second one processes the images that are still pending."""
     return f"{ingest_date.isoformat()}-x{scale}"
 
 
@@ -119,9 +119,9 @@ def layout_on(dataset: Dataset, ingest_date: date, scale: int) -> Layout:
 def layout_of(
     dataset: Dataset, run_id: str, scale: int | None = None, ingest_date: date | None = None
 ) -> Layout:
-    """The layout of a run; scale and date come from a run_id of the form ``2026-01-31-x2[-name]``.
+    """The layout of a run; a run_id of the form ``2026-01-31-x2[-name]`` has date and scale.
 
-    Raises ``ConfigError`` when they can be had from neither, or when the two contradict.
+    Raises ``ConfigError`` when date or scale is missing, or when run_id and arguments contradict.
     """
     named = _RUN_ID.fullmatch(run_id)
     if not re.fullmatch(r"[A-Za-z0-9._-]+", run_id):
@@ -130,17 +130,17 @@ def layout_of(
         raise ConfigError(f"--run-id {run_id!r} and --scale {scale} contradict; give one of them")
     if named:
         scale = scale or int(named["scale"])
-        told = _date(named["date"], run_id)
-        if ingest_date not in (None, told):
+        named_date = _date(named["date"], run_id)
+        if ingest_date not in (None, named_date):
             raise ConfigError(f"--run-id {run_id!r} and --ingest-date {ingest_date} contradict")
-        ingest_date = told
+        ingest_date = named_date
     if scale is None or ingest_date is None:
         raise ConfigError(
             f"--run-id {run_id!r} names no date and scale; write it as 2026-01-31-x2, "
             "or give --ingest-date and --scale"
         )
-    places = {key: storage.absolute(uri) for key, uri in dataset.model_dump().items()}
-    return Layout(Dataset(**places), run_id, scale, ingest_date)
+    locations = {key: storage.absolute(uri) for key, uri in dataset.model_dump().items()}
+    return Layout(Dataset(**locations), run_id, scale, ingest_date)
 
 
 def _date(text: str, run_id: str) -> date:

@@ -1,8 +1,8 @@
 """The records that pass between the parts, each with a JSON form.
 
-Readers accept every version that was ever written (a file of each stays in the tests) and ignore
-fields they do not know, so that a writer may be newer than its reader. Identifiers, modes and the
-storage keys built from them are defined here once.
+Readers accept every version that was ever written (the tests keep a file of each) and ignore
+unknown fields, so that a writer may be newer than its reader. Identifiers, modes and scales are
+defined here too; storage keys are in ``superres.pipeline.layout``.
 """
 
 import hashlib
@@ -33,15 +33,15 @@ class _Record(BaseModel):
     def from_json(cls, text: str | bytes, origin: str = "") -> Self:
         """Reads any version of the record from JSON.
 
-        Raises ``RecordError`` with one line that names ``origin`` (where the text came from), the
-        kind of record, and every field that is wrong.
+        Raises ``RecordError`` with one line: ``origin`` (where the text is from), the kind of
+        record, and every wrong field.
         """
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
             faults = "; ".join(_describe(dict(fault)) for fault in error.errors())
-            place = f"{origin}: " if origin else ""
-            raise RecordError(f"{place}not a readable {cls.__name__} record: {faults}") from None
+            prefix = f"{origin}: " if origin else ""
+            raise RecordError(f"{prefix}not a readable {cls.__name__} record: {faults}") from None
 
 
 def _describe(fault: dict[str, Any]) -> str:
@@ -53,20 +53,20 @@ def _describe(fault: dict[str, Any]) -> str:
 
 
 class _Part(BaseModel):
-    """What stands inside a record and shares its version."""
+    """A part of a record, with the record's version."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
 class Attribution(_Part):
-    """Who made the photograph, and where to find it."""
+    """The photographer, and the page of the photograph."""
 
     author: str
     url: str | None = None
 
 
 class ImageReference(_Record):
-    """A photograph to fetch: the message on ``images-topic``."""
+    """Where to fetch an image and what to do with it: the value of a message on Kafka."""
 
     image_id: ImageId
     url: str
@@ -79,12 +79,12 @@ class ImageReference(_Record):
 
     @property
     def ingest_date(self) -> date:
-        """UTC date of the request: never the consumer's clock."""
+        """UTC date of the request; it does not depend on the consumer's clock."""
         return ingest_date_of(self.requested_at)
 
 
 class RejectedImage(_Record):
-    """An image that could not or must not be processed, and why."""
+    """A rejection: an image that cannot or must not be processed, and the reason."""
 
     image_id: ImageId
     source: str
@@ -95,7 +95,7 @@ class RejectedImage(_Record):
 
 
 class StoredImage(_Part):
-    """Where an image lies and how large it is, in pixels."""
+    """The location of an image, and its size in pixels."""
 
     uri: str
     width: int = Field(ge=1)
@@ -110,7 +110,7 @@ class Metrics(_Part):
 
 
 class Evaluation(_Record):
-    """An image that is finished; written last. Metrics are absent where there is no original."""
+    """An image that is finished; written last. Without an original there are no metrics."""
 
     image_id: ImageId
     run_id: str
@@ -131,7 +131,7 @@ class Evaluation(_Record):
 
 
 class RunManifest(_Record):
-    """What a run did: counts of images, those rejected, and seconds by stage."""
+    """The record of a run: counts, rejected images, and seconds by stage."""
 
     run_id: str
     scale: Scale
@@ -143,13 +143,13 @@ class RunManifest(_Record):
 
 
 def image_id_of(mode: Mode, scale: int, canonical_reference: str) -> str:
-    """32 hex digits that name an image by what was asked for, so that a redelivery overwrites."""
+    """32 hex digits; the same reference always gives the same id, so a repeat overwrites."""
     text = f"{mode}\n{scale}\n{canonical_reference}"
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def name_of(source: str) -> str:
-    """What people call an image, from a record's source: a file's name where there is one."""
+    """A short name for people, from a record's source: the file name where there is one."""
     kind, separator, rest = source.partition(":")
     if separator and kind in ("folder", "samples", "upload"):
         source = rest

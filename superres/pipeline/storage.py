@@ -1,8 +1,8 @@
-"""Files that lie in a local folder or in S3, addressed by a path or an ``s3://bucket/key`` URI.
+"""Files in local folders and objects in S3, addressed by a path or an ``s3://bucket/key`` URI.
 
 Every write is atomic: a reader sees the whole object or none. The S3 client is made on first use,
-so that work on local folders never imports boto3; credentials, region and endpoint come from the
-environment, as for every AWS client.
+so local folders never need boto3. Credentials, region and endpoint come from the environment, as
+for every AWS client.
 """
 
 import base64
@@ -22,7 +22,7 @@ from superres.errors import StorageError
 
 S3 = "s3://"
 # S3 allows 2 KB of metadata, names included; base64 takes 4 bytes for 3.
-_NOTE, _NOTE_BYTES = "note", 1400
+_METADATA_KEY, _METADATA_BYTES = "note", 1400
 _making_client = Lock()
 
 
@@ -52,17 +52,17 @@ def join(base: str, *parts: str) -> str:
 
 
 def is_s3(uri: str) -> bool:
-    """Whether the URI names an object or prefix in S3."""
+    """Whether the URI is an object or prefix in S3."""
     return uri.startswith(S3)
 
 
 def absolute(uri: str) -> str:
-    """The same place for a process with another working directory, as Spark's executors are."""
+    """The same location for a process with another working directory, such as a Spark executor."""
     return uri if is_s3(uri) else str(Path(uri).expanduser().absolute())
 
 
 def bucket_of(uri: str) -> str:
-    """The bucket of an S3 URI; raises ``StorageError`` when it names none."""
+    """The bucket of an S3 URI; raises ``StorageError`` when it has none."""
     return _bucket_and_key(uri)[0]
 
 
@@ -75,29 +75,29 @@ def read_bytes(uri: str) -> bytes:
         return Path(uri).read_bytes()
 
 
-def can_note(uri: str, note: bytes) -> bool:
-    """Whether the object may carry this note itself: on S3, if it is short enough."""
-    return is_s3(uri) and len(note) <= _NOTE_BYTES
+def fits_metadata(uri: str, metadata: bytes) -> bool:
+    """Whether the object can have this metadata: only in S3, and if it is short enough."""
+    return is_s3(uri) and len(metadata) <= _METADATA_BYTES
 
 
-def read_note(uri: str) -> bytes | None:
-    """The note that an object in S3 carries; None when there is none."""
+def read_metadata(uri: str) -> bytes | None:
+    """The metadata of an object in S3; None when it has none."""
     if not is_s3(uri):
         return None
     bucket, key = _bucket_and_key(uri)
     with _named_errors(uri, "look up"):
         if size_of(uri) is None:
             return None
-        metadata = _s3().head_object(Bucket=bucket, Key=key)["Metadata"]
-        return base64.b64decode(metadata[_NOTE]) if _NOTE in metadata else None
+        found = _s3().head_object(Bucket=bucket, Key=key)["Metadata"]
+        return base64.b64decode(found[_METADATA_KEY]) if _METADATA_KEY in found else None
 
 
-def write_bytes(uri: str, content: bytes, note: bytes | None = None) -> None:
-    """Creates or replaces an object, atomically; ``note`` is what ``can_note`` allows."""
+def write_bytes(uri: str, content: bytes, metadata: bytes | None = None) -> None:
+    """Creates or replaces an object, atomically; ``metadata`` must pass ``fits_metadata``."""
     with _named_errors(uri, "write"):
         if is_s3(uri):
             bucket, key = _bucket_and_key(uri)
-            _s3().put_object(Bucket=bucket, Key=key, Body=content, **_noted(note))
+            _s3().put_object(Bucket=bucket, Key=key, Body=content, **_metadata_arguments(metadata))
             return
         temporary = _temporary(uri)
         try:
@@ -109,11 +109,11 @@ def write_bytes(uri: str, content: bytes, note: bytes | None = None) -> None:
             raise
 
 
-def write_unread(uri: str, content: bytes) -> None:
-    """As ``write_bytes``, for what nobody reads before the writer has written something else too.
+def write_new(uri: str, content: bytes) -> None:
+    """Like ``write_bytes``, for a file that is read only after the writer has written another one.
 
-    A file that is new needs no other name meanwhile, which halves what it costs. One that a writer
-    left unfinished as it died is replaced by the next.
+    A new local file is written without a temporary name, which halves the cost. An unfinished file
+    of a writer that died is replaced by the next writer.
     """
     if is_s3(uri):
         write_bytes(uri, content)
@@ -127,12 +127,12 @@ def write_unread(uri: str, content: bytes) -> None:
         write_bytes(uri, content)
 
 
-def write_file(uri: str, file: Path, note: bytes | None = None) -> None:
-    """As ``write_bytes``, with the content of a local file."""
+def write_file(uri: str, file: Path, metadata: bytes | None = None) -> None:
+    """Like ``write_bytes``, with the content of a local file."""
     with _named_errors(uri, "write"):
         if is_s3(uri):
             bucket, key = _bucket_and_key(uri)
-            _s3().upload_file(str(file), bucket, key, ExtraArgs=_noted(note))
+            _s3().upload_file(str(file), bucket, key, ExtraArgs=_metadata_arguments(metadata))
             return
         with staged(uri) as path:
             shutil.copyfile(file, path)
@@ -150,17 +150,17 @@ def size_of(uri: str) -> int | None:
             path = Path(uri)
             return path.stat().st_size if path.is_file() else None
         bucket, key = _bucket_and_key(uri)
-        # A listing tells absence from refusal, which HeadObject's bare 403 and 404 do not.
+        # A listing distinguishes an absent object from denied access; HeadObject's 403 does not.
         found = _s3().list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)
         sizes = (entry["Size"] for entry in found.get("Contents", []) if entry["Key"] == key)
         return next(sizes, None)
 
 
 def list_files(prefix: str, *, hidden: bool = False) -> list[StoredFile]:
-    """All files below a folder or S3 prefix, by name; empty when there is none.
+    """All files below a folder or S3 prefix, sorted by URI; empty when there are none.
 
-    Hidden and half-written files (a name or folder beginning with ``.`` or ``_``) are left out, as
-    Spark does, unless ``hidden`` asks for them.
+    As in Spark, hidden and half-written files (a name or folder beginning with ``.`` or ``_``) are
+    left out, unless ``hidden`` is set.
     """
     with _named_errors(prefix, "list"):
         found = _list_s3(prefix) if is_s3(prefix) else _list_local(prefix)
@@ -170,7 +170,7 @@ def list_files(prefix: str, *, hidden: bool = False) -> list[StoredFile]:
 
 
 def delete(uri: str) -> None:
-    """Deletes one object; nothing there is no error."""
+    """Deletes an object, if it exists."""
     with _named_errors(uri, "delete"):
         if is_s3(uri):
             bucket, key = _bucket_and_key(uri)
@@ -180,10 +180,10 @@ def delete(uri: str) -> None:
 
 
 def delete_tree(prefix: str) -> None:
-    """Deletes a folder or everything under an S3 prefix; nothing there is no error."""
+    """Deletes a folder or everything under an S3 prefix, if it exists."""
     with _named_errors(prefix, "delete"):
         if not is_s3(prefix):
-            # Two that delete at once each find files gone that they had listed.
+            # Another process may delete files at the same time.
             while Path(prefix).exists():
                 with suppress(FileNotFoundError):
                     shutil.rmtree(prefix)
@@ -198,11 +198,11 @@ def delete_tree(prefix: str) -> None:
 def presigned(
     uri: str, seconds: int, filename: str | None = None, content_type: str | None = None
 ) -> str:
-    """A URL under which whoever has it may read an object in S3 for so many seconds.
+    """A URL that allows anyone to read an object in S3 for ``seconds``.
 
-    ``filename`` (ASCII) makes browsers save it under that name; ``content_type`` is what it is
-    announced as. Nothing is asked of S3: the object may not be there. Raises ``StorageError`` for
-    a local path, and where there are no credentials to sign with.
+    With ``filename`` (ASCII), browsers save the object under that name; ``content_type`` is its
+    Content-Type. Does not call S3, so the object may not exist. Raises ``StorageError`` for a local
+    path, and when there are no credentials to sign with.
     """
     if not is_s3(uri):
         raise StorageError(f"{uri}: only objects in S3 have signed URLs")
@@ -219,7 +219,7 @@ def presigned(
 
 @contextmanager
 def local_copy(uri: str) -> Iterator[Path]:
-    """A local path with the content: the file itself, or a temporary download from S3."""
+    """A local path with the content: the file itself, or a temporary copy of the S3 object."""
     if not is_s3(uri):
         if not Path(uri).is_file():
             raise StorageError(f"{uri}: no such file")
@@ -234,15 +234,15 @@ def local_copy(uri: str) -> Iterator[Path]:
 
 
 @contextmanager
-def staged(uri: str, note: bytes | None = None) -> Iterator[Path]:
-    """A path to write to; what was written appears at ``uri`` only when the block ends well."""
+def staged(uri: str, metadata: bytes | None = None) -> Iterator[Path]:
+    """A path to write to; the file appears at ``uri`` only if the block ends without exception."""
     if is_s3(uri):
         with tempfile.TemporaryDirectory(prefix="superres-") as folder:
             path = Path(folder) / "object"
             yield path
             with _named_errors(uri, "write"):
                 bucket, key = _bucket_and_key(uri)
-                _s3().upload_file(str(path), bucket, key, ExtraArgs=_noted(note))
+                _s3().upload_file(str(path), bucket, key, ExtraArgs=_metadata_arguments(metadata))
         return
     target, temporary = Path(uri), Path(_temporary(uri))
     with _named_errors(uri, "write"):
@@ -263,7 +263,7 @@ def _temporary(uri: str) -> str:
 
 
 def _created(path: str) -> BinaryIO:
-    """A new file, and its folder if there is none yet."""
+    """Opens a new file, and makes its folder if necessary."""
     try:
         return open(path, "xb")  # noqa: PTH123  # closed by the caller
     except FileNotFoundError:
@@ -271,9 +271,11 @@ def _created(path: str) -> BinaryIO:
         return open(path, "xb")  # noqa: PTH123
 
 
-def _noted(note: bytes | None) -> dict[str, Any]:
-    # S3 allows ASCII there.
-    return {} if note is None else {"Metadata": {_NOTE: base64.b64encode(note).decode()}}
+def _metadata_arguments(metadata: bytes | None) -> dict[str, Any]:
+    if metadata is None:
+        return {}
+    # S3 allows only ASCII there.
+    return {"Metadata": {_METADATA_KEY: base64.b64encode(metadata).decode()}}
 
 
 def _list_local(prefix: str) -> Iterator[StoredFile]:
@@ -317,7 +319,7 @@ def _bucket_and_folder(prefix: str) -> tuple[str, str]:
 
 
 def _s3() -> Any:
-    with _making_client:  # boto3's default session must not be made twice at once
+    with _making_client:  # boto3's default session must not be made in two threads at once
         return _s3_client()
 
 
@@ -326,7 +328,7 @@ def _s3_client() -> Any:
     import boto3
     from botocore.config import Config
 
-    # As many connections as an ingestion has threads; the default of 10 would make them wait.
+    # Enough connections for the threads of ingestion; with the default of 10 they would wait.
     return boto3.client("s3", config=Config(max_pool_connections=64))
 
 
@@ -340,8 +342,8 @@ def _signing_s3_client() -> Any:
     import boto3
     from botocore.config import Config
 
-    # The older signature opens nothing that KMS has encrypted. The region's own endpoint, since
-    # the global one redirects for a new bucket, which no signature outlives.
+    # Version 4, because KMS accepts no older signature. The region's own endpoint, because the
+    # global one redirects requests for a new bucket, and a signature is invalid after a redirect.
     endpoint = _s3_client().meta.endpoint_url
     style: Literal["virtual", "path"] = "virtual" if "amazonaws.com" in endpoint else "path"
     config = Config(signature_version="s3v4", s3={"addressing_style": style})

@@ -54,8 +54,9 @@ def augmented_pairs(files: list[Path], scale: int, patch: int) -> list[Pair]:
                 smaller = luma if factor == 1 else resize_plane(luma, height, width)
                 pairs.append(make_pair(np.clip(smaller, 0, 255), scale))
     if not pairs:
+        side = (patch + 1) * scale
         raise ConfigError(
-            f"no training image is at least {(patch + 1) * scale} pixels wide and high; use larger images"
+            f"no training image is at least {side} pixels wide and high; use larger images"
         )
     return pairs
 

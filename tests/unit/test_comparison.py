@@ -79,7 +79,7 @@ def test_without_an_original_nothing_is_measured():
 def test_an_original_of_another_size_is_rejected(size):
     low = planes_of(20, 20)
     ours = bicubic_rows(low, 2, 0, 40)
-    with pytest.raises(ImageRejectedError, match=r"photo.png enlarged ×2 has 40 × 40"):
+    with pytest.raises(ImageRejectedError, match=r"photo.png upscaled ×2 has 40 × 40"):
         compare_planes("photo.png", low, ours, 2, planes_of(*size))
 
 
@@ -176,7 +176,7 @@ def test_of_a_huge_image_the_middle_is_shown(monkeypatch):
     monkeypatch.setattr(comparison, "MAX_PIXELS", 25 * 20)
     pair = compared(planes_of(40, 50))
     page = render_page(pair, "a model")
-    assert "middle 25 × 20 of the image" in page
+    assert "middle 25 × 20 pixels of the image" in page
     assert "50 × 40 (×2)" in page
     ours = samples(embedded(page)["ours"])
     np.testing.assert_array_equal(ours, pair.ours[:, 10:30, 12:37])

@@ -179,7 +179,7 @@ def test_every_mistake_is_told_at_once(tmp_path):
 
 @pytest.mark.parametrize("text", ["[]", "0", "false", "''", "words", "- processing"])
 def test_a_file_without_sections_is_refused(text, tmp_path):
-    assert "holds no mapping" in reason(tmp_path, text)
+    assert "not a mapping" in reason(tmp_path, text)
 
 
 @pytest.mark.parametrize(

@@ -291,8 +291,8 @@ def test_strips_add_up_to_the_planes(name: str, rows: int, tmp_path: Path) -> No
         np.testing.assert_array_equal(np.concatenate(strips, axis=1), image.planes())
 
 
-def test_a_strip_has_rows() -> None:
-    with pytest.raises(ValueError, match="at least one row"):
+def test_a_strip_has_at_least_one_row() -> None:
+    with pytest.raises(ValueError, match="rows must be at least 1"):
         next(decode(image_files.png(GREY), LIMITS).strips(0))
 
 
@@ -441,10 +441,10 @@ def test_an_error_in_the_strips_reaches_the_caller_and_leaves_no_file(tmp_path: 
     [
         (np.zeros((3, 7, 8), np.uint8), "have 7 rows, the image has 8"),
         (np.zeros((3, 9, 8), np.uint8), "more than the 8 rows"),
-        (np.zeros((3, 8, 7), np.uint8), "wanted is uint8"),
-        (np.zeros((4, 8, 8), np.uint8), "wanted is uint8"),
+        (np.zeros((3, 8, 7), np.uint8), "expected uint8"),
+        (np.zeros((4, 8, 8), np.uint8), "expected uint8"),
         (np.zeros((3, 8, 8), np.uint16), "is uint16"),
-        (np.zeros((8, 8), np.uint8), "wanted is uint8"),
+        (np.zeros((8, 8), np.uint8), "expected uint8"),
     ],
 )
 def test_strips_that_do_not_fit_are_refused(strip: Planes, fragment: str, tmp_path: Path) -> None:
