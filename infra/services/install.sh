@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Installs a service of superres on Amazon Linux 2023 and starts it. An instance gets this script as
-# its user data, after lines that export:
-#   SUPERRES_UNITS       what runs here: consume uploads, or notify
-#   SUPERRES_WHEEL, SUPERRES_WHEELHOUSE, SUPERRES_CONFIG   s3:// of the release's parts
+# Installs a service of superres on Amazon Linux 2023 and starts it. This script is the user data of an
+# instance, after lines that export:
+#   SUPERRES_UNITS       units to run: consume uploads, or notify
+#   SUPERRES_WHEEL, SUPERRES_WHEELHOUSE, SUPERRES_CONFIG   S3 URIs of the release's parts
 #   SUPERRES_…_SHA256    the digest of each
-#   SUPERRES_SECRETS     UNIT:VARIABLE=SECRET[#KEY] …: what a unit finds in its environment
-#   SUPERRES_{SECTION}__{KEY}, AWS_DEFAULT_REGION   settings that the units are to have
-# With SUPERRES_ROOT=/some/folder it installs below that folder, without systemd, and prints what
-# starts each unit. Running it again does only what is missing.
+#   SUPERRES_SECRETS     UNIT:VARIABLE=SECRET[#KEY] …: environment variables of a unit
+#   SUPERRES_{SECTION}__{KEY}, AWS_DEFAULT_REGION   settings of the units
+# With SUPERRES_ROOT=/some/folder it installs below that folder, without systemd, and prints the command
+# that starts each unit. Running it again does only what is missing.
 set -euo pipefail
 umask 022
 
@@ -30,18 +30,18 @@ check() {
   for name in $SUPERRES_UNITS; do
     [[ $name =~ ^(consume|uploads|notify)$ ]] || fail "SUPERRES_UNITS: there is no unit $name; there are consume, uploads and notify"
   done
-  [[ -n $root || $EUID -eq 0 ]] || fail "only root can install below /; or name a folder in SUPERRES_ROOT"
+  [[ -n $root || $EUID -eq 0 ]] || fail "only root can install below /; or set SUPERRES_ROOT to a folder"
   if [[ -z $root ]] && ! command -v "$python" >/dev/null; then
-    # From Amazon's own repository, which lies in S3.
+    # From Amazon's own repository, which is in S3.
     dnf install -y -q "$python" tar || fail "dnf cannot install $python"
   fi
-  command -v "$python" >/dev/null || fail "no $python on PATH; install it, or name one in SUPERRES_PYTHON"
+  command -v "$python" >/dev/null || fail "no $python on PATH; install it, or set SUPERRES_PYTHON"
   command -v aws >/dev/null || fail "no aws on PATH; install the AWS command line"
 }
 
-fetch() { # URI SHA256 FILE
+download() { # URI SHA256 FILE
   local try
-  # A role that was just made is not known everywhere at once.
+  # A new role is not known everywhere immediately.
   for try in 1 2 3 4 5; do
     if aws s3 cp --only-show-errors "$1" "$3"; then
       echo "$2  $3" | sha256sum --check --status && return
@@ -50,26 +50,26 @@ fetch() { # URI SHA256 FILE
     fi
     [[ $try == 5 ]] || sleep 10
   done
-  fail "$1: cannot be fetched; does it exist, and may this machine read it?"
+  fail "$1: cannot be downloaded; does it exist, and may this machine read it?"
 }
 
 install_release() {
   local parts=$home/parts release="$SUPERRES_WHEEL_SHA256 $SUPERRES_WHEELHOUSE_SHA256"
   mkdir -p "$home/bin"
-  fetch "$SUPERRES_CONFIG" "$SUPERRES_CONFIG_SHA256" "$home/config.yaml"
+  download "$SUPERRES_CONFIG" "$SUPERRES_CONFIG_SHA256" "$home/config.yaml"
   [[ $(cat "$home/installed" 2>/dev/null) != "$release" ]] || return 0
   rm -rf "$home/installed" "$parts" "$home/venv"
   mkdir -p "$parts"
   local wheel="$parts/${SUPERRES_WHEEL##*/}"
-  fetch "$SUPERRES_WHEEL" "$SUPERRES_WHEEL_SHA256" "$wheel"
-  fetch "$SUPERRES_WHEELHOUSE" "$SUPERRES_WHEELHOUSE_SHA256" "$parts/wheelhouse.tar"
+  download "$SUPERRES_WHEEL" "$SUPERRES_WHEEL_SHA256" "$wheel"
+  download "$SUPERRES_WHEELHOUSE" "$SUPERRES_WHEELHOUSE_SHA256" "$parts/wheelhouse.tar"
   mkdir "$parts/wheelhouse"
   tar -x -f "$parts/wheelhouse.tar" -C "$parts/wheelhouse" --no-same-owner
   "$python" -m venv "$home/venv"
   local pip=("$home/venv/bin/python" -m pip install --quiet --no-index --disable-pip-version-check)
   "${pip[@]}" --find-links "$parts/wheelhouse" --require-hashes -r "$parts/wheelhouse/requirements.txt" ||
-    fail "the wheelhouse $SUPERRES_WHEELHOUSE does not install"
-  "${pip[@]}" --no-deps "$wheel" || fail "the wheel $SUPERRES_WHEEL does not install"
+    fail "cannot install the wheelhouse $SUPERRES_WHEELHOUSE"
+  "${pip[@]}" --no-deps "$wheel" || fail "cannot install the wheel $SUPERRES_WHEEL"
   rm -rf "$parts"
   echo "$release" >"$home/installed"
 }
@@ -77,9 +77,9 @@ install_release() {
 # Secrets go into a process's environment and nowhere else: no file, no command line, no log.
 write_secrets() {
   cat >"$home/bin/with_secrets.py" <<'PYTHON'
-"""Becomes a command with secrets in its environment: VARIABLE=SECRET[#KEY] … -- COMMAND …
+"""Runs a command with secrets in its environment: VARIABLE=SECRET[#KEY] … -- COMMAND …
 
-Without a command it tells, by status 3, that a secret was replaced since the unit was started.
+Without a command it exits with status 3 if a secret was replaced since the unit was started.
 """
 
 import json
@@ -91,11 +91,11 @@ from pathlib import Path
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-# Of several who find a secret empty at once, this lets one fill it: a second value is refused.
+# Of several units that find a secret empty, only one can fill it: this token rejects a second value.
 FIRST = "superres-first-value-of-this-secret"
 
 
-def answer_of(client, secret, may_fill):
+def read_or_fill(client, secret, may_fill):
     try:
         return client.get_secret_value(SecretId=secret)
     except client.exceptions.ResourceNotFoundException:
@@ -115,16 +115,16 @@ def main():
     wanted, command = sys.argv[1:end], sys.argv[end + 1 :]
     versions = {}
     client = boto3.client("secretsmanager") if wanted else None
-    for variable, _, place in (each.partition("=") for each in wanted):
-        secret, _, key = place.partition("#")
+    for variable, _, source in (each.partition("=") for each in wanted):
+        secret, _, key = source.partition("#")
         try:
-            answer = answer_of(client, secret, not key and bool(command))
+            answer = read_or_fill(client, secret, not key and bool(command))
             text = answer["SecretString"]
             os.environ[variable] = json.loads(text)[key] if key else text
         except (BotoCoreError, ClientError, KeyError, ValueError) as error:
-            # Of a ValueError only its name: it might quote what it could not read.
-            told = type(error).__name__ if isinstance(error, (KeyError, ValueError)) else error
-            sys.exit(f"superres: secret {secret}: {told}")
+            # Only the name of a ValueError: its message may quote the secret.
+            reason = type(error).__name__ if isinstance(error, (KeyError, ValueError)) else error
+            sys.exit(f"superres: secret {secret}: {reason}")
         versions[secret] = answer["VersionId"]
     known = Path(os.environ.get("RUNTIME_DIRECTORY", ".")) / "secret-versions.json"
     if not command:
@@ -137,7 +137,7 @@ main()
 PYTHON
 }
 
-settings() { # what of this environment the units are to have, as lines of shell
+settings() { # the settings of the units, as lines of shell
   local name
   compgen -e | { grep -E '^(SUPERRES_[A-Z]+__[A-Z_]+|AWS_DEFAULT_REGION)$' || true; } | sort | while read -r name; do
     printf 'export %s=%q\n' "$name" "${!name}"
@@ -151,7 +151,7 @@ secrets_of() { # UNIT: its secrets, in quotes
   done
 }
 
-write_starter() { # UNIT: what starts it, with systemd or by hand, and `superres UNIT …` in general
+write_starter() { # UNIT: the script that starts it, from systemd or by hand
   local folder=$root/var/lib/superres-$1
   [[ -z $root ]] || mkdir -p "$folder"
   {
@@ -159,7 +159,7 @@ write_starter() { # UNIT: what starts it, with systemd or by hand, and `superres
     echo "# superres $1 with its settings and secrets; written by infra/services/install.sh."
     echo "set -euo pipefail"
     settings
-    # Images in the making are larger than the memory that /tmp may take.
+    # Temporary images are larger than the memory that /tmp may use.
     printf 'cd %q\n' "$folder"
     # shellcheck disable=SC2016
     echo 'export TMPDIR=$PWD'
@@ -169,14 +169,14 @@ write_starter() { # UNIT: what starts it, with systemd or by hand, and `superres
   chmod 755 "$home/bin/$1"
 }
 
-write_check() { # UNIT PORT: what restarts a unit that hangs, or whose secret was replaced
+write_check() { # UNIT PORT: the script that restarts a unit that hangs or has an old secret
   {
     echo "#!/usr/bin/env bash"
-    echo "# Restarts superres-$1 where that helps; written by infra/services/install.sh."
+    echo "# Restarts superres-$1 if it hangs or has an old secret; written by infra/services/install.sh."
     echo "set -uo pipefail"
     settings
     printf 'if ! curl -fsS -o /dev/null --max-time 10 --retry 5 --retry-delay 10 --retry-all-errors http://127.0.0.1:%s/healthz; then\n' "$2"
-    echo "  echo 'superres-$1 does not answer: restarting it'"
+    echo "  echo 'superres-$1 does not respond: restarting it'"
     echo "  exec systemctl restart superres-$1"
     echo "fi"
     printf 'RUNTIME_DIRECTORY=/run/superres-%s %q %q %s--\n' "$1" "$home/venv/bin/python" "$home/bin/with_secrets.py" "$(secrets_of "$1")"
@@ -196,26 +196,26 @@ write_units() { # UNIT MEMORY STOP_SECONDS
 Description=superres $1
 Wants=network-online.target
 After=network-online.target
-# What fails for now, as Kafka's start, is tried for ever.
+# Retries for ever, for example until Kafka has started.
 StartLimitIntervalSec=0
 
 [Service]
 ExecStart=$home/bin/$1
 Restart=always
 RestartSec=10
-# What is begun may finish: longer than the service itself takes to stop.
+# Lets running work finish: longer than the service itself takes to stop.
 TimeoutStopSec=$3
 MemoryMax=$2
 LimitNOFILE=65536
 
-# A user that exists only while it runs, and may write into these folders and nowhere else.
+# A user that exists only while the unit runs, and can write only to these folders.
 DynamicUser=yes
 StateDirectory=superres-$1
 RuntimeDirectory=superres-$1
 WorkingDirectory=/var/lib/superres-$1
 UMask=0077
 
-# What it does not need it does not get.
+# No privileges that it does not need.
 AmbientCapabilities=
 CapabilityBoundingSet=
 LockPersonality=yes
@@ -245,7 +245,7 @@ WantedBy=multi-user.target
 UNIT
   cat >"$folder/superres-$1-check.service" <<UNIT
 [Unit]
-Description=Looks whether superres $1 answers, and has the secrets of today
+Description=Checks that superres $1 responds and has current secrets
 
 [Service]
 Type=oneshot
@@ -253,7 +253,7 @@ ExecStart=$home/bin/check-$1
 UNIT
   cat >"$folder/superres-$1-check.timer" <<UNIT
 [Unit]
-Description=Looks after superres $1 every five minutes
+Description=Checks superres $1 every five minutes
 
 [Timer]
 OnActiveSec=5min
@@ -266,8 +266,8 @@ UNIT
 
 install_unit() { # UNIT
   write_starter "$1"
-  # Port, share of the memory, seconds until a stop becomes a kill: beyond ingestion.drain_seconds
-  # (200 at most), and beyond Gunicorn's graceful stops of 110 and 15.
+  # Port, share of memory, and seconds until a stop becomes a kill: more than ingestion.drain_seconds
+  # (at most 200) and than Gunicorn's graceful stops of 110 and 15.
   case $1 in
     consume) set -- "$1" "${SUPERRES_INGESTION__CONSUMER_PORT:-9101}" 60% 230 ;;
     uploads) set -- "$1" "${SUPERRES_INGESTION__UPLOAD_PORT:-8081}" 25% 120 ;;
@@ -275,7 +275,7 @@ install_unit() { # UNIT
   esac
   write_check "$1" "$2"
   write_units "$1" "$3" "$4"
-  [[ $1 != consume ]] || write_starter produce # no unit: a person runs it
+  [[ $1 != consume ]] || write_starter produce # not a unit: people run it
 }
 
 start_units() {

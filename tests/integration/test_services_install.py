@@ -302,7 +302,7 @@ def test_a_failed_download_is_retried_and_reported(machine):
     assert done.returncode == 1
     assert machine.downloads() == ["s3://artifacts/absent.yaml"] * 5
     assert done.stderr.splitlines()[-1] == (
-        "superres install: s3://artifacts/absent.yaml: cannot be fetched; does it exist, "
+        "superres install: s3://artifacts/absent.yaml: cannot be downloaded; does it exist, "
         "and may this machine read it?"
     )
 
@@ -312,7 +312,7 @@ def test_a_failed_download_is_retried_and_reported(machine):
     [
         ({"SUPERRES_UNITS": ""}, "SUPERRES_UNITS is not set; see the head of"),
         ({"SUPERRES_WHEEL_SHA256": ""}, "SUPERRES_WHEEL_SHA256 is not set"),
-        ({"SUPERRES_PYTHON": "python0.9"}, "no python0.9 on PATH; install it, or name one in"),
+        ({"SUPERRES_PYTHON": "python0.9"}, "no python0.9 on PATH; install it, or set SUPERRES_PYTHON"),
         ({"SUPERRES_UNITS": "consumer"}, "there is no unit consumer; there are consume, uploads"),
     ],
 )
