@@ -27,7 +27,7 @@ def layout_in(settings: Settings, scale: int) -> Layout:
 
 
 def end_in_order() -> None:
-    """Lets SIGTERM, as `timeout` sends it, end this process through its clean-up."""
+    """Makes SIGTERM, which `timeout` sends, end this process with its clean-up."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 

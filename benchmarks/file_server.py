@@ -1,4 +1,4 @@
-"""A quick HTTP/1.1 server for the files of a folder, kept in memory; prints its port.
+"""A fast HTTP/1.1 server of the files in a folder, held in memory; prints its port.
 
 python -m benchmarks.file_server FOLDER
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def main(folder: Path) -> None:
-    """Serves until it is ended."""
+    """Serves until the process is stopped."""
     contents = {f"/{file.name}": file.read_bytes() for file in folder.iterdir()}
 
     class Handler(BaseHTTPRequestHandler):
@@ -26,7 +26,7 @@ def main(folder: Path) -> None:
             self.wfile.flush()
 
         def log_message(self, *_: object) -> None:
-            """Nothing to say."""
+            """Logs nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     print(server.server_port, flush=True)

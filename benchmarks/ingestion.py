@@ -1,13 +1,13 @@
 """Images per second through Kafka, against a plain download loop, and memory over many references.
 
     .venv/bin/python benchmarks/ingestion.py                 # a local folder
-    .venv/bin/python benchmarks/ingestion.py --bucket NAME  # S3, as AWS_ENDPOINT_URL leads to it
+    .venv/bin/python benchmarks/ingestion.py --bucket NAME  # S3, at AWS_ENDPOINT_URL if set
     .venv/bin/python benchmarks/ingestion.py --memory        # 1,000 references, then 100,000
 
-Both ways fetch the same photographs from one HTTP server (a process of its own) with as many
-threads, take turns, and are timed from the tenth image to the last, so that neither pays for its
-start. The plain loop fetches and stores, no more: no Kafka, no check, no record beside the image.
-Needs a broker (`make kafka-up`), whose topics are left as they are: each run has its own.
+Both ways fetch the same images from one HTTP server (another process) with the same number of
+threads. They take turns and are timed from the tenth image to the last, without their start. The
+plain loop only fetches and stores: no Kafka, no check, no record beside the image. Needs a broker
+(`make kafka-up`); each run uses topics of its own.
 """
 
 import sys
@@ -36,7 +36,7 @@ from confluent_kafka.cimpl import NewTopic
 from rich.console import Console
 
 from benchmarks.cluster import settings_in
-from benchmarks.photographs import write_photographs
+from benchmarks.mosaics import write_mosaics
 from ingestion.consumer.fetching import fetcher_of
 from ingestion.consumer.service import consume
 from ingestion.producer import publish
@@ -71,7 +71,7 @@ class Clock:
 
 @contextmanager
 def serving(folder: Path) -> Iterator[str]:
-    """Serves a folder over HTTP on 127.0.0.1, from another process; gives ``host:port``."""
+    """Serves a folder over HTTP on 127.0.0.1 from another process; yields ``host:port``."""
     command = [sys.executable, "-m", "benchmarks.file_server", str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
@@ -83,7 +83,7 @@ def serving(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def own_topics(settings: Settings) -> Iterator[Settings]:
-    """The settings with topics and a group that nobody else has, deleted at the end."""
+    """The settings with new topics and a new group, deleted at the end."""
     name = f"benchmark-{uuid.uuid4().hex[:8]}"
     topics = [name, f"{name}-dead-letter"]
     admin = AdminClient({"bootstrap.servers": settings.kafka.bootstrap_servers})
@@ -130,7 +130,7 @@ def plainly(settings: Settings, urls: list[str], clients: Client) -> float:
 
 
 def peak_memory(settings: Settings, listing: Path, count: int, url: str) -> float:
-    """The most MiB that a consumer process held while it took ``count`` references of one URL."""
+    """The peak memory in MiB of a consumer process for ``count`` references to one URL."""
     with listing.open("w") as stream:
         stream.writelines(f"{url}?{number}\n" for number in range(count))
     with own_topics(settings) as ours:
@@ -160,7 +160,7 @@ def peak_memory(settings: Settings, listing: Path, count: int, url: str) -> floa
 @click.option("--images", default=300, show_default=True)
 @click.option("--rounds", default=5, show_default=True)
 @click.option("--threads", default=8, show_default=True)
-@click.option("--bucket", help="Store in this S3 bucket, as the AWS_* environment leads to it.")
+@click.option("--bucket", help="Store in this S3 bucket; the AWS_* environment applies.")
 @click.option("--memory", is_flag=True, help="Measure memory instead of speed.")
 @click.option("--bootstrap", default="127.0.0.1:9092", show_default=True)
 def main(
@@ -171,9 +171,9 @@ def main(
     log_for_people()
     try:
         count, size = (1, (160, 120)) if memory else (images, (960, 540))
-        write_photographs(folder / "photographs", count, *size)
-        files = sorted((folder / "photographs").iterdir())
-        with serving(folder / "photographs") as host:
+        write_mosaics(folder / "images", count, *size)
+        files = sorted((folder / "images").iterdir())
+        with serving(folder / "images") as host:
             settings = _settings(folder, bucket, host, threads, bootstrap)
             if memory:
                 _measure_memory(console, settings, folder, f"http://{host}/{files[0].name}")
@@ -240,9 +240,11 @@ def _measure_memory(console: Console, settings: Settings, folder: Path, url: str
         for count in (1_000, 100_000)
     }
     ratio = peaks[100_000] / peaks[1_000]
-    told = ", ".join(f"{count:,} references: {peak:.0f} MiB" for count, peak in peaks.items())
+    figures = ", ".join(f"{count:,} references: {peak:.0f} MiB" for count, peak in peaks.items())
     verdict = "met" if ratio <= MEMORY_BAR else "MISSED"
-    console.print(f"Peak of the consumer: {told}; ratio {ratio:.2f}, bar {MEMORY_BAR}: {verdict}")
+    console.print(
+        f"Peak of the consumer: {figures}; ratio {ratio:.2f}, bar {MEMORY_BAR}: {verdict}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""What Spark is measured against: plain loops over images in a pool of warm processes.
+"""Plain loops over images in a pool of warm processes, to compare Spark with.
 
 ``upscale_plainly`` uses our own decoder, engine, colour code and encoder on whole images, so that
-the difference to the jobs is what Spark, tiles and tables cost. ``upscale_with_opencv`` is what one
-would write with OpenCV alone, around the same network. Both leave a whole file or none.
+the difference to the jobs is the cost of Spark, tiles and tables. ``upscale_with_opencv`` uses
+OpenCV alone, with the same network. Both write a whole file or none.
 """
 
 import time
@@ -26,14 +26,14 @@ from superres.pipeline.config import Processing
 Parts = dict[str, float]
 """Seconds of one image by what they were spent on."""
 
-# Each process sets up what it needs when it starts, as a Spark worker does; then it only works.
+# Each process loads its network when it starts, as a Spark worker does.
 _engine: Engine
 _network: Any
 _network_seconds = 0.0
 
 
 class WarmPool:
-    """Processes that have made their network; ``run`` deals images out to whichever is free."""
+    """Processes with a loaded network; ``run`` gives each image to the next free process."""
 
     def __init__(self, processes: int, prepare: Callable[[int], None], scale: int) -> None:
         self._processes = processes
@@ -45,7 +45,7 @@ class WarmPool:
     def run(
         self, work: Callable[[Path, Path], Parts], images: Sequence[Path], target: Path
     ) -> Parts:
-        """Enlarges ``images`` into ``target``; returns the seconds of a process for each part."""
+        """Upscales ``images`` into ``target``; returns the seconds of a process for each part."""
         outputs = [target / f"{image.stem}.png" for image in images]
         total: Parts = {}
         for parts in self._pool.map(work, images, outputs, chunksize=1):

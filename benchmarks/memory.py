@@ -1,10 +1,10 @@
-"""Peak memory of the four jobs on one very large photograph, Python workers included.
+"""Peak memory of the four jobs on one very large image, Python workers included.
 
     .venv/bin/python benchmarks/memory.py
 
-Sends a 12,000 x 9,000 JPEG through split, inference, reconstruction and evaluation on a standalone
-cluster of one executor, and reads four times a second what the executor's JVM and all its Python
-workers hold together. benchmarks/README.md says what the columns mean.
+Runs split, inference, reconstruction and evaluation of a 12,000 x 9,000 JPEG on a standalone
+cluster of one executor, and reads the memory of its JVM and all its Python workers four times a
+second. benchmarks/README.md explains the columns.
 """
 
 import json
@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.cluster import end_in_order, layout_in, settings_in, spark_session
-from benchmarks.photographs import load_photographs, mosaic, write_jpeg
+from benchmarks.mosaics import load_samples, mosaic, write_jpeg
 from jobs.import_folder import import_images
 from jobs.job import Run
 from jobs.progress import watching
@@ -41,7 +41,7 @@ _MIB = 2.0**20
 
 @dataclass
 class Peak:
-    """The most that the executor held at once during a job, in MiB.
+    """The peak memory of the executor during a job, in MiB.
 
     ``jvm`` and ``python`` are its parts at the moment of the highest resident sum;
     ``shared_once`` is the highest proportional set size, which counts shared pages once.
@@ -106,7 +106,7 @@ class Sampler:
 
 def find_executor(session: SparkSession) -> psutil.Process:
     """The only executor of the cluster that this process started."""
-    session.range(1).count()  # the session answers before its executor has come
+    session.range(1).count()  # the session is ready before its executor is
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             if any("CoarseGrainedExecutorBackend" in word for word in child.cmdline()):
@@ -114,12 +114,12 @@ def find_executor(session: SparkSession) -> psutil.Process:
     raise click.ClickException("no executor below this process; is SPARK_MASTER set?")
 
 
-def make_photographs(folder: Path, count: int, size: tuple[int, int], factor: int) -> list[Path]:
+def make_images(folder: Path, count: int, size: tuple[int, int], factor: int) -> list[Path]:
     """Writes mosaics of ``factor`` times the size as JPEG."""
-    photographs = load_photographs()
+    samples = load_samples()
     files = [folder / f"photo-{index}.jpg" for index in range(count)]
     for index, file in enumerate(files):
-        write_jpeg(mosaic(photographs, size[0] * factor, size[1] * factor, seed=index), file)
+        write_jpeg(mosaic(samples, size[0] * factor, size[1] * factor, seed=index), file)
     return files
 
 
@@ -164,7 +164,7 @@ def main(
     heap_mib: int,
     json_file: Path | None,
 ) -> None:
-    """Measures the peak memory of an executor, Python workers included, on large photographs.
+    """Measures the peak memory of an executor, Python workers included, on large images.
 
     In mode evaluate the original is as large as the result, and quality is measured in strips.
     """
@@ -173,11 +173,11 @@ def main(
     width, height = SMALL if small else LARGE
     folder = Path(tempfile.mkdtemp(prefix="superres-memory-"))
     try:
-        console.print(f"making {images} photograph(s) of {width:,} x {height:,}, mode {mode} …")
+        console.print(f"making {images} image(s) of {width:,} x {height:,}, mode {mode} …")
         settings = settings_in(folder, Processing(patch_size=patch_size))
         layout = layout_in(settings, scale)
         factor = scale if mode == "evaluate" else 1
-        files = make_photographs(folder / "photographs", images, (width, height), factor)
+        files = make_images(folder / "images", images, (width, height), factor)
         for imported in import_images(files, mode, settings.processing, layout):
             if imported.rejected:
                 raise click.ClickException(imported.rejected)

@@ -2,10 +2,10 @@
 
     .venv/bin/python benchmarks/notifier.py      # needs Debian's wrk: `make system-packages`
 
-The store holds 20,000 images, 100 streams of changes are open all the time, and wrk asks from this
-machine with 16 connections, which share the cores with the notifier: for the same again and
-again, which the notifier keeps, and for each image in turn, which it does not. No answer but 200 is
-allowed.
+The store has 20,000 images and 100 streams of changes are open all the time. wrk uses 16
+connections from this machine, so it shares the cores with the notifier. It requests one URL again
+and again, which the notifier caches, and each image in turn, which it does not. Any answer but 200
+is a failure.
 """
 
 import sys
@@ -44,7 +44,7 @@ _UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 
 @dataclass(frozen=True)
 class Load:
-    """What wrk saw: requests per second, milliseconds that 50 and 99 % stay below, and failures."""
+    """Results of wrk: requests per second, median and 99th percentile in ms, and failures."""
 
     rate: float
     p50: float
@@ -53,7 +53,7 @@ class Load:
 
 
 def image(number: int, folder: Path) -> Evaluation:
-    """An evaluation as the jobs write it, of an image that is not there."""
+    """An evaluation as the jobs write it, of an image that does not exist."""
     random.seed(number)
     image_id, psnr = image_id_of("evaluate", 2, f"benchmark:{number}"), random.gauss(31, 2)
     return Evaluation(
@@ -77,7 +77,7 @@ def image(number: int, folder: Path) -> Evaluation:
 
 @contextmanager
 def serving(folder: Path, images: int) -> Iterator[tuple[str, int]]:
-    """A notifier with so many images; gives its host and port."""
+    """Runs a notifier with this number of images; yields its host and port."""
     config = {
         "dataset": {"reconstructed_images_dir": str(folder / "results")},
         "notifier": {
@@ -113,7 +113,7 @@ def serving(folder: Path, images: int) -> Iterator[tuple[str, int]]:
 
 @contextmanager
 def open_stream(host: str, port: int) -> Iterator[None]:
-    """A page that waits for changes."""
+    """Opens a stream of changes, as a page of the gallery does."""
     connection = HTTPConnection(host, port, timeout=30)
     try:
         connection.request("GET", "/events")
@@ -126,27 +126,27 @@ def open_stream(host: str, port: int) -> Iterator[None]:
 
 
 def measure(url: str, script: Path | None = None) -> Load:
-    """Asks for one URL for a while, or for those of a script."""
+    """Runs wrk on one URL, or on those of a script."""
     command = ["wrk", "-t", "1", "-c", str(_CONNECTIONS), "-d", f"{_SECONDS}s", "--latency", url]
     if script is not None:
         command += ["-s", str(script)]
-    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    failed = sum(map(int, re.findall(r"Non-2xx or 3xx responses: (\d+)", told)))
-    for counts in re.findall(r"Socket errors: (.*)", told):
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    failed = sum(map(int, re.findall(r"Non-2xx or 3xx responses: (\d+)", output)))
+    for counts in re.findall(r"Socket errors: (.*)", output):
         failed += sum(map(int, re.findall(r"\d+", counts)))
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", told)
-    assert rate is not None, told
-    return Load(float(rate[1]), _milliseconds(told, 50), _milliseconds(told, 99), failed)
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
+    assert rate is not None, output
+    return Load(float(rate[1]), _milliseconds(output, 50), _milliseconds(output, 99), failed)
 
 
-def _milliseconds(told: str, percent: int) -> float:
-    found = re.search(rf"^\s+{percent}%\s+([\d.]+)(us|ms|s)\s*$", told, re.MULTILINE)
-    assert found is not None, told
+def _milliseconds(output: str, percent: int) -> float:
+    found = re.search(rf"^\s+{percent}%\s+([\d.]+)(us|ms|s)\s*$", output, re.MULTILINE)
+    assert found is not None, output
     return float(found[1]) * _UNITS[found[2]]
 
 
 def each_image(folder: Path, images: int) -> Path:
-    """A script that has wrk ask for one image after the other."""
+    """A script with which wrk requests one image after the other."""
     names = ",".join(f'"{image(number, folder).image_id}"' for number in range(images))
     script = folder / "each.lua"
     script.write_text(f"""local names, last = {{{names}}}, 0

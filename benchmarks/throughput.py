@@ -2,10 +2,10 @@
 
     .venv/bin/python benchmarks/throughput.py --json throughput.json
 
-Every way enlarges N images and then 4 N; the difference over 3 N images is its steady state, in
-seconds per megapixel of output, free of what a session or a first task costs. The ways take turns,
-for several rounds; whatever else the machine does then hits all alike. benchmarks/README.md says
-what the columns mean.
+Every way upscales N images and then 4 N; the difference over 3 N images is its steady state, in
+seconds per megapixel of output, without the cost of a session or a first task. The ways take turns
+for several rounds, so that other load on the machine affects all of them. benchmarks/README.md
+explains the columns.
 """
 
 import json
@@ -36,7 +36,7 @@ from benchmarks.loops import (
     upscale_plainly,
     upscale_with_opencv,
 )
-from benchmarks.photographs import write_photographs
+from benchmarks.mosaics import write_mosaics
 from jobs.job import Job, Run
 from jobs.progress import Progress, watching
 from jobs.runner import FUSED, THREE_STEPS
@@ -53,7 +53,7 @@ GROWTH = 4  # the larger set has this many times the images of the smaller
 
 @dataclass(frozen=True)
 class Bar:
-    """What a ratio to the plain loop must be at most, and should be."""
+    """The largest allowed ratio to the plain loop, and the aim."""
 
     must: float
     aim: float
@@ -64,7 +64,7 @@ BARS = {THREE: Bar(1.5, 1.2), FUSED_PATH: Bar(1.15, 1.05)}
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images on disk: their files, where their run keeps things, and megapixels of output."""
+    """Images on disk: their files, the layout of their run, and megapixels of output."""
 
     settings: Settings
     layout: Layout
@@ -73,11 +73,11 @@ class ImageSet:
 
     @property
     def outputs(self) -> Path:
-        """The folder that a way's PNG files come to."""
+        """The folder for the PNG files of a way."""
         return Path(self.layout.result("any")).parent
 
     def clear(self) -> None:
-        """Removes what an earlier way wrote, and lets the disk catch up, outside any clock."""
+        """Deletes the output of an earlier way and synchronises the disk, untimed."""
         for folder in (self.settings.dataset.reconstructed_images_dir, self.layout.patches):
             storage.delete_tree(folder)
         storage.delete_tree(self.layout.inference)
@@ -87,12 +87,12 @@ class ImageSet:
 
 
 Work = Callable[[ImageSet], Parts]
-"""Enlarges a set of images; returns seconds by part."""
+"""Upscales a set of images; returns seconds by part."""
 
 
 @dataclass
 class Way:
-    """One way to do the work, and what was measured of it: seconds per megapixel, per round."""
+    """One way to do the work, with its measurements: seconds per megapixel for each round."""
 
     name: str
     kind: str
@@ -144,9 +144,9 @@ def spark_way(
     return work
 
 
-def pool_way(pool: WarmPool, enlarge: Callable[[Path, Path], Parts]) -> Work:
+def pool_way(pool: WarmPool, upscale: Callable[[Path, Path], Parts]) -> Work:
     """A plain loop in the processes of ``pool``."""
-    return lambda images: pool.run(enlarge, images.images, images.outputs)
+    return lambda images: pool.run(upscale, images.images, images.outputs)
 
 
 def all_ways(
@@ -180,11 +180,11 @@ def all_ways(
 
 
 def make_set(folder: Path, count: int, size: tuple[int, int], scale: int) -> ImageSet:
-    """Writes ``count`` photographs where a run finds its low-resolution images."""
+    """Writes ``count`` images as the low resolution of a run."""
     settings = settings_in(folder, Processing())
     layout = layout_in(settings, scale)
     low = Path(layout.low_resolution)
-    write_photographs(low, count, *size)
+    write_mosaics(low, count, *size)
     megapixels = count * size[0] * size[1] * scale**2 / 1e6
     return ImageSet(settings, layout, sorted(low.iterdir()), megapixels)
 
@@ -218,7 +218,7 @@ def describe_difference(picture: Planes, reference: Planes) -> str:
     return f"{share:.2%} of samples differ, by {difference.max()} at most ({psnr:.1f} dB)"
 
 
-# ---- telling
+# ---- results
 
 
 @dataclass(frozen=True)
@@ -261,8 +261,8 @@ def print_results(console: Console, ways: list[Way]) -> None:
         table.add_column(heading)
     for way in ways:
         ratio = ratio_to(way, loop)
-        told = "" if way is loop else verdict(way, ratio)
-        table.add_row(way.name, str(spread(way.rounds)), str(ratio), told, way.check)
+        bar = "" if way is loop else verdict(way, ratio)
+        table.add_row(way.name, str(spread(way.rounds)), str(ratio), bar, way.check)
     console.print(table)
     opencv = next((way for way in ways if way.kind == OPENCV), None)
     if opencv is not None:

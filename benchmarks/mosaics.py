@@ -2,7 +2,7 @@
 
 An image is a mosaic of cells, each a random, perhaps mirrored and slightly brighter or darker crop
 of a random photograph at its own resolution. So the content is that of photographs (noise would be
-hard on every encoder, gradients easy), every image is another one, and all cost about the same.
+hard on every encoder, gradients easy), all images differ, and all cost about the same.
 """
 
 from pathlib import Path
@@ -19,28 +19,28 @@ JPEG_QUALITY = 90
 Pixels = NDArray[np.uint8]
 
 
-def load_photographs() -> list[Pixels]:
-    """The sample photographs as (h, w, 3) arrays, those that are at least a cell large."""
+def load_samples() -> list[Pixels]:
+    """The sample images of at least the size of a cell, as (h, w, 3) arrays."""
     loaded = [np.asarray(Image.open(path).convert("RGB")) for path in sample_images()]
     return [one for one in loaded if one.shape[0] >= CELL_HEIGHT and one.shape[1] >= CELL_WIDTH]
 
 
-def mosaic(photographs: list[Pixels], width: int, height: int, seed: int) -> Pixels:
+def mosaic(samples: list[Pixels], width: int, height: int, seed: int) -> Pixels:
     """A (height, width, 3) image of cells; the same for the same seed."""
     random = np.random.default_rng(seed)
     canvas = np.empty((height, width, 3), np.uint8)
     for top in range(0, height, CELL_HEIGHT):
         for left in range(0, width, CELL_WIDTH):
             target = canvas[top : top + CELL_HEIGHT, left : left + CELL_WIDTH]
-            photograph = photographs[int(random.integers(len(photographs)))]
-            target[...] = _cell(photograph, random)[: target.shape[0], : target.shape[1]]
+            sample = samples[int(random.integers(len(samples)))]
+            target[...] = _cell(sample, random)[: target.shape[0], : target.shape[1]]
     return canvas
 
 
-def _cell(photograph: Pixels, random: np.random.Generator) -> Pixels:
-    top = int(random.integers(photograph.shape[0] - CELL_HEIGHT + 1))
-    left = int(random.integers(photograph.shape[1] - CELL_WIDTH + 1))
-    crop = photograph[top : top + CELL_HEIGHT, left : left + CELL_WIDTH]
+def _cell(sample: Pixels, random: np.random.Generator) -> Pixels:
+    top = int(random.integers(sample.shape[0] - CELL_HEIGHT + 1))
+    left = int(random.integers(sample.shape[1] - CELL_WIDTH + 1))
+    crop = sample[top : top + CELL_HEIGHT, left : left + CELL_WIDTH]
     crop = crop[:: random.choice((-1, 1)), :: random.choice((-1, 1))]
     brightness = np.arange(256) * random.uniform(0.85, 1.15)
     levels: Pixels = brightness.clip(0, 255).astype(np.uint8)
@@ -48,14 +48,14 @@ def _cell(photograph: Pixels, random: np.random.Generator) -> Pixels:
 
 
 def write_jpeg(pixels: Pixels, path: Path) -> None:
-    """Baseline JPEG as cameras and Picsum give it: quality 90, colour at half resolution."""
+    """Writes a baseline JPEG as of a camera or Picsum: quality 90, colour at half resolution."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path, quality=JPEG_QUALITY, subsampling="4:2:0")
 
 
-def write_photographs(folder: Path, count: int, width: int, height: int) -> None:
+def write_mosaics(folder: Path, count: int, width: int, height: int) -> None:
     """Writes JPEG files named like image_ids; the first ones are the same for any count."""
-    photographs = load_photographs()
+    samples = load_samples()
     for index in range(count):
-        pixels = mosaic(photographs, width, height, seed=index)
+        pixels = mosaic(samples, width, height, seed=index)
         write_jpeg(pixels, folder / f"{index:032x}.jpg")
