@@ -1,12 +1,12 @@
-# The package of `make package`, uploaded before what needs it, and config.yaml as it is here. Keys
-# name a release or a content, so that a new one stands beside the old while instances change over.
+# Uploads the package of `make package` and the config.yaml of this environment. Keys contain a release
+# or a digest, so that new objects do not replace old ones while instances are replaced.
 
 locals {
   manifest = jsondecode(file("${var.package_dir}/manifest.json"))
   bucket   = module.storage.buckets["artifacts"]
   files    = { for file in local.manifest.files : file.key => file }
 
-  # ---- config.yaml: that of the package, what lies where, what the environment says
+  # ---- config.yaml: that of the package, with locations and the settings of the environment
 
   config_layers = [
     yamldecode(file("${var.package_dir}/${local.files[local.manifest.config].path}")),
@@ -27,7 +27,7 @@ locals {
   config_text = yamlencode(local.config)
   config_key  = "releases/${local.manifest.release}/environments/${var.environment}-${substr(sha256(local.config_text), 0, 12)}.yaml"
 
-  # ---- what the others are told: keys become known to them once the objects are there
+  # ---- keys for other modules, which depend on the uploaded objects
 
   uploaded = {
     for key, object in aws_s3_object.package : key => {

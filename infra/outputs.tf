@@ -4,7 +4,7 @@ output "name" {
 }
 
 output "region" {
-  description = "Region that all lies in."
+  description = "Region of all resources."
   value       = var.region
 }
 
@@ -29,22 +29,22 @@ output "queues" {
 }
 
 output "page_url" {
-  description = "Where people find the page; with a certificate, once the name leads to load_balancer_dns_name."
+  description = "Address of the gallery; with a certificate, once the host name points to load_balancer_dns_name."
   value       = local.page_url
 }
 
 output "uploads_url" {
-  description = "Where photographs are sent to."
+  description = "Address for uploading photographs."
   value       = "${local.page_url}/uploads"
 }
 
 output "load_balancer_dns_name" {
-  description = "What the name that people use is to be an alias of (CNAME)."
+  description = "DNS name of the load balancer; make the host name an alias (CNAME) of it."
   value       = module.load_balancer.dns_name
 }
 
 output "tokens" {
-  description = "Names of the secrets with the tokens of page and uploads; the first instance that starts makes each."
+  description = "Names of the secrets with the tokens of gallery and uploads; the first instance that starts creates each token."
   value = {
     notifier = module.notifier.token
     uploads  = module.ingestion.upload_token
@@ -75,12 +75,12 @@ output "release" {
 }
 
 output "config_uri" {
-  description = "Where config.yaml lies as it is here, for jobs and services."
+  description = "URI of this environment's config.yaml, for jobs and services."
   value       = local.uploaded_config.uri
 }
 
 output "default_scale" {
-  description = "Scale of a run that names none."
+  description = "Scale of a run without one in its input."
   value       = local.config.processing.upscale_factor
 }
 
@@ -95,7 +95,7 @@ output "cluster_id" {
 }
 
 output "log_uri" {
-  description = "Where EMR puts its logs."
+  description = "Where EMR writes its logs."
   value       = module.processing.log_uri
 }
 
@@ -110,6 +110,6 @@ output "state_machine_arn" {
 }
 
 output "pipeline_log_group" {
-  description = "Where executions of the state machine write what they do."
+  description = "Log group of executions of the state machine."
   value       = module.orchestration.log_group
 }

@@ -1,8 +1,8 @@
 """Writes the tables of inputs, outputs and resources into the READMEs of the Terraform folders.
 
-``infra/tables.py`` writes them, ``infra/tables.py --check`` tells which are out of date. It reads
-files as ``terraform fmt`` leaves them: a block ends at a brace in the first column, and the text of
-a description is one string on one line.
+``infra/tables.py`` writes them, ``infra/tables.py --check`` prints which are out of date. It
+expects files formatted by ``terraform fmt``: a block ends at a brace in the first column, and a
+description is one string on one line.
 """
 
 import argparse
@@ -18,11 +18,11 @@ _BLOCK = re.compile(
 )
 _ATTRIBUTE = re.compile(r"^  (\w+) += +", re.M)
 Block = tuple[str, str, dict[str, str]]
-"""Its kind, its name (a resource's type and name), and its attributes as they are written."""
+"""Kind, name (of a resource: type and name), and attributes as written in the file."""
 
 
 def main() -> int:
-    """Writes the tables, or with ``--check`` compares them; 1 when one is not as it should be."""
+    """Writes the tables, or with ``--check`` compares them; returns 1 if one is out of date."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing")
     check = parser.parse_args().check
@@ -44,7 +44,7 @@ def main() -> int:
 
 
 def tables(folder: Path) -> str:
-    """The tables of a folder, as Markdown."""
+    """Returns the tables of a folder as Markdown."""
     blocks = [
         block for file in sorted(folder.glob("*.tf")) for block in blocks_in(file.read_text())
     ]
@@ -63,13 +63,13 @@ def tables(folder: Path) -> str:
 
 
 def blocks_in(text: str) -> Iterator[Block]:
-    """The top-level blocks of a file that a README tells of."""
+    """Returns the top-level blocks of a file that a README lists."""
     for kind, label, name, body in _BLOCK.findall(text):
         yield kind, f"{label}.{name}" if name else label, _attributes(body)
 
 
 def _attributes(body: str) -> dict[str, str]:
-    """What stands at the first level of a block, up to where the next attribute begins."""
+    """Returns the attributes at the first level of a block, each up to the next one."""
     found = list(_ATTRIBUTE.finditer(body))
     ends = [match.start() for match in found[1:]] + [len(body)]
     return {
@@ -88,7 +88,7 @@ def _text(has: dict[str, str]) -> str:
 
 
 def _line(value: str) -> str:
-    """A value of several lines on one."""
+    """Joins a value of several lines into one."""
     lines = [re.sub(r" += +", " = ", line.strip()) for line in value.splitlines()]
     joined = lines[0]
     for line in lines[1:]:

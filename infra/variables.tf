@@ -10,7 +10,7 @@ variable "project" {
 }
 
 variable "environment" {
-  description = "What this is for: dev, prod, local or another short word. It stands in every name."
+  description = "Name of the environment: dev, prod, local or another short word. Part of every resource name."
   type        = string
 
   validation {
@@ -30,13 +30,13 @@ variable "region" {
 }
 
 variable "tags" {
-  description = "Tags that everything bears beside Project, Environment, Stack and ManagedBy."
+  description = "Tags of all resources besides Project, Environment, Stack and ManagedBy."
   type        = map(string)
   default     = {}
 }
 
 variable "force_destroy" {
-  description = "Whether destroying deletes what the buckets hold. False keeps a mistake from costing images."
+  description = "Whether destroying also deletes the contents of buckets. False protects images from mistakes."
   type        = bool
   default     = false
 }
@@ -76,7 +76,7 @@ variable "flow_logs" {
 # ---- storage
 
 variable "storage" {
-  description = "Days until things go: tables of runs, replaced images and records, logs; and whether S3 logs requests."
+  description = "Days until tables of runs, replaced images and records, and logs are deleted; and whether S3 logs requests."
   type = object({
     work_days         = optional(number, 3)
     noncurrent_days   = optional(number, 30)
@@ -106,13 +106,13 @@ variable "kafka" {
 # ---- package
 
 variable "package_dir" {
-  description = "Where `make package` put the package, from this folder."
+  description = "Folder of the package built by `make package`, relative to this folder."
   type        = string
   default     = "../build/package"
 
   validation {
     condition     = fileexists("${var.package_dir}/manifest.json")
-    error_message = "package_dir: no package there (manifest.json); run make package first."
+    error_message = "package_dir contains no package (manifest.json); run make package first."
   }
 }
 
@@ -185,7 +185,7 @@ variable "schedule" {
 }
 
 variable "pipeline" {
-  description = "Of the state machine: seconds that a step may take, waiting included; whether X-Ray traces it; days until its logs go."
+  description = "State machine: seconds that a step may take, waiting included; whether X-Ray traces it; days until its logs are deleted."
   type = object({
     step_seconds = optional(number, 43200)
     tracing      = optional(bool, true)
@@ -197,7 +197,7 @@ variable "pipeline" {
 # ---- services
 
 variable "load_balancer" {
-  description = "Who reaches page and uploads: inside the network only, or public, which takes allowed_cidrs and a certificate. host is the name that people use; it must lead to the load balancer, and the certificate be for it."
+  description = "Access to gallery and uploads: only inside the network, or public, which needs allowed_cidrs and a certificate. host is the name that people use; it must point to the load balancer and match the certificate."
   type = object({
     public          = optional(bool, false)
     allowed_cidrs   = optional(list(string), [])
@@ -223,7 +223,7 @@ variable "load_balancer" {
 }
 
 variable "ingestion" {
-  description = "Type and number of the instances that fetch and take images."
+  description = "Type and number of the instances that fetch images and receive uploads."
   type = object({
     instance_type = optional(string, "t3.medium")
     instances     = optional(number, 1)
@@ -232,7 +232,7 @@ variable "ingestion" {
 }
 
 variable "notifier" {
-  description = "Type and number of the instances that show results; sqlite (one instance, which forgets subscriptions when it is replaced) or postgres (any number, on RDS); and whether whoever reaches the page may look without a token."
+  description = "Type and number of the instances that show results; sqlite (one instance, which forgets subscriptions when it is replaced) or postgres (any number, on RDS); and whether the gallery can be viewed without a token."
   type = object({
     instance_type     = optional(string, "t3.small")
     instances         = optional(number, 1)
@@ -255,13 +255,13 @@ variable "notifier" {
 }
 
 variable "deletion_protection" {
-  description = "Whether load balancer and database can only be destroyed after this was taken back."
+  description = "Whether load balancer and database are protected from being destroyed until this is set to false."
   type        = bool
   default     = false
 }
 
 variable "secret_recovery_days" {
-  description = "Days that a destroyed secret can be brought back, 7 to 30, in which its name is taken; 0: gone at once."
+  description = "Days for which a destroyed secret can be restored, 7 to 30, and its name cannot be reused; 0: deleted immediately."
   type        = number
   default     = 30
 }
@@ -269,7 +269,7 @@ variable "secret_recovery_days" {
 # ---- observability
 
 variable "alarms" {
-  description = "Who is told of alarms (they confirm by a link in an email; null: nobody), US dollars a month above which they are told (null: no budget), and references that may wait for half an hour."
+  description = "Email address for alarms (confirmed by a link; null: none), US dollars a month above which a budget alarms (null: no budget), and number of references that may wait for half an hour."
   type = object({
     email          = optional(string)
     budget_dollars = optional(number)

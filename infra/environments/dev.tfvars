@@ -1,9 +1,9 @@
-# To try things out: small, and gone at once when it is destroyed.
+# For trying things out: small, and destroyed without waiting.
 environment   = "dev"
 region        = "eu-central-1"
 force_destroy = true
 
-# Two zones are the fewest that Kafka takes; one NAT gateway carries what few images there are.
+# Two zones are the minimum for Kafka; one NAT gateway is enough for few images.
 zone_count        = 2
 nat_gateway_count = 1
 flow_logs         = false
@@ -32,7 +32,7 @@ notifier = {
   instance_type = "t3.small"
 }
 
-# Names of secrets are free again at once, so that the next deploy finds them.
+# Names of secrets can be reused at once, by the next deployment.
 secret_recovery_days = 0
 
 alarms = {

@@ -3,7 +3,7 @@ environment   = "local"
 region        = "us-east-1"
 force_destroy = true
 
-# Two zones are the fewest that Kafka takes. Endpoints as in prod, so that all of the root is there.
+# Two zones are the minimum for Kafka. Endpoints as in prod, so that all of the root is used.
 zone_count          = 2
 nat_gateway_count   = 1
 interface_endpoints = ["elasticmapreduce", "kms", "logs", "sqs", "sts"]

@@ -1,10 +1,10 @@
-# To rely on: survives the loss of a zone, and destroys nothing that holds images.
+# For production: survives the loss of a zone, and protects everything with images from being destroyed.
 environment   = "prod"
 region        = "eu-central-1"
 force_destroy = false
 
 zone_count = 3
-# A zone that fails takes no other zone's way out with it.
+# The failure of a zone does not cut others off from the internet.
 nat_gateway_count = 3
 # What is used all the time and need not pass a NAT gateway, which is billed by the gigabyte.
 interface_endpoints = ["elasticmapreduce", "kms", "logs", "sqs", "sts"]
@@ -30,7 +30,7 @@ notifier = {
 
 deletion_protection = true
 
-# email is whom to wake; without one nobody is.
+# email is the address for alarms; without it there are none.
 alarms = {
   budget_dollars = 3000
 }

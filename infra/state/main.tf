@@ -13,7 +13,7 @@ locals {
 resource "aws_s3_bucket" "state" {
   #checkov:skip=CKV_AWS_144:The state describes one region, and is of no use without it.
   #checkov:skip=CKV2_AWS_62:No one waits for events of the state.
-  #checkov:skip=CKV_AWS_18:CloudTrail tells who changed what; a bucket of logs for this one would need a state of its own.
+  #checkov:skip=CKV_AWS_18:CloudTrail records who changed what; a log bucket for this one would need its own state.
 
   bucket        = local.bucket
   force_destroy = var.force_destroy
@@ -28,7 +28,7 @@ resource "aws_s3_bucket_versioning" "state" {
   }
 }
 
-# The account's own key for S3: nobody outside the account can use it, and it costs nothing.
+# The account's default key for S3: it cannot be used outside the account, and it is free.
 resource "aws_s3_bucket_server_side_encryption_configuration" "state" {
   bucket = aws_s3_bucket.state.id
 

@@ -10,7 +10,7 @@ variable "project" {
 }
 
 variable "region" {
-  description = "Region of AWS that the bucket lies in, such as eu-central-1."
+  description = "AWS region of the bucket, such as eu-central-1."
   type        = string
 
   validation {
@@ -20,7 +20,7 @@ variable "region" {
 }
 
 variable "force_destroy" {
-  description = "Whether destroying deletes the states that the bucket holds. Only once every environment is destroyed."
+  description = "Whether destroying also deletes the states in the bucket. Set it only once every environment is destroyed."
   type        = bool
   default     = false
 }

@@ -1,4 +1,4 @@
-# Ingestion: instances that each consume references from Kafka and take uploads. A producer is
+# Ingestion: instances that consume references from Kafka and receive uploads. A producer is
 # started on one of them by hand (README.md).
 
 data "aws_caller_identity" "current" {}
@@ -11,7 +11,7 @@ locals {
   partition = data.aws_partition.current.partition
   name      = "${var.name}-ingestion"
 
-  # Built from names, not asked of the resources, so that a plan shows policies in full. Secrets
+  # Built from names, not read from resources, so that a plan shows complete policies. Secrets
   # Manager appends six characters of its own.
   secret_name = "${var.name}/upload-token"
   secret_arn  = "arn:${local.partition}:secretsmanager:${data.aws_region.current.name}:${data.aws_caller_identity.current.account_id}:secret:${local.secret_name}-??????"
@@ -54,9 +54,9 @@ module "service" {
   }]
 }
 
-# Empty: an instance gives it a random value, so that no value is in Terraform's state.
+# Empty: an instance fills it with a random value, so that the state contains no secret.
 resource "aws_secretsmanager_secret" "upload_token" {
-  #checkov:skip=CKV2_AWS_57:A token that people and programs hold is replaced when they can be told, not by the clock.
+  #checkov:skip=CKV2_AWS_57:A token that people and programs use is replaced when they can be informed, not on a schedule.
 
   name                    = local.secret_name
   description             = "What an upload must bear in its Authorization header"
@@ -64,7 +64,7 @@ resource "aws_secretsmanager_secret" "upload_token" {
   recovery_window_in_days = var.secret_recovery_days
 }
 
-# What the code asks of S3: superres/pipeline/storage.py, superres/pipeline/arrival.py, ingestion/.
+# The S3 permissions that the code needs: superres/pipeline/storage.py, superres/pipeline/arrival.py, ingestion/.
 data "aws_iam_policy_document" "storage" {
   statement {
     sid       = "ReadUploads"
@@ -72,7 +72,7 @@ data "aws_iam_policy_document" "storage" {
     resources = ["${local.raw}/uploads/*"]
   }
 
-  # Large files go in parts, which are taken back when one fails.
+  # Large files are uploaded in parts, which are deleted if one fails.
   statement {
     sid     = "StoreImages"
     actions = ["s3:PutObject", "s3:AbortMultipartUpload"]
@@ -89,7 +89,7 @@ data "aws_iam_policy_document" "storage" {
     resources = ["${local.results}/rejected/*"]
   }
 
-  # A listing tells absence from refusal.
+  # With ListBucket, a missing object is not reported as access denied.
   statement {
     sid       = "LookUp"
     actions   = ["s3:ListBucket"]

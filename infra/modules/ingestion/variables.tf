@@ -19,7 +19,7 @@ variable "subnet_ids" {
 }
 
 variable "target" {
-  description = "The target group of uploads, the port that they are taken at, and the security group of the load balancer."
+  description = "Target group of uploads, their port, and the security group of the load balancer."
   type = object({
     group_arn                  = string
     port                       = number
@@ -53,7 +53,7 @@ variable "key_arn" {
 }
 
 variable "instance_type" {
-  description = "Type of the instances. Memory bounds the images that can be taken: 200 megapixels need 4 GiB."
+  description = "Type of the instances. Memory limits the size of images: 200 megapixels need 4 GiB."
   type        = string
 }
 
@@ -63,7 +63,7 @@ variable "instances" {
 }
 
 variable "secret_recovery_days" {
-  description = "Days that a destroyed secret can be brought back, 7 to 30; 0: gone at once, and its name free."
+  description = "Days for which a destroyed secret can be restored, 7 to 30; 0: deleted immediately."
   type        = number
   default     = 30
 

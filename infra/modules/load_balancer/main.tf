@@ -29,7 +29,7 @@ resource "aws_vpc_security_group_ingress_rule" "clients" {
   to_port           = each.value.port
 }
 
-# To the services' ports within the network; the services' groups say who of it is meant.
+# To the services' ports in the network; the services' security groups restrict it further.
 resource "aws_vpc_security_group_egress_rule" "targets" {
   for_each = var.targets
 
@@ -44,9 +44,9 @@ resource "aws_vpc_security_group_egress_rule" "targets" {
 # ---- the load balancer
 
 resource "aws_lb" "this" {
-  #checkov:skip=CKV_AWS_150:Protected in environments that say so; others are to be destroyed at once.
-  #checkov:skip=CKV_AWS_91:Recorded in environments that say so.
-  #checkov:skip=CKV2_AWS_28:A firewall by rules guards against what the services refuse themselves, and costs more than they do.
+  #checkov:skip=CKV_AWS_150:Protected where the environment asks for it; others can be destroyed at any time.
+  #checkov:skip=CKV_AWS_91:Recorded where the environment asks for it.
+  #checkov:skip=CKV2_AWS_28:A web application firewall blocks what the services reject themselves, and costs more than they do.
 
   name               = var.name
   load_balancer_type = "application"
@@ -75,7 +75,7 @@ resource "aws_lb" "this" {
 resource "aws_lb_target_group" "this" {
   for_each = var.targets
 
-  #checkov:skip=CKV_AWS_378:Between balancer and instances lies only the private network; certificates on instances would be one more thing to renew.
+  #checkov:skip=CKV_AWS_378:Only the private network is between balancer and instances; certificates on instances would have to be renewed.
 
   name        = "${var.name}-${each.key}"
   vpc_id      = var.vpc_id
@@ -86,7 +86,7 @@ resource "aws_lb_target_group" "this" {
   deregistration_delay = each.value.drain_seconds
 
   health_check {
-    # Whether it lives, not whether Kafka or a database do: their trouble must not replace instances.
+    # Checks the process, not Kafka or a database: their failures must not replace instances.
     path                = "/healthz"
     matcher             = "200"
     interval            = 15

@@ -10,7 +10,7 @@ output "arn_suffix" {
 
 # There once something leads to them.
 output "targets" {
-  description = "By its name, what modules/service takes as its target, and what CloudWatch calls the target group."
+  description = "By name: the target for modules/service, and the target group's name in CloudWatch."
   value = {
     for name, group in aws_lb_target_group.this : name => {
       group_arn                  = group.arn

@@ -25,18 +25,18 @@ variable "subnet_ids" {
 
   validation {
     condition     = length(var.subnet_ids) >= 2
-    error_message = "subnet_ids must name two subnets or more, which is what a load balancer takes."
+    error_message = "subnet_ids must have at least two subnets, which a load balancer needs."
   }
 }
 
 variable "public" {
-  description = "Whether it is reached from the internet. That takes allowed_cidrs and a certificate."
+  description = "Whether it can be reached from the internet, which needs allowed_cidrs and a certificate."
   type        = bool
   default     = false
 
   validation {
     condition     = !var.public || var.certificate_arn != null
-    error_message = "public needs certificate_arn: tokens and photographs must not cross the internet in the clear."
+    error_message = "public needs certificate_arn: tokens and photographs must not cross the internet unencrypted."
   }
 }
 
@@ -46,7 +46,7 @@ variable "allowed_cidrs" {
 
   validation {
     condition     = length(var.allowed_cidrs) > 0 && alltrue([for cidr in var.allowed_cidrs : can(cidrnetmask(cidr))])
-    error_message = "allowed_cidrs must be one or more IPv4 networks, such as 203.0.113.0/24; a load balancer that nobody may reach is of no use."
+    error_message = "allowed_cidrs must be one or more IPv4 networks, such as 203.0.113.0/24; otherwise nothing could reach the load balancer."
   }
 }
 
@@ -86,7 +86,7 @@ variable "default_target" {
 }
 
 variable "deletion_protection" {
-  description = "Whether it can only be destroyed after this was taken back."
+  description = "Whether it is protected from being destroyed until this is set to false."
   type        = bool
   default     = false
 }

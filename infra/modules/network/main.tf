@@ -1,11 +1,11 @@
 # The private network: a private and a public subnet in each zone. Everything of ours runs in the
-# private ones; the public ones hold NAT gateways, and a public load balancer if one is asked for.
+# private ones; the public ones contain NAT gateways, and a public load balancer if there is one.
 
 data "aws_region" "current" {}
 
 # Local zones and the like lack services that we need.
 data "aws_availability_zones" "available" {
-  #checkov:skip=CKV_AWS_394:Only the first few by name are taken; a zone that AWS adds has a later name.
+  #checkov:skip=CKV_AWS_394:Only the first few by name are used; a zone that AWS adds has a later name.
 
   state = "available"
 

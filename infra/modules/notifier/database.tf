@@ -2,7 +2,7 @@
 # nothing but subscriptions that could not be read again from storage.
 
 locals {
-  # The password is not in the URL: libpq takes it from PGPASSWORD, which the unit's start sets. RDS
+  # The password is not in the URL: libpq reads it from PGPASSWORD, set when the unit starts. RDS
   # admits nothing without TLS; its certificates are not in the system's, so the name is not checked:
   # the connection stays within the network's private subnets and security groups.
   database_settings = local.postgres ? {
@@ -77,13 +77,13 @@ resource "aws_db_parameter_group" "this" {
 resource "aws_db_instance" "this" {
   count = local.postgres ? 1 : 0
 
-  #checkov:skip=CKV_AWS_129:What PostgreSQL logs is kept by RDS for three days; the notifier's own log tells what it could not do.
-  #checkov:skip=CKV_AWS_118:The metrics that RDS has by itself suffice for a database that holds what storage has as well.
+  #checkov:skip=CKV_AWS_129:RDS keeps PostgreSQL's log for three days; the notifier logs its own errors.
+  #checkov:skip=CKV_AWS_118:The default metrics of RDS suffice for a database whose contents are also in storage.
   #checkov:skip=CKV_AWS_353:The same.
-  #checkov:skip=CKV_AWS_161:The password is RDS's own, in Secrets Manager, and replaced every week.
-  #checkov:skip=CKV_AWS_293:Protected in environments that say so; others are to be destroyed at once.
-  #checkov:skip=CKV_AWS_157:In two zones in environments that say so.
-  #checkov:skip=CKV2_AWS_30:Statements are not recorded: they are the same few, and what they hold is in storage.
+  #checkov:skip=CKV_AWS_161:RDS manages the password in Secrets Manager and replaces it every week.
+  #checkov:skip=CKV_AWS_293:Protected where the environment asks for it; others can be destroyed at any time.
+  #checkov:skip=CKV_AWS_157:In two zones where the environment asks for it.
+  #checkov:skip=CKV2_AWS_30:Statements are not recorded: there are only a few kinds, and their data is in storage.
 
   identifier     = local.name
   engine         = "postgres"

@@ -1,4 +1,4 @@
-# The notifier: the page, its interface and its webhooks. database.tf makes a PostgreSQL for several
+# The notifier: gallery, REST API and webhooks. database.tf makes a PostgreSQL for several
 # of them; on SQLite there is one.
 
 data "aws_caller_identity" "current" {}
@@ -14,7 +14,7 @@ locals {
   name      = "${var.name}-notifier"
   postgres  = var.database != null
 
-  # Built from names, not asked of the resources, so that a plan shows policies in full. Secrets
+  # Built from names, not read from resources, so that a plan shows complete policies. Secrets
   # Manager appends six characters of its own.
   secret_name = "${var.name}/notifier-token"
   secret_arn  = "arn:${local.partition}:secretsmanager:${local.region}:${local.account}:secret:${local.secret_name}-??????"
@@ -61,9 +61,9 @@ module "service" {
   }])
 }
 
-# Empty: an instance gives it a random value, so that no value is in Terraform's state.
+# Empty: an instance fills it with a random value, so that the state contains no secret.
 resource "aws_secretsmanager_secret" "token" {
-  #checkov:skip=CKV2_AWS_57:A token that people and programs hold is replaced when they can be told, not by the clock.
+  #checkov:skip=CKV2_AWS_57:A token that people and programs use is replaced when they can be informed, not on a schedule.
 
   name                    = local.secret_name
   description             = "What a person logs in with, and what a request that changes something must bear"
@@ -71,7 +71,7 @@ resource "aws_secretsmanager_secret" "token" {
   recovery_window_in_days = var.secret_recovery_days
 }
 
-# What the code asks of AWS: notifier/listening, notifier/pictures.py, notifier/web/media.py.
+# The permissions that the code needs: notifier/listening, notifier/pictures.py, notifier/web/media.py.
 data "aws_iam_policy_document" "reads" {
   statement {
     sid       = "HearOfResults"

@@ -38,7 +38,7 @@ variable "public_url" {
 }
 
 variable "public_gallery" {
-  description = "Whether whoever reaches the page may look without a token."
+  description = "Whether the gallery can be viewed without a token."
   type        = bool
   default     = false
 }
@@ -79,7 +79,7 @@ variable "instance_type" {
 }
 
 variable "instances" {
-  description = "How many instances there are; more than one take a PostgreSQL."
+  description = "Number of instances; more than one need PostgreSQL."
   type        = number
 
   validation {
@@ -105,13 +105,13 @@ variable "database" {
 }
 
 variable "deletion_protection" {
-  description = "Whether the database can only be destroyed after this was taken back."
+  description = "Whether the database is protected from being destroyed until this is set to false."
   type        = bool
   default     = false
 }
 
 variable "secret_recovery_days" {
-  description = "Days that a destroyed secret can be brought back, 7 to 30; 0: gone at once, and its name free."
+  description = "Days for which a destroyed secret can be restored, 7 to 30; 0: deleted immediately."
   type        = number
   default     = 30
 

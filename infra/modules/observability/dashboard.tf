@@ -6,7 +6,7 @@ locals {
       title = "Images finished an hour"
       stat  = "Sum", period = 3600
       metrics = [
-        # The record of an evaluation, written last, is what the queue is told of.
+        # The queue gets a message for each evaluation, the record that is written last.
         ["AWS/SQS", "NumberOfMessagesSent", "QueueName", var.queues["evaluations"]],
       ]
     },

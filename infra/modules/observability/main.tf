@@ -1,4 +1,4 @@
-# What tells people that something is wrong: alarms, the topic that they go to, and a budget.
+# Alarms, their topic, and a budget.
 # dashboard.tf draws how things stand.
 
 data "aws_caller_identity" "current" {}
@@ -12,7 +12,7 @@ locals {
   partition = data.aws_partition.current.partition
   region    = data.aws_region.current.name
 
-  # Built from names, not asked of the resources, so that a plan shows policies in full.
+  # Built from names, not read from resources, so that a plan shows complete policies.
   topic_name = "${var.name}-alarms"
   topic_arn  = "arn:${local.partition}:sns:${local.region}:${local.account}:${local.topic_name}"
 }
@@ -90,7 +90,7 @@ resource "aws_sns_topic_subscription" "email" {
 # ---- alarms
 
 locals {
-  # Each with what is wrong; docs/operations.md tells what to do. Missing data is well where it
+  # Each with what is wrong; docs/operations.md has the remedies. Missing data is well where it
   # means that nothing happened, and not where something must be happening.
   alarms = merge(
     { for name, queue in var.queues : "queue-age-${name}" => {
@@ -178,7 +178,7 @@ locals {
   )
 }
 
-# Of these there must always be some, so that none told is as bad as none there.
+# There must always be some of these, so missing data counts as none.
 resource "aws_cloudwatch_metric_alarm" "below" {
   for_each = local.shortages
 
@@ -228,6 +228,6 @@ resource "aws_budgets_budget" "monthly" {
     }
   }
 
-  # It asks at once whether it may publish.
+  # A new budget checks at once whether it may publish.
   depends_on = [aws_sns_topic_policy.alarms]
 }

@@ -19,7 +19,7 @@ variable "key_arn" {
 }
 
 variable "email" {
-  description = "Who is told of alarms; null for nobody. More can subscribe to the topic."
+  description = "Email address for alarms; null: none. More can subscribe to the topic."
   type        = string
   default     = null
 
@@ -30,12 +30,12 @@ variable "email" {
 }
 
 variable "queues" {
-  description = "Names of queues whose messages are to be taken at once, by a short name; evaluations is one."
+  description = "Names of queues whose messages must be read promptly, by a short name, among them evaluations."
   type        = map(string)
 
   validation {
     condition     = contains(keys(var.queues), "evaluations")
-    error_message = "queues must hold evaluations."
+    error_message = "queues must contain evaluations."
   }
 }
 
@@ -82,7 +82,7 @@ variable "database" {
 }
 
 variable "budget_dollars" {
-  description = "US dollars a month above which someone is told; null for no budget."
+  description = "US dollars a month above which the budget alarms; null: no budget."
   type        = number
   default     = null
 

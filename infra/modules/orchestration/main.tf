@@ -1,5 +1,5 @@
-# How runs of the state machine stand is told to a queue, which the notifier reads. The machine itself
-# stands in pipeline.tf and pipeline.asl.json, what starts it by the clock in schedule.tf.
+# The queue with the status of executions, which the notifier reads. The state machine itself is in
+# pipeline.tf and pipeline.asl.json, its schedule in schedule.tf.
 
 data "aws_caller_identity" "current" {}
 
@@ -12,7 +12,7 @@ locals {
   partition = data.aws_partition.current.partition
   region    = data.aws_region.current.name
 
-  # Built from names, not asked of the resources, so that a plan shows policies in full.
+  # Built from names, not read from resources, so that a plan shows complete policies.
   state_machine_name = "${var.name}-pipeline"
   state_machine_arn  = "arn:${local.partition}:states:${local.region}:${local.account}:stateMachine:${local.state_machine_name}"
   rule_name          = "${var.name}-run-status"

@@ -16,7 +16,7 @@ output "log_group" {
 }
 
 output "run_status" {
-  description = "ARN, URL and name of the queue that hears how runs stand."
+  description = "ARN, URL and name of the queue with the status of executions."
   value       = module.run_status.queue
 }
 

@@ -1,4 +1,4 @@
-# The state machine. What it does stands in pipeline.asl.json, which gets names and ARNs from here.
+# The state machine. Its definition is pipeline.asl.json, which gets names and ARNs from here.
 
 locals {
   log_group_name = "/${var.name}/pipeline"
@@ -23,7 +23,7 @@ locals {
 }
 
 resource "aws_sfn_state_machine" "pipeline" {
-  #checkov:skip=CKV_AWS_284:On unless the environment says otherwise, as the local cloud does.
+  #checkov:skip=CKV_AWS_284:On unless the environment turns it off, as the local cloud does.
 
   name       = local.state_machine_name
   role_arn   = aws_iam_role.pipeline.arn
@@ -43,7 +43,7 @@ resource "aws_sfn_state_machine" "pipeline" {
     enabled = var.tracing
   }
 
-  # Step Functions tries what it may do with the logs before it takes the definition.
+  # Step Functions checks its permissions for the logs before it accepts the definition.
   depends_on = [aws_iam_role_policy.pipeline]
 }
 
@@ -89,7 +89,7 @@ resource "aws_iam_role" "pipeline" {
 
 locals {
   clusters_arn = "arn:${local.partition}:elasticmapreduce:${local.region}:${local.account}:cluster"
-  # The cluster that is there, or all: the id of one to come is not known.
+  # The persistent cluster, or all clusters: the id of a future one is unknown.
   cluster_arn = local.transient ? "${local.clusters_arn}/*" : "${local.clusters_arn}/${var.cluster_id}"
 }
 

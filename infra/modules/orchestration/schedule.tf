@@ -2,7 +2,7 @@
 # late still runs the day it belongs to.
 
 resource "aws_scheduler_schedule" "pipeline" {
-  #checkov:skip=CKV_AWS_297:It holds nothing but a placeholder.
+  #checkov:skip=CKV_AWS_297:It contains only a placeholder.
 
   name                         = local.state_machine_name
   description                  = "Runs the images of yesterday and today"

@@ -21,7 +21,7 @@ variable "key_arn" {
 # ---- the cluster, as modules/processing gives it
 
 variable "cluster_lifecycle" {
-  description = "persistent: steps go to the cluster of cluster_id. transient: each execution makes a cluster and terminates it."
+  description = "persistent: steps go to the cluster of cluster_id. transient: each execution creates a cluster and terminates it."
   type        = string
   default     = "persistent"
 

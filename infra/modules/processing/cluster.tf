@@ -1,4 +1,4 @@
-# The one specification of a cluster, in words of our own. persistent.tf says it in those of
+# The specification of a cluster, in our own form. persistent.tf converts it to that of
 # aws_emr_cluster, transient.tf in those of RunJobFlow.
 
 locals {
@@ -14,12 +14,12 @@ locals {
 
   yarn_site = merge(
     {
-      # The driver of a job must not stand on a task instance, which comes from spot and goes when idle.
+      # The driver of a job must not run on a task instance, which is spot and is removed when idle.
       # https://docs.aws.amazon.com/emr/latest/ManagementGuide/managed-scaling-allocation-strategy.html
       "yarn.node-labels.enabled"                          = "true"
       "yarn.node-labels.am.default-node-label-expression" = "CORE"
     },
-    # Every node must know what a GPU is called, or the scheduler takes no request for one.
+    # Every node must know the name of the GPU resource, or the scheduler accepts no request for it.
     var.device == "cuda" ? { "yarn.resource-types" = "yarn.io/gpu" } : {},
   )
 
@@ -51,11 +51,11 @@ locals {
     ] : each if var.device == "cuda"],
   )
 
-  # ---- configurations of GPU instances: a NodeManager told of GPUs does not start without one
+  # ---- configurations of GPU instances: a NodeManager configured for GPUs does not start without one
 
   gpu_configurations = [{
     Classification = "yarn-site"
-    # What stands for all nodes is repeated, so that it does not matter whether EMR merges the two.
+    # The settings of all nodes are repeated, so that it does not matter whether EMR merges them.
     Properties = merge(local.yarn_site, {
       "yarn.nodemanager.resource-plugins"                                   = "yarn.io/gpu"
       "yarn.nodemanager.resource-plugins.gpu.allowed-gpu-devices"           = "auto"
@@ -81,7 +81,7 @@ locals {
     core = {
       role           = "CORE"
       instance_types = var.core.instance_types
-      # Drivers and files of running jobs lie here, so no one may take these instances back.
+      # Drivers and files of running jobs are here, so these instances must not be interrupted.
       on_demand      = var.core.instances
       spot           = 0
       disk_gigabytes = var.core.disk_gigabytes
@@ -92,7 +92,7 @@ locals {
       role           = "TASK"
       instance_types = var.device == "cuda" ? var.gpu.instance_types : var.core.instance_types
       on_demand      = 0
-      # A fleet must begin with at least one; managed scaling takes it away when it stays idle.
+      # A fleet must start with at least one; managed scaling removes it when it stays idle.
       spot           = 1
       disk_gigabytes = var.device == "cuda" ? null : var.core.disk_gigabytes # GPU types have a local disk
       configurations = var.device == "cuda" ? local.gpu_configurations : []

@@ -1,5 +1,5 @@
 # Who reaches whom. EMR looks for rules of its own in these three groups and adds what it misses;
-# what is here are the same rules, so that nothing is added behind our back.
+# these are the same rules, so that EMR adds none of its own.
 # https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-man-sec-groups.html
 
 resource "aws_security_group" "primary" {

@@ -1,6 +1,6 @@
-# Where the jobs run: EMR. One specification (cluster.tf) makes the persistent cluster (persistent.tf)
-# or is handed to the state machine, which makes a transient one (transient.tf). What the jobs are
-# submitted with stands in steps.tf, who may do what in roles.tf, who reaches whom in firewall.tf.
+# EMR, which runs the jobs. One specification (cluster.tf) defines the persistent cluster (persistent.tf)
+# or the transient one that the state machine creates (transient.tf). The arguments of jobs are in
+# steps.tf, permissions in roles.tf, network access in firewall.tf.
 
 data "aws_caller_identity" "current" {}
 
@@ -19,7 +19,7 @@ locals {
   buckets = { for name, arn in var.bucket_arns : name => split(":::", arn)[1] }
   log_uri = "s3://${local.buckets["logs"]}/emr/"
 
-  # Built from names, not asked of the resources, so that a plan shows policies in full.
+  # Built from names, not read from resources, so that a plan shows complete policies.
   service_role_name = "${var.name}-emr"
   node_role_name    = "${var.name}-emr-nodes"
   service_role_arn  = "arn:${local.partition}:iam::${local.account}:role/${local.service_role_name}"

@@ -1,5 +1,5 @@
 output "cluster_id" {
-  description = "Id of the persistent cluster, ready to take steps; null with a transient one."
+  description = "Id of the persistent cluster, ready for steps; null with a transient one."
   value       = one(aws_emr_cluster.this[*].id)
 
   # A step must find the fleet that inference runs on.
@@ -7,7 +7,7 @@ output "cluster_id" {
 }
 
 output "run_job_flow" {
-  description = "A transient cluster as createCluster of Step Functions takes it, in the words of RunJobFlow."
+  description = "A transient cluster as parameters for createCluster of Step Functions, in the form of RunJobFlow."
   value       = local.run_job_flow
 
   # A cluster made before its roles may do anything fails.
@@ -20,7 +20,7 @@ output "steps" {
 }
 
 output "role_arns" {
-  description = "ARNs of the roles that whoever makes a cluster passes on: EMR's and that of the instances."
+  description = "ARNs of the roles passed on when a cluster is created: EMR's and that of the instances."
   value       = { service = local.service_role_arn, nodes = local.node_role_arn }
 }
 

@@ -7,7 +7,7 @@ resource "terraform_data" "specification" {
 }
 
 resource "aws_emr_cluster" "this" {
-  #checkov:skip=CKV_AWS_114:Kerberos guards against people who log in. No one can: there is no key, and no port is open.
+  #checkov:skip=CKV_AWS_114:Kerberos protects against people who log in, which is not possible: there is no key, and no port is open.
 
   count = var.cluster_lifecycle == "persistent" ? 1 : 0
 
@@ -25,9 +25,9 @@ resource "aws_emr_cluster" "this" {
   step_concurrency_level     = 1
   scale_down_behavior        = "TERMINATE_AT_TASK_COMPLETION"
   unhealthy_node_replacement = true
-  # A plan asks for the steps that are there; in a year that would be thousands.
+  # A plan would list all steps; after a year those are thousands.
   list_steps_states = ["PENDING", "RUNNING"]
-  # Terraform must be able to replace and destroy it; nothing lies on it that is not in S3.
+  # Terraform must be able to replace and destroy it; everything on it is also in S3.
   termination_protection = false
 
   ec2_attributes {
@@ -105,7 +105,7 @@ resource "aws_emr_cluster" "this" {
   tags = merge(local.emr_tag, { Name = var.name })
 
   lifecycle {
-    # EMR tells these otherwise than they were asked for, and any difference would replace the
+    # EMR returns these differently from the request, and any difference would replace the
     # cluster: configurations in another order, fleets with the capacity they have by now.
     # https://github.com/hashicorp/terraform-provider-aws/issues/41988, 19931, 36492
     ignore_changes = [configurations_json, master_instance_fleet, core_instance_fleet]
@@ -113,7 +113,7 @@ resource "aws_emr_cluster" "this" {
     # What we ask for ourselves still counts.
     replace_triggered_by = [terraform_data.specification[0]]
 
-    # The state machine is told of the new cluster before the old one goes.
+    # The state machine uses the new cluster before the old one is terminated.
     create_before_destroy = true
   }
 

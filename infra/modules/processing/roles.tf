@@ -1,4 +1,4 @@
-# Two roles: EMR's own, with which it makes instances, and that of the instances, with which the jobs
+# Two roles: EMR's own, with which it creates instances, and that of the instances, with which the jobs
 # read and write. There is no role for automatic scaling: managed scaling needs none.
 
 # ---- EMR
@@ -64,7 +64,7 @@ data "aws_iam_policy_document" "service" {
     resources = [var.key_arn]
   }
 
-  # Whoever asks for the first spot instance of an account needs this role to be there:
+  # The first request for a spot instance in an account needs this role to exist:
   # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/service-linked-roles-spot-instance-requests.html
   statement {
     sid       = "MakeSpotRole"

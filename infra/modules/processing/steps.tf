@@ -12,7 +12,7 @@ locals {
     "spark.executorEnv.AWS_DEFAULT_REGION"       = local.region
     "spark.driver.memory"                        = var.driver.memory
     "spark.driver.memoryOverhead"                = var.driver.overhead
-    # A job that failed would fail again, or repeat for hours what tasks have already been retried for.
+    # A failed job would fail again, or spend hours on tasks that have already been retried.
     "spark.yarn.maxAppAttempts" = "1"
   }
 
@@ -24,11 +24,11 @@ locals {
     "spark.executor.cores"            = tostring(var.core.executor.cores)
     "spark.executor.memory"           = var.core.executor.memory
     "spark.executor.memoryOverhead"   = var.core.executor.overhead
-    # Images are dealt out before all executors have come.
+    # Images are assigned before all executors have started.
     "spark.default.parallelism" = tostring(var.core.instances * var.core.executor.cores)
   }
 
-  # One executor with the one GPU of each GPU instance; they come while there is work for them.
+  # One executor with the one GPU of each GPU instance; they are added while there is work.
   gpu_conf = {
     "spark.dynamicAllocation.enabled"             = "true"
     "spark.dynamicAllocation.minExecutors"        = "1"

@@ -1,6 +1,6 @@
-# A transient cluster, as the state machine asks for it with createCluster:
+# A transient cluster, as parameters of the state machine's createCluster:
 # https://docs.aws.amazon.com/emr/latest/APIReference/API_RunJobFlow.html
-# It is there for both lifecycles, so that there is one definition of the state machine.
+# Defined for both lifecycles, so that the state machine has one definition.
 
 locals {
   run_job_flow = {
@@ -69,7 +69,7 @@ locals {
 
     # The second net, if the state machine cannot terminate it: an execution that someone stops does
     # not. Step Functions looks every five minutes whether a step has ended, so idle for an hour
-    # means that no one comes back.
+    # means that it was abandoned.
     AutoTerminationPolicy = { IdleTimeout = 3600 }
 
     Tags = [for key, value in merge(data.aws_default_tags.current.tags, local.emr_tag) : { Key = key, Value = value }]

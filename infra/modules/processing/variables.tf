@@ -9,7 +9,7 @@ variable "name" {
 }
 
 variable "cluster_lifecycle" {
-  description = "persistent: there is always a cluster, made here, whose GPUs go away when idle. transient: the state machine makes one for each execution and terminates it."
+  description = "persistent: a cluster created here, whose GPU instances are removed when idle. transient: the state machine creates a cluster for each execution and terminates it."
   type        = string
   default     = "persistent"
 
@@ -38,7 +38,7 @@ variable "vpc_id" {
 }
 
 variable "subnet_ids" {
-  description = "Ids of private subnets, one in each zone. EMR takes the one where its fleets are to be had."
+  description = "Ids of private subnets, one in each zone. EMR uses the one with enough capacity for its fleets."
   type        = list(string)
 
   validation {
@@ -48,7 +48,7 @@ variable "subnet_ids" {
 }
 
 variable "s3_prefix_list_id" {
-  description = "Id of the list of S3's addresses: packages of EMR come from there, some of them by plain HTTP."
+  description = "Id of S3's prefix list: EMR downloads packages from there, some over plain HTTP."
   type        = string
 }
 
@@ -158,7 +158,7 @@ variable "gpu" {
   })
   default = {}
 
-  # Their drivers come with EMR, wheels are for x86: neither g4ad (AMD) nor g5g (ARM).
+  # EMR has their drivers, and wheels are for x86: neither g4ad (AMD) nor g5g (ARM).
   validation {
     condition     = length(var.gpu.instance_types) >= 1 && length(var.gpu.instance_types) <= 30 && alltrue([for type in var.gpu.instance_types : can(regex("^(g4dn|g5|g6|g6e)\\.[0-9]*x?large$", type))])
     error_message = "gpu.instance_types must name 1 to 30 types of g4dn, g5, g6 or g6e, such as g6.2xlarge."

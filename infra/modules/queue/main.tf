@@ -8,7 +8,7 @@ data "aws_region" "current" {}
 
 locals {
   account = data.aws_caller_identity.current.account_id
-  # Built from names, not asked of the resources, so that a plan shows policies in full.
+  # Built from names, not read from resources, so that a plan shows complete policies.
   prefix           = "arn:${data.aws_partition.current.partition}:sqs:${data.aws_region.current.name}:${local.account}"
   arn              = "${local.prefix}:${var.name}"
   dead_letters_arn = "${local.prefix}:${var.name}-dead-letters"

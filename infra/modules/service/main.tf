@@ -7,7 +7,7 @@ data "aws_partition" "current" {}
 
 data "aws_region" "current" {}
 
-# What the group makes does not get the provider's tags by itself.
+# Instances of the group do not get the provider's tags automatically.
 data "aws_default_tags" "current" {}
 
 # Amazon Linux 2023, the newest: an apply after a new one replaces the instances, which patches them.
@@ -20,8 +20,8 @@ locals {
   partition = data.aws_partition.current.partition
   region    = data.aws_region.current.name
 
-  # Digests stand in it, so a new release or another configuration makes a new version of the launch
-  # template, and that replaces the instances.
+  # It contains digests, so a new release or configuration creates a new version of the launch
+  # template, which replaces the instances.
   exports = merge(var.settings, {
     AWS_DEFAULT_REGION = local.region
     SUPERRES_UNITS     = join(" ", var.units)
@@ -86,7 +86,7 @@ resource "aws_launch_template" "this" {
   lifecycle {
     precondition {
       condition     = length(local.user_data) <= 16384
-      error_message = "The user data of ${var.name} has ${length(local.user_data)} bytes; EC2 takes 16384."
+      error_message = "The user data of ${var.name} has ${length(local.user_data)} bytes; EC2 accepts 16384."
     }
   }
 }
@@ -97,7 +97,7 @@ resource "aws_autoscaling_group" "this" {
   name                      = var.name
   desired_capacity          = var.instances
   min_size                  = var.instances
-  max_size                  = var.replace_first ? var.instances : var.instances * 2 # new ones come before old ones go
+  max_size                  = var.replace_first ? var.instances : var.instances * 2 # new ones start before old ones stop
   vpc_zone_identifier       = var.subnet_ids
   target_group_arns         = [var.target.group_arn]
   health_check_type         = "ELB"

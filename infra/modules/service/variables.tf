@@ -39,7 +39,7 @@ variable "target" {
 }
 
 variable "bucket" {
-  description = "Name of the bucket that the release lies in."
+  description = "Name of the bucket with the release."
   type        = string
 }
 
@@ -69,7 +69,7 @@ variable "units" {
 }
 
 variable "settings" {
-  description = "Settings beside those of the configuration file, by their environment variables. Secrets have no place here."
+  description = "Settings in addition to the configuration file, by environment variable. They must not contain secrets."
   type        = map(string)
   default     = {}
 
@@ -92,7 +92,7 @@ variable "secrets" {
 }
 
 variable "policies" {
-  description = "What the service may do, as JSON; its release, secrets and sessions come by themselves."
+  description = "Policies of the service, as JSON, in addition to those for its release, secrets and sessions."
   type        = list(string)
 }
 
@@ -123,7 +123,7 @@ variable "instance_type" {
   type        = string
 
   validation {
-    # The wheelhouses are of x86, which is told by no g before the dot (c7g, m7gd, t4g).
+    # The wheelhouses are for x86; ARM types have a g before the dot (c7g, m7gd, t4g).
     condition     = can(regex("^[a-z]+[0-9]+[a-fh-z-]*\\.[a-z0-9]+$", var.instance_type))
     error_message = "instance_type must be one of x86, such as t3.medium or m7i.large."
   }
@@ -140,7 +140,7 @@ variable "instances" {
 }
 
 variable "replace_first" {
-  description = "Whether an old instance goes before the new one comes, for a service of which there must not be two."
+  description = "Whether an old instance stops before the new one starts, for a service that must not run twice."
   type        = bool
   default     = false
 }

@@ -5,11 +5,11 @@ locals {
     raw = [
       # The consumer has copied an upload by the time that Kafka forgets its reference (7 days).
       { id = "uploads-were-copied", prefix = "uploads/", days = 8 },
-      # The newest version is what the jobs read; an older one is there for a mistake to be undone.
+      # The jobs read the newest version; older ones are kept to undo mistakes.
       { id = "old-versions", noncurrent_days = var.noncurrent_days },
     ]
     work = [
-      # A run's tables are of use until its images are evaluated; running again makes them anew.
+      # A run's tables are needed until its images are evaluated; another run writes them again.
       { id = "tables-of-runs", days = var.work_days },
     ]
     results = [

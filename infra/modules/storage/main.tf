@@ -1,4 +1,4 @@
-# The key, the buckets, and who may do what with them. events.tf tells of finished images,
+# The key, the buckets and their policies. events.tf announces finished images,
 # lifecycle.tf of what goes when.
 
 data "aws_caller_identity" "current" {}
@@ -14,7 +14,7 @@ locals {
 
   # One bucket for each way of keeping: see README.md.
   names = toset(["raw", "work", "results", "artifacts", "logs"])
-  # Built from names, not asked of the resources, so that a plan shows policies in full.
+  # Built from names, not read from resources, so that a plan shows complete policies.
   buckets = { for name in local.names : name => "${var.name}-${name}-${local.account}-${local.region}" }
   arns    = { for name, bucket in local.buckets : name => "arn:${local.partition}:s3:::${bucket}" }
 }
@@ -140,7 +140,7 @@ data "aws_iam_policy_document" "key" {
     }
   }
 
-  # SNS names the topic when it encrypts, whoever publishes. Without this an alarm tells nobody:
+  # SNS passes the topic when it encrypts, whoever publishes. Without this, alarms are lost:
   # https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
   statement {
     sid       = "AlarmsToTopics"
@@ -168,7 +168,7 @@ resource "aws_kms_key_policy" "data" {
 # ---- the buckets
 
 resource "aws_s3_bucket" "this" {
-  #checkov:skip=CKV_AWS_144:A copy in another region doubles the price; images come from sources that still have them, and results can be made again.
+  #checkov:skip=CKV_AWS_144:A copy in another region doubles the price; the sources still have the images, and results can be computed again.
   #checkov:skip=CKV_AWS_21:Raw, results and artifacts are; tables of a run and logs are written once.
   #checkov:skip=CKV2_AWS_61:lifecycle.tf has one for each; checkov does not follow for_each.
   #checkov:skip=CKV2_AWS_62:Only results has events that someone waits for.
@@ -205,7 +205,7 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "this" {
   bucket = each.value.id
 
   rule {
-    # With a bucket key S3 asks KMS once for many objects: at 10⁹ images the price of KMS would
+    # With a bucket key S3 calls KMS once for many objects: at 10⁹ images the price of KMS would
     # otherwise pass that of storage.
     bucket_key_enabled = each.key != "logs"
 

@@ -2,7 +2,7 @@ output "buckets" {
   description = "Names of the buckets: raw, work, results, artifacts, logs."
   value       = { for name, bucket in aws_s3_bucket.this : name => bucket.id }
 
-  # Whoever writes needs the policies in place.
+  # Writing needs the policies.
   depends_on = [aws_s3_bucket_policy.this]
 }
 
@@ -33,7 +33,7 @@ output "key_arn" {
 }
 
 output "evaluations" {
-  description = "ARN, URL and name of the queue that hears of finished images."
+  description = "ARN, URL and name of the queue with events of finished images."
   value       = module.evaluations.queue
 }
 

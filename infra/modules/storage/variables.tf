@@ -10,7 +10,7 @@ variable "name" {
 }
 
 variable "force_destroy" {
-  description = "Whether destroying deletes what the buckets hold. False keeps a mistake from costing images."
+  description = "Whether destroying also deletes the contents of buckets. False protects images from mistakes."
   type        = bool
   default     = false
 }
@@ -38,7 +38,7 @@ variable "work_days" {
 }
 
 variable "noncurrent_days" {
-  description = "Days that replaced or deleted images and records can be brought back."
+  description = "Days for which replaced or deleted images and records can be restored."
   type        = number
   default     = 30
 

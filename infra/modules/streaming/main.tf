@@ -11,7 +11,7 @@ locals {
   zones   = length(var.subnet_ids)
   brokers = local.zones * var.brokers_per_zone
 
-  # Where the cluster's own id stands in its ARN there is *, so that a plan shows policies in full.
+  # The cluster's own id in its ARN is replaced by *, so that a plan shows complete policies.
   # https://docs.aws.amazon.com/msk/latest/developerguide/kafka-actions.html
   prefix      = "arn:${data.aws_partition.current.partition}:kafka:${data.aws_region.current.name}:${data.aws_caller_identity.current.account_id}"
   cluster_arn = "${local.prefix}:cluster/${var.name}/*"
@@ -74,7 +74,7 @@ resource "aws_msk_configuration" "this" {
 
 locals {
   properties = {
-    # A mistyped name must fail, and a topic must get the settings that its service asks for.
+    # A mistyped name must fail, and a topic must get the settings of its service.
     "auto.create.topics.enable" = false
     # A copy in each zone. With three, one zone may fail and writing goes on with two; with two zones
     # only one copy can be waited for then.
@@ -85,7 +85,7 @@ locals {
     "num.partitions" = var.partitions
     # A reference that no consumer took for so long is dead; uploads in S3 outlive it by a day.
     "log.retention.hours" = 168
-    # A consumer group may be away for two weeks before its place is forgotten.
+    # A consumer group may be inactive for two weeks before its offsets are deleted.
     "offsets.retention.minutes" = 20160
   }
 }
@@ -163,7 +163,7 @@ resource "aws_msk_cluster" "this" {
 # ---- what producer and consumer may do
 
 data "aws_iam_policy_document" "client" {
-  # The addresses of brokers change with them, so a client asks for them when it starts.
+  # The addresses of brokers change when they are replaced, so a client reads them when it starts.
   statement {
     sid       = "FindBrokers"
     actions   = ["kafka:GetBootstrapBrokers"]

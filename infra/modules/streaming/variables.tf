@@ -19,7 +19,7 @@ variable "subnet_ids" {
 
   validation {
     condition     = contains([2, 3], length(var.subnet_ids))
-    error_message = "subnet_ids must name 2 or 3 subnets, which is what MSK takes."
+    error_message = "subnet_ids must have 2 or 3 subnets, as MSK requires."
   }
 }
 
@@ -62,7 +62,7 @@ variable "brokers_per_zone" {
 }
 
 variable "volume_gigabytes" {
-  description = "Disk of each broker. A reference takes about a kilobyte, for a week. It can grow, never shrink."
+  description = "Disk of each broker. A reference needs about a kilobyte, for a week. The disk can grow but not shrink."
   type        = number
   default     = 100
 
@@ -106,7 +106,7 @@ variable "groups" {
 }
 
 variable "monitoring" {
-  description = "How much the brokers tell CloudWatch. DEFAULT is free and has consumers' lag; the others are billed by metric."
+  description = "Level of metrics in CloudWatch. DEFAULT is free and includes consumer lag; the others are billed by metric."
   type        = string
   default     = "DEFAULT"
 

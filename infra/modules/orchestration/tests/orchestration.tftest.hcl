@@ -27,7 +27,7 @@ run "how_runs_stand_is_told_to_the_queue" {
 run "the_definition_has_this_environments_names" {
   command = apply
 
-  # What it decides is tested in tests/test_state_machine.py.
+  # Its behaviour is tested in tests/integration/test_state_machine_executions.py.
   assert {
     condition = (
       jsondecode(output.definition).States.FindCluster.Parameters.ClusterId == "j-1" &&
