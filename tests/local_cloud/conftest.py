@@ -13,7 +13,7 @@ from tests.local_cloud.executions import clients_on
 from tests.local_cloud.stack import ENVIRONMENT, Stack, running_stack
 
 _FOLDER = Path(__file__).parent
-# The third finds empty buckets; clusters that live for one execution come after the persistent one.
+# The third needs empty buckets; transient clusters come after the persistent one.
 _ORDER = [
     "test_keeper",
     "test_apply",
@@ -38,17 +38,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Tells how long each phase took."""
+    """Prints how long each phase took."""
     for phase, seconds in config.stash.get(_SECONDS, {}).items():
         terminalreporter.write_line(f"{phase:18}{seconds:6.0f} s")
 
 
 @pytest.fixture(scope="session")
 def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
-    """The production root as local.tfvars has it, deployed on a LocalStack of its own."""
+    """The production root with local.tfvars, deployed on its own LocalStack."""
     with running_stack() as running, pytest.MonkeyPatch.context() as patch:
         request.config.stash[_SECONDS] = running.seconds
-        # What this process makes for a while, Chromium's profile say, goes with the stack.
+        # Temporary files of this process, such as Chromium's profile, are deleted with the stack.
         patch.setattr(tempfile, "tempdir", str(running.folder / "tmp"))
         with running.timed("package"):
             packed = running.deploy_command("package", "--without-gpu")
@@ -60,7 +60,7 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
 
 @pytest.fixture(scope="session")
 def transient(stack: Stack) -> Iterator[Stack]:
-    """The stack, deployed once more with transient clusters.
+    """The stack, deployed again with transient clusters.
 
     The persistent one has been terminated, as Terraform finds it too when `make destroy` calls it.
     """

@@ -20,11 +20,11 @@ from tests.local_cloud.stack import Stack
 from tests.support.job_images import textured_planes, write_png
 
 SCALE = 2
-_RUN_SECONDS = 900.0  # all steps of a run, on a machine that does other things too
+_RUN_SECONDS = 900.0  # all steps of a run, on a busy machine
 
 
 def eventually(happened: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
-    """Waits for what the cloud brings about, asking it twice a second."""
+    """Waits until a condition holds, checking twice a second."""
     end = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < end, f"{what}: not within {seconds} s"
@@ -33,7 +33,7 @@ def eventually(happened: Callable[[], bool], what: str, seconds: float = 60.0) -
 
 @dataclass(frozen=True)
 class Execution:
-    """One execution of the deployed state machine, or of another like it."""
+    """An execution of the deployed state machine, or of a variant of it."""
 
     stack: Stack
     arn: str
@@ -45,19 +45,19 @@ class Execution:
 
     @property
     def status(self) -> str:
-        """As Step Functions tells it: RUNNING, SUCCEEDED, FAILED, ABORTED."""
+        """The status: RUNNING, SUCCEEDED, FAILED or ABORTED."""
         return str(self.described["status"])
 
     @property
     def described(self) -> dict[str, Any]:
-        """All that Step Functions tells of it."""
+        """Returns the response of DescribeExecution."""
         answer: dict[str, Any] = self.stack.client("stepfunctions").describe_execution(
             executionArn=self.arn
         )
         return answer
 
     def ended(self, seconds: float = _RUN_SECONDS) -> dict[str, Any]:
-        """What is told of it when it is over."""
+        """Waits for its end and returns its description."""
         eventually(lambda: self.status != "RUNNING", "the execution ends", seconds)
         return self.described
 
@@ -71,7 +71,7 @@ class Day:
 
     @cached_property
     def settings(self) -> Settings:
-        """What the jobs find in their configuration."""
+        """The configuration of the jobs."""
         return load_settings(self.stack.outputs["config_uri"])
 
     @cached_property
@@ -89,7 +89,7 @@ class Day:
         return [one.image_id for one in taken]
 
     def start(self, machine: str | None = None) -> Execution:
-        """Starts the state machine, or one like it, for this day."""
+        """Starts the state machine, or a variant of it, for this day."""
         started = self.stack.client("stepfunctions").start_execution(
             stateMachineArn=machine or self.stack.outputs["state_machine_arn"],
             input=json.dumps({"ingest_date": self.date.isoformat(), "scale": SCALE}),
@@ -97,11 +97,11 @@ class Day:
         return Execution(self.stack, started["executionArn"])
 
     def finished(self) -> set[str]:
-        """Images that have an evaluation record."""
+        """Returns the images that have an evaluation."""
         return {Path(file.name).stem for file in storage.list_files(self.layout.evaluations)}
 
     def processes(self) -> list[int]:
-        """Processes of this machine that belong to the steps of this day's run."""
+        """Returns the processes of the steps of this day's run."""
         found = []
         for process in Path("/proc").glob("[0-9]*"):
             try:
@@ -115,16 +115,16 @@ class Day:
 
 @contextmanager
 def clients_on(stack: Stack) -> Iterator[None]:
-    """The project's own code in this process talks to the stack."""
+    """Makes the project's own code in this process use the stack."""
     with pytest.MonkeyPatch.context() as patch:
-        stack.cloud.lead_clients(patch)
+        stack.cloud.redirect_clients(patch)
         storage._s3_client.cache_clear()  # it may have been made for another endpoint
         yield
     storage._s3_client.cache_clear()
 
 
 def steps_of(stack: Stack, cluster: str, *states: str) -> list[dict[str, Any]]:
-    """The steps of a cluster, the latest first; only those in some states, if named."""
+    """Returns the steps of a cluster, the latest first, optionally only those in some states."""
     wanted = {"StepStates": list(states)} if states else {}
     steps: list[dict[str, Any]] = stack.client("emr").list_steps(ClusterId=cluster, **wanted)[
         "Steps"
@@ -133,12 +133,12 @@ def steps_of(stack: Stack, cluster: str, *states: str) -> list[dict[str, Any]]:
 
 
 def open_steps(stack: Stack, cluster: str) -> list[dict[str, Any]]:
-    """The steps of a cluster that are not over."""
+    """Returns the steps of a cluster that have not ended."""
     return steps_of(stack, cluster, "PENDING", "RUNNING", "CANCEL_PENDING")
 
 
 def running_step(stack: Stack, cluster: str, job: str, seconds: float = _RUN_SECONDS) -> str:
-    """The id of the step of a job, once it runs."""
+    """Waits for the step of a job to run and returns its id."""
     found: list[str] = []
 
     def runs() -> bool:
@@ -152,13 +152,13 @@ def running_step(stack: Stack, cluster: str, job: str, seconds: float = _RUN_SEC
 
 
 def state_of(stack: Stack, cluster: str) -> str:
-    """The state of a cluster, as EMR tells it."""
+    """Returns the state of a cluster."""
     described = stack.client("emr").describe_cluster(ClusterId=cluster)["Cluster"]
     return str(described["Status"]["State"])
 
 
 def cluster_of(execution: Execution) -> dict[str, Any]:
-    """The cluster that an execution made, as EMR tells it."""
+    """Returns the description of the cluster that an execution created."""
     (found,) = clusters_of(execution)
     emr = execution.stack.client("emr")
     cluster: dict[str, Any] = emr.describe_cluster(ClusterId=found)["Cluster"]
@@ -166,7 +166,7 @@ def cluster_of(execution: Execution) -> dict[str, Any]:
 
 
 def wait_for_first_step(execution: Execution) -> None:
-    """Until the cluster that an execution makes runs the first step."""
+    """Waits until the cluster of an execution runs its first step."""
     eventually(lambda: bool(clusters_of(execution)), "a cluster is made")
     running_step(execution.stack, cluster_of(execution)["Id"], "mass_split")
 

@@ -45,7 +45,7 @@ class Instance:
 
     @property
     def user_data(self) -> str:
-        """What the applied launch template has."""
+        """The user data in the applied launch template."""
         found: Any = self.stack.client("ec2").describe_launch_template_versions(
             LaunchTemplateName=self.group, Versions=["$Latest"]
         )["LaunchTemplateVersions"]
@@ -53,13 +53,13 @@ class Instance:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Of the script and of the units; the credentials stand for the instance's role."""
-        # Where this machine has no AWS command line, the nodes of EMR have a stand-in.
+        """The variables of script and units; the credentials replace the instance's role."""
+        # If this machine has no AWS command line, the nodes of EMR have a replacement.
         stand_in = self.stack.folder / "localstack" / "emr" / "bin"
         return self.stack.environment | {"PATH": f"{os.environ['PATH']}:{stand_in}"}
 
     def install(self) -> list[str]:
-        """Runs the user data; the units that it says can be started."""
+        """Runs the user data; returns the units that it prints."""
         exports, script = self.user_data.removeprefix(SHEBANG).split(SHEBANG, 1)
         here = "".join(f"export {name}='{text}'\n" for name, text in self._here().items())
         done = subprocess.run(
@@ -76,7 +76,7 @@ class Instance:
         return [words[1].rstrip(":") for words in lines if words[0] == "start"]
 
     def _here(self) -> dict[str, str]:
-        """What is other than on EC2: no root, loopback, free ports."""
+        """Returns the settings that differ from EC2: no root, loopback, free ports."""
         return {
             "SUPERRES_ROOT": str(self.root),
             "SUPERRES_PYTHON": sys.executable,
@@ -84,7 +84,7 @@ class Instance:
         }
 
     def command(self, name: str, *arguments: str) -> list[str]:
-        """Something that the installation made, such as `produce`."""
+        """Returns the command line of an installed command, such as `produce`."""
         return [str(self.root / "opt" / "superres" / "bin" / name), *arguments]
 
     def start(self, unit: str) -> None:
@@ -99,7 +99,7 @@ class Instance:
             )
 
     def wait_ready(self) -> None:
-        """Until all that was started says that it is ready."""
+        """Waits until all started units are ready."""
         for unit in self.running:
             until(partial(self._is_ready, unit), _START_SECONDS)
 
@@ -118,7 +118,7 @@ class Instance:
         body: bytes = b"",
         headers: Mapping[str, str] | None = None,
     ) -> tuple[int, bytes]:
-        """Status and body of what a unit answers."""
+        """Sends a request to a unit; returns status and body."""
         connection = HTTPConnection("127.0.0.1", self.ports[unit], timeout=30)
         try:
             connection.request(method, path, body, dict(headers or {}))
@@ -134,14 +134,14 @@ class Instance:
         return self.root / f"{unit}.log"
 
     def stop(self) -> dict[str, int]:
-        """Stops the units as systemd would; their exit codes."""
+        """Stops the units as systemd would; returns their exit codes."""
         for process in self.running.values():
             process.terminate()
         return {unit: process.wait(60) for unit, process in self.running.items()}
 
 
 def ingestion_instance(stack: Stack, source: str) -> Instance:
-    """The instance that consumes and takes uploads; it may fetch from a host of this machine."""
+    """The instance with consumer and uploads; it may fetch from a host of this machine."""
     ports = {"consume": free_port(), "uploads": free_port()}
     return Instance(
         stack,
@@ -152,14 +152,14 @@ def ingestion_instance(stack: Stack, source: str) -> Instance:
             "SUPERRES_INGESTION__UPLOAD_HOST": "127.0.0.1",
             "SUPERRES_INGESTION__UPLOAD_PORT": str(ports["uploads"]),
             "SUPERRES_INGESTION__ALLOWED_HOSTS": f'["{source}"]',
-            # MSK's certificates are public ones.
+            # MSK's certificates are public.
             "SUPERRES_KAFKA__CA_FILE": str(stack.broker.ca_file),
         },
     )
 
 
 def notifier_instance(stack: Stack, receiver: str) -> Instance:
-    """The instance with the page; it may tell a receiver of this machine."""
+    """The instance with the gallery; it may send webhooks to a receiver of this machine."""
     ports = {"notify": free_port()}
     return Instance(
         stack,

@@ -32,11 +32,11 @@ from tests.support.paths import ROOT
 from tests.support.required_tools import require
 
 ENVIRONMENT = "local"  # infra/environments/local.tfvars
-NAME = f"superres-{ENVIRONMENT}"  # what the name of everything begins with
+NAME = f"superres-{ENVIRONMENT}"  # prefix of all names
 REGION = "us-east-1"
 _DEPLOY_SECONDS = 1200.0
 _TERRAFORMS = ("TF_CLI_CONFIG_FILE", "TF_DATA_DIR", "TF_IN_AUTOMATION", "TF_INPUT", "CHECKPOINT_")
-# What a developer has set for work of their own.
+# Variables of a developer's own environment.
 _FOREIGN = ("AWS_", "TF_VAR_", "SUPERRES_", "LOCAL_", "LOCALSTACK_", "KAFKA_")
 
 
@@ -47,7 +47,7 @@ class Stack:
     Attributes:
         folder: all that belongs to it lies there: logs, data, what its nodes install.
         cloud: its LocalStack.
-        broker: the Kafka that MSK names; whoever needs it calls `start_kafka`.
+        broker: the Kafka that MSK names; `start_kafka` starts it.
         outputs: of the Terraform root; empty until it is deployed.
         seconds: how long each phase took.
     """
@@ -60,7 +60,7 @@ class Stack:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The whole environment of a process that is to talk to this stack, and to no other."""
+        """The complete environment of a process that uses this stack and no other."""
         kept = {key: text for key, text in os.environ.items() if not key.startswith(_FOREIGN)}
         return kept | {
             MARK: str(self.folder),
@@ -71,12 +71,12 @@ class Stack:
 
     @property
     def log(self) -> str:
-        """What LocalStack has written."""
+        """The file with LocalStack's log."""
         return (self.folder / "localstack" / "localstack.log").read_text(errors="replace")
 
     def client(self, service: str) -> Any:
-        """A client of a service, by boto3's name for it."""
-        make: Any = boto3.client  # its types know services by literal names only
+        """Returns a boto3 client of a service."""
+        make: Any = boto3.client  # its types accept literal service names only
         return make(
             service,
             endpoint_url=self.cloud.endpoint,
@@ -93,20 +93,22 @@ class Stack:
         assert done.returncode == 0, done.stdout + done.stderr
 
     def start_kafka(self) -> None:
-        """Starts the broker, which lets in who signs in as to MSK with IAM."""
+        """Starts the broker, with IAM authentication as in MSK."""
         done = self.broker.script("start", KAFKA_IAM_REGION=REGION)
         assert done.returncode == 0, done.stdout + done.stderr
 
     def terraform(self, data: Path | None = None) -> Terraform:
-        """Terraform on the root as our commands run it; the last output lies in terraform.log."""
+        """Returns Terraform for the root, as our commands run it; terraform.log has its output."""
 
         def run(
             command: Sequence[str], environment: Mapping[str, str], capture: bool
         ) -> "subprocess.CompletedProcess[str]":
-            told = {key: text for key, text in environment.items() if key.startswith(_TERRAFORMS)}
+            settings = {
+                key: text for key, text in environment.items() if key.startswith(_TERRAFORMS)
+            }
             done = subprocess.run(
                 list(command),
-                env=self.environment | told,
+                env=self.environment | settings,
                 capture_output=True,
                 text=True,
                 timeout=_DEPLOY_SECONDS,
@@ -140,18 +142,18 @@ class Stack:
 
         Packages too: what is deployed is always what lies here.
         """
-        # A tfvars file counts for more than the environment: what it has cannot be said here.
-        told = {
+        # A tfvars file takes precedence over the environment, so its values cannot be set here.
+        settings = {
             f"TF_VAR_{name}": value if isinstance(value, str) else json.dumps(value)
             for name, value in variables.items()
         }
-        done = self.deploy_command("deploy", "--env", ENVIRONMENT, "--yes", **told)
+        done = self.deploy_command("deploy", "--env", ENVIRONMENT, "--yes", **settings)
         (self.folder / "deploy.log").write_text(done.stdout + done.stderr)
         assert done.returncode == 0, f"deploy failed:\n{(done.stdout + done.stderr)[-6000:]}"
         return replace(self, outputs=self.read_outputs())
 
     def read_outputs(self) -> dict[str, Any]:
-        """The outputs as Terraform's state in S3 has them."""
+        """Returns the outputs in Terraform's state in S3."""
         account = self.client("sts").get_caller_identity()["Account"]
         environment = read_environment(ENVIRONMENT)
         state = self.client("s3").get_object(
@@ -162,7 +164,7 @@ class Stack:
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
-        """Notes how long a phase takes."""
+        """Measures how long a phase takes."""
         began = time.monotonic()
         try:
             yield
@@ -182,7 +184,7 @@ def check_prerequisites() -> None:
 
 @contextmanager
 def running_stack() -> Iterator[Stack]:
-    """LocalStack up and nothing on it; whatever happens, nothing of it is left afterwards."""
+    """A running, empty LocalStack, of which nothing is left afterwards."""
     check_prerequisites()
     with kept_folder() as folder:
         (folder / "tmp").mkdir()

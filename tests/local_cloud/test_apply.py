@@ -1,4 +1,4 @@
-"""The production root in the local cloud: all of it is there, and a plan has nothing to add."""
+"""The production root in the local cloud is complete, and a plan shows no change."""
 
 import json
 import re
@@ -48,7 +48,7 @@ def test_a_plan_shows_no_change(stack: Stack) -> None:
 
 @pytest.fixture(scope="module")
 def of_prod(stack: Stack) -> set[str]:
-    """The resources that a plan of prod has, against a state that holds nothing."""
+    """Returns the resources in a plan of prod with an empty state."""
     terraform = stack.terraform(stack.folder / "terraform" / "prod")
     plan = stack.folder / "prod.tfplan"
     local, prod = read_environment(ENVIRONMENT), read_environment("prod")
@@ -74,7 +74,9 @@ def without_keys(address: str) -> str:
     return re.sub(r"\[[^\]]*\]", "", address)
 
 
-def test_all_that_prod_has_is_there_but_for_a_few_switches(stack: Stack, of_prod: set[str]) -> None:
+def test_local_has_all_resources_of_prod_but_for_a_few_switches(
+    stack: Stack, of_prod: set[str]
+) -> None:
     listed = stack.terraform().read("state", "list").splitlines()
     there = {without_keys(address) for address in listed if ".data." not in f".{address}"}
     assert len(of_prod) > 100
@@ -101,10 +103,10 @@ def test_only_values_differ_between_local_and_aws() -> None:
         assert len(found) == 1, found
 
 
-def test_neither_terraform_nor_scripts_ask_whether_they_are_on_aws() -> None:
+def test_neither_terraform_nor_scripts_check_whether_they_run_on_aws() -> None:
     deployed = [*(ROOT / "infra").glob("*.tf"), *(ROOT / "infra" / "modules").glob("*/*.tf")]
     deployed += [*(ROOT / "infra" / "services").iterdir(), *(ROOT / "bootstrap").iterdir()]
     for path in deployed:
         if path.is_file():
-            asked = re.findall(r"AWS_ENDPOINT_URL|localstack|== *\"local\"", path.read_text(), re.I)
-            assert asked == [], path
+            found = re.findall(r"AWS_ENDPOINT_URL|localstack|== *\"local\"", path.read_text(), re.I)
+            assert found == [], path

@@ -1,4 +1,4 @@
-"""`make destroy`, after all other tests of this folder and amid a run: nothing is left."""
+"""`make destroy`, after all other tests of this folder and during a run, leaves nothing."""
 
 import json
 from datetime import date
@@ -8,7 +8,7 @@ from typing import Any
 from tests.local_cloud.executions import Day, wait_for_first_step
 from tests.local_cloud.stack import ENVIRONMENT, NAME, Stack
 
-# Service, operation and arguments of what tells names.
+# Service, operation and arguments of calls that list names.
 LISTS: list[tuple[str, str, dict[str, Any]]] = [
     ("autoscaling", "describe_auto_scaling_groups", {}),
     ("cloudwatch", "describe_alarms", {}),
@@ -50,17 +50,17 @@ def test_destroy_leaves_nothing(transient: Stack, tmp_path: Path) -> None:
     with stack.timed("destroy"):
         done = stack.deploy_command("destroy", "--env", ENVIRONMENT, "--yes")
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
-    assert done.stdout.endswith(f"{NAME} is gone\n")
+    assert done.stdout.endswith(f"{NAME} is destroyed\n")
     assert day.processes() == []
     assert left(stack) == []
-    assert stack.client("s3").list_buckets()["Buckets"] == []  # that of the states neither
+    assert stack.client("s3").list_buckets()["Buckets"] == []  # not even that of the states
     alive = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING", "TERMINATING"]
     assert stack.client("emr").list_clusters(ClusterStates=alive)["Clusters"] == []
     assert enabled_keys(stack) == []
 
 
 def left(stack: Stack) -> list[tuple[str, str]]:
-    """The lists in which the environment's name still stands."""
+    """Returns the lists that still contain the environment's name."""
     found = []
     for service, operation, arguments in LISTS:
         answer = getattr(stack.client(service), operation)(**arguments)
@@ -71,7 +71,7 @@ def left(stack: Stack) -> list[tuple[str, str]]:
 
 
 def enabled_keys(stack: Stack) -> list[str]:
-    """The environment's keys of KMS that nobody has scheduled for deletion."""
+    """Returns the environment's KMS keys that are not scheduled for deletion."""
     kms = stack.client("kms")
     found = []
     for key in kms.list_keys()["Keys"]:

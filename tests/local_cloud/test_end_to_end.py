@@ -1,4 +1,4 @@
-"""Photographs from a web server to a page and a webhook, through everything that is deployed.
+"""Photographs from a web server to gallery and webhook, through everything that is deployed.
 
 The tests are in the order of the pipeline; the fixtures bring about what is looked at.
 """
@@ -39,7 +39,7 @@ from tests.local_cloud.stack import ENVIRONMENT, Stack
 from tests.support import image_files
 from tests.support.chromium import Page, chromium
 from tests.support.http_server import HttpServer
-from tests.support.webhook_receiver import Got, Receiver
+from tests.support.webhook_receiver import Receiver, Request
 
 SCALE = 2
 CORRUPT = "torn.jpg"
@@ -52,26 +52,26 @@ FETCHED = {
     "boat.png": image_files.png(image_files.photo(96, 128, seed=1)),
     "hill.jpg": image_files.pillow(image_files.photo(90, 121, seed=2), "JPEG", quality=92),
     "fog.png": image_files.png(image_files.photo(64, 80, channels=1, seed=3)),
-    # Wider than two tiles: the seam between them is to be seen.
+    # Wider than two tiles, to include the seam between them.
     "shore.png": image_files.png(image_files.photo(64, 1100, seed=4)),
 }
 SENT = image_files.png(image_files.photo(70, 84, depth=16, seed=5))
 GOOD = {*FETCHED, UPLOADED}
 
 
-# ---- what happens, in order
+# ---- fixtures, in order
 
 
 @pytest.fixture(scope="module")
 def settings(stack: Stack) -> Iterator[Settings]:
-    """The configuration that was deployed; this process, too, may look into the cloud now."""
+    """The deployed configuration; from now on this process can use the cloud too."""
     with clients_on(stack):
         yield load_settings(stack.outputs["config_uri"], {})
 
 
 @pytest.fixture(scope="module")
 def source() -> Iterator[HttpServer]:
-    """The web server that photographs are fetched from."""
+    """The web server with the photographs."""
     with HttpServer() as serving:
         for name, content in FETCHED.items():
             serving.serve(f"/{name}", content)
@@ -81,14 +81,14 @@ def source() -> Iterator[HttpServer]:
 
 @pytest.fixture(scope="module")
 def receiver() -> Iterator[Receiver]:
-    """Another service, which wants to know."""
+    """Another service, which receives webhooks."""
     with Receiver() as listening:
         yield listening
 
 
 @dataclass(frozen=True)
 class Services:
-    """The instances, installed and started, and what each said it runs."""
+    """The instances, installed and started, and the units that each printed."""
 
     ingestion: Instance
     notifier: Instance
@@ -98,7 +98,7 @@ class Services:
 
 @pytest.fixture(scope="module")
 def services(stack: Stack, source: HttpServer, receiver: Receiver) -> Iterator[Services]:
-    """Both instances by their user data, beside a Kafka that lets in by IAM."""
+    """Both instances, installed by their user data, and a Kafka with IAM."""
     instances = ingestion_instance(stack, source.host), notifier_instance(stack, receiver.host)
     with stack.timed("services"), ThreadPoolExecutor() as pool:
         kafka = pool.submit(stack.start_kafka)
@@ -116,7 +116,7 @@ def services(stack: Stack, source: HttpServer, receiver: Receiver) -> Iterator[S
 
 @pytest.fixture(scope="module")
 def secret(stack: Stack, services: Services, receiver: Receiver) -> str:
-    """With which the receiver checks what it is told, having subscribed."""
+    """The secret with which the subscribed receiver checks webhooks."""
     status, answer = services.notifier.ask(
         "notify",
         "POST",
@@ -130,20 +130,20 @@ def secret(stack: Stack, services: Services, receiver: Receiver) -> str:
 
 
 def token(stack: Stack, page: str) -> str:
-    """What an instance has put into Secrets Manager."""
+    """Returns the token that an instance has stored in Secrets Manager."""
     answer = stack.client("secretsmanager").get_secret_value(SecretId=stack.outputs["tokens"][page])
     found: str = answer["SecretString"]
     return found
 
 
 def bearer_of(stack: Stack) -> dict[str, str]:
-    """The header of someone who may do all with the notifier."""
+    """Returns the header that authorises all requests to the notifier."""
     return {"Authorization": f"Bearer {token(stack, 'notifier')}"}
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What ingestion made of it all, by the names of the files."""
+    """The results of ingestion, by file name."""
 
     layout: Layout
     low: dict[str, str]
@@ -155,7 +155,7 @@ class Stored:
 def stored(
     stack: Stack, services: Services, source: HttpServer, settings: Settings, secret: str
 ) -> Stored:
-    """Published by the producer and by the page of uploads; consumed; in S3."""
+    """Images from producer and uploads, consumed and stored in S3."""
     with stack.timed("ingestion"):
         publish(services.ingestion, source)
         send(services.ingestion, token(stack, "uploads"))
@@ -181,7 +181,7 @@ def stored(
 
 
 def publish(ingestion: Instance, source: HttpServer) -> None:
-    """What a person does on an ingestion instance."""
+    """Runs the producer as a person does on an ingestion instance."""
     urls = ingestion.root / "urls.txt"
     urls.write_text("".join(f"{source.url(f'/{name}')}\n" for name in [*FETCHED, CORRUPT]))
     done = subprocess.run(
@@ -196,7 +196,7 @@ def publish(ingestion: Instance, source: HttpServer) -> None:
 
 
 def send(ingestion: Instance, bearer: str) -> None:
-    """What the page of uploads does with a photograph that is dropped on it."""
+    """Uploads a photograph as the upload page does."""
     edge = "edge-of-a-part"
     part = f'Content-Disposition: form-data; name="files"; filename="{UPLOADED}"'
     status, answer = ingestion.ask(
@@ -214,9 +214,9 @@ def send(ingestion: Instance, bearer: str) -> None:
 
 @dataclass(frozen=True)
 class Finished:
-    """A run that has ended."""
+    """A finished run."""
 
-    told: str
+    printed: str
     records: dict[str, Evaluation]
 
 
@@ -242,14 +242,14 @@ def test_the_user_data_installs_the_units_of_each_instance(services):
     assert services.notifier_units == ["notify"]
 
 
-def test_brokers_were_asked_of_msk_and_let_in_by_iam(stack, services, stored):
+def test_services_found_the_brokers_through_msk_and_used_iam(stack, services, stored):
     user_data = services.ingestion.user_data
     assert f"SUPERRES_KAFKA__CLUSTER_ARN='{stack.outputs['cluster_arn']}'" in user_data
     assert "SUPERRES_KAFKA__SECURITY='iam'" in user_data
     assert "BOOTSTRAP_SERVERS" not in user_data
 
 
-def test_good_photographs_are_stored_as_they_came_and_reduced(stored, settings):
+def test_good_photographs_are_stored_unchanged_and_reduced(stored, settings):
     assert stored.low.keys() == GOOD
     for name, content in {**FETCHED, UPLOADED: SENT}.items():
         image_id = stored.references[name].image_id
@@ -265,7 +265,7 @@ def test_good_photographs_are_stored_as_they_came_and_reduced(stored, settings):
         )
 
 
-def test_a_corrupt_one_is_rejected_with_its_reason(stack, stored):
+def test_a_corrupt_photograph_is_rejected_with_its_reason(stack, stored):
     (record,) = stored.rejected
     assert record.source.endswith(CORRUPT)
     assert record.stage == "ingest"
@@ -280,8 +280,8 @@ def test_a_corrupt_one_is_rejected_with_its_reason(stack, stored):
 def test_submit_follows_the_four_steps(finished, stored):
     run = stored.layout.run_id
     for job in ("mass_split", "batch_inference", "mass_reconstruct", "evaluate"):
-        assert re.search(rf"{run} {job}: completed after ", finished.told), finished.told
-    assert re.search(r"execution \S+ succeeded", finished.told)
+        assert re.search(rf"{run} {job}: completed after ", finished.printed), finished.printed
+    assert re.search(r"execution \S+ succeeded", finished.printed)
     manifest = RunManifest.from_json(storage.read_bytes(stored.layout.manifest))
     assert manifest.rejected == []
     assert manifest.counts == {"evaluate_images": len(GOOD), "evaluate_rejected": 0}
@@ -304,7 +304,7 @@ def test_results_are_pixel_for_pixel_those_of_superres_upscale(finished, stored,
         assert np.array_equal(ours.planes(), wanted.planes()), name
 
 
-def test_records_hold_what_can_be_measured_anew(finished):
+def test_records_contain_reproducible_metrics(finished):
     for name, record in finished.records.items():
         assert record.original is not None
         ours, bicubic = measure_result(
@@ -324,10 +324,10 @@ def metrics_of(quality: Quality | None) -> Metrics | None:
     return None if quality is None else Metrics(psnr=quality.psnr, ssim=quality.ssim)
 
 
-# ---- who is told
+# ---- notifications
 
 
-def test_the_notifier_hears_of_images_by_the_queue(stack, services, finished):
+def test_the_notifier_learns_of_images_from_the_queue(stack, services, finished):
     ask = partial(services.notifier.ask, "notify", "GET", headers=bearer_of(stack))
 
     def shown() -> bool:
@@ -344,7 +344,7 @@ def test_the_notifier_hears_of_images_by_the_queue(stack, services, finished):
     assert services.notifier.ask("notify", "GET", "/api/v1/images")[0] == 401
 
 
-def test_the_notifier_hears_of_the_execution(stack, services, finished):
+def test_the_notifier_learns_of_the_execution(stack, services, finished):
     machine = stack.outputs["state_machine_arn"]
     listed = stack.client("stepfunctions").list_executions(stateMachineArn=machine)
     (execution,) = listed["executions"]
@@ -357,14 +357,14 @@ def test_the_notifier_hears_of_the_execution(stack, services, finished):
 
 
 def runs_shown(services: Services, stack: Stack) -> dict[str, str]:
-    """The state of each run that the notifier knows of, by name."""
+    """Returns the state of each run in the notifier, by name."""
     _, answer = services.notifier.ask("notify", "GET", "/api/v1/runs", headers=bearer_of(stack))
     return {run["name"]: run["state"] for run in json.loads(answer)["runs"]}
 
 
 def test_a_receiver_gets_a_signed_event_for_each_image(receiver, secret, finished):
-    def told() -> dict[str, Got]:
-        events = [(got, got.verified(secret)) for got in receiver.got()]
+    def received() -> dict[str, Request]:
+        events = [(got, got.verified(secret)) for got in receiver.requests()]
         return {
             event["data"]["image_id"]: got
             for got, event in events
@@ -372,13 +372,13 @@ def test_a_receiver_gets_a_signed_event_for_each_image(receiver, secret, finishe
         }
 
     wanted = {record.image_id for record in finished.records.values()}
-    eventually(lambda: told().keys() == wanted, "the receiver was told of all images", 60)
-    assert len({got.message_id for got in told().values()}) == len(wanted)
+    eventually(lambda: received().keys() == wanted, "the receiver got all images", 60)
+    assert len({got.message_id for got in received().values()}) == len(wanted)
 
 
-def test_the_page_shows_images_and_figures(stack, services, finished):
+def test_the_gallery_shows_images_and_metrics(stack, services, finished):
     with chromium() as page, stack.timed("page"):
-        page.look(1280, 860)
+        page.set_screen(1280, 860)
         log_in(
             page, f"http://127.0.0.1:{services.notifier.ports['notify']}/", token(stack, "notifier")
         )
@@ -399,7 +399,7 @@ def test_the_page_shows_images_and_figures(stack, services, finished):
         boat = finished.records["boat.png"]
         path = show_in_full(page, boat)
         assert page.complaints == []
-    # The browser was sent on to S3, with a signed address.
+    # The browser was redirected to S3, with a signed address.
     status, answer = services.notifier.ask("notify", "GET", path, headers=bearer_of(stack))
     assert status == 302
     assert boat.result.uri.removeprefix(storage.S3) in unquote(answer.decode())
@@ -421,7 +421,7 @@ def log_in(page: Page, address: str, bearer: str) -> None:
 
 
 def show_in_full(page: Page, record: Evaluation) -> str:
-    """Looks at a result in its full size; the address that the page asked for."""
+    """Opens a result in full size; returns the address that the gallery requested."""
     page.run(f"{card_of(record)}.querySelector('button.zoom').click()")
     shown = "[...document.querySelectorAll('#viewer .layer img')]"
     page.wait(f"{shown}.every(image => image.naturalWidth === {record.result.width})")
@@ -429,10 +429,10 @@ def show_in_full(page: Page, record: Evaluation) -> str:
     return next(urlsplit(each).path for each in addresses if "/result" in each)
 
 
-# ---- looking back
+# ---- status and logs
 
 
-def test_status_tells_of_cluster_and_run(stack, finished):
+def test_status_shows_cluster_and_run(stack, finished):
     done = stack.deploy_command("status", "--env", ENVIRONMENT)
     assert done.returncode == 0, done.stderr
     assert f"superres-local in {stack.outputs['region']}, persistent" in done.stdout
@@ -445,21 +445,21 @@ def test_logs_show_the_steps_and_the_end_of_the_last(stack, finished):
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("completed after ") == 4, done.stdout
     assert "stderr.gz" in done.stdout
-    last = json.loads(done.stdout.splitlines()[-1])  # the job's own, after all that Spark says
+    last = json.loads(done.stdout.splitlines()[-1])  # the job's own, after Spark's
     assert last["job"] == "evaluate", last
 
 
-# ---- once more
+# ---- running again
 
 
 def versions(uri: str, stack: Stack) -> list[str]:
-    """Every version that an object ever had."""
+    """Returns every version of an object."""
     bucket, key = urlsplit(uri).netloc, urlsplit(uri).path.lstrip("/")
     answer = stack.client("s3").list_object_versions(Bucket=bucket, Prefix=key)
     return [each["VersionId"] for each in answer.get("Versions", [])]
 
 
-def test_a_stopped_execution_is_finished_by_the_next_and_nothing_is_done_twice(
+def test_the_next_execution_finishes_a_stopped_one_without_repeating_work(
     stack, services, stored, finished, tmp_path
 ):
     day = Day(stack, stored.layout.ingest_date)
@@ -490,6 +490,6 @@ def test_a_stopped_execution_is_finished_by_the_next_and_nothing_is_done_twice(
         assert len(versions(day.layout.result(image_id), stack)) == 1
 
 
-def test_units_end_well_when_they_are_stopped(services, finished, stored):
+def test_stopped_units_exit_cleanly(services, finished, stored):
     codes = services.ingestion.stop() | services.notifier.stop()
     assert codes == dict.fromkeys(("consume", "uploads", "notify"), 0)

@@ -1,4 +1,4 @@
-"""What goes wrong goes through the door that AWS has too: executions, steps, the cluster."""
+"""Failures and cancellation of executions, steps and the cluster, with AWS's own API."""
 
 import json
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ def cluster(stack: Stack) -> str:
 
 
 def impatient(stack: Stack, job: str, seconds: int) -> str:
-    """A state machine like the deployed one that waits so long for a job, no longer."""
+    """Creates a copy of the state machine with a shorter timeout for a job."""
     states = stack.client("stepfunctions")
     deployed = states.describe_state_machine(stateMachineArn=stack.outputs["state_machine_arn"])
     definition = json.loads(deployed["definition"])
@@ -45,7 +45,7 @@ def impatient(stack: Stack, job: str, seconds: int) -> str:
     return str(made["stateMachineArn"])
 
 
-def test_a_bad_configuration_fails_the_step_and_the_execution_says_why(
+def test_a_bad_configuration_fails_the_step_and_the_execution_with_its_reason(
     stack: Stack, cluster: str, tmp_path: Path
 ) -> None:
     day = Day(stack, date(2026, 2, 1))
@@ -63,7 +63,7 @@ def test_a_bad_configuration_fails_the_step_and_the_execution_says_why(
     assert latest["State"] == "FAILED"
     assert "upscale_faktor" in latest["FailureDetails"]["Message"]
     assert storage.exists(latest["FailureDetails"]["LogFile"])
-    assert state_of(stack, cluster) == "WAITING"  # others go on with it
+    assert state_of(stack, cluster) == "WAITING"  # it is used for other executions
 
 
 def test_a_step_that_takes_too_long_is_cancelled(

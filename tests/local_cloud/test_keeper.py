@@ -1,4 +1,4 @@
-"""A test run that is killed leaves nothing."""
+"""A killed test run leaves nothing."""
 
 import socket
 from contextlib import suppress
@@ -20,11 +20,11 @@ with running_stack() as stack:
 """
 
 
-def test_nothing_is_left_of_a_run_that_was_killed() -> None:
+def test_a_killed_test_run_leaves_nothing() -> None:
     check_prerequisites()
-    with to_be_killed(_RUN) as told:
+    with to_be_killed(_RUN) as printed:
         pass
-    folder, ports = Path(told[0]), [int(port) for port in told[1:]]
+    folder, ports = Path(printed[0]), [int(port) for port in printed[1:]]
     until(lambda: not folder.exists(), 60)
     assert list(processes_of(folder)) == []
     assert len(ports) == 2

@@ -1,4 +1,4 @@
-"""A cluster for each execution: made, used and terminated, however the execution ends."""
+"""A cluster for each execution: created, used and terminated, however the execution ends."""
 
 from datetime import date
 from pathlib import Path
@@ -22,7 +22,7 @@ _OVER = {"TERMINATED", "TERMINATED_WITH_ERRORS"}
 
 @pytest.fixture(scope="module")
 def abandoned(transient: Stack, tmp_path_factory: pytest.TempPathFactory) -> Execution:
-    """An execution that was stopped: nobody but its cluster itself is left to end that."""
+    """A stopped execution, whose cluster must terminate by itself."""
     day = Day(transient, date(2026, 2, 14))
     day.take_in(tmp_path_factory.mktemp("abandoned"), "one")
     execution = day.start()
@@ -33,17 +33,17 @@ def abandoned(transient: Stack, tmp_path_factory: pytest.TempPathFactory) -> Exe
     return execution
 
 
-def test_a_stopped_execution_leaves_a_cluster_that_ends_when_it_is_idle(
+def test_the_cluster_of_a_stopped_execution_ends_when_idle(
     transient: Stack, abandoned: Execution
 ) -> None:
     cluster = cluster_of(abandoned)
     assert cluster["Status"]["State"] in ("RUNNING", "WAITING")
     emr = transient.client("emr")
-    told = emr.get_auto_termination_policy(ClusterId=cluster["Id"])["AutoTerminationPolicy"]
-    assert told == {"IdleTimeout": 3600}
+    policy = emr.get_auto_termination_policy(ClusterId=cluster["Id"])["AutoTerminationPolicy"]
+    assert policy == {"IdleTimeout": 3600}
 
 
-def test_a_run_takes_its_cluster_away(transient: Stack, tmp_path: Path) -> None:
+def test_a_run_terminates_its_cluster(transient: Stack, tmp_path: Path) -> None:
     assert "cluster_id" not in transient.outputs
     day = Day(transient, date(2026, 2, 11))
     images = day.take_in(tmp_path, "one", "two")
@@ -59,7 +59,7 @@ def test_a_run_takes_its_cluster_away(transient: Stack, tmp_path: Path) -> None:
     )
 
 
-def test_a_failed_step_takes_its_cluster_away(transient: Stack, tmp_path: Path) -> None:
+def test_a_failed_step_terminates_its_cluster(transient: Stack, tmp_path: Path) -> None:
     day = Day(transient, date(2026, 2, 12))
     day.take_in(tmp_path, "one")
     uri = transient.outputs["config_uri"]
@@ -98,7 +98,7 @@ def test_a_failed_bootstrap_action_fails_the_execution(transient: Stack, tmp_pat
     assert any(file.name.endswith("stderr.gz") for file in storage.list_files(logs))
 
 
-def test_no_cluster_lives_on(transient: Stack, abandoned: Execution) -> None:
+def test_no_cluster_is_left(transient: Stack, abandoned: Execution) -> None:
     idle, emr = cluster_of(abandoned)["Id"], transient.client("emr")
     # Sooner than an hour; by now it has been idle for longer, unless this test runs alone.
     emr.put_auto_termination_policy(ClusterId=idle, AutoTerminationPolicy={"IdleTimeout": 60})
