@@ -1,4 +1,4 @@
-"""New images are taken as they come, in one session."""
+"""`superres run --follow`: new images are upscaled in one session."""
 
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -24,7 +24,7 @@ TODAY = datetime(2026, 1, 31, 0, 5, tzinfo=UTC)
 
 
 def arrive(place: Place, folder: Path, name: str, day: datetime, scale: int) -> str:
-    """What the consumer does with a photograph; returns where its record will be."""
+    """Stores an image as the consumer does; returns the URI of its evaluation."""
     file = folder / name
     encode_png([np.full((3, 20, 30), 90, np.uint8)], ImageInfo(30, 20, 3, 8), file)
     layout = layout_of(place.settings.dataset, default_run_id(day.date(), scale), scale, day.date())
@@ -33,7 +33,7 @@ def arrive(place: Place, folder: Path, name: str, day: datetime, scale: int) -> 
     return layout.evaluation(reference.image_id)
 
 
-def test_what_comes_later_and_what_came_yesterday_is_taken(
+def test_new_images_and_those_of_yesterday_are_upscaled(
     spark: "SparkSession", place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     expected = [arrive(place, tmp_path, "before-midnight.png", TODAY - timedelta(hours=1), 3)]
@@ -44,7 +44,7 @@ def test_what_comes_later_and_what_came_yesterday_is_taken(
     waits, late = 0, list[str]()
 
     def wait(_: float) -> None:
-        """Nothing was left to do: now another image comes, and after that it is enough."""
+        """Called when nothing is pending: stores another image, then ends the loop."""
         nonlocal waits
         waits += 1
         assert all(storage.exists(uri) for uri in expected + late)
@@ -64,6 +64,6 @@ def test_what_comes_later_and_what_came_yesterday_is_taken(
     output = capsys.readouterr()
     assert output.err.count("Thumbs.db") == 1
     assert output.err.count("ingest_date=2026-01-31: cannot list") == 1
-    told = output.out.splitlines()
-    assert [line.split("  ")[0] for line in told] == ["before-midnight.png", "later.png"]
-    assert all(record.result.uri in line for record, line in zip(records, told, strict=True))
+    printed = output.out.splitlines()
+    assert [line.split("  ")[0] for line in printed] == ["before-midnight.png", "later.png"]
+    assert all(record.result.uri in line for record, line in zip(records, printed, strict=True))

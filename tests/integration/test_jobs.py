@@ -89,7 +89,7 @@ def test_pixels_equal_the_command_line(
         assert np.array_equal(result, upscaled(low, place.settings)), name
 
 
-def test_records_tell_what_was_measured(spark: "SparkSession", inbox: Path, place: Place) -> None:
+def test_records_contain_the_measurements(spark: "SparkSession", inbox: Path, place: Place) -> None:
     ids = import_folder(inbox, place)
     run_jobs(spark, place.settings, place.layout)
     content = storage.read_bytes(place.layout.evaluation(ids["colour.png"]))
@@ -135,7 +135,7 @@ def spoil(ids: dict[str, str], place: Place) -> set[str]:
 
 
 @pytest.mark.parametrize("fused", [False, True])
-def test_bad_images_are_rejected_and_the_rest_finishes(
+def test_bad_images_are_rejected_and_the_rest_is_finished(
     spark: "SparkSession", inbox: Path, place: Place, fused: bool
 ) -> None:
     ids = import_folder(inbox, place, mode="upscale")
@@ -155,7 +155,7 @@ def test_bad_images_are_rejected_and_the_rest_finishes(
 
 
 @pytest.mark.parametrize("job", [run_split, run_fused])
-def test_a_job_counts_what_became_of_its_images(
+def test_a_job_counts_finished_and_rejected_images(
     spark: "SparkSession", inbox: Path, place: Place, job: object
 ) -> None:
     ids = import_folder(inbox, place, mode="upscale")
@@ -166,7 +166,7 @@ def test_a_job_counts_what_became_of_its_images(
     assert one_job(spark, place, run_split).counts["rejected"] == 0  # they are no more pending
 
 
-def test_inference_writes_parts_of_the_size_asked_for(
+def test_inference_writes_parts_of_the_configured_size(
     spark: "SparkSession", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = make_place(str(tmp_path / "data"))
@@ -175,7 +175,7 @@ def test_inference_writes_parts_of_the_size_asked_for(
     for seed in range(24):
         (inbox / f"{seed}.bmp").write_bytes(bitmap(textured_planes(64, 64, seed=seed)))
     import_folder(inbox, place, mode="upscale")
-    monkeypatch.setattr(mass_split, "PART_BYTES", 2 * 4 * 12_400)  # two images, enlarged
+    monkeypatch.setattr(mass_split, "PART_BYTES", 2 * 4 * 12_400)  # two images, upscaled
     one_job(spark, place, run_split)
     table = one_job(spark, place, run_inference).table
     assert table is not None
@@ -197,7 +197,7 @@ def test_running_again_does_nothing_twice(spark: "SparkSession", inbox: Path, pl
     assert run_jobs(spark, place.settings, place.layout, redo=True).counts["split_images"] == 5
 
 
-def test_a_rejected_image_that_was_put_right_is_redone(
+def test_a_rejected_image_that_was_repaired_is_redone(
     spark: "SparkSession", inbox: Path, place: Place
 ) -> None:
     ids = import_folder(inbox, place, mode="upscale")
@@ -284,7 +284,7 @@ def test_an_incomplete_image_is_refused(spark: "SparkSession", inbox: Path, plac
     assert one_job(spark, place, run_reconstruct).counts["images"] == 5
 
 
-def test_an_image_inferred_by_several_tasks_is_brought_together(
+def test_an_image_upscaled_by_several_tasks_is_reconstructed(
     spark: "SparkSession", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = make_place(str(tmp_path / "data"), patch_size=64)
@@ -316,7 +316,7 @@ def test_a_grey_original_of_a_colour_input_is_rejected_not_fatal(
     assert manifest.rejected == [ids["colour.png"]]
 
 
-def test_no_task_reads_archives_again_that_it_may_import_from(spark):
+def test_no_task_reads_the_archives_in_its_path_again(spark):
     def read_by_a_task(_):
         def counted(archive):
             read.append(archive)
@@ -330,5 +330,5 @@ def test_no_task_reads_archives_again_that_it_may_import_from(spark):
         importers = sys.path_importer_cache.values()
         yield read, any(isinstance(each, zipimport.zipimporter) for each in importers)
 
-    told = spark.sparkContext.parallelize([0], 1).mapPartitions(read_by_a_task).collect()
-    assert told == [([], True)]
+    read_again = spark.sparkContext.parallelize([0], 1).mapPartitions(read_by_a_task).collect()
+    assert read_again == [([], True)]

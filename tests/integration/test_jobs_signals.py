@@ -1,4 +1,4 @@
-"""A run that is stopped amid Spark's work says so, and is no failed run."""
+"""A run that is stopped while Spark works is reported as stopped, not as failed."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
 
 @pytest.mark.parametrize(("signal", "code"), [("interrupt", 130), ("terminate", 143)])
-def test_a_run_stopped_amid_a_job_ends_as_stopped(tmp_path: Path, signal: str, code: int) -> None:
+def test_a_run_stopped_during_a_job_ends_as_stopped(tmp_path: Path, signal: str, code: int) -> None:
     require("java", "make system-packages")
     inbox = tmp_path / "inbox"
     inbox.mkdir()

@@ -34,7 +34,7 @@ def master(local_cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory) ->
     require("java", "make system-packages")
     folder = tmp_path_factory.mktemp("cluster")
     with pytest.MonkeyPatch.context() as patch:
-        local_cloud.lead_clients(patch)
+        local_cloud.redirect_clients(patch)
         with standalone_cluster(Resources(2, 1536), folder) as url:
             yield url
 
@@ -57,14 +57,14 @@ def run_alone(job: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 def lines_of(done: "subprocess.CompletedProcess[str]", beginning: str) -> list[str]:
-    """What the job said; spark-submit passes a Python program's stderr on to its own stdout."""
+    """The job's output; spark-submit prints a Python program's stderr on its own stdout."""
     lines = (done.stdout + done.stderr).splitlines()
     assert not any(line.startswith("Traceback") for line in lines)
     return [line for line in lines if line.startswith(beginning)]
 
 
-def told_by(done: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
-    """The line of JSON that a job ends with."""
+def printed_by(done: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
+    """The line of JSON that a job prints at its end."""
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     line: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return line
@@ -93,7 +93,9 @@ def test_four_steps_from_bucket_to_bucket_and_one_fails_at_first(
         return ["--config", of, "--run-id", place.layout.run_id, "--report", report]
 
     region = {"spark.hadoop.fs.s3a.endpoint.region": aws_environment.region}
-    lines = {"mass_split": told_by(submit(master, "mass_split", *options("mass_split"), **region))}
+    lines = {
+        "mass_split": printed_by(submit(master, "mass_split", *options("mass_split"), **region))
+    }
     done = submit(master, "batch_inference", *options("batch_inference", cuda), **region)
     assert done.returncode == 1
     (reason,) = lines_of(done, "batch_inference: ")
@@ -103,7 +105,7 @@ def test_four_steps_from_bucket_to_bucket_and_one_fails_at_first(
         ("mass_reconstruct", run_alone),
         ("evaluate", run_alone),
     ):
-        lines[job] = told_by(run(job, *options(job)))
+        lines[job] = printed_by(run(job, *options(job)))
     for job, line in lines.items():
         assert json.loads(storage.read_bytes(f"s3://{bucket}/{job}.json")) == line
         assert line["job"] == job
@@ -167,7 +169,7 @@ def test_a_wrong_configuration_is_one_line(master: str, tmp_path: Path) -> None:
     config.write_text("processing:\n  upscale_factor: 5\n")
     done = submit(master, "mass_split", "--config", str(config), "--run-id", "2026-01-31-x2")
     assert done.returncode == 1
-    told = lines_of(done, "mass_split: ")
-    assert len(told) == 1
-    assert "upscale_factor" in told[0]
-    assert "5" in told[0]
+    lines = lines_of(done, "mass_split: ")
+    assert len(lines) == 1
+    assert "upscale_factor" in lines[0]
+    assert "5" in lines[0]

@@ -58,7 +58,7 @@ def pillow(pixels: Pixels | Image.Image, format_name: str, **options: Any) -> by
 
 
 def oriented(pixels: Pixels, format_name: str, orientation: int, **options: Any) -> bytes:
-    """A file whose EXIF data tells viewers to turn it."""
+    """A file with an EXIF orientation."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     return pillow(pixels, format_name, exif=exif, **options)
@@ -110,7 +110,7 @@ def palette_png(indices: Pixels, palette: Pixels, alpha: Pixels | None = None) -
 def tiff(pixels: Pixels, *, pages: int = 1, extra_sample: int = 2) -> bytes:
     """An uncompressed little-endian TIFF; further pages are the first, inverted.
 
-    ``extra_sample`` says what a fourth or second channel is: 2 alpha, 1 premultiplied alpha.
+    ``extra_sample`` is the kind of a fourth or second channel: 2 alpha, 1 premultiplied alpha.
     """
     pixels = pixels.reshape(*pixels.shape[:2], -1)
     height, width, channels = pixels.shape
@@ -143,7 +143,7 @@ def tiff(pixels: Pixels, *, pages: int = 1, extra_sample: int = 2) -> bytes:
 
 
 def bmp_with_alpha(pixels: Pixels) -> bytes:
-    """A 32-bit BMP whose version 4 header says which bits are alpha; Pillow writes none such."""
+    """A 32-bit BMP with alpha bits in a version 4 header, which Pillow cannot write."""
     height, width = pixels.shape[:2]
     masks = (0xFF0000, 0xFF00, 0xFF, 0xFF000000)
     header = struct.pack("<IiiHHIIiiII", 108, width, height, 1, 32, 3, 0, 2835, 2835, 0, 0)
@@ -251,7 +251,7 @@ def truncated() -> dict[str, bytes]:
 
 
 def not_images() -> dict[str, bytes]:
-    """Files that are no image of an accepted format, whatever their names say."""
+    """Files that are no image of an accepted format, despite their names."""
     return {
         "empty.jpg": b"",
         "page.jpg": b"<!DOCTYPE html><html><body>404 Not Found</body></html>",

@@ -1,4 +1,4 @@
-"""How tests start what starts Spark."""
+"""Runs programs that start Spark."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ from tests.support.paths import ROOT
 def run_program(
     command: Sequence[str], folder: Path = ROOT, **environment: str
 ) -> "subprocess.CompletedProcess[str]":
-    """Runs what starts Spark, with this Python for its workers, to its end."""
+    """Runs a program that starts Spark, with this Python for its workers."""
     ours = {
         "SPARK_LOCAL_IP": "127.0.0.1",
         "PYSPARK_PYTHON": sys.executable,

@@ -397,7 +397,7 @@ def test_an_installed_package_can_add_a_command(plugin, capsys):
     assert execute(["greet"]) == 2
 
 
-def test_a_command_whose_library_is_missing_says_what_to_install(plugin, capsys):
+def test_a_command_whose_library_is_missing_prints_what_to_install(plugin, capsys):
     plugin.write_text("import a_library_that_nobody_has\n")
     assert execute(["--help"]) == 0
     assert "greet" in capsys.readouterr().out

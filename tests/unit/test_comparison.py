@@ -1,4 +1,4 @@
-"""The page is one file that shows exactly what it says; the picture shows where ours gains."""
+"""The comparison page is one file with exact images; the picture shows where ours gains."""
 
 import base64
 import io
@@ -122,7 +122,7 @@ def test_the_page_needs_nothing_but_itself(tmp_path):
     assert "default-src 'none'" in page  # and the browser sees to it
 
 
-def test_the_page_tells_sizes_model_and_figures():
+def test_the_page_shows_sizes_model_and_figures():
     pair = compared(planes_of(61, 45))
     page = render_page(pair, "fsrcnn_x2.safetensors 0123456789ab")
     assert pair.ours_quality is not None
@@ -139,7 +139,7 @@ def test_the_page_tells_sizes_model_and_figures():
     assert "PSNR" not in render_page(compared(planes_of(61, 45), keep=False), "a model")
 
 
-def test_equal_images_are_called_equal():
+def test_equal_images_are_reported_as_equal():
     pair = compared(np.full((1, 40, 40), 90, np.uint8))
     assert "<td>equal</td>" in render_page(pair, "a model")
 
@@ -152,7 +152,7 @@ def test_a_file_name_cannot_break_the_page():
     assert "<dd>{{name}}</dd>" in page
 
 
-def test_large_images_are_compressed_and_the_page_says_so(monkeypatch):
+def test_large_images_are_compressed_with_a_note_on_the_page(monkeypatch):
     monkeypatch.setattr(comparison, "LOSSLESS_PIXELS", 1000)
     pair = compared(planes_of(40, 40, 4))
     page = render_page(pair, "a model")
@@ -165,7 +165,7 @@ def test_large_images_are_compressed_and_the_page_says_so(monkeypatch):
         assert np.sqrt(np.mean(difference[:3] ** 2)) < 20
 
 
-def test_what_webp_cannot_hold_becomes_jpeg(monkeypatch):
+def test_an_image_too_large_for_webp_becomes_jpeg(monkeypatch):
     monkeypatch.setattr(comparison, "LOSSLESS_PIXELS", 1000)
     images = embedded(render_page(compared(planes_of(2, 16_400, 2), keep=False), "a model"))
     assert {image.format for image in images.values()} == {"JPEG"}
@@ -216,7 +216,7 @@ def test_a_loss_is_no_gain():
     assert box.top > 8
 
 
-def test_what_is_transparent_is_not_shown():
+def test_the_crop_avoids_transparent_pixels():
     pair = with_a_gain_at(80, 120, channels=4)
     pair.ours[3] = 255
     pair.ours[3, 60:] = 0
@@ -256,6 +256,6 @@ def test_every_kind_of_image_can_be_drawn(tmp_path, channels, depth):
     assert opened(path).height > 2 * one
 
 
-def test_nothing_to_draw_is_a_mistake(tmp_path):
+def test_drawing_no_comparisons_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="nothing to draw"):
         side_by_side([], tmp_path / "picture.png")

@@ -25,7 +25,7 @@ def load(tmp_path: Path, text: str | bytes, **environment: str) -> Settings:
 
 
 def reason(tmp_path: Path, text: str | bytes, **environment: str) -> str:
-    """The one line with which a configuration is refused."""
+    """The one-line error for a configuration."""
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, text, **environment)
     message = str(caught.value)
@@ -36,7 +36,7 @@ def reason(tmp_path: Path, text: str | bytes, **environment: str) -> str:
 # ---- what is right
 
 
-def test_the_file_at_the_root_tells_the_defaults():
+def test_the_file_at_the_root_has_all_defaults():
     path = ROOT / "config.yaml"
     assert load_settings(str(path), {}) == Settings()
     written = yaml.safe_load(path.read_text())
@@ -44,16 +44,16 @@ def test_the_file_at_the_root_tells_the_defaults():
 
 
 @pytest.mark.parametrize("text", ["", "# only a comment\n", "---\n", "{}", "processing: {}"])
-def test_what_is_not_said_is_as_by_default(text, tmp_path):
+def test_keys_that_are_absent_have_their_defaults(text, tmp_path):
     assert load(tmp_path, text) == Settings()
     assert load_settings(None, {}) == Settings()
 
 
-def test_keys_of_the_file_count(tmp_path):
-    told = load(tmp_path, "processing: {upscale_factor: 4}\ndataset: {patches_dir: 's3://b/p'}")
-    assert told.processing.upscale_factor == 4
-    assert told.dataset.patches_dir == "s3://b/p"
-    assert told.dataset.low_resolution_dir == Settings().dataset.low_resolution_dir
+def test_keys_in_the_file_override_the_defaults(tmp_path):
+    loaded = load(tmp_path, "processing: {upscale_factor: 4}\ndataset: {patches_dir: 's3://b/p'}")
+    assert loaded.processing.upscale_factor == 4
+    assert loaded.dataset.patches_dir == "s3://b/p"
+    assert loaded.dataset.low_resolution_dir == Settings().dataset.low_resolution_dir
 
 
 @pytest.mark.parametrize(
@@ -69,11 +69,11 @@ def test_keys_of_the_file_count(tmp_path):
         ("DATASET__LOW_RESOLUTION_DIR", "/data/raw images", "/data/raw images"),
     ],
 )
-def test_the_environment_goes_before_the_file(variable, text, value, tmp_path):
+def test_the_environment_overrides_the_file(variable, text, value, tmp_path):
     file = "processing: {upscale_factor: 2, patch_size: 128, model_path: x.pth}"
     section, key = variable.lower().split("__")
-    told = load(tmp_path, file, **{f"SUPERRES_{variable}": text})
-    assert getattr(getattr(told, section), key) == value
+    loaded = load(tmp_path, file, **{f"SUPERRES_{variable}": text})
+    assert getattr(getattr(loaded, section), key) == value
     assert getattr(getattr(load_settings(None, {f"SUPERRES_{variable}": text}), section), key) == (
         value
     )
@@ -93,16 +93,16 @@ def test_the_process_environment_is_read(monkeypatch):
 
 
 def test_limits_are_in_pixels_and_bytes(tmp_path):
-    told = load(tmp_path, "processing: {max_megapixels: 1.5, max_megabytes: 2}")
-    assert told.processing.limits == Limits(max_bytes=2 * 2**20, max_pixels=1_500_000)
+    loaded = load(tmp_path, "processing: {max_megapixels: 1.5, max_megabytes: 2}")
+    assert loaded.processing.limits == Limits(max_bytes=2 * 2**20, max_pixels=1_500_000)
 
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_the_shipped_checkpoint_is_the_default(scale, tmp_path):
     assert Path(Settings().processing.checkpoint(scale)).is_file()
-    told = load(tmp_path, f"processing: {{model_path: my.pth, upscale_factor: {scale}}}")
-    assert told.processing.checkpoint(scale) == "my.pth"
-    others = {told.processing.checkpoint(other) for other in SCALES if other != scale}
+    loaded = load(tmp_path, f"processing: {{model_path: my.pth, upscale_factor: {scale}}}")
+    assert loaded.processing.checkpoint(scale) == "my.pth"
+    others = {loaded.processing.checkpoint(other) for other in SCALES if other != scale}
     assert "my.pth" not in others, "it was not trained for them"
 
 
@@ -139,7 +139,7 @@ def test_settings_do_not_change():
         ('processing: {device: "a\\nb"}', ["processing.device", "'a\\nb'"]),
     ],
 )
-def test_a_wrong_value_is_named_with_what_is_allowed(text, parts, tmp_path):
+def test_an_error_names_a_wrong_value_and_what_is_allowed(text, parts, tmp_path):
     message = reason(tmp_path, text)
     assert message.startswith(f"{tmp_path / 'config.yaml'}: ")
     for part in parts:
@@ -157,7 +157,7 @@ def test_a_wrong_value_is_named_with_what_is_allowed(text, parts, tmp_path):
         ("a: &a [*a]", "'a'", "dataset, processing"),
     ],
 )
-def test_an_unknown_key_is_named_with_those_there_are(text, key, allowed, tmp_path):
+def test_an_error_names_an_unknown_key_and_the_known_ones(text, key, allowed, tmp_path):
     message = reason(tmp_path, text)
     assert f"unknown key {key}" in message
     assert allowed in message
@@ -171,7 +171,7 @@ def test_a_section_that_is_no_mapping_is_named(section, value, tmp_path):
     assert message.endswith(f"got {yaml.safe_load(value)!r}" if value else "got None")
 
 
-def test_every_mistake_is_told_at_once(tmp_path):
+def test_an_error_names_every_mistake(tmp_path):
     message = reason(tmp_path, "processing: {patch_size: 1, x: 2}\ndataset: 3")
     for part in ("processing.patch_size", "'processing.x'", "dataset: expected"):
         assert part in message
@@ -197,7 +197,7 @@ def test_a_file_without_sections_is_refused(text, tmp_path):
     ],
     ids=repr,
 )
-def test_what_is_no_yaml_is_refused(text, tmp_path, monkeypatch):
+def test_invalid_yaml_is_refused(text, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     message = reason(tmp_path, text)
     assert "not valid YAML" in message
@@ -213,7 +213,7 @@ def test_an_absent_file_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("variable", "text", "told"),
+    ("variable", "text", "fragment"),
     [
         ("SUPERRES_PROCESSING__UPSCALE_FACTOR", "four", "processing.upscale_factor"),
         ("SUPERRES_PROCESSING__DEVICE", "", "processing.device"),
@@ -223,10 +223,10 @@ def test_an_absent_file_is_named(tmp_path):
         ("SUPERRES_PROCESSING__DEVICE", "[", "not valid YAML"),
     ],
 )
-def test_a_mistake_in_the_environment_names_the_variable(variable, text, told, tmp_path):
+def test_a_mistake_in_the_environment_names_the_variable(variable, text, fragment, tmp_path):
     message = reason(tmp_path, "processing: {patch_size: 64}", **{variable: text})
     assert variable in message
-    assert told in message
+    assert fragment in message
 
 
 def test_the_environment_is_not_blamed_for_the_file(tmp_path):
@@ -252,17 +252,17 @@ yaml_values = st.recursive(
 
 @STABLE
 @given(content=st.dictionaries(st.sampled_from(["processing", "dataset", "x"]), yaml_values))
-def test_whatever_it_holds_it_is_taken_or_refused_in_one_line(content):
+def test_any_content_is_accepted_or_refused_in_one_line(content):
     try:
         validated(content, "origin")
     except ConfigError as error:
-        told = str(error)
+        outcome = str(error)
     else:
-        told = "origin: taken"
-    assert re.fullmatch(r"origin: .+", told)  # "." matches no line end
+        outcome = "origin: accepted"
+    assert re.fullmatch(r"origin: .+", outcome)  # "." matches no line end
 
 
-def test_what_cannot_be_read_is_a_storage_error(tmp_path, monkeypatch):
+def test_an_unreadable_file_is_a_storage_error(tmp_path, monkeypatch):
     path = tmp_path / "config.yaml"
     path.touch()
 

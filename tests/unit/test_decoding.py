@@ -329,7 +329,7 @@ def test_bad_files_are_rejected_in_one_line(name: str, tmp_path: Path) -> None:
         ("bomb.tif", "50,000 × 50,000 pixels"),
     ],
 )
-def test_reasons_say_what_is_wrong(name: str, fragment: str) -> None:
+def test_reasons_describe_the_fault(name: str, fragment: str) -> None:
     assert fragment in rejection(image_files.bad_images()[name])
 
 
@@ -386,7 +386,7 @@ def test_missing_file_is_not_the_images_fault(tmp_path: Path) -> None:
     seed=st.integers(0, 99),
     compression=st.integers(0, 3),
 )
-def test_what_is_encoded_in_strips_decodes_by_value(
+def test_images_encoded_in_strips_decode_by_value(
     tmp_path_factory: pytest.TempPathFactory,
     width: int,
     heights: list[int],
@@ -453,12 +453,12 @@ def test_strips_that_do_not_fit_are_refused(strip: Planes, fragment: str, tmp_pa
     assert not list(tmp_path.iterdir())
 
 
-def test_an_unwritable_folder_is_told(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_a_storage_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="cannot write"):
         encode_png([], ImageInfo(8, 8, 3, 8), tmp_path / "absent" / "out.png")
 
 
-def test_decoded_images_tell_their_kind() -> None:
+def test_info_has_size_channels_and_depth() -> None:
     kinds = [(1, 1, False), (2, 1, True), (3, 3, False), (4, 3, True)]
     for channels, colours, has_alpha in kinds:
         image: DecodedImage = decode(image_files.png(image_files.noise(2, 3, channels, 8)), LIMITS)

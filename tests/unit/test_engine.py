@@ -52,7 +52,7 @@ def test_engines_of_the_shipped_weights_agree(scale):
 
 
 @pytest.mark.parametrize("device", ["cpu", "torch"])
-def test_an_engine_tells_what_it_runs(device):
+def test_an_engine_has_the_scale_and_digest_of_its_weights(device):
     weights = random_weights(3)
     engine = make_engine(weights) if device == "cpu" else torch_engine(weights, "cpu")
     assert (engine.scale, engine.digest, engine.batch_pixels) == (3, weights.digest, 1)
@@ -66,7 +66,7 @@ def one_line(caught: pytest.ExceptionInfo[Exception]) -> str:
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:3"])
-def test_a_gpu_that_is_not_there_is_said_so(device, monkeypatch):
+def test_a_missing_gpu_is_reported(device, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(PrerequisiteError) as caught:
         make_engine(random_weights(2), device)
@@ -75,7 +75,7 @@ def test_a_gpu_that_is_not_there_is_said_so(device, monkeypatch):
     assert "processing.device: cpu" in message
 
 
-def test_a_gpu_without_torch_is_said_so(monkeypatch):
+def test_a_gpu_without_torch_is_reported(monkeypatch):
     real = builtins.__import__
 
     def without_torch(name, *arguments, **keywords):

@@ -1,4 +1,4 @@
-"""`superres estimate`: the sums, and that it says what they rest on."""
+"""`superres estimate`: its arithmetic, and that it prints its assumptions."""
 
 import dataclasses
 
@@ -52,7 +52,7 @@ def test_the_measured_figure_is_the_one_that_the_assumptions_repeat():
     assert total / 2 == pytest.approx(0.269)
 
 
-def test_the_table_names_types_sources_and_doubts(capsys):
+def test_the_output_names_instance_types_sources_and_limits(capsys):
     assert execute(["estimate", "--images", "1000", "--megapixels", "2.5", "--scale", "3"]) == 0
     shown = capsys.readouterr().out
     assert "22,500 output megapixels" in shown

@@ -76,7 +76,7 @@ def test_the_weights_that_come_with_the_package_reach_their_figure(scale, psnr):
     assert measured.ours.psnr >= psnr
 
 
-def test_what_cannot_be_measured_is_skipped_and_named(tmp_path):
+def test_images_that_cannot_be_measured_are_skipped_with_a_reason(tmp_path):
     write(planes_of(41, 53), tmp_path / "good.png")
     write(planes_of(1, 40), tmp_path / "flat.png")
     (tmp_path / "notes.png").write_text("no image")

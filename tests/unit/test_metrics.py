@@ -14,7 +14,7 @@ from tests.support.networks import noise
 STABLE = settings(derandomize=True, deadline=None, max_examples=40)
 
 
-def photograph(seed: int, height: int, width: int) -> np.ndarray:
+def textured(seed: int, height: int, width: int) -> np.ndarray:
     """Smooth shapes with some grain, on [0, 255]: what SSIM was made for."""
     random = np.random.default_rng(seed)
     rows, columns = np.mgrid[:height, :width]
@@ -44,7 +44,7 @@ def reference_ssim(truth: np.ndarray, candidate: np.ndarray) -> float:
 @pytest.mark.parametrize("amount", [0.5, 5, 50])
 @pytest.mark.parametrize("shave", [0, 2, 4])
 def test_psnr_is_the_formula_on_the_shaved_image(shave, amount):
-    truth = photograph(1, 40, 50)
+    truth = textured(1, 40, 50)
     candidate = disturbed(truth, 2, amount)
     (quality,) = compare(truth, candidate, shave=shave)
     inner = np.s_[shave : 40 - shave, shave : 50 - shave]
@@ -60,7 +60,7 @@ def test_psnr_is_the_formula_on_the_shaved_image(shave, amount):
     seed=st.integers(0, 1000),
 )
 def test_ssim_is_that_of_scikit_image(height, width, amount, seed):
-    truth = photograph(seed, height, width)
+    truth = textured(seed, height, width)
     candidate = disturbed(truth, seed + 1, amount)
     (quality,) = compare(truth, candidate, shave=0)
     assert quality.ssim == pytest.approx(reference_ssim(truth, candidate), abs=1e-4)
@@ -77,7 +77,7 @@ def test_ssim_holds_on_flat_images(level):
 
 
 def test_equal_images_are_perfect():
-    truth = photograph(3, 30, 30)
+    truth = textured(3, 30, 30)
     (quality,) = compare(truth, truth.copy(), shave=2)
     assert quality.psnr == math.inf
     assert quality.ssim == pytest.approx(1, abs=1e-6)
@@ -90,7 +90,7 @@ def test_equal_images_are_perfect():
     seed=st.integers(0, 100),
 )
 def test_strips_of_any_height_measure_the_same_as_the_whole(heights, width, seed):
-    truth = photograph(seed, sum(heights), width)
+    truth = textured(seed, sum(heights), width)
     candidates = [disturbed(truth, seed + 1, 3), disturbed(truth, seed + 2, 30)]
     meter = QualityMeter(2)
     for bottom, height in zip(np.cumsum(heights), heights, strict=True):

@@ -1,4 +1,4 @@
-"""Records: what was ever written stays readable, and what cannot be read says why in one line."""
+"""Records: old ones stay readable, and one that cannot be read gives a one-line error."""
 
 import json
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -39,7 +39,7 @@ def text_of(kind: Any) -> str:
 
 
 def refusal(kind: Any, text: str | bytes, origin: str = "") -> str:
-    """The one line with which a record is refused."""
+    """The one-line error for a record."""
     with pytest.raises(RecordError) as caught:
         kind.from_json(text, origin)
     message = str(caught.value)
@@ -66,7 +66,7 @@ def test_a_kept_record_is_read_and_nothing_of_it_is_lost(path):
         assert json.loads(record.to_json()) == json.loads(text)
 
 
-def test_the_kept_evaluation_means_what_it_did():
+def test_the_kept_evaluation_still_has_its_values():
     record = Evaluation.from_json(text_of(Evaluation))
     assert record.ingest_date == date(2026, 11, 22)
     assert record.finished_at == datetime(2026, 11, 23, 0, 5, 0, 1, UTC)
@@ -172,7 +172,7 @@ def test_an_unknown_version_is_refused(kind, version):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "words", b"\xff\xfe", "{}" * 2], ids=repr)
-def test_what_is_no_record_is_refused(kind, text):
+def test_text_that_is_no_record_is_refused(kind, text):
     refusal(kind, text)
 
 
@@ -212,7 +212,7 @@ def test_figures_that_json_cannot_hold_are_refused_when_written(value):
 # ---- identifiers
 
 
-def test_an_image_id_is_the_same_everywhere_and_for_ever():
+def test_an_image_id_never_changes():
     """Stored objects are named by it: another value would make every image anew."""
     assert image_id_of("evaluate", 2, "picsum:237:1920x1080") == "9c75d4eb5df5b28290147585f21675b4"
     assert image_id_of("upscale", 4, "file:ä.png:00ff") == "11d065351c435b8d4de28d95c3a85835"

@@ -140,10 +140,10 @@ def test_crop_keeps_the_top_left(scale):
 @pytest.mark.parametrize(("scale", "psnr", "ssim"), [
     (2, 33.66, 0.9299), (3, 30.39, 0.8682), (4, 28.42, 0.8104),
 ])  # fmt: skip
-def test_bicubic_on_set5_measures_what_the_literature_says(scale, psnr, ssim):
+def test_bicubic_on_set5_measures_as_in_the_literature(scale, psnr, ssim):
     folder = DATASETS / "Set5"
     if not folder.is_dir():
-        pytest.skip(f"{folder} is not here; SUPERRES_DATASETS tells where Set5 lies")
+        pytest.skip(f"{folder} is not here; set SUPERRES_DATASETS to the folder that contains Set5")
     qualities = []
     for file in sorted(folder.glob("*.png")):
         # MATLAB's rgb2ycbcr rounds luma to whole levels.

@@ -41,7 +41,7 @@ def test_join(base, parts, joined):
     assert storage.join(base, *parts) == joined
 
 
-def test_uris_are_told_apart():
+def test_s3_uris_are_distinguished_from_paths():
     assert storage.is_s3("s3://bucket/key")
     assert not storage.is_s3("/s3/key")
     assert storage.absolute("s3://bucket/key") == "s3://bucket/key"
@@ -62,7 +62,7 @@ def test_a_folder_is_no_object(tmp_path):
     assert not storage.exists(str(tmp_path))
 
 
-def test_what_is_staged_appears_only_when_the_block_ends_well(tmp_path):
+def test_a_staged_file_appears_only_when_the_block_ends_well(tmp_path):
     uri = str(tmp_path / "out" / "x.png")
     with storage.staged(uri) as path:
         path.write_bytes(b"half")
@@ -127,7 +127,7 @@ def test_hidden_files_and_folders_are_left_out_unless_asked_for(tmp_path):
 
 
 @pytest.mark.parametrize("form", ["{}", "{}/", "{}//", "./{}", "../up/{}", "{}/."])
-def test_where_the_folder_itself_lies_hides_nothing(form, tmp_path, monkeypatch):
+def test_a_hidden_parent_folder_hides_nothing(form, tmp_path, monkeypatch):
     (tmp_path / "up").mkdir()
     monkeypatch.chdir(tmp_path / "up")
     write(tmp_path / "up", ".cache/_run/x.png", ".cache/_run/.hidden")
@@ -162,7 +162,7 @@ def test_a_tree_is_deleted_and_nothing_beside_it(tmp_path):
     assert names_in(tmp_path) == {"run-2", "x"}
 
 
-def test_a_tree_that_cannot_be_deleted_is_said_so(tmp_path, monkeypatch):
+def test_a_tree_that_cannot_be_deleted_is_an_error(tmp_path, monkeypatch):
     def refuse(path: str) -> None:
         raise PermissionError(13, "Permission denied", path)
 
@@ -178,7 +178,7 @@ def test_a_local_copy_of_a_local_file_is_the_file(tmp_path):
     assert storage.exists(str(tmp_path / "x"))
 
 
-def test_what_is_not_there_is_named(tmp_path):
+def test_a_missing_file_is_named(tmp_path):
     uri = str(tmp_path / "none")
     with pytest.raises(StorageError, match="none: cannot read: No such file or directory"):
         storage.read_bytes(uri)
@@ -186,7 +186,7 @@ def test_what_is_not_there_is_named(tmp_path):
         pass
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path):
+def test_a_path_that_cannot_be_written_is_named(tmp_path):
     write(tmp_path, "file")
     with pytest.raises(StorageError, match="file/x: cannot write: ") as caught:
         storage.write_bytes(str(tmp_path / "file" / "x"), b"")

@@ -136,7 +136,7 @@ def test_split_tiles_carry_the_pixels_of_their_box(height, width, patch, seed):
 # ---- incomplete sets
 
 
-def enlarged_tiles(rows: int = 3, columns: int = 2) -> list[Tile]:
+def upscaled_tiles(rows: int = 3, columns: int = 2) -> list[Tile]:
     """Tiles of a 2-pixel patch at scale 1, each filled with its number."""
     info = ImageInfo(2 * columns, 2 * rows, 1, 8)
     return [
@@ -146,7 +146,7 @@ def enlarged_tiles(rows: int = 3, columns: int = 2) -> list[Tile]:
 
 
 def test_strips_come_as_soon_as_a_row_is_complete():
-    produced = iter(enlarged_tiles())
+    produced = iter(upscaled_tiles())
     first = next(strips(produced))
     assert first.tolist() == [[[0, 0, 1, 1], [0, 0, 1, 1]]]
     assert next(produced).row == 1
@@ -154,7 +154,7 @@ def test_strips_come_as_soon_as_a_row_is_complete():
 
 @pytest.mark.parametrize("missing", range(6))
 def test_a_missing_tile_is_refused(missing):
-    tiles = enlarged_tiles()
+    tiles = upscaled_tiles()
     del tiles[missing]
     with pytest.raises(IncompleteImageError) as caught:
         list(strips(tiles))
@@ -169,8 +169,8 @@ def test_no_tiles_at_all_are_refused():
 
 @STABLE
 @given(repeats=st.lists(st.integers(1, 3), min_size=6, max_size=6))
-def test_a_tile_that_comes_again_at_once_counts_once(repeats):
-    tiles = enlarged_tiles()
+def test_a_directly_repeated_tile_counts_once(repeats):
+    tiles = upscaled_tiles()
     repeated = [tile for tile, count in zip(tiles, repeats, strict=True) for _ in range(count)]
     np.testing.assert_array_equal(
         np.concatenate(list(strips(repeated))), np.concatenate(list(strips(tiles)))
@@ -180,7 +180,7 @@ def test_a_tile_that_comes_again_at_once_counts_once(repeats):
 @STABLE
 @given(order=st.permutations(range(6)))
 def test_tiles_out_of_order_are_refused(order):
-    tiles = enlarged_tiles()
+    tiles = upscaled_tiles()
     shuffled = [tiles[n] for n in order]
     if list(order) == sorted(order):
         assert len(list(strips(shuffled))) == 3
@@ -190,13 +190,13 @@ def test_tiles_out_of_order_are_refused(order):
 
 
 def test_a_stray_tile_after_the_last_is_refused():
-    tiles = enlarged_tiles()
+    tiles = upscaled_tiles()
     with pytest.raises(IncompleteImageError, match="tile 1 is repeated"):
         list(strips([*tiles, tiles[0]]))
 
 
 def test_tiles_of_another_image_or_grid_are_refused():
-    tiles = enlarged_tiles()
+    tiles = upscaled_tiles()
     other = dataclasses.replace(tiles[3], image_id="other")
     regridded = dataclasses.replace(tiles[3], patch_size=3)
     for stranger in (other, regridded):

@@ -26,8 +26,8 @@ def texture(seed: int, side: int = 72) -> Image.Image:
     rows, columns = np.mgrid[:side, :side] / side
     image = np.zeros((side, side, 3))
     for _ in range(12):
-        angle, place = random.uniform(0, np.pi), random.uniform(-0.2, 1)
-        edge = rows * np.sin(angle) + columns * np.cos(angle) > place
+        angle, offset = random.uniform(0, np.pi), random.uniform(-0.2, 1)
+        edge = rows * np.sin(angle) + columns * np.cos(angle) > offset
         image += edge[..., None] * random.uniform(-80, 80, 3)
     return Image.fromarray(np.clip(image + 128, 0, 255).astype(np.uint8))
 
@@ -91,9 +91,9 @@ def test_a_run_leaves_weights_graph_history_and_curve(finished):
         lines = list(csv.DictReader(file))
     progress = [line for *_, line in reported if line]
     assert [int(line["iteration"]) for line in lines] == [2, 4, 6, 8]
-    for line, told in zip(lines, progress, strict=True):
-        assert float(line["loss"]) == pytest.approx(told.loss, rel=1e-5)
-        assert float(line["validation_psnr"]) == pytest.approx(told.validation_psnr, abs=1e-4)
+    for line, reported in zip(lines, progress, strict=True):
+        assert float(line["loss"]) == pytest.approx(reported.loss, rel=1e-5)
+        assert float(line["validation_psnr"]) == pytest.approx(reported.validation_psnr, abs=1e-4)
     with Image.open(output / "training_x2.png") as curve:
         curve.load()
         assert curve.size == (800, 450)
@@ -116,7 +116,7 @@ class StoppedError(Exception):
 
 
 @pytest.mark.parametrize("stop", [4, 5])
-def test_a_stopped_run_goes_on_as_if_it_had_not_been(stop, folder, finished, tmp_path):
+def test_a_resumed_training_gives_the_result_of_an_unbroken_one(stop, folder, finished, tmp_path):
     """Stopped right after a checkpoint, and one step later: that step is done again."""
 
     def stopping(iteration: int, *_: object) -> None:
@@ -152,7 +152,7 @@ def one_line(caught: pytest.ExceptionInfo[Exception]) -> str:
 
 
 @pytest.mark.parametrize("change", [{"iterations": 9}, {"seed": 8}, {"learning_rate": 0.2}])
-def test_another_schedule_in_the_same_place_is_refused(change, folder, finished):
+def test_another_schedule_in_the_same_folder_is_refused(change, folder, finished):
     output, _ = finished
     before = (output / "checkpoint_x2.pt").read_bytes()
     other = Schedule(**{**SCHEDULE.__dict__, **change})
@@ -188,7 +188,7 @@ def test_another_scale_starts_from_the_body(folder, tmp_path):
         assert np.array_equal(started.tensors[name], array) == (not name.startswith("deconv"))
 
 
-def test_a_start_whose_scale_is_not_told_is_refused(folder, tmp_path):
+def test_a_start_without_a_scale_in_its_name_is_refused(folder, tmp_path):
     donor = tmp_path / "weights.safetensors"
     save_weights(random_weights(2), donor)
     with pytest.raises(ConfigError) as caught:
@@ -196,14 +196,14 @@ def test_a_start_whose_scale_is_not_told_is_refused(folder, tmp_path):
     assert "the file name must contain the scale" in one_line(caught)
 
 
-def test_a_gpu_that_is_not_there_is_said_so(folder, tmp_path, monkeypatch):
+def test_a_missing_gpu_is_reported(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(PrerequisiteError, match="--device cpu"):
         train([folder], tmp_path, SCHEDULE, device="cuda")
 
 
 def test_curve_of_a_perfect_network_is_drawn(tmp_path):
-    """A loss of 0 has no place on a logarithmic axis; the picture must come all the same."""
+    """A loss of 0 has no position on a logarithmic axis; the curve must be drawn all the same."""
     draw_curve([Progress(1, 0.1, 30.0), Progress(2, 0.0, 40.0)], tmp_path / "curve.png")
     assert (tmp_path / "curve.png").stat().st_size > 1000
 
@@ -234,7 +234,7 @@ def test_pairs_are_the_reduction_of_the_crop(scale, folder):
     assert np.abs(pair.low - means).mean() < 0.02
 
 
-def test_crops_of_both_sizes_show_the_same_place(folder):
+def test_crops_of_both_sizes_show_the_same_content(folder):
     pairs = augmented_pairs(image_files(folder), 2, 16)
     assert len(pairs) == 3 * 5  # 72 pixels, shrunk to 0.6, still hold a crop of 34
     low, high = next(batches(pairs, 2, 16, 32, np.random.default_rng(3)))

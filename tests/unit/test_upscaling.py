@@ -1,4 +1,4 @@
-"""The colour path against the textbook: to Y, Cb, Cr in double precision, enlarge, and back."""
+"""Upscaling in colour against the textbook: Y, Cb, Cr in double precision and back."""
 
 import dataclasses
 
@@ -30,7 +30,7 @@ depths = st.sampled_from([8, 16])
 seeds = st.integers(0, 1000)
 
 
-def enlarged(planes: np.ndarray, engine, patch: int = 512) -> np.ndarray:
+def upscaled(planes: np.ndarray, engine, patch: int = 512) -> np.ndarray:
     channels, height, width = planes.shape
     info = ImageInfo(width, height, channels, 8 * planes.dtype.itemsize)
     tiles = upscale_tiles(split("image", info, planes, patch), engine)
@@ -57,7 +57,7 @@ def test_colour_is_the_textbook_conversion_rounded_once(scale, depth, seed):
     planes = noise(seed, 3, 24, 19, dtype=dtype)
     engine = random_engine(scale)
     expected = textbook(planes, engine)
-    result = enlarged(planes, engine).astype(int)
+    result = upscaled(planes, engine).astype(int)
     assert np.abs(result - np.rint(expected)).max() <= 1
     # float32 against double: 1e-6 of the range is 0.07 of a 16-bit level.
     assert np.mean(result == np.rint(expected)) > (0.999 if depth == 8 else 0.8)
@@ -67,8 +67,8 @@ def test_colour_is_the_textbook_conversion_rounded_once(scale, depth, seed):
 @given(scale=scales, depth=depths, seed=seeds)
 def test_grey_in_three_channels_stays_grey(scale, depth, seed):
     grey = noise(seed, 1, 17, 23, dtype=np.uint8 if depth == 8 else np.uint16)
-    as_grey = enlarged(grey, random_engine(scale))
-    as_colour = enlarged(grey.repeat(3, axis=0), random_engine(scale))
+    as_grey = upscaled(grey, random_engine(scale))
+    as_colour = upscaled(grey.repeat(3, axis=0), random_engine(scale))
     for channel in as_colour:
         np.testing.assert_array_equal(channel, as_grey[0])
 
@@ -77,11 +77,11 @@ def test_grey_in_three_channels_stays_grey(scale, depth, seed):
 @given(scale=scales, depth=depths, colours=st.sampled_from([1, 3]), seed=seeds)
 def test_alpha_is_bicubic_and_leaves_colour_alone(scale, depth, colours, seed):
     planes = noise(seed, colours + 1, 15, 22, dtype=np.uint8 if depth == 8 else np.uint16)
-    result = enlarged(planes, random_engine(scale))
+    result = upscaled(planes, random_engine(scale))
     peak = np.iinfo(planes.dtype).max
     bicubic = enlarge_plane(planes[-1].astype(np.float32), scale)
     assert np.abs(result[-1] - np.clip(bicubic, 0, peak)).max() <= 0.51
-    np.testing.assert_array_equal(result[:-1], enlarged(planes[:-1], random_engine(scale)))
+    np.testing.assert_array_equal(result[:-1], upscaled(planes[:-1], random_engine(scale)))
 
 
 @STABLE
@@ -92,7 +92,7 @@ def test_flat_colour_stays_as_it_is(scale, depth, levels):
     samples = np.array([round(level * peak) for level in levels])
     flat = np.broadcast_to(samples[:, None, None], (len(levels), 9, 11))
     planes = flat.astype(np.uint8 if depth == 8 else np.uint16)
-    result = enlarged(planes, repeating_engine(scale), patch=5)
+    result = upscaled(planes, repeating_engine(scale), patch=5)
     np.testing.assert_array_equal(result, np.broadcast_to(samples[:, None, None], result.shape))
 
 
@@ -101,7 +101,7 @@ def test_flat_colour_stays_as_it_is(scale, depth, levels):
 def test_every_grey_level_comes_back(channels, dtype):
     levels = np.arange(np.iinfo(dtype).max + 1, dtype=dtype).reshape(1, -1, 16)
     planes = levels.repeat(channels, axis=0)
-    result = enlarged(planes, repeating_engine(2))
+    result = upscaled(planes, repeating_engine(2))
     np.testing.assert_array_equal(result[:, ::2, ::2], planes)
 
 
@@ -110,7 +110,7 @@ def test_overshoot_is_clipped_not_wrapped(luma):
     engine = dataclasses.replace(
         repeating_engine(2), upscale=lambda low: np.full((1, 1, 16, 16), luma, np.float32)
     )
-    result = enlarged(noise(0, 3, 8, 8), engine)
+    result = upscaled(noise(0, 3, 8, 8), engine)
     assert (result == (0 if luma < 0 else 255)).all()
 
 
@@ -126,7 +126,7 @@ def test_batches_change_no_pixel_and_no_order(batch_pixels, patch, seed):
 
     many = dataclasses.replace(one, batch_pixels=batch_pixels, upscale=counted)
     planes = noise(seed, 3, 61, 47)
-    difference = enlarged(planes, many, patch).astype(int) - enlarged(planes, one, patch)
+    difference = upscaled(planes, many, patch).astype(int) - upscaled(planes, one, patch)
     assert np.abs(difference).max() <= 1
     assert np.count_nonzero(difference) <= 1  # a rounding tie
     tiles = -(-61 // patch) * -(-47 // patch)
@@ -141,13 +141,13 @@ def test_equal_tiles_share_a_call():
         return low.repeat(2, axis=2).repeat(2, axis=3)
 
     engine = dataclasses.replace(repeating_engine(2), batch_pixels=1 << 20, upscale=counted)
-    enlarged(noise(0, 1, 32, 32 * 6), engine, patch=32)
+    upscaled(noise(0, 1, 32, 32 * 6), engine, patch=32)
     assert sizes == [(1, 1, 32, 40), (4, 1, 32, 48), (1, 1, 32, 40)]
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_a_file_is_enlarged_as_its_planes_are(channels, dtype):
+def test_a_file_is_upscaled_like_its_planes(channels, dtype):
     planes = noise(4, channels, 30, 21, dtype=dtype)
     image = decode(encode_png_bytes(planes), Limits(1 << 20, 1 << 20))
     wanted = upscaled_info(image.info, 3)
@@ -155,4 +155,4 @@ def test_a_file_is_enlarged_as_its_planes_are(channels, dtype):
     result = np.concatenate(parts, axis=1)
     assert result.shape == (wanted.channels, wanted.height, wanted.width) == (channels, 90, 63)
     assert [part.shape[1] for part in parts] == [48, 42]
-    np.testing.assert_array_equal(result, enlarged(planes, random_engine(3), 16))
+    np.testing.assert_array_equal(result, upscaled(planes, random_engine(3), 16))

@@ -1,4 +1,4 @@
-"""Checkpoints: ours come back bit by bit, Lornatang's run alike, and bad ones say why in a line."""
+"""Checkpoints: ours load bit by bit, Lornatang's give his pixels, bad ones a one-line error."""
 
 import os
 import pickle
@@ -73,7 +73,7 @@ def output_of(network: nn.Module) -> np.ndarray:
 
 
 def reason_for(path: Path, scale: int = 2) -> str:
-    """The one line with which a checkpoint is refused."""
+    """The one-line error for a checkpoint."""
     with pytest.raises(ModelError) as caught:
         load_weights(path, scale)
     message = str(caught.value)
@@ -120,8 +120,8 @@ def counting_weights(scale: int) -> Weights:
     return make_weights(scale, tensors, "counting")
 
 
-def test_digest_is_the_same_everywhere_and_for_ever():
-    """Evaluation records hold it: they would no longer tell which model they measured."""
+def test_a_digest_never_changes():
+    """Evaluations contain the digest; if it changed, they would no longer identify their model."""
     assert counting_weights(2).digest == (
         "772c81d77daadaf02f874f6847d483c722e0312bc7f27226e9bc762ce5e187bf"
     )
@@ -252,14 +252,14 @@ def test_a_lornatang_checkpoint_runs_as_its_own_network(scale, tmp_path):
     "prefix", ["", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."]
 )
 @pytest.mark.parametrize("name", ["best.pth.tar", "last.pth", "weights.pt"])
-def test_wrappings_of_names_and_files_are_taken_off(prefix, name, tmp_path):
+def test_prefixes_of_names_and_wrappers_in_files_are_removed(prefix, name, tmp_path):
     state = prefixed(plain_network(2), prefix)
     for content in (state, {"state_dict": state}, {"epoch": 1, "model": state}):
         torch.save(content, tmp_path / name)
         assert load_weights(tmp_path / name, 2).digest == random_weights(2).digest
 
 
-def test_smoothed_weights_go_before_raw_ones(tmp_path):
+def test_averaged_weights_are_preferred(tmp_path):
     averaged = torch.optim.swa_utils.AveragedModel(plain_network(2, seed=1))
     path = tmp_path / "best.pth.tar"
     torch.save(training_checkpoint(plain_network(2), ema_state_dict=averaged.state_dict()), path)
