@@ -1,9 +1,9 @@
 # shellcheck shell=bash disable=SC2034 # the scripts that source this use its variables
-# What up.sh, down.sh and status.sh share. Sourced, never run.
+# Shared by up.sh, down.sh and status.sh. Sourced, never run.
 #   LOCALSTACK_PORT    port on 127.0.0.1 (4566)
 #   LOCALSTACK_FOLDER  pid file, log and data (.local/localstack); one folder for each instance,
 #                      since LocalStack empties its data folder when it starts
-#   LOCALSTACK_STOP_SECONDS  patience of down.sh before it kills (10)
+#   LOCALSTACK_STOP_SECONDS  seconds that down.sh waits before it kills LocalStack (10)
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 port=${LOCALSTACK_PORT:-4566}
@@ -14,10 +14,10 @@ python=$here/.venv/bin/python
 pid_file=$folder/pid
 log=$folder/localstack.log
 data=$folder/data
-emr=${LOCAL_EMR_FOLDER:-$folder/emr} # clusters: logs and scratch space, and what nodes have as /mnt
+emr=${LOCAL_EMR_FOLDER:-$folder/emr} # clusters: logs, scratch space, and the folder that replaces /mnt
 
-# Prints the pid of the instance that up.sh started here; fails when it is gone. A pid file may
-# outlive a reboot and the number belong to someone else by then, so the command line must fit.
+# Prints the pid of the instance that up.sh started here; fails if it has ended. After a reboot the pid
+# may belong to another process, so the command line must match.
 running_pid() {
   local pid command
   [[ -s $pid_file ]] && pid=$(<"$pid_file") && kill -0 "$pid" 2>/dev/null || return 1
@@ -29,7 +29,7 @@ running_pid() {
   [[ $command == *localstack.runtime.main* ]] && echo "$pid"
 }
 
-# Tells whether something that a cluster runs is left; each process begins in a folder of its cluster.
+# Succeeds while a process of a cluster is left; each starts in its cluster's folder.
 emr_processes() {
   local process
   for process in /proc/[0-9]*; do
@@ -42,5 +42,5 @@ report() { # PID
   echo "LocalStack runs (pid $1)"
   echo "  endpoint  http://127.0.0.1:$(<"$folder/port")"
   echo "  log       $log"
-  echo "  data      $data (gone after a restart)"
+  echo "  data      $data (deleted at a restart)"
 }

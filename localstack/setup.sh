@@ -4,21 +4,21 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# $PYTHON names the project's Python; this one's is $PYTHON313.
+# $PYTHON is the project's Python; the one for LocalStack is $PYTHON313.
 python=$(PYTHON=${PYTHON313:-} scripts/find_python.sh 3.13) || {
-  echo "localstack-setup: LocalStack needs Python 3.13; after installing it: make localstack-setup (PYTHON313=/path where it is not found)" >&2
+  echo "localstack-setup: LocalStack needs Python 3.13; install it, then run make localstack-setup (with PYTHON313=/path if it is not found)" >&2
   exit 1
 }
-echo "Setting up LocalStack (once, half a minute) …"
+echo "Setting up LocalStack (once, about half a minute) …"
 "$python" -m venv --clear --without-pip localstack/.venv
 UV_PYTHON_DOWNLOADS=never .venv/bin/uv pip install --quiet --require-hashes \
   --python localstack/.venv/bin/python -r localstack/requirements.txt
-# The plugin with EMR and MSK, as files that may change without a new environment. Its build backend
-# is in the project's environment; that of LocalStack has none.
+# The plugin with EMR and MSK, in editable mode. Its build backend is in the project's environment, not
+# in LocalStack's.
 wheel=$(mktemp -d)
 trap 'rm -rf "$wheel"' EXIT
-told=$(cd localstack/plugin && ../../.venv/bin/python -m hatchling build --target wheel:editable --directory "$wheel" 2>&1) ||
-  { echo "$told" >&2; exit 1; }
+output=$(cd localstack/plugin && ../../.venv/bin/python -m hatchling build --target wheel:editable --directory "$wheel" 2>&1) ||
+  { echo "$output" >&2; exit 1; }
 UV_PYTHON_DOWNLOADS=never .venv/bin/uv pip install --quiet --no-deps \
   --python localstack/.venv/bin/python "$wheel"/*.whl
 touch localstack/.venv/.setup

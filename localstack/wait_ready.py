@@ -1,6 +1,6 @@
-"""Wait until an address answers: `wait_ready.py URL PID SECONDS`.
+"""Wait until an address responds: `wait_ready.py URL PID SECONDS`.
 
-Exits 0 when URL answers, 1 when process PID is gone or SECONDS have passed.
+Exits 0 when URL responds, 1 when process PID has ended or SECONDS have passed.
 """
 
 import os
@@ -11,8 +11,8 @@ import urllib.request
 
 
 def answers(url: str) -> bool:
-    """Tell whether `url` answers with success within two seconds."""
-    # No proxy: a proxy named in the environment cannot know this machine's loopback address.
+    """Return whether `url` responds with success within two seconds."""
+    # No proxy: one in the environment cannot reach this machine's loopback address.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=2):
@@ -22,7 +22,7 @@ def answers(url: str) -> bool:
 
 
 def alive(pid: int) -> bool:
-    """Tell whether process `pid` exists."""
+    """Return whether process `pid` exists."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

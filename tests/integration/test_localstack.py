@@ -1,4 +1,4 @@
-"""The local cloud starts, answers, and stops without touching what is not its own."""
+"""The local cloud starts, responds, and stops without affecting other processes."""
 
 import os
 import re
@@ -18,7 +18,7 @@ def pid_of(text: str) -> int:
     return int(match[1])
 
 
-def test_objects_come_back(aws_environment, bucket):
+def test_stored_objects_can_be_read(aws_environment, bucket):
     s3 = aws_environment.s3()
     s3.put_object(Bucket=bucket, Key="raw/a b+c.png", Body=b"pixels")
     assert [entry["Key"] for entry in s3.list_objects_v2(Bucket=bucket)["Contents"]] == [
@@ -39,14 +39,14 @@ def test_a_second_start_changes_nothing(local_cloud, bucket):
     local_cloud.s3().head_bucket(Bucket=bucket)
 
 
-def test_a_second_start_on_another_port_is_refused(local_cloud):
+def test_a_second_start_on_another_port_is_an_error(local_cloud):
     again = replace(local_cloud, port=local_cloud.port + 1).script("up")
-    told = f"runs on port {local_cloud.port}; stop it first: make local-down\n"
+    expected = f"runs on port {local_cloud.port}; stop it first: make local-down\n"
     assert (again.returncode, again.stdout) == (1, "")
-    assert again.stderr.endswith(told)
+    assert again.stderr.endswith(expected)
 
 
-def test_it_listens_on_one_loopback_address_only(local_cloud):
+def test_it_listens_on_one_loopback_address(local_cloud):
     with socket.socket() as client:
         client.settimeout(5)
         # A server on all interfaces would answer on every 127.x.x.x.
@@ -55,7 +55,7 @@ def test_it_listens_on_one_loopback_address_only(local_cloud):
 
 
 @pytest.mark.slow
-def test_two_instances_live_side_by_side(local_cloud, bucket, tmp_path):
+def test_two_instances_run_independently(local_cloud, bucket, tmp_path):
     other = unstarted_cloud(tmp_path)
     started = other.script("up")
     try:
@@ -82,7 +82,7 @@ def test_two_instances_live_side_by_side(local_cloud, bucket, tmp_path):
     local_cloud.s3().head_bucket(Bucket=bucket)
 
 
-def test_a_taken_port_is_named_with_the_remedy(tmp_path):
+def test_a_port_in_use_is_reported_with_the_remedy(tmp_path):
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -95,11 +95,11 @@ def test_a_taken_port_is_named_with_the_remedy(tmp_path):
     assert "LOCALSTACK_PORT=" in line
 
 
-def test_a_stale_pid_file_harms_no_other_process(tmp_path):
+def test_a_stale_pid_file_does_not_stop_another_process(tmp_path):
     cloud = LocalCloud(1, tmp_path)
     (tmp_path / "pid").write_text(f"{os.getpid()}\n")
     assert cloud.script("status").returncode == 3
-    stopped = cloud.script("down")  # were it to signal, this test session would end here
+    stopped = cloud.script("down")  # a signal would end this test session
     assert stopped.returncode == 0
     assert "does not run" in stopped.stdout
     assert not (tmp_path / "pid").exists()

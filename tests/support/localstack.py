@@ -1,8 +1,8 @@
 """Fixtures for tests against the local cloud; conftest.py lists this module in `pytest_plugins`.
 
 `local_cloud` is one LocalStack for the whole test session, on a free port and in a folder of its
-own, so it disturbs neither `make local-up` nor another test session. `aws_environment` leads AWS
-clients to it, and `bucket` is a fresh S3 bucket there.
+own, so it disturbs neither `make local-up` nor another test session. `aws_environment` makes AWS
+clients use it, and `bucket` is a fresh S3 bucket there.
 """
 
 import os
@@ -29,7 +29,7 @@ REGION: Final = "eu-central-1"
 
 @dataclass(frozen=True)
 class LocalCloud:
-    """A LocalStack that may run or not, as `localstack/*.sh` see it."""
+    """A LocalStack, running or not, for `localstack/*.sh`."""
 
     port: int
     folder: Path
@@ -41,7 +41,7 @@ class LocalCloud:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What makes any AWS client, in this process or another, talk to it."""
+        """Variables with which any AWS client, in this process or another, uses it."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": "test",
@@ -52,8 +52,8 @@ class LocalCloud:
             "AWS_MAX_ATTEMPTS": "2",
         }
 
-    def lead_clients(self, patch: pytest.MonkeyPatch) -> None:
-        """Makes AWS clients of this process, and of those that it starts, talk to it."""
+    def redirect_clients(self, patch: pytest.MonkeyPatch) -> None:
+        """Makes AWS clients of this process, and of processes that it starts, use it."""
         for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
             patch.delenv(name, raising=False)
         for name, value in self.environment.items():
@@ -73,7 +73,7 @@ class LocalCloud:
     ) -> "subprocess.CompletedProcess[str]":
         """Run localstack/NAME.sh for this instance, in this process's environment or another."""
         if environment is None:
-            # A developer's own LocalStack, and what its clusters left, is not ours to touch.
+            # A developer's own LocalStack and the files of its clusters must stay untouched.
             environment = {k: v for k, v in os.environ.items() if not k.startswith("LOCAL_")}
         settings = {
             "LOCALSTACK_PORT": str(self.port),
@@ -119,8 +119,8 @@ def local_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud
 
 @pytest.fixture
 def aws_environment(local_cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> LocalCloud:
-    """The local cloud, with this process's environment leading AWS clients to it."""
-    local_cloud.lead_clients(monkeypatch)
+    """The local cloud, which AWS clients of this process use."""
+    local_cloud.redirect_clients(monkeypatch)
     return local_cloud
 
 

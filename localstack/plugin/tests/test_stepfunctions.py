@@ -90,12 +90,12 @@ def start(states: Any) -> Callable[..., Execution]:
 def test_an_execution_sends_its_status_to_eventbridge(
     cloud: Any, states: Any, machine: Callable[..., str]
 ) -> None:
-    def heard() -> bool:
+    def received() -> bool:
         answer = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=1)
-        events.extend(json.loads(each["Body"])["detail"] for each in answer.get("Messages", []))
-        return len(events) == 2
+        details.extend(json.loads(each["Body"])["detail"] for each in answer.get("Messages", []))
+        return len(details) == 2
 
-    events: list[dict[str, Any]] = []
+    details: list[dict[str, Any]] = []
     events, sqs = cloud.client("events"), cloud.client("sqs")
     arn = machine(All={"Type": "Succeed"})
     name = arn.rsplit(":", 1)[1]
@@ -106,10 +106,10 @@ def test_an_execution_sends_its_status_to_eventbridge(
     target = {"Id": "queue", "Arn": attributes["Attributes"]["QueueArn"]}
     events.put_targets(Rule=name, Targets=[target])
     execution = states.start_execution(stateMachineArn=arn)["executionArn"]
-    until(heard)
+    until(received)
     known = states.describe_execution(executionArn=execution)
     begun, ended = (known[key].timestamp() * 1000 for key in ("startDate", "stopDate"))
-    first, last = sorted(events, key=lambda each: str(each["status"]))
+    first, last = sorted(details, key=lambda each: str(each["status"]))
     assert (first["status"], first["stopDate"], first["input"]) == ("RUNNING", None, "{}")
     assert (last["status"], last["input"], last["output"]) == ("SUCCEEDED", "{}", "{}")
     assert [type(first["startDate"]), type(last["stopDate"])] == [int, int]
