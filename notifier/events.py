@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
 
-EventType = Literal["image.finished", "run.finished", "run.failed", "test"]
+SubscribedType = Literal["image.finished", "run.finished", "run.failed"]
+EventType = SubscribedType | Literal["test"]
 """``test`` is only sent on request, to one subscription."""
-SUBSCRIBABLE: tuple[EventType, ...] = tuple(each for each in get_args(EventType) if each != "test")
+SUBSCRIBED_TYPES: tuple[SubscribedType, ...] = get_args(SubscribedType)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from notifier.events import SUBSCRIBED_TYPES, EventType, SubscribedType
 from notifier.store import deliveries as outgoing
 from notifier.store import subscriptions as store
 from notifier.store.tables import Delivery, Subscription
@@ -60,7 +61,6 @@ Url = Annotated[
     Field(max_length=2000, json_schema_extra={"pattern": _NAMED_URL}),
     AfterValidator(_checked_url),
 ]
-Type = Literal["image.finished", "run.finished", "run.failed"]
 
 
 class NewSubscription(BaseModel):
@@ -69,9 +69,7 @@ class NewSubscription(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     url: Url
-    types: list[Type] = Field(
-        ["image.finished", "run.finished", "run.failed"], min_length=1, max_length=10
-    )
+    types: list[SubscribedType] = Field(list(SUBSCRIBED_TYPES), min_length=1, max_length=10)
     description: str = Field("", max_length=200, pattern=_PLAIN)
 
 
@@ -88,7 +86,7 @@ class KnownSubscription(BaseModel):
 
     id: str
     url: str
-    types: list[Type]
+    types: list[SubscribedType]
     description: str
     created_at: datetime
     enabled: bool
@@ -119,7 +117,7 @@ class KnownDelivery(BaseModel):
 
     id: int
     message_id: str
-    type: Type | Literal["test"]
+    type: EventType
     state: Literal["pending", "delivered", "failed"]
     created_at: datetime
     due_at: datetime

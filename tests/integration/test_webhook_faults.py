@@ -11,7 +11,7 @@ from threading import Event as Flag
 import pytest
 from sqlalchemy import func, select
 
-from notifier.events import SUBSCRIBABLE, Event
+from notifier.events import SUBSCRIBED_TYPES, Event
 from notifier.store.database import Database, open_database
 from notifier.store.subscriptions import create_subscription
 from notifier.store.tables import Delivery
@@ -49,7 +49,7 @@ def prepare(url: str, target: str, sent: list[Event]) -> tuple[Database, str]:
     """A database with pending events for one receiver, and the secret of its subscription."""
     database = open_database(url)
     with database.writing() as session:
-        secret = create_subscription(session, target, SUBSCRIBABLE, "", NOW).secret
+        secret = create_subscription(session, target, SUBSCRIBED_TYPES, "", NOW).secret
         for each in sent:
             enqueue(session, each)
     return database, secret

@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta
 from threading import Event as Flag
 from threading import Thread
 from typing import Any
+from unittest.mock import patch
 
 from prometheus_client import CollectorRegistry
 from sqlalchemy import select
 
-from notifier.events import SUBSCRIBABLE, Event
+from notifier.events import SUBSCRIBED_TYPES, Event
 from notifier.store.database import Database
 from notifier.store.subscriptions import create_subscription, subscription_of
 from notifier.store.tables import Delivery, Subscription
@@ -30,7 +31,7 @@ def event(number: int = 1, type_: Any = "image.finished") -> Event:
 
 def subscribe(database: Database, url: str = "https://example.org/hook", *types: str) -> str:
     with database.writing() as session:
-        return create_subscription(session, url, types or SUBSCRIBABLE, "", NOW).id
+        return create_subscription(session, url, types or SUBSCRIBED_TYPES, "", NOW).id
 
 
 def enqueue_all(database: Database, *events: Event) -> None:
@@ -83,9 +84,11 @@ def sending(database: Database, allowed_host: str, settings: Notifier = QUICK) -
     client = Client([allowed_host], stop=stop)
     sender = Sender(database, settings, client, stop, registry)
     thread = Thread(target=sender.run)
-    thread.start()
     try:
-        yield Running(stop, thread, registry)
+        # Polls often, so that tests do not wait for deliveries that have just become due.
+        with patch("notifier.webhooks.sender._POLL_SECONDS", 0.02):
+            thread.start()
+            yield Running(stop, thread, registry)
     finally:
         stop.set()
         thread.join(10)

@@ -362,6 +362,7 @@ def test_reopening_a_database_keeps_its_content(url, database):
     again.close()
 
 
+@pytest.mark.slow
 def test_several_processes_may_open_a_new_database_at_once(url):
     code = f"from notifier.store.database import open_database; open_database({url!r}).close()"
     command = [sys.executable, "-W", "error", "-c", code]

@@ -162,6 +162,7 @@ def test_a_rotated_original_is_shown_upright(gallery, orientation):
     assert np.abs(shown - ours).mean() < 8
 
 
+@pytest.mark.slow
 def test_a_very_high_image_has_a_thumbnail_too(gallery):
     image = gallery.finish(image_files.png(image_files.photo(6000, 40)), mode="upscale")
     with Image.open(derive(gallery, image, "result", 320)) as opened:
@@ -330,6 +331,7 @@ def test_the_least_recently_used_picture_is_deleted_first(gallery):
     assert cached(gallery) == [newest]
 
 
+@pytest.mark.slow
 def test_the_cache_stays_within_its_limit(gallery):
     images = [
         gallery.finish(image_files.png(image_files.noise(150, 150, 3, 8, n)), f"{n}.png")
@@ -343,6 +345,7 @@ def test_the_cache_stays_within_its_limit(gallery):
     assert small.file(images[-1], "result", 320, gallery.settings) in cached(gallery)
 
 
+@pytest.mark.slow
 def test_a_thumbnail_of_a_large_picture_needs_little_memory(tmp_path):
     """64 megapixels, 192 MB decoded: the process must stay below that."""
     file = tmp_path / "large.png"
