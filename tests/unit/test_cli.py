@@ -321,6 +321,7 @@ TRAINING = ["train", "--data", "data", "--iterations", "4", "--batch", "2", "--p
 TRAINING += ["--check-every", "2", "--output", "out"]
 
 
+@pytest.mark.slow
 def test_train_writes_weights_that_upscale_takes(few_images, capsys):
     assert execute(TRAINING) == 0
     printed = capsys.readouterr()
@@ -333,6 +334,7 @@ def test_train_writes_weights_that_upscale_takes(few_images, capsys):
     assert execute(["upscale", "data/0.png", "--model", "out/fsrcnn_x2.safetensors"]) == 0
 
 
+@pytest.mark.slow
 def test_train_prints_how_to_resume_and_resumes(few_images, monkeypatch, capsys):
     from superres.cli.train import TrainingBar
 

@@ -377,6 +377,7 @@ def test_missing_file_is_not_the_images_fault(tmp_path: Path) -> None:
         decode_file(tmp_path / "absent.png", LIMITS)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     width=st.integers(1, 50),
@@ -488,6 +489,7 @@ print(written - start, peak() - start)
 """
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_image(tmp_path: Path) -> None:
     # The image is 103 MiB unpacked; a process of its own, since a peak never falls.
     command = [sys.executable, "-c", MEMORY_PROBE, str(tmp_path / "big.png")]

@@ -23,6 +23,7 @@ from tests.support.networks import random_engine, random_weights
 STABLE = settings(derandomize=True, deadline=None, max_examples=30)
 
 
+@pytest.mark.slow
 @STABLE
 @given(
     scale=st.sampled_from([2, 3, 4]),

@@ -49,6 +49,7 @@ def write(planes: np.ndarray, path: Path) -> None:
 # ---- the papers' protocol
 
 
+@pytest.mark.slow
 @needs_datasets
 @pytest.mark.parametrize(
     ("name", "scale", "psnr", "ssim"),
@@ -197,6 +198,7 @@ def test_an_image_too_small_for_a_window_has_no_figures():
     )
 
 
+@pytest.mark.slow
 def test_a_wide_file_is_measured_in_strips_as_if_whole():
     truth = planes_of(130, 9000)
     result = truth ^ (noise(1, *truth.shape) & 7)

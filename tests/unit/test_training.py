@@ -61,6 +61,7 @@ def finished(folder, tmp_path_factory) -> tuple[Path, list[tuple[int, float, Pro
     return output, reported
 
 
+@pytest.mark.slow
 def test_training_improves_on_its_bicubic_start(folder, finished):
     _, reported = finished
     progress = [line for *_, line in reported if line]
@@ -76,6 +77,7 @@ def test_training_improves_on_its_bicubic_start(folder, finished):
     assert progress[-1].loss < progress[0].loss
 
 
+@pytest.mark.slow
 def test_every_step_is_reported(finished):
     _, reported = finished
     assert [iteration for iteration, *_ in reported] == list(range(1, 9))
@@ -83,6 +85,7 @@ def test_every_step_is_reported(finished):
     assert [iteration for iteration, _, line in reported if line] == [2, 4, 6, 8]
 
 
+@pytest.mark.slow
 def test_a_run_leaves_weights_graph_history_and_curve(finished):
     output, reported = finished
     weights = load_weights(output / "fsrcnn_x2.safetensors", 2)
@@ -107,6 +110,7 @@ def test_a_run_leaves_weights_graph_history_and_curve(finished):
     }
 
 
+@pytest.mark.slow
 def test_the_resumable_state_is_small_enough_to_commit(finished):
     assert (finished[0] / "checkpoint_x2.pt").stat().st_size < 1 << 20
 
@@ -115,6 +119,7 @@ class StoppedError(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [4, 5])
 def test_a_resumed_training_gives_the_result_of_an_unbroken_one(stop, folder, finished, tmp_path):
     """Stopped right after a checkpoint, and one step later: that step is done again."""
@@ -136,6 +141,7 @@ def test_a_resumed_training_gives_the_result_of_an_unbroken_one(stop, folder, fi
     assert (tmp_path / "history_x2.csv").read_text() == (whole / "history_x2.csv").read_text()
 
 
+@pytest.mark.slow
 def test_a_finished_run_trains_no_further(folder, finished):
     output, _ = finished
     before = (output / "fsrcnn_x2.safetensors").read_bytes()
@@ -151,6 +157,7 @@ def one_line(caught: pytest.ExceptionInfo[Exception]) -> str:
     return message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"iterations": 9}, {"seed": 8}, {"learning_rate": 0.2}])
 def test_another_schedule_in_the_same_folder_is_refused(change, folder, finished):
     output, _ = finished
@@ -164,6 +171,7 @@ def test_another_schedule_in_the_same_folder_is_refused(change, folder, finished
     assert (output / "checkpoint_x2.pt").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_refused(folder, finished, tmp_path):
     content = (finished[0] / "checkpoint_x2.pt").read_bytes()
     for damaged in (b"", content[: len(content) // 2], b"text"):
@@ -173,12 +181,14 @@ def test_a_damaged_checkpoint_is_refused(folder, finished, tmp_path):
         assert "delete it to train from the start" in one_line(caught)
 
 
+@pytest.mark.slow
 def test_the_checkpoint_of_a_run_loads_as_weights(finished):
     output, _ = finished
     loaded = load_weights(output / "checkpoint_x2.pt", 2)
     assert loaded.digest == load_weights(output / "fsrcnn_x2.safetensors", 2).digest
 
 
+@pytest.mark.slow
 def test_another_scale_starts_from_the_body(folder, tmp_path):
     donor = tmp_path / "fsrcnn_x2.safetensors"
     save_weights(random_weights(2), donor)
@@ -252,6 +262,7 @@ def test_the_same_seed_draws_the_same_crops(folder):
     assert not np.array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_trained_weights_run(finished):
     network = network_from(load_weights(finished[0] / "fsrcnn_x2.safetensors", 2))
     with torch.inference_mode():
