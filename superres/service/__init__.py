@@ -1,1 +1,1 @@
-"""What the services share: logging, HTTP server and client, health, tokens."""
+"""Shared by the services: HTTP server and client, errors, security headers, health, tokens, logs."""
