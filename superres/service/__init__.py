@@ -1,1 +1,1 @@
-"""Shared by the services: HTTP server and client, errors, security headers, health, tokens, logs."""
+"""Shared by the services: HTTP server and client, problem responses, health, tokens, logs."""
