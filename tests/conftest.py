@@ -11,7 +11,7 @@ import pytest
 
 from superres.pipeline.config import Settings, validated
 from superres.pipeline.layout import Layout, layout_of
-from tests.support.cleanup import MARK, kept_folder
+from tests.support.cleanup import FOLDER_VARIABLE, folder_with_cleanup
 from tests.support.required_tools import require
 
 if TYPE_CHECKING:
@@ -31,22 +31,22 @@ INGEST_DATE = date(2026, 1, 31)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def kept() -> Iterator[None]:
-    """Nothing that a test has started outlives this process, even if it is killed."""
-    with kept_folder() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setenv(MARK, str(folder))
+def cleanup() -> Iterator[None]:
+    """No process that a test starts outlives this one, even if this one is killed."""
+    with folder_with_cleanup() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv(FOLDER_VARIABLE, str(folder))
         yield
 
 
 @dataclass(frozen=True)
-class Place:
+class RunSetup:
     """Settings and layout of a run in a folder of its own."""
 
     settings: Settings
     layout: Layout
 
 
-def make_place(base: str, scale: int = 2, **processing: object) -> Place:
+def make_run_setup(base: str, scale: int = 2, **processing: object) -> RunSetup:
     """Everything under ``base``, small tiles, run ``2026-01-31-x{scale}``."""
     dataset = {
         "high_resolution_dir": f"{base}/high",
@@ -57,12 +57,12 @@ def make_place(base: str, scale: int = 2, **processing: object) -> Place:
     }
     options = {"patch_size": 32, "upscale_factor": scale} | processing
     settings = validated({"dataset": dataset, "processing": options}, "test")
-    return Place(settings, layout_of(settings.dataset, f"{INGEST_DATE.isoformat()}-x{scale}"))
+    return RunSetup(settings, layout_of(settings.dataset, f"{INGEST_DATE.isoformat()}-x{scale}"))
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return make_place(str(tmp_path))
+def run_setup(tmp_path: Path) -> RunSetup:
+    return make_run_setup(str(tmp_path))
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from superres.errors import IncompleteImageError, StorageError
 from superres.imaging.colour import Planes
 from superres.pipeline import storage
 from superres.pipeline.records import Evaluation, RejectedImage, RunManifest
-from tests.conftest import Place, make_place
+from tests.conftest import RunSetup, make_run_setup
 from tests.support.job_images import (
     import_folder,
     read_planes,
@@ -63,9 +63,11 @@ def inbox(tmp_path: Path) -> Path:
     return folder
 
 
-def one_job(spark: "SparkSession", place: Place, job: object, **options: object) -> JobReport:
+def one_job(
+    spark: "SparkSession", run_setup: RunSetup, job: object, **options: object
+) -> JobReport:
     with watching(spark.sparkContext, lambda _: None) as progress:
-        run = Run(spark, place.settings, place.layout, progress, **options)  # type: ignore[arg-type]
+        run = Run(spark, run_setup.settings, run_setup.layout, progress, **options)  # type: ignore[arg-type]
         report = job(run)  # type: ignore[operator]
         assert isinstance(report, JobReport)
         return report
@@ -77,22 +79,24 @@ def one_job(spark: "SparkSession", place: Place, job: object, **options: object)
 def test_pixels_equal_the_command_line(
     spark: "SparkSession", inbox: Path, tmp_path: Path, scale: int, fused: bool, grayscale: bool
 ) -> None:
-    place = make_place(str(tmp_path / "data"), scale, grayscale=grayscale)
-    ids = import_folder(inbox, place)
-    manifest = run_jobs(spark, place.settings, place.layout, fused=fused)
+    run_setup = make_run_setup(str(tmp_path / "data"), scale, grayscale=grayscale)
+    ids = import_folder(inbox, run_setup)
+    manifest = run_jobs(spark, run_setup.settings, run_setup.layout, fused=fused)
     expected = {name for name in ids if not (name == "line.png" and scale > 2)}
     assert manifest.counts["evaluate_images"] == len(expected)
     for name in expected:
-        low = storage.join(place.layout.low_resolution, f"{ids[name]}.png")
-        result = read_planes(place.layout.result(ids[name]))
+        low = storage.join(run_setup.layout.low_resolution, f"{ids[name]}.png")
+        result = read_planes(run_setup.layout.result(ids[name]))
         assert result.dtype == read_planes(low).dtype
-        assert np.array_equal(result, upscaled(low, place.settings)), name
+        assert np.array_equal(result, upscaled(low, run_setup.settings)), name
 
 
-def test_records_contain_the_measurements(spark: "SparkSession", inbox: Path, place: Place) -> None:
-    ids = import_folder(inbox, place)
-    run_jobs(spark, place.settings, place.layout)
-    content = storage.read_bytes(place.layout.evaluation(ids["colour.png"]))
+def test_records_contain_the_measurements(
+    spark: "SparkSession", inbox: Path, run_setup: RunSetup
+) -> None:
+    ids = import_folder(inbox, run_setup)
+    run_jobs(spark, run_setup.settings, run_setup.layout)
+    content = storage.read_bytes(run_setup.layout.evaluation(ids["colour.png"]))
     record = Evaluation.model_validate_json(content)
     assert (record.mode, record.scale, record.source) == ("evaluate", 2, "folder:colour.png")
     assert (record.low_resolution.width, record.low_resolution.height) == (105, 75)
@@ -109,24 +113,24 @@ def test_records_contain_the_measurements(spark: "SparkSession", inbox: Path, pl
     assert record.ours.psnr == pytest.approx(psnr, abs=1e-3)
     assert 0 < record.ours.ssim <= 1
     assert record.seconds > 0
-    manifest = RunManifest.model_validate_json(storage.read_bytes(place.layout.manifest))
+    manifest = RunManifest.model_validate_json(storage.read_bytes(run_setup.layout.manifest))
     assert manifest.counts["evaluate_images"] == len(ids)
 
 
 def test_without_an_original_there_are_no_metrics(
-    spark: "SparkSession", inbox: Path, place: Place
+    spark: "SparkSession", inbox: Path, run_setup: RunSetup
 ) -> None:
-    ids = import_folder(inbox, place, mode="upscale")
-    run_jobs(spark, place.settings, place.layout, fused=True)
-    content = json.loads(storage.read_bytes(place.layout.evaluation(ids["grey.png"])))
+    ids = import_folder(inbox, run_setup, mode="upscale")
+    run_jobs(spark, run_setup.settings, run_setup.layout, fused=True)
+    content = json.loads(storage.read_bytes(run_setup.layout.evaluation(ids["grey.png"])))
     assert content["mode"] == "upscale"
     assert content["ours"] is content["bicubic"] is content["original"] is None
     assert content["result"]["width"] == 2 * 64
 
 
-def spoil(ids: dict[str, str], place: Place) -> set[str]:
+def spoil(ids: dict[str, str], run_setup: RunSetup) -> set[str]:
     """Makes three of the stored images bad: half, something else, and empty."""
-    low = {name: Path(place.layout.low_resolution) / f"{ids[name]}.png" for name in ids}
+    low = {name: Path(run_setup.layout.low_resolution) / f"{ids[name]}.png" for name in ids}
     whole = low["colour.png"].read_bytes()
     low["colour.png"].write_bytes(whole[: len(whole) // 2])
     low["alpha.png"].write_bytes(b"<html>not found</html>")
@@ -136,183 +140,191 @@ def spoil(ids: dict[str, str], place: Place) -> set[str]:
 
 @pytest.mark.parametrize("fused", [False, True])
 def test_bad_images_are_rejected_and_the_rest_is_finished(
-    spark: "SparkSession", inbox: Path, place: Place, fused: bool
+    spark: "SparkSession", inbox: Path, run_setup: RunSetup, fused: bool
 ) -> None:
-    ids = import_folder(inbox, place, mode="upscale")
-    bad = spoil(ids, place)
-    elsewhere = replace(place.layout, run_id="2026-01-31-x2-other")
+    ids = import_folder(inbox, run_setup, mode="upscale")
+    bad = spoil(ids, run_setup)
+    elsewhere = replace(run_setup.layout, run_id="2026-01-31-x2-other")
     reject("f" * 32, "test", "evaluate", "of another run", elsewhere)
-    manifest = run_jobs(spark, place.settings, place.layout, fused=fused)
+    manifest = run_jobs(spark, run_setup.settings, run_setup.layout, fused=fused)
     assert set(manifest.rejected) == bad
     assert manifest.counts["evaluate_images"] == len(ids) - len(bad)
     for image_id in bad:
-        content = storage.read_bytes(place.layout.rejection(image_id))
+        content = storage.read_bytes(run_setup.layout.rejection(image_id))
         record = RejectedImage.model_validate_json(content)
         assert record.stage == "split"
         assert record.reason
         assert "\n" not in record.reason
-        assert not storage.exists(place.layout.result(image_id))
+        assert not storage.exists(run_setup.layout.result(image_id))
 
 
 @pytest.mark.parametrize("job", [run_split, run_fused])
 def test_a_job_counts_finished_and_rejected_images(
-    spark: "SparkSession", inbox: Path, place: Place, job: object
+    spark: "SparkSession", inbox: Path, run_setup: RunSetup, job: object
 ) -> None:
-    ids = import_folder(inbox, place, mode="upscale")
-    spoil(ids, place)
+    ids = import_folder(inbox, run_setup, mode="upscale")
+    spoil(ids, run_setup)
     # grey: 64 x 90, deep: 77 x 81, in tiles of 32
     expected = {"images": 2, "rejected": 3, "patches": 2 * 3 + 3 * 3}
-    assert one_job(spark, place, job).counts == expected
-    assert one_job(spark, place, run_split).counts["rejected"] == 0  # they are no more pending
+    assert one_job(spark, run_setup, job).counts == expected
+    assert one_job(spark, run_setup, run_split).counts["rejected"] == 0  # they are no more pending
 
 
 def test_inference_writes_parts_of_the_configured_size(
     spark: "SparkSession", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = make_place(str(tmp_path / "data"))
+    run_setup = make_run_setup(str(tmp_path / "data"))
     inbox = tmp_path / "inbox"
     inbox.mkdir()
     for seed in range(24):
         (inbox / f"{seed}.bmp").write_bytes(bitmap(textured_planes(64, 64, seed=seed)))
-    import_folder(inbox, place, mode="upscale")
+    import_folder(inbox, run_setup, mode="upscale")
     monkeypatch.setattr(mass_split, "PART_BYTES", 2 * 4 * 12_400)  # two images, upscaled
-    one_job(spark, place, run_split)
-    table = one_job(spark, place, run_inference).table
+    one_job(spark, run_setup, run_split)
+    table = one_job(spark, run_setup, run_inference).table
     assert table is not None
     parts = spark.read.parquet(table).selectExpr("image_id", "input_file_name() AS part")
     images = [row["count"] for row in parts.distinct().groupBy("part").count().collect()]
     assert images == [2] * 12
 
 
-def test_running_again_does_nothing_twice(spark: "SparkSession", inbox: Path, place: Place) -> None:
-    ids = import_folder(inbox, place)
-    run_jobs(spark, place.settings, place.layout)
-    record = Path(place.layout.evaluation(ids["grey.png"]))
+def test_running_again_does_nothing_twice(
+    spark: "SparkSession", inbox: Path, run_setup: RunSetup
+) -> None:
+    ids = import_folder(inbox, run_setup)
+    run_jobs(spark, run_setup.settings, run_setup.layout)
+    record = Path(run_setup.layout.evaluation(ids["grey.png"]))
     written = record.stat().st_mtime_ns
-    Path(place.layout.evaluation(ids["colour.png"])).unlink()  # as if a run had died before it
-    manifest = run_jobs(spark, place.settings, place.layout)
+    Path(run_setup.layout.evaluation(ids["colour.png"])).unlink()  # as if a run had died before it
+    manifest = run_jobs(spark, run_setup.settings, run_setup.layout)
     assert manifest.counts["split_images"] == 1
     assert record.stat().st_mtime_ns == written
-    assert run_jobs(spark, place.settings, place.layout).counts["evaluate_images"] == 0
-    assert run_jobs(spark, place.settings, place.layout, redo=True).counts["split_images"] == 5
+    assert run_jobs(spark, run_setup.settings, run_setup.layout).counts["evaluate_images"] == 0
+    assert (
+        run_jobs(spark, run_setup.settings, run_setup.layout, redo=True).counts["split_images"] == 5
+    )
 
 
 def test_a_rejected_image_that_was_repaired_is_redone(
-    spark: "SparkSession", inbox: Path, place: Place
+    spark: "SparkSession", inbox: Path, run_setup: RunSetup
 ) -> None:
-    ids = import_folder(inbox, place, mode="upscale")
-    low = Path(place.layout.low_resolution) / f"{ids['grey.png']}.png"
+    ids = import_folder(inbox, run_setup, mode="upscale")
+    low = Path(run_setup.layout.low_resolution) / f"{ids['grey.png']}.png"
     good = low.read_bytes()
     low.write_bytes(good[:50])
-    first = run_jobs(spark, place.settings, place.layout, fused=True)
+    first = run_jobs(spark, run_setup.settings, run_setup.layout, fused=True)
     assert first.rejected == [ids["grey.png"]]
     low.write_bytes(good)
-    second = run_jobs(spark, place.settings, place.layout, fused=True, redo=True)
+    second = run_jobs(spark, run_setup.settings, run_setup.layout, fused=True, redo=True)
     assert second.rejected == []
-    assert storage.exists(place.layout.evaluation(ids["grey.png"]))
+    assert storage.exists(run_setup.layout.evaluation(ids["grey.png"]))
 
 
 def test_a_folder_with_brackets_in_its_name(
     spark: "SparkSession", inbox: Path, tmp_path: Path
 ) -> None:
-    place = make_place(str(tmp_path / "holiday [1] {a}*"))
-    import_folder(inbox, place, mode="upscale")
-    assert run_jobs(spark, place.settings, place.layout).counts["evaluate_images"] == 5
+    run_setup = make_run_setup(str(tmp_path / "holiday [1] {a}*"))
+    import_folder(inbox, run_setup, mode="upscale")
+    assert run_jobs(spark, run_setup.settings, run_setup.layout).counts["evaluate_images"] == 5
 
 
 def test_a_plain_run_beside_a_redo_takes_nothing_from_it(
-    spark: "SparkSession", inbox: Path, place: Place
+    spark: "SparkSession", inbox: Path, run_setup: RunSetup
 ) -> None:
-    ids = import_folder(inbox, place, mode="upscale")
-    run_jobs(spark, place.settings, place.layout, fused=True)
-    redone = one_job(spark, place, run_split, redo=True).counts
-    one_job(spark, place, run_split)  # the plain run's table is newer
-    assert one_job(spark, place, run_inference).counts["patches"] == redone["patches"] > 0
-    assert one_job(spark, place, run_reconstruct).counts["images"] == len(ids)
+    ids = import_folder(inbox, run_setup, mode="upscale")
+    run_jobs(spark, run_setup.settings, run_setup.layout, fused=True)
+    redone = one_job(spark, run_setup, run_split, redo=True).counts
+    one_job(spark, run_setup, run_split)  # the plain run's table is newer
+    assert one_job(spark, run_setup, run_inference).counts["patches"] == redone["patches"] > 0
+    assert one_job(spark, run_setup, run_reconstruct).counts["images"] == len(ids)
 
 
-def test_the_newest_table_is_that_of_the_images_listed_last(place: Place) -> None:
-    first, second = (new_attempt(place.layout.patches) for _ in range(2))
-    newer = new_attempt(place.layout.inference, second)
-    older = new_attempt(place.layout.inference, first)  # though it is written later
+def test_the_newest_table_is_that_of_the_images_listed_last(run_setup: RunSetup) -> None:
+    first, second = (new_attempt(run_setup.layout.patches) for _ in range(2))
+    newer = new_attempt(run_setup.layout.inference, second)
+    older = new_attempt(run_setup.layout.inference, first)  # though it is written later
     for table in (newer, older):
         storage.write_bytes(storage.join(table, "_SUCCESS"), b"")
-    assert newest_attempt(place.layout.inference, "any") == newer
-    again = new_attempt(place.layout.inference, second)
+    assert newest_attempt(run_setup.layout.inference, "any") == newer
+    again = new_attempt(run_setup.layout.inference, second)
     storage.write_bytes(storage.join(again, "_SUCCESS"), b"")
-    assert newest_attempt(place.layout.inference, "any") == again
+    assert newest_attempt(run_setup.layout.inference, "any") == again
 
 
 def test_evaluate_alone_writes_the_manifest(
-    spark: "SparkSession", inbox: Path, place: Place
+    spark: "SparkSession", inbox: Path, run_setup: RunSetup
 ) -> None:
-    ids = import_folder(inbox, place, mode="upscale")
-    bad = spoil(ids, place)
-    one_job(spark, place, run_fused)
-    one_job(spark, place, evaluate_and_record)
-    manifest = RunManifest.from_json(storage.read_bytes(place.layout.manifest))
-    assert manifest.run_id == place.layout.run_id
+    ids = import_folder(inbox, run_setup, mode="upscale")
+    bad = spoil(ids, run_setup)
+    one_job(spark, run_setup, run_fused)
+    one_job(spark, run_setup, evaluate_and_record)
+    manifest = RunManifest.from_json(storage.read_bytes(run_setup.layout.manifest))
+    assert manifest.run_id == run_setup.layout.run_id
     assert manifest.counts == {"evaluate_images": 2, "evaluate_rejected": 0}
     assert set(manifest.rejected) == bad
     assert manifest.seconds["evaluate"] > 0
 
 
-def test_a_crashed_attempt_is_never_read(spark: "SparkSession", inbox: Path, place: Place) -> None:
-    import_folder(inbox, place)
+def test_a_crashed_attempt_is_never_read(
+    spark: "SparkSession", inbox: Path, run_setup: RunSetup
+) -> None:
+    import_folder(inbox, run_setup)
     with pytest.raises(StorageError, match=r"run mass_split\.py"):
-        one_job(spark, place, run_inference)
-    table = one_job(spark, place, run_split).table
+        one_job(spark, run_setup, run_inference)
+    table = one_job(spark, run_setup, run_split).table
     assert table is not None
-    later = Path(place.layout.patches) / "attempt=99990101T000000000000-crashed"
+    later = Path(run_setup.layout.patches) / "attempt=99990101T000000000000-crashed"
     later.mkdir()
     (later / "part-00000.parquet").write_bytes(b"half a file")
-    assert newest_attempt(place.layout.patches, "mass_split.py") == table
-    assert one_job(spark, place, run_inference).counts["patches"] > 0
+    assert newest_attempt(run_setup.layout.patches, "mass_split.py") == table
+    assert one_job(spark, run_setup, run_inference).counts["patches"] > 0
 
 
-def test_an_incomplete_image_is_refused(spark: "SparkSession", inbox: Path, place: Place) -> None:
-    import_folder(inbox, place)
-    one_job(spark, place, run_split)
-    table = one_job(spark, place, run_inference).table
+def test_an_incomplete_image_is_refused(
+    spark: "SparkSession", inbox: Path, run_setup: RunSetup
+) -> None:
+    import_folder(inbox, run_setup)
+    one_job(spark, run_setup, run_split)
+    table = one_job(spark, run_setup, run_inference).table
     assert table is not None
     tiles = spark.read.parquet(table)
-    incomplete = new_attempt(place.layout.inference, table)
+    incomplete = new_attempt(run_setup.layout.inference, table)
     write_attempt(tiles.where("not (`row` = 1 and `column` = 1)"), incomplete)
     with pytest.raises(Exception, match=IncompleteImageError.__name__):
-        one_job(spark, place, run_reconstruct)
+        one_job(spark, run_setup, run_reconstruct)
     storage.delete_tree(incomplete)
-    assert one_job(spark, place, run_reconstruct).counts["images"] == 5
+    assert one_job(spark, run_setup, run_reconstruct).counts["images"] == 5
 
 
 def test_an_image_upscaled_by_several_tasks_is_reconstructed(
     spark: "SparkSession", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = make_place(str(tmp_path / "data"), patch_size=64)
+    run_setup = make_run_setup(str(tmp_path / "data"), patch_size=64)
     inbox = tmp_path / "inbox"
     inbox.mkdir()
     write_png(inbox / "large.png", textured_planes(900, 700, seed=6))
     write_png(inbox / "small.png", textured_planes(60, 50, seed=7))
-    ids = import_folder(inbox, place, mode="upscale")
+    ids = import_folder(inbox, run_setup, mode="upscale")
     # Row groups of a few tiles stand for the 64 MiB of an image of a hundred megapixels.
     monkeypatch.setitem(
         __import__("jobs.attempts").attempts._PARQUET, "parquet.block.size", "65536"
     )
     monkeypatch.setattr(batch_inference, "SPLIT_AT", 200_000)
     monkeypatch.setattr(mass_split, "PART_BYTES", 1 << 30)
-    manifest = run_jobs(spark, place.settings, place.layout)
+    manifest = run_jobs(spark, run_setup.settings, run_setup.layout)
     assert manifest.counts["reconstruct_scattered_images"] >= 1
     for name, image_id in ids.items():
-        expected = upscaled(str(inbox / name), place.settings)
-        assert np.array_equal(read_planes(place.layout.result(image_id)), expected), name
+        expected = upscaled(str(inbox / name), run_setup.settings)
+        assert np.array_equal(read_planes(run_setup.layout.result(image_id)), expected), name
 
 
 def test_a_grey_original_of_a_colour_input_is_rejected_not_fatal(
-    spark: "SparkSession", inbox: Path, place: Place
+    spark: "SparkSession", inbox: Path, run_setup: RunSetup
 ) -> None:
-    ids = import_folder(inbox, place)
-    original = Path(place.layout.high_resolution) / f"{ids['colour.png']}.png"
+    ids = import_folder(inbox, run_setup)
+    original = Path(run_setup.layout.high_resolution) / f"{ids['colour.png']}.png"
     write_png(original, textured_planes(150, 211, channels=1))
-    manifest = run_jobs(spark, place.settings, place.layout)
+    manifest = run_jobs(spark, run_setup.settings, run_setup.layout)
     assert manifest.rejected == [ids["colour.png"]]
 
 

@@ -11,7 +11,7 @@ from superres.imaging.png import encode_png_bytes
 from superres.pipeline import storage
 from superres.pipeline.arrival import reference_of, store_image
 from superres.pipeline.records import Mode
-from tests.conftest import make_place
+from tests.conftest import make_run_setup
 from tests.support.networks import noise
 from tests.support.references import image_reference
 
@@ -51,11 +51,11 @@ def test_on_s3_an_image_carries_its_reference_if_it_is_short(
     bucket: str, mode: Mode, length: int, objects: int
 ) -> None:
     storage._s3_client.cache_clear()  # it may have been made for another endpoint
-    place = make_place(f"s3://{bucket}/data")
+    run_setup = make_run_setup(f"s3://{bucket}/data")
     content = encode_png_bytes(noise(1, 3, 20, 30))
     reference = image_reference(mode, "https://example.org/" + "a" * length)
-    store_image(content, reference, place.layout, place.settings.processing)
-    files = storage.list_files(place.layout.low_resolution)
+    store_image(content, reference, run_setup.layout, run_setup.settings.processing)
+    files = storage.list_files(run_setup.layout.low_resolution)
     assert len(files) == objects
     low = next(file.uri for file in files if file.name.endswith(".png"))
     assert reference_of(low) == reference

@@ -18,7 +18,7 @@ from superres.imaging.decoding import decode
 from superres.imaging.limits import Limits
 from superres.pipeline import storage
 from superres.pipeline.records import Evaluation, RunManifest
-from tests.conftest import make_place
+from tests.conftest import make_run_setup
 from tests.support.job_images import import_folder, textured_planes, upscaled, write_png
 from tests.support.localstack import LocalCloud
 from tests.support.paths import ROOT
@@ -75,22 +75,22 @@ def test_four_steps_from_bucket_to_bucket_and_one_fails_at_first(
 ) -> None:
     require("S3A jars", "make jars", found=(jars_folder() / "spark.jsa").is_file())
     storage._s3_client.cache_clear()  # it may have been made for another endpoint
-    place = make_place(f"s3://{bucket}/data")
+    run_setup = make_run_setup(f"s3://{bucket}/data")
     inbox = tmp_path / "inbox"
     inbox.mkdir()
     write_png(inbox / "one.png", textured_planes(101, 90, seed=1))
     write_png(inbox / "two.png", textured_planes(64, 130, channels=4, seed=2))
     (inbox / "bad.png").write_bytes(b"not an image")
-    ids = import_folder(inbox, place)
+    ids = import_folder(inbox, run_setup)
     config, cuda = f"s3://{bucket}/config.yaml", f"s3://{bucket}/cuda.yaml"
-    settings = place.settings.model_dump()
+    settings = run_setup.settings.model_dump()
     storage.write_bytes(config, yaml.safe_dump(settings).encode())
     settings["processing"]["device"] = "cuda"
     storage.write_bytes(cuda, yaml.safe_dump(settings).encode())
 
     def options(job: str, of: str = config) -> list[str]:
         report = f"s3://{bucket}/{job}.json"
-        return ["--config", of, "--run-id", place.layout.run_id, "--report", report]
+        return ["--config", of, "--run-id", run_setup.layout.run_id, "--report", report]
 
     region = {"spark.hadoop.fs.s3a.endpoint.region": aws_environment.region}
     lines = {
@@ -113,17 +113,17 @@ def test_four_steps_from_bucket_to_bucket_and_one_fails_at_first(
         assert line.get("images", 2) == 2
     assert lines["mass_split"]["images"] == 2
 
-    assert storage.exists(place.layout.rejection(ids["bad.png"]))
-    manifest = RunManifest.from_json(storage.read_bytes(place.layout.manifest))
+    assert storage.exists(run_setup.layout.rejection(ids["bad.png"]))
+    manifest = RunManifest.from_json(storage.read_bytes(run_setup.layout.manifest))
     assert manifest.counts == {"evaluate_images": 2, "evaluate_rejected": 0}
     for name in ("one.png", "two.png"):
-        record = Evaluation.from_json(storage.read_bytes(place.layout.evaluation(ids[name])))
-        assert record.result.uri == place.layout.result(ids[name])
-        with storage.local_copy(f"{place.layout.low_resolution}/{ids[name]}.png") as low:
-            wanted = upscaled(str(low), place.settings)
+        record = Evaluation.from_json(storage.read_bytes(run_setup.layout.evaluation(ids[name])))
+        assert record.result.uri == run_setup.layout.result(ids[name])
+        with storage.local_copy(f"{run_setup.layout.low_resolution}/{ids[name]}.png") as low:
+            wanted = upscaled(str(low), run_setup.settings)
         result = storage.read_bytes(record.result.uri)
         assert np.array_equal(decode(result, Limits(1 << 30, 1 << 30)).planes(), wanted)
-    finished = storage.list_files(place.layout.patches, hidden=True)
+    finished = storage.list_files(run_setup.layout.patches, hidden=True)
     assert any(file.name == "_SUCCESS" for file in finished)
 
 
@@ -135,7 +135,7 @@ from superres.pipeline.config import Settings
 from superres.pipeline.layout import dataset_in
 
 for place in sys.argv[1:]:
-    session = get_session("two", Settings(dataset=dataset_in(place)), local_conf("local[1]"))
+    session = get_session("two", Settings(dataset=dataset_in(run_setup)), local_conf("local[1]"))
     table = spark_uri(f"{place}/table")
     session.range(3).write.parquet(table)
     print(session.read.parquet(table).count())

@@ -15,7 +15,7 @@ from tests.local_cloud.stack import ENVIRONMENT, Stack, running_stack
 _FOLDER = Path(__file__).parent
 # The third needs empty buckets; transient clusters come after the persistent one.
 _ORDER = [
-    "test_keeper",
+    "test_cleanup",
     "test_apply",
     "test_end_to_end",
     "test_failures",

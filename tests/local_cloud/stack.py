@@ -25,7 +25,7 @@ from botocore.config import Config
 
 from deploy.environments import read_environment
 from deploy.terraform import INFRA, Terraform, terraform_on
-from tests.support.cleanup import MARK, kept_folder
+from tests.support.cleanup import FOLDER_VARIABLE, folder_with_cleanup
 from tests.support.kafka_broker import Broker, free_port, unstarted_broker
 from tests.support.localstack import LocalCloud, require_localstack, unstarted_cloud
 from tests.support.paths import ROOT
@@ -63,7 +63,7 @@ class Stack:
         """The complete environment of a process that uses this stack and no other."""
         kept = {key: text for key, text in os.environ.items() if not key.startswith(_FOREIGN)}
         return kept | {
-            MARK: str(self.folder),
+            FOLDER_VARIABLE: str(self.folder),
             **self.cloud.environment,
             "SUPERRES_TERRAFORM_DIR": str(self.folder / "terraform"),
             "TMPDIR": str(self.folder / "tmp"),
@@ -186,7 +186,7 @@ def check_prerequisites() -> None:
 def running_stack() -> Iterator[Stack]:
     """A running, empty LocalStack, of which nothing is left afterwards."""
     check_prerequisites()
-    with kept_folder() as folder:
+    with folder_with_cleanup() as folder:
         (folder / "tmp").mkdir()
         broker = replace(unstarted_broker(folder / "kafka"), iam_port=free_port())
         cloud = replace(unstarted_cloud(folder / "localstack"), region=REGION)

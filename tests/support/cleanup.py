@@ -1,4 +1,4 @@
-"""What tests have started ends with them, however they end: done, Ctrl-C or kill -9."""
+"""Processes that tests start end with the tests, whether these finish, get Ctrl-C or are killed."""
 
 import os
 import subprocess
@@ -10,13 +10,14 @@ from pathlib import Path
 
 from tests.support.paths import ROOT
 
-MARK = "KEPT_FOLDER"  # in the environment of what is to end with the folder that it names
+FOLDER_VARIABLE = "TEST_RUN_FOLDER"
+"""In the environment of a process: the folder with which it is to end."""
 PATIENCE = 30.0
 
 
 @contextmanager
-def to_be_killed(program: str) -> Iterator[list[str]]:
-    """What a Python program says first, word by word; with the block it ends by kill -9."""
+def killed_at_the_end(program: str) -> Iterator[list[str]]:
+    """Runs a Python program and yields the words of its first line; kills it after the block."""
     with subprocess.Popen(
         [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as running:
@@ -28,24 +29,25 @@ def to_be_killed(program: str) -> Iterator[list[str]]:
 
 
 @contextmanager
-def kept_folder() -> Iterator[Path]:
-    """A folder; it, what runs in it and what bears its mark is gone when the block has ended.
+def folder_with_cleanup() -> Iterator[Path]:
+    """A temporary folder that is removed after the block, with all processes that belong to it.
 
-    A process of its own (keeper.py) sees to that, also when nothing is left of this one.
+    A process belongs to it if it runs in the folder or has its path in ``FOLDER_VARIABLE``. Another
+    process (cleanup_process.py) does the work, even if this one is killed.
     """
     folder = Path(tempfile.mkdtemp(prefix="superres-tests-"))
-    keeper = subprocess.Popen(
+    cleaner = subprocess.Popen(
         [sys.executable, "-m", "tests.support.cleanup_process", str(folder)],
         cwd=ROOT,
-        # It must outlive whatever it is started within.
-        env={name: text for name, text in os.environ.items() if name != MARK},
+        # It must not end with a test run that this one is part of.
+        env={name: text for name, text in os.environ.items() if name != FOLDER_VARIABLE},
         stdin=subprocess.PIPE,
         start_new_session=True,
     )
     try:
         yield folder
     finally:
-        assert keeper.stdin is not None
-        keeper.stdin.close()
-        # After a deployment, beside other work, this once took longer than two minutes.
-        keeper.wait(10 * PATIENCE)
+        assert cleaner.stdin is not None
+        cleaner.stdin.close()
+        # After a deployment, on a busy machine, this once took longer than two minutes.
+        cleaner.wait(10 * PATIENCE)

@@ -1,9 +1,8 @@
-"""Takes down what tests have started in a folder or with its mark (kept.py), once they have ended.
+"""Ends the processes that belong to a test run's folder (cleanup.py) once the run has ended.
 
-``python -m tests.support.cleanup_process FOLDER`` waits until its standard input closes, which only
-the process that holds the other end can keep from happening by living on.
-
-LOCAL_CLOUD_LOGS=FOLDER lets it keep what was logged there, of LocalStack, the steps and the units.
+``python -m tests.support.cleanup_process FOLDER`` waits until its standard input closes, as it does
+when the process at the other end closes it or is gone. LOCAL_CLOUD_LOGS=FOLDER copies the logs of
+LocalStack, the steps and the units there first.
 """
 
 import os
@@ -14,19 +13,19 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.support.cleanup import MARK, PATIENCE
+from tests.support.cleanup import FOLDER_VARIABLE, PATIENCE
 
 
-def take_down(folder: Path) -> None:
-    """Ends LocalStack, then all else, and removes the folder."""
+def clean_up(folder: Path) -> None:
+    """Ends LocalStack, then all other processes, and removes the folder."""
     if os.environ.get("LOCAL_CLOUD_LOGS"):
         try:
-            keep_logs(folder, Path(os.environ["LOCAL_CLOUD_LOGS"]))
+            copy_logs(folder, Path(os.environ["LOCAL_CLOUD_LOGS"]))
         except OSError as error:
             print(f"LOCAL_CLOUD_LOGS: {error}", file=sys.stderr)
     if (folder / "localstack").exists():
         from tests.support.localstack import (
-            LocalCloud,  # most keepers never need it, nor boto3 with it
+            LocalCloud,  # rarely needed, and boto3 with it
         )
 
         LocalCloud(0, folder / "localstack").script("down")  # which asks for no port
@@ -41,8 +40,8 @@ def take_down(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def keep_logs(folder: Path, target: Path) -> None:
-    """Copies what helps to understand a failure, under the paths that it has."""
+def copy_logs(folder: Path, target: Path) -> None:
+    """Copies what helps to understand a failure, with its relative paths."""
     for pattern in ("*.log", "*/*.log", "instances/*/*.log", "localstack/emr/*/logs/**/std*"):
         for file in folder.glob(pattern):
             copy = target / file.relative_to(folder)
@@ -51,8 +50,8 @@ def keep_logs(folder: Path, target: Path) -> None:
 
 
 def processes_of(folder: Path) -> Iterator[int]:
-    """What runs with the mark of a folder, or within it; not this process."""
-    mark = f"{MARK}={folder}".encode()
+    """The processes that belong to a folder, without this one."""
+    mark = f"{FOLDER_VARIABLE}={folder}".encode()
     for process in Path("/proc").glob("[0-9]*"):
         try:
             marked = mark in (process / "environ").read_bytes().split(b"\0")
@@ -64,12 +63,12 @@ def processes_of(folder: Path) -> Iterator[int]:
 
 
 def main() -> None:
-    """Waits, then takes all down."""
-    # What ends the tests must not end this.
+    """Waits for the end of the test run, then cleans up."""
+    # The signals that end the tests must not end this.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     sys.stdin.buffer.read()
-    take_down(Path(sys.argv[1]))
+    clean_up(Path(sys.argv[1]))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from superres.network.engine import fetch_weights, make_engine
 from superres.network.upscaling import upscale_image
 from superres.pipeline.config import Settings
 from superres.pipeline.records import Mode
-from tests.conftest import Place
+from tests.conftest import RunSetup
 
 _ANY_SIZE = Limits(1 << 40, 1 << 40)
 
@@ -43,10 +43,10 @@ def read_planes(uri: str) -> Planes:
     return decode_file(Path(uri), _ANY_SIZE).planes()
 
 
-def import_folder(folder: Path, place: Place, mode: Mode = "evaluate") -> dict[str, str]:
+def import_folder(folder: Path, run_setup: RunSetup, mode: Mode = "evaluate") -> dict[str, str]:
     """Stores the folder's files in the layout; returns the image_id of each file name."""
     files = sorted(folder.iterdir())
-    imported = import_images(files, mode, place.settings.processing, place.layout)
+    imported = import_images(files, mode, run_setup.settings.processing, run_setup.layout)
     return {image.path.name: image.image_id for image in imported}
 
 

@@ -45,7 +45,9 @@ def test_content_with_another_digest_is_an_error(node):
 def test_a_missing_object_is_named(node):
     arguments = node.arguments("cpu")
     (node.bucket / "cpu.tar").unlink()
-    assert_fails_with(node.run("install_fsrcnn", *arguments), "cannot download s3://artifacts/cpu.tar")
+    assert_fails_with(
+        node.run("install_fsrcnn", *arguments), "cannot download s3://artifacts/cpu.tar"
+    )
 
 
 @pytest.mark.parametrize(

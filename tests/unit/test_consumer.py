@@ -91,13 +91,13 @@ def already_set() -> Event:
 
 
 @pytest.fixture
-def make_consumer(place, monkeypatch) -> Callable[..., Any]:
+def make_consumer(run_setup, monkeypatch) -> Callable[..., Any]:
     """Makes a consumer with partition 0 assigned, whose messages stay in flight."""
 
     def make(client: Any = None, **options: Any) -> Any:
         monkeypatch.setattr(consumer, "Consumer", lambda _: client or FakeClient())
         parts: Any = (BrokenFetcher(), FakeDeadLetters(), new_metrics(), Event())
-        image_consumer: Any = ImageConsumer(Handler(place.settings, *parts), Event(), **options)
+        image_consumer: Any = ImageConsumer(Handler(run_setup.settings, *parts), Event(), **options)
         image_consumer._partitions.assign(0)
         return image_consumer
 
@@ -114,18 +114,18 @@ def in_flight(image_consumer: Any, offset: int, value: bytes = b"") -> ReceivedM
 # ---- one message
 
 
-def test_a_message_with_an_unexpected_error_is_retried_and_then_rejected(place):
+def test_a_message_with_an_unexpected_error_is_retried_and_then_rejected(run_setup):
     letters, stop = FakeDeadLetters(), Event()
     parts: Any = (BrokenFetcher(), letters, new_metrics(), stop)
-    handler = Handler(place.settings, *parts)
+    handler = Handler(run_setup.settings, *parts)
     reference = WANTED.reference("a", "http://example.org/a.png", "test")
     first = ReceivedMessage(Assignment(), 0, 7, b"key", reference.to_json().encode(), NOON)
     assert isinstance(handler.handle(first), RetryLater)
     assert letters.reasons == []
-    last = replace(first, attempt=place.settings.ingestion.attempts + 1)
+    last = replace(first, attempt=run_setup.settings.ingestion.attempts + 1)
     assert handler.handle(last) == Finished()
     assert letters.reasons == ["unexpected error; see the consumer log"]
-    assert len(storage.list_files(place.layout.rejections)) == 1
+    assert len(storage.list_files(run_setup.layout.rejections)) == 1
     last.assignment.ending.set()
     assert handler.handle(last) == Abandoned()
 
@@ -167,8 +167,8 @@ def test_messages_in_flight_are_bounded_by_their_bytes(make_consumer):
 
 
 @pytest.mark.parametrize("own_only", [False, True])
-def test_a_message_for_another_group_is_skipped(place, make_consumer, own_only):
-    group = place.settings.kafka.group.encode()
+def test_a_message_for_another_group_is_skipped(run_setup, make_consumer, own_only):
+    group = run_setup.settings.kafka.group.encode()
     image_consumer = make_consumer(own_only=own_only)
     partitions = image_consumer._partitions
     image_consumer._receive(polled(0, headers=[("trace", b"7"), (FOR_GROUP, b"another")]))
@@ -191,11 +191,11 @@ def test_the_lag_is_known_before_the_first_message(make_consumer):
         assert lag == expected
 
 
-def test_the_end_does_not_depend_on_a_revoked_partition(place, make_consumer):
+def test_the_end_does_not_depend_on_a_revoked_partition(run_setup, make_consumer):
     image_consumer = make_consumer(last_sent=already_set())
     image_consumer._partitions.assign(1)
     image_consumer._partitions[1].end = 5
-    image_consumer._forget([TopicPartition(place.settings.kafka.topic, 1)])
+    image_consumer._forget([TopicPartition(run_setup.settings.kafka.topic, 1)])
     assert not image_consumer._end.reached()
     image_consumer._receive(end_of_partition(5))
     assert image_consumer._end.reached()

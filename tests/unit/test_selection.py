@@ -23,72 +23,76 @@ from superres.pipeline import storage
 from superres.pipeline.arrival import store_image
 from superres.pipeline.layout import layout_of
 from superres.pipeline.records import RejectedImage, Stage
-from tests.conftest import Place
+from tests.conftest import RunSetup
 from tests.support.image_files import photo, pillow
 from tests.support.references import image_reference
 
 IDS = ["a" * 32, "b" * 32, "c" * 32]
 
 
-def _store_inputs(place: Place) -> None:
+def _store_inputs(run_setup: RunSetup) -> None:
     for image_id in IDS:
-        storage.write_bytes(storage.join(place.layout.low_resolution, f"{image_id}.png"), b"...")
-        storage.write_bytes(storage.join(place.layout.low_resolution, f"{image_id}.json"), b"{}")
+        storage.write_bytes(
+            storage.join(run_setup.layout.low_resolution, f"{image_id}.png"), b"..."
+        )
+        storage.write_bytes(
+            storage.join(run_setup.layout.low_resolution, f"{image_id}.json"), b"{}"
+        )
 
 
-def _reject(place: Place, image_id: str, stage: Stage) -> None:
+def _reject(run_setup: RunSetup, image_id: str, stage: Stage) -> None:
     moment = datetime(2026, 1, 31, tzinfo=UTC)
     record = RejectedImage(
         image_id=image_id, source="test", stage=stage, reason="bad", rejected_at=moment
     )
-    storage.write_bytes(place.layout.rejection(image_id), record.to_json().encode())
+    storage.write_bytes(run_setup.layout.rejection(image_id), record.to_json().encode())
 
 
-def _pending(place: Place) -> list[str]:
-    return [image.image_id for image in pending_images(place.layout).images]
+def _pending(run_setup: RunSetup) -> list[str]:
+    return [image.image_id for image in pending_images(run_setup.layout).images]
 
 
-def test_finished_and_rejected_images_are_left_out(place: Place) -> None:
-    _store_inputs(place)
-    storage.write_bytes(place.layout.evaluation(IDS[0]), b"{}")
-    _reject(place, IDS[1], "split")
-    assert _pending(place) == [IDS[2]]
+def test_finished_and_rejected_images_are_left_out(run_setup: RunSetup) -> None:
+    _store_inputs(run_setup)
+    storage.write_bytes(run_setup.layout.evaluation(IDS[0]), b"{}")
+    _reject(run_setup, IDS[1], "split")
+    assert _pending(run_setup) == [IDS[2]]
 
 
-def test_a_rejected_message_does_not_hide_an_image_that_is_stored(place: Place) -> None:
-    _store_inputs(place)
-    storage.write_bytes(place.layout.evaluation(IDS[0]), b"{}")
+def test_a_rejected_message_does_not_hide_an_image_that_is_stored(run_setup: RunSetup) -> None:
+    _store_inputs(run_setup)
+    storage.write_bytes(run_setup.layout.evaluation(IDS[0]), b"{}")
     for image_id in IDS[:2]:
-        _reject(place, image_id, "ingest")
-    assert _pending(place) == IDS[1:]
+        _reject(run_setup, image_id, "ingest")
+    assert _pending(run_setup) == IDS[1:]
 
 
-def test_a_rejection_that_cannot_be_read_is_named(place: Place) -> None:
-    _store_inputs(place)
-    storage.write_bytes(place.layout.rejection(IDS[0]), b"{}")
+def test_a_rejection_that_cannot_be_read_is_named(run_setup: RunSetup) -> None:
+    _store_inputs(run_setup)
+    storage.write_bytes(run_setup.layout.rejection(IDS[0]), b"{}")
     with pytest.raises(RecordError, match=IDS[0]):
-        pending_images(place.layout)
+        pending_images(run_setup.layout)
 
 
-def test_forgotten_images_are_pending_again(place: Place) -> None:
-    _store_inputs(place)
-    storage.write_bytes(place.layout.evaluation(IDS[0]), b"{}")
-    _reject(place, IDS[1], "evaluate")
+def test_forgotten_images_are_pending_again(run_setup: RunSetup) -> None:
+    _store_inputs(run_setup)
+    storage.write_bytes(run_setup.layout.evaluation(IDS[0]), b"{}")
+    _reject(run_setup, IDS[1], "evaluate")
     never_stored = "d" * 32
-    _reject(place, never_stored, "ingest")
-    forget_finished(place.layout)
-    assert _pending(place) == IDS
-    assert [record.image_id for record in rejections(place.layout)] == [never_stored]
+    _reject(run_setup, never_stored, "ingest")
+    forget_finished(run_setup.layout)
+    assert _pending(run_setup) == IDS
+    assert [record.image_id for record in rejections(run_setup.layout)] == [never_stored]
 
 
-def test_a_result_without_its_evaluation_is_pending(place: Place) -> None:
-    _store_inputs(place)
-    storage.write_bytes(place.layout.result(IDS[0]), b"PNG")
-    assert IDS[0] in [image.image_id for image in pending_images(place.layout).images]
+def test_a_result_without_its_evaluation_is_pending(run_setup: RunSetup) -> None:
+    _store_inputs(run_setup)
+    storage.write_bytes(run_setup.layout.result(IDS[0]), b"PNG")
+    assert IDS[0] in [image.image_id for image in pending_images(run_setup.layout).images]
 
 
-def test_empty_storage_gives_an_empty_selection(place: Place) -> None:
-    assert pending_images(place.layout) == Selection([], [])
+def test_empty_storage_gives_an_empty_selection(run_setup: RunSetup) -> None:
+    assert pending_images(run_setup.layout) == Selection([], [])
     assert deal([], 2, 1000) == []
 
 
@@ -112,11 +116,11 @@ def test_dealing_keeps_every_image_once_and_leaves_no_task_idle(
 
 
 def test_a_file_with_a_foreign_name_is_left_out_with_the_reason(
-    place: Place, capsys: pytest.CaptureFixture[str]
+    run_setup: RunSetup, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _store_inputs(place)
-    storage.write_bytes(storage.join(place.layout.low_resolution, "Thumbs.db"), b"...")
-    pending = pending_images(place.layout)
+    _store_inputs(run_setup)
+    storage.write_bytes(storage.join(run_setup.layout.low_resolution, "Thumbs.db"), b"...")
+    pending = pending_images(run_setup.layout)
     assert [image.image_id for image in pending.images] == IDS
     (file,) = pending.left_out
     assert "Thumbs.db: left out: not named by an image_id" in str(file)
@@ -124,11 +128,11 @@ def test_a_file_with_a_foreign_name_is_left_out_with_the_reason(
 
 
 def test_a_file_that_is_left_out_is_printed_once(
-    place: Place, capsys: pytest.CaptureFixture[str]
+    run_setup: RunSetup, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    storage.write_bytes(storage.join(place.layout.low_resolution, "Thumbs.db"), b"...")
+    storage.write_bytes(storage.join(run_setup.layout.low_resolution, "Thumbs.db"), b"...")
     for _ in range(2):
-        print_left_out(stored_images(place.layout).left_out)
+        print_left_out(stored_images(run_setup.layout).left_out)
     printed = capsys.readouterr()
     (line,) = printed.err.splitlines()
     assert "Thumbs.db: left out: not named by an image_id" in line
@@ -136,15 +140,17 @@ def test_a_file_that_is_left_out_is_printed_once(
 
 
 @pytest.mark.parametrize("last", ["PNG", "JPEG"])
-def test_of_an_image_stored_in_two_formats_the_newer_counts(place: Place, last: str) -> None:
-    layout = place.layout
+def test_of_an_image_stored_in_two_formats_the_newer_counts(run_setup: RunSetup, last: str) -> None:
+    layout = run_setup.layout
     suffixes = {"PNG": "png", "JPEG": "jpg"}
     for reference in (
         image_reference("upscale", image_id=IDS[0]),
         image_reference("evaluate", image_id=IDS[1]),
     ):
         for kind in suffixes:
-            store_image(pillow(photo(40, 48), kind), reference, layout, place.settings.processing)
+            store_image(
+                pillow(photo(40, 48), kind), reference, layout, run_setup.settings.processing
+            )
     files = [
         *storage.list_files(layout.low_resolution),
         *storage.list_files(layout.high_resolution),
@@ -166,7 +172,7 @@ def test_of_an_image_stored_in_two_formats_the_newer_counts(place: Place, last: 
 
 @pytest.mark.parametrize(("scale", "day"), [(3, None), (None, date(2026, 2, 1))])
 def test_a_run_id_that_contradicts_its_options_is_refused(
-    place: Place, scale: int | None, day: date | None
+    run_setup: RunSetup, scale: int | None, day: date | None
 ) -> None:
     with pytest.raises(ConfigError, match="contradict"):
-        layout_of(place.settings.dataset, "2026-01-31-x2", scale, day)
+        layout_of(run_setup.settings.dataset, "2026-01-31-x2", scale, day)

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tests.local_cloud.stack import check_prerequisites
-from tests.support.cleanup import to_be_killed
+from tests.support.cleanup import killed_at_the_end
 from tests.support.cleanup_process import processes_of
 from tests.support.http_server import until
 
@@ -22,7 +22,7 @@ with running_stack() as stack:
 
 def test_a_killed_test_run_leaves_nothing() -> None:
     check_prerequisites()
-    with to_be_killed(_RUN) as printed:
+    with killed_at_the_end(_RUN) as printed:
         pass
     folder, ports = Path(printed[0]), [int(port) for port in printed[1:]]
     until(lambda: not folder.exists(), 60)
