@@ -117,7 +117,7 @@ run "what_was_packed_is_uploaded_and_configured" {
 
   assert {
     condition     = (output.cluster_id == null) == (output.cluster_lifecycle == "transient") && toset(keys(output.steps)) == toset(["mass_split", "batch_inference", "mass_reconstruct", "evaluate", "fused"])
-    error_message = "Whoever submits a step by hand is told of cluster and arguments."
+    error_message = "The outputs have cluster and arguments for submitting a step by hand."
   }
 
   assert {
@@ -138,7 +138,7 @@ run "what_was_packed_is_uploaded_and_configured" {
 
   assert {
     condition     = endswith(output.state_machine_arn, ":superres-test-pipeline") && startswith(output.log_uri, "s3://superres-test-logs-")
-    error_message = "Whoever starts and follows an execution is told of state machine and logs."
+    error_message = "The outputs have state machine and logs for starting and following an execution."
   }
 }
 
@@ -195,10 +195,10 @@ run "the_services_stand_behind_one_load_balancer" {
 
   assert {
     condition     = output.tokens == { notifier = "superres-test/notifier-token", uploads = "superres-test/upload-token" } && output.service_groups == { ingestion = "superres-test-ingestion", notifier = "superres-test-notifier" }
-    error_message = "Whoever deploys is told where the tokens are and what runs."
+    error_message = "The outputs have the secrets of tokens and the release."
   }
 
-  # Each service is told its own release.
+  # Each service gets its own release.
   assert {
     condition     = module.ingestion.user_data != module.notifier.user_data && strcontains(module.ingestion.user_data, local.service_files["ingestion"].wheelhouse.sha256) && strcontains(module.notifier.user_data, local.service_files["notifier"].wheelhouse.sha256)
     error_message = "User data hold the digests of the service's own wheelhouse."
@@ -231,7 +231,7 @@ run "public_with_all_it_takes" {
 
   assert {
     condition     = output.page_url == "https://gallery.example.org" && strcontains(module.notifier.user_data, "export SUPERRES_NOTIFIER__PUBLIC_URL='https://gallery.example.org'\n")
-    error_message = "A public page is known by its name, and by https alone."
+    error_message = "A public gallery has its host name, with https only."
   }
 }
 

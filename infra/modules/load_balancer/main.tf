@@ -58,7 +58,7 @@ resource "aws_lb" "this" {
   desync_mitigation_mode     = "strictest"
   enable_deletion_protection = var.deletion_protection
   # Less than the 75 seconds that the services keep a connection, or it would find some just closed;
-  # pages with events hear something every 15 seconds.
+  # event streams send something every 15 seconds.
   idle_timeout = 60
 
   dynamic "access_logs" {

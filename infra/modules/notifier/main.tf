@@ -35,7 +35,7 @@ module "service" {
   units         = ["notify"]
   instance_type = var.instance_type
   instances     = var.instances
-  # Two on a SQLite of their own would each hear half of the events until their next scan.
+  # Two with their own SQLite would each get half of the events until their next scan.
   replace_first = !local.postgres
   key_arn       = var.key_arn
   decrypts_for  = ["sqs"]

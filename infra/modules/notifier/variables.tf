@@ -19,7 +19,7 @@ variable "subnet_ids" {
 }
 
 variable "target" {
-  description = "The target group of the page, the port that it is answered at, and the security group of the load balancer."
+  description = "Target group of the gallery, its port, and the security group of the load balancer."
   type = object({
     group_arn                  = string
     port                       = number
@@ -28,7 +28,7 @@ variable "target" {
 }
 
 variable "public_url" {
-  description = "Where people find the page."
+  description = "Address of the gallery."
   type        = string
 
   validation {

@@ -1,4 +1,4 @@
-# How things stand, on one page of CloudWatch.
+# The most important metrics in one CloudWatch dashboard.
 
 locals {
   widgets = [
@@ -21,7 +21,7 @@ locals {
       metrics = [for queue in values(var.queues) : ["AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", queue]]
     },
     {
-      title   = "Messages that nobody could use"
+      title   = "Messages that could not be processed"
       stat    = "Maximum", period = 300
       metrics = [for queue in values(var.dead_letter_queues) : ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", queue]]
     },

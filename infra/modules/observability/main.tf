@@ -94,13 +94,13 @@ locals {
   # means that nothing happened, and not where something must be happening.
   alarms = merge(
     { for name, queue in var.queues : "queue-age-${name}" => {
-      what       = "Nobody has taken the oldest message of ${queue} for a quarter of an hour: the notifier is down, or does not keep up"
+      what       = "The oldest message of ${queue} has waited for a quarter of an hour: the notifier is down, or does not keep up"
       namespace  = "AWS/SQS", metric = "ApproximateAgeOfOldestMessage", statistic = "Maximum"
       dimensions = { QueueName = queue }
       above      = 900, period = 300, periods = 1, missing = "notBreaching"
     } },
     { for name, queue in var.dead_letter_queues : "dead-letters-${name}" => {
-      what       = "${queue} holds what nobody could use"
+      what       = "${queue} contains messages that could not be processed"
       namespace  = "AWS/SQS", metric = "ApproximateNumberOfMessagesVisible", statistic = "Maximum"
       dimensions = { QueueName = queue }
       above      = 0, period = 300, periods = 1, missing = "notBreaching"

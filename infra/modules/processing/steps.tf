@@ -1,4 +1,4 @@
-# How each job is submitted: the one place for its Spark configuration. A step is these arguments and
+# How each job is submitted, with all of its Spark configuration. A step is these arguments and
 # then --run-id and the like (jobs/job.py).
 
 locals {

@@ -1,4 +1,4 @@
-# What the mocks of every folder's tests tell of AWS.
+# The responses of the mock for the tests of every folder.
 
 mock_data "aws_caller_identity" {
   defaults = { account_id = "123456789012" }

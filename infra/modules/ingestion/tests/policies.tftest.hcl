@@ -81,7 +81,7 @@ run "ingestion_may_do_what_it_does_and_no_more" {
     error_message = "The key encrypts what it stores."
   }
 
-  # What an instance is told.
+  # The settings of an instance.
   assert {
     condition = alltrue([
       for line in [

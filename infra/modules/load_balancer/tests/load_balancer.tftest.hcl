@@ -50,17 +50,17 @@ run "inside_the_network_by_default" {
 
   assert {
     condition     = alltrue([for each in aws_lb_target_group.this : each.health_check[0].path == "/healthz" && each.health_check[0].matcher == "200"])
-    error_message = "Health is asked for where every service tells whether it lives."
+    error_message = "The health check uses the path at which every service reports that it is alive."
   }
 
   assert {
     condition     = { for name, target in output.targets : name => [target.port, target.group_arn == aws_lb_target_group.this[name].arn, target.balancer_security_group_id == aws_security_group.this.id] } == { page = [8080, true, true], upload = [8081, true, true] }
-    error_message = "Instances are told the group that they are in, their port, and who alone may reach it."
+    error_message = "Instances get their target group, their port, and the only security group that may reach it."
   }
 
   assert {
     condition     = tolist(tolist(aws_lb_listener_rule.this["upload"].condition)[0].path_pattern)[0].values == toset(["/uploads", "/uploads/*"]) && length(aws_lb_listener_rule.this) == 1
-    error_message = "Uploads go to ingestion, all else to the page."
+    error_message = "Uploads go to ingestion, everything else to the gallery."
   }
 
   assert {

@@ -109,7 +109,7 @@ run "the_notifier_may_do_what_it_does_and_no_more" {
         "export SUPERRES_SECRETS='notify:SUPERRES_NOTIFIER_TOKEN=superres-test/notifier-token'",
       ] : contains(split("\n", output.user_data), line)
     ]) && !strcontains(output.user_data, "export SUPERRES_NOTIFIER__DATABASE_URL")
-    error_message = "It stands behind one proxy, reads both queues, lets in nobody without a token, and has a SQLite of its own."
+    error_message = "It is behind one proxy, reads both queues, requires a token, and has its own SQLite."
   }
 
   assert {

@@ -40,7 +40,7 @@ run "someone_is_told" {
       for each in concat(values(aws_cloudwatch_metric_alarm.above), values(aws_cloudwatch_metric_alarm.below)) :
       toset(each.alarm_actions) == toset([aws_sns_topic.alarms.arn]) && toset(each.ok_actions) == toset([aws_sns_topic.alarms.arn]) && each.alarm_description != ""
     ])
-    error_message = "Each alarm tells the topic what is wrong, and when it is well again."
+    error_message = "Each alarm notifies the topic when it starts and when it ends."
   }
 
   assert {
@@ -50,12 +50,12 @@ run "someone_is_told" {
       aws_cloudwatch_metric_alarm.above["dead-letters-${name}"].threshold == 0 &&
       aws_cloudwatch_metric_alarm.above["dead-letters-${name}"].comparison_operator == "GreaterThanThreshold"
     ])
-    error_message = "A single dead letter in any queue is told."
+    error_message = "A single dead letter in any queue raises an alarm."
   }
 
   assert {
     condition     = toset([for each in aws_cloudwatch_metric_alarm.above : each.metric_name if each.namespace == "AWS/States"]) == toset(["ExecutionsFailed", "ExecutionsAborted"])
-    error_message = "Every bad end of a run is told."
+    error_message = "Every failed run raises an alarm."
   }
 
   assert {
@@ -82,7 +82,7 @@ run "someone_is_told" {
 
   assert {
     condition     = { for each in aws_budgets_budget.monthly[0].notification : each.notification_type => [each.threshold, one(each.subscriber_sns_topic_arns)] } == { ACTUAL = [80, aws_sns_topic.alarms.arn], FORECASTED = [100, aws_sns_topic.alarms.arn] }
-    error_message = "It tells of four fifths spent, and of what is coming."
+    error_message = "It notifies at four fifths spent, and of the forecast."
   }
 
   # The dashboard.
@@ -107,7 +107,7 @@ run "what_is_not_there_is_not_watched" {
 
   assert {
     condition     = toset(keys(aws_cloudwatch_metric_alarm.below)) == toset(["no-healthy-page", "no-healthy-upload"]) && length(aws_budgets_budget.monthly) == 0 && length(aws_sns_topic_subscription.email) == 0
-    error_message = "Without a database, a schedule, a budget or an address there is nothing to tell of."
+    error_message = "Without a database, a schedule, a budget or an address there is no alarm for it."
   }
 }
 

@@ -74,7 +74,7 @@ run "the_definition_has_this_environments_names" {
     error_message = "Logs are encrypted with the key, whose policy knows groups below /{name}/."
   }
 
-  # The clock tells the moment it was set to.
+  # The schedule passes its scheduled time.
   assert {
     condition     = aws_scheduler_schedule.pipeline.target[0].input == "{\"scheduled_time\": \"<aws.scheduler.scheduled-time>\"}" && aws_scheduler_schedule.pipeline.schedule_expression_timezone == "UTC"
     error_message = "Yesterday and today are counted from the scheduled time, in UTC."

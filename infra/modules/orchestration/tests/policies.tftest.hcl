@@ -48,14 +48,14 @@ run "policies" {
     error_message = "The queue's and the key's policies know the rule by this name."
   }
 
-  # The rule hears of this state machine alone.
+  # The rule matches only this state machine.
   assert {
     condition = jsondecode(aws_cloudwatch_event_rule.run_status.event_pattern) == {
       source      = ["aws.states"]
       detail-type = ["Step Functions Execution Status Change"]
       detail      = { stateMachineArn = ["arn:aws:states:eu-central-1:123456789012:stateMachine:superres-test-pipeline"] }
     }
-    error_message = "Runs of other state machines are not ours to tell."
+    error_message = "Executions of other state machines do not match."
   }
 }
 

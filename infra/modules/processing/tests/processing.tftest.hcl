@@ -147,7 +147,7 @@ run "persistent" {
       for each in values(aws_vpc_security_group_ingress_rule.between) :
       each.cidr_ipv4 == null && each.cidr_ipv6 == null && contains([aws_security_group.primary.id, aws_security_group.workers.id, aws_security_group.service.id], coalesce(each.referenced_security_group_id, "no group"))
     ])
-    error_message = "Instances hear only each other and EMR; no address is let in."
+    error_message = "Instances accept connections only from each other and EMR, from no address."
   }
 
   assert {

@@ -79,7 +79,7 @@ run "by_default" {
 
   assert {
     condition     = strcontains(output.user_data, "export SUPERRES_SECRETS='notify:SUPERRES_NOTIFIER_TOKEN=superres-test/token'\n")
-    error_message = "Of secrets the user data tell the names."
+    error_message = "The user data contain only the names of secrets."
   }
 
   # New ones before old ones.

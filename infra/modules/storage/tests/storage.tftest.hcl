@@ -98,17 +98,17 @@ run "by_default" {
     error_message = "Of images and results only uploads, which were copied, may expire."
   }
 
-  # Finished images are told.
+  # Finished images are announced.
   assert {
     condition = [for each in aws_s3_bucket_notification.results.queue : [each.queue_arn, each.filter_prefix, each.filter_suffix, each.events]] == [[
       output.evaluations.arn, "evaluations/", ".json", toset(["s3:ObjectCreated:*"])
     ]]
-    error_message = "Only evaluation records are told, whatever way they are written."
+    error_message = "Only evaluations are announced, however they are written."
   }
 
   assert {
     condition     = aws_s3_bucket_notification.results.bucket == aws_s3_bucket.this["results"].id
-    error_message = "The bucket that tells is results."
+    error_message = "The events come from the bucket results."
   }
 
   # Directories lie in the buckets.
@@ -127,7 +127,7 @@ run "by_default" {
   # Images survive a mistake.
   assert {
     condition     = alltrue([for each in aws_s3_bucket.this : !each.force_destroy])
-    error_message = "Unless told so, destroying must fail on a bucket that holds anything."
+    error_message = "Without force_destroy, destroying must fail on a bucket that is not empty."
   }
 }
 
