@@ -28,6 +28,7 @@ pytest_plugins = [
 ]
 
 INGEST_DATE = date(2026, 1, 31)
+_UNIT = Path(__file__).parent / "unit"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -36,6 +37,19 @@ def cleanup() -> Iterator[None]:
     with folder_with_cleanup() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv(FOLDER_VARIABLE, str(folder))
         yield
+
+
+_SERVICES = {"spark", "cluster", "kafka", "chromium", "localstack", "terraform", "local_cloud"}
+_SERVICE_FIXTURES = {"spark", "broker", "iam_broker", "local_cloud", "aws_environment", "bucket"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuses a unit test that needs a service: such a test belongs in tests/integration."""
+    for item in items:
+        marks = {mark.name for mark in item.iter_markers()}
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if item.path.is_relative_to(_UNIT) and (marks & _SERVICES or fixtures & _SERVICE_FIXTURES):
+            raise pytest.UsageError(f"{item.nodeid} needs a service; move it to tests/integration")
 
 
 @dataclass(frozen=True)
