@@ -3,6 +3,8 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
+# Container images often set it; then every process compiles every module again.
+unexport PYTHONDONTWRITEBYTECODE
 
 SOURCE ?=
 INPUT ?=

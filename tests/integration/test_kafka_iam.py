@@ -70,7 +70,7 @@ def cloud(iam_broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Itera
 @pytest.fixture
 def of_msk(kafka: Kafka, cloud: LocalCloud, monkeypatch) -> Kafka:
     """As on AWS: a cluster with IAM only, whose brokers are looked up in MSK."""
-    cloud.lead_clients(monkeypatch)
+    cloud.redirect_clients(monkeypatch)
     made = boto3.client("kafka").create_cluster(
         ClusterName=f"test-{uuid.uuid4().hex[:8]}",
         KafkaVersion="3.9.x.kraft",

@@ -312,7 +312,10 @@ def test_a_failed_download_is_retried_and_reported(machine):
     [
         ({"SUPERRES_UNITS": ""}, "SUPERRES_UNITS is not set; see the head of"),
         ({"SUPERRES_WHEEL_SHA256": ""}, "SUPERRES_WHEEL_SHA256 is not set"),
-        ({"SUPERRES_PYTHON": "python0.9"}, "no python0.9 on PATH; install it, or set SUPERRES_PYTHON"),
+        (
+            {"SUPERRES_PYTHON": "python0.9"},
+            "no python0.9 on PATH; install it, or set SUPERRES_PYTHON",
+        ),
         ({"SUPERRES_UNITS": "consumer"}, "there is no unit consumer; there are consume, uploads"),
     ],
 )
