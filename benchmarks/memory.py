@@ -28,7 +28,7 @@ from benchmarks.mosaics import load_samples, mosaic, write_jpeg
 from jobs.import_folder import import_images
 from jobs.job import Run
 from jobs.progress import watching
-from jobs.runner import FUSED, THREE_STEPS
+from jobs.runner import FUSED_JOBS, SEPARATE_JOBS
 from jobs.standalone import EXECUTOR_MEMORY_MIB
 from superres.pipeline.config import Processing
 from superres.pipeline.records import Mode
@@ -185,7 +185,7 @@ def main(
             sampler = Sampler(find_executor(session))
             with watching(session.sparkContext, lambda _: None) as progress:
                 table: str | None = None
-                for name, job in (FUSED if fused else THREE_STEPS).items():
+                for name, job in (FUSED_JOBS if fused else SEPARATE_JOBS).items():
                     with sampler.measuring(name):
                         run = Run(session, settings, layout, progress, table=table)
                         report = job(run)

@@ -39,7 +39,7 @@ from benchmarks.loops import (
 from benchmarks.mosaics import write_mosaics
 from jobs.job import Job, Run
 from jobs.progress import Progress, watching
-from jobs.runner import FUSED, THREE_STEPS
+from jobs.runner import FUSED_JOBS, SEPARATE_JOBS
 from superres.imaging.colour import Planes
 from superres.imaging.decoding import decode_file
 from superres.imaging.limits import Limits
@@ -162,7 +162,7 @@ def all_ways(
     progress = stack.enter_context(watching(session.sparkContext, lambda _: None))
     cores = session.sparkContext.defaultParallelism
     ways = []
-    for kind, jobs in {THREE: THREE_STEPS, **({FUSED_PATH: FUSED} if fused else {})}.items():
+    for kind, jobs in {THREE: SEPARATE_JOBS, **({FUSED_PATH: FUSED_JOBS} if fused else {})}.items():
         for size in patch_sizes:
             name = f"{kind}, {size}" if len(patch_sizes) > 1 else kind
             ways.append(Way(name, kind, spark_way(jobs, session, progress, size)))

@@ -19,13 +19,13 @@ from superres.pipeline.config import Settings
 from superres.pipeline.layout import Layout
 from superres.pipeline.records import RunManifest
 
-THREE_STEPS: dict[str, Job] = {
+SEPARATE_JOBS: dict[str, Job] = {
     "split": run_split,
     "infer": run_inference,
     "reconstruct": run_reconstruct,
     "evaluate": run_evaluate,
 }
-FUSED: dict[str, Job] = {"fused": run_fused, "evaluate": run_evaluate}
+FUSED_JOBS: dict[str, Job] = {"fused": run_fused, "evaluate": run_evaluate}
 
 
 def run_jobs(
@@ -47,14 +47,14 @@ def run_jobs(
     tables: list[str] = []
     table: str | None = None
     with watching(session.sparkContext, on_progress) as progress:
-        for stage, job in (FUSED if fused else THREE_STEPS).items():
+        for name, job in (FUSED_JOBS if fused else SEPARATE_JOBS).items():
             started = time.monotonic()
             report = job(Run(session, settings, layout, progress, redo, table))
             table = report.table
             tables += [table] if table else []
             progress.report()
-            seconds[stage] = round(time.monotonic() - started, 3)
-            counts |= {f"{stage}_{name}": count for name, count in report.counts.items()}
+            seconds[name] = round(time.monotonic() - started, 3)
+            counts |= {f"{name}_{key}": count for key, count in report.counts.items()}
     manifest = write_manifest(layout, counts, seconds, now())
     for written in tables:
         storage.delete_tree(written)

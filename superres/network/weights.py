@@ -191,7 +191,7 @@ def tap_rows(scale: int) -> list[list[int | None]]:
 
     Output row s*q + r (padding 4) is the sum over input rows q + d of kernel row r + 4 - s*d.
     """
-    reach = KERNEL // 2 // scale if scale != 3 else 2
+    reach = -(-(KERNEL // 2) // scale)  # rounded up
     rows: list[list[int | None]] = []
     for residue in range(scale):
         taps = [residue + KERNEL // 2 - scale * d for d in range(-reach, reach + 1)]

@@ -11,7 +11,12 @@ import pytest
 from superres.cli.main import cli
 from tests.support.paths import ROOT
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / ".github").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 _LINK = re.compile(r"\]\(([^)\s]+)\)|(?:src|srcset)=\"([^\"]+)\"")
 _CODE = re.compile(r"```\w*\n(.*?)```|`([^`\n]+)`", re.DOTALL)
 
@@ -66,6 +71,23 @@ def test_superres_has_every_command_and_option(page):
             assert command is not None, line
             options = {text for each in command.params for text in each.opts + each.secondary_opts}
             assert set(re.findall(r"(?<=\s)--[a-z-]+", rest)) <= options | {"--help"}, line
+
+
+_FOLDERS = (
+    *("superres", "jobs", "ingestion", "notifier", "deploy", "infra", "bootstrap", "localstack"),
+    *("scripts", "tests", "benchmarks", "docs", "requirements", r"\.github"),
+)
+_PATH = re.compile(rf"(?:{'|'.join(_FOLDERS)})/[\w./*-]*")
+_BUILT = ("lib", ".venv", "node_modules", "build")  # by make, not in the repository
+
+
+@each_page
+def test_paths_in_code_exist(page):
+    for groups in _CODE.findall(page.read_text()):
+        for text in "".join(groups).split():
+            if _PATH.fullmatch(text) and not set(_BUILT) & set(text.split("/")):
+                pattern = text.rstrip("/").replace("NAME", "*")
+                assert any(ROOT.glob(pattern)), text
 
 
 def test_every_page_is_reached_from_the_readme():
