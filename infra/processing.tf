@@ -10,6 +10,7 @@ module "processing" {
   gpu               = var.processing.gpu
   driver            = var.processing.driver
   vpc_id            = module.network.vpc_id
+  vpc_cidr          = module.network.cidr
   subnet_ids        = module.network.private_subnet_ids
   s3_prefix_list_id = module.network.s3_prefix_list_id
   key_arn           = module.storage.key_arn

@@ -21,7 +21,7 @@ resource "aws_security_group" "workers" {
   tags = merge(local.emr_tag, { Name = "${var.name}-emr-workers" })
 }
 
-# Through it EMR itself speaks to the instances, which have no public address.
+# EMR's end of the connection to the instances, which have no public address.
 resource "aws_security_group" "service" {
   name                   = "${var.name}-emr-service"
   description            = "EMR, on its way to the instances"
@@ -39,12 +39,17 @@ locals {
 
   groups = merge(local.nodes, { service = aws_security_group.service.id })
 
+  # How EMR 7 reaches the instances of a private cluster; EMR Spark 8 has an endpoint (endpoint.tf).
+  seven = local.has_endpoint ? {} : merge(
+    { for node in keys(local.nodes) : "EMR to ${node}" => { from = "service", to = node, port = 8443 } },
+    { "Primary instance to EMR" = { from = "primary", to = "service", port = 9443 } },
+  )
+
   # From whom to whom, at which port of TCP. Each kind of instance reaches each at all of them: YARN,
   # Spark and HDFS choose ports as they like.
   between = merge(
     { for pair in setproduct(keys(local.nodes), keys(local.nodes)) : "Everything, ${pair[0]} to ${pair[1]}" => { from = pair[0], to = pair[1], port = null } },
-    { for node in keys(local.nodes) : "EMR to ${node}" => { from = "service", to = node, port = 8443 } },
-    { "Primary instance to EMR" = { from = "primary", to = "service", port = 9443 } },
+    local.seven,
   )
 }
 

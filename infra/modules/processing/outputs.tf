@@ -10,8 +10,19 @@ output "run_job_flow" {
   description = "A transient cluster as parameters for createCluster of Step Functions, in the form of RunJobFlow."
   value       = local.run_job_flow
 
-  # A cluster made before its roles may do anything fails.
-  depends_on = [aws_iam_role_policy.service, aws_iam_role_policy_attachment.service, aws_iam_role_policy.nodes]
+  # A cluster made before its roles may do anything, or before EMR can be reached, fails.
+  depends_on = [
+    aws_iam_role_policy.service,
+    aws_iam_role_policy_attachment.service,
+    aws_iam_role_policy.nodes,
+    aws_vpc_endpoint.emr,
+    aws_vpc_security_group_egress_rule.between,
+    aws_vpc_security_group_egress_rule.endpoint,
+    aws_vpc_security_group_egress_rule.https,
+    aws_vpc_security_group_egress_rule.packages,
+    aws_vpc_security_group_ingress_rule.between,
+    aws_vpc_security_group_ingress_rule.endpoint,
+  ]
 }
 
 output "steps" {

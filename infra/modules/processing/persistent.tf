@@ -123,10 +123,13 @@ resource "aws_emr_cluster" "this" {
     aws_iam_role_policy.service,
     aws_iam_role_policy_attachment.service,
     aws_iam_role_policy.nodes,
+    aws_vpc_endpoint.emr,
     aws_vpc_security_group_egress_rule.between,
+    aws_vpc_security_group_egress_rule.endpoint,
     aws_vpc_security_group_egress_rule.https,
     aws_vpc_security_group_egress_rule.packages,
     aws_vpc_security_group_ingress_rule.between,
+    aws_vpc_security_group_ingress_rule.endpoint,
   ]
 }
 

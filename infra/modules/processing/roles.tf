@@ -38,6 +38,9 @@ resource "aws_iam_role" "service" {
 }
 
 # What EMR needs changes with its releases, so AWS keeps the list. It reaches only what bears the tag.
+# From version 6 (February 2026) on it has what EMR Spark 8 needs for its endpoint: to find one, and to
+# create or change one that has the tag and the name emr-service-vpce.
+# https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AmazonEMRServicePolicy_v2.html
 resource "aws_iam_role_policy_attachment" "service" {
   role       = aws_iam_role.service.name
   policy_arn = "arn:${local.partition}:iam::aws:policy/service-role/AmazonEMRServicePolicy_v2"

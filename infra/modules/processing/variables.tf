@@ -37,6 +37,11 @@ variable "vpc_id" {
   type        = string
 }
 
+variable "vpc_cidr" {
+  description = "Addresses of the network, from which EMR's endpoint accepts connections."
+  type        = string
+}
+
 variable "subnet_ids" {
   description = "Ids of private subnets, one in each zone. EMR uses the one with enough capacity for its fleets."
   type        = list(string)

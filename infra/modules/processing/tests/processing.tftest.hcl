@@ -191,10 +191,60 @@ run "persistent" {
   }
 }
 
-run "emr_reaches_its_nodes" {
+run "instances_reach_emr_through_an_endpoint" {
   command = apply
 
-  # The only ports between EMR and a node of a private cluster; a rule on either side.
+  assert {
+    condition = [for each in aws_vpc_endpoint.emr : [each.service_name, each.vpc_endpoint_type, each.private_dns_enabled, each.vpc_id, each.subnet_ids, each.security_group_ids]] == [
+      ["aws.api.eu-central-1.emr-service-cell01", "Interface", true, "vpc-1", toset(["subnet-1", "subnet-2"]), toset([aws_security_group.service.id])]
+    ]
+    error_message = "EMR Spark 8 is reached by an endpoint in every private subnet, with the service access group and a private name."
+  }
+
+  assert {
+    condition     = aws_vpc_endpoint.emr[0].tags == tomap({ Name = "emr-service-vpce", "for-use-with-amazon-emr-managed-policies" = "true" })
+    error_message = "EMR's service role may change only an endpoint with its tag and this name."
+  }
+
+  assert {
+    condition = [for each in aws_vpc_security_group_ingress_rule.endpoint : [each.security_group_id, each.cidr_ipv4, each.ip_protocol, each.from_port, each.to_port]] == [
+      [aws_security_group.service.id, "10.20.0.0/16", "tcp", 443, 443]
+    ]
+    error_message = "The service access group accepts HTTPS from the network."
+  }
+
+  assert {
+    condition = { for name, each in aws_vpc_security_group_egress_rule.endpoint : name => [each.security_group_id, each.referenced_security_group_id, each.ip_protocol, each.from_port, each.to_port] } == {
+      primary = [aws_security_group.primary.id, aws_security_group.service.id, "tcp", 443, 443]
+      workers = [aws_security_group.workers.id, aws_security_group.service.id, "tcp", 443, 443]
+    }
+    error_message = "Primary and other instances may speak HTTPS with the endpoint."
+  }
+
+  assert {
+    condition = alltrue([
+      for rules in [aws_vpc_security_group_egress_rule.between, aws_vpc_security_group_ingress_rule.between] : alltrue([for rule in values(rules) : rule.ip_protocol == "-1"])
+    ])
+    error_message = "Ports 8443 and 9443 are those of EMR 7."
+  }
+
+  # Each kind of instance to each, and nothing else at every port.
+  assert {
+    condition = toset([
+      for rule in values(aws_vpc_security_group_ingress_rule.between) : [rule.referenced_security_group_id, rule.security_group_id] if rule.ip_protocol == "-1"
+    ]) == toset(setproduct([aws_security_group.primary.id, aws_security_group.workers.id], [aws_security_group.primary.id, aws_security_group.workers.id]))
+    error_message = "Only nodes reach nodes at every port."
+  }
+}
+
+run "emr_7_reaches_its_instances" {
+  command = apply
+
+  variables {
+    release_label = "emr-7.14.0"
+  }
+
+  # The only ports between EMR and an instance of a private cluster; a rule on either side.
   assert {
     condition = alltrue([
       for rules in [aws_vpc_security_group_egress_rule.between, aws_vpc_security_group_ingress_rule.between] :
@@ -204,15 +254,12 @@ run "emr_reaches_its_nodes" {
         "Primary instance to EMR" = ["tcp", 9443, 9443]
       }
     ])
-    error_message = "EMR speaks to primary and other nodes at 8443, and the primary to EMR at 9443."
+    error_message = "EMR 7 connects to primary and other instances at 8443, and the primary to EMR at 9443."
   }
 
-  # Each kind of instance to each, and nothing else at every port.
   assert {
-    condition = toset([
-      for rule in values(aws_vpc_security_group_ingress_rule.between) : [rule.referenced_security_group_id, rule.security_group_id] if rule.ip_protocol == "-1"
-    ]) == toset(setproduct([aws_security_group.primary.id, aws_security_group.workers.id], [aws_security_group.primary.id, aws_security_group.workers.id]))
-    error_message = "Only nodes reach nodes at every port."
+    condition     = length(aws_vpc_endpoint.emr) == 0 && length(aws_vpc_security_group_ingress_rule.endpoint) == 0 && length(aws_vpc_security_group_egress_rule.endpoint) == 0
+    error_message = "EMR 7 has no endpoint in the network."
   }
 }
 

@@ -2,6 +2,7 @@
 
 name              = "superres-test"
 vpc_id            = "vpc-1"
+vpc_cidr          = "10.20.0.0/16"
 subnet_ids        = ["subnet-1", "subnet-2"]
 s3_prefix_list_id = "pl-1"
 key_arn           = "arn:aws:kms:eu-central-1:123456789012:key/data"
