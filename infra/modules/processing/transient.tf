@@ -1,5 +1,7 @@
 # A transient cluster, as parameters of the state machine's createCluster:
 # https://docs.aws.amazon.com/emr/latest/APIReference/API_RunJobFlow.html
+# Step Functions knows fewer fields (localstack/plugin/localstack_emr_msk/stepfunctions/fields.py lists
+# them) and accepts no state machine with another, such as UnhealthyNodeReplacement.
 # Defined for both lifecycles, so that the state machine has one definition.
 
 locals {
@@ -26,7 +28,6 @@ locals {
       # Asked for by createCluster: the state machine terminates it.
       KeepJobFlowAliveWhenNoSteps   = true
       TerminationProtected          = false
-      UnhealthyNodeReplacement      = true
       Ec2SubnetIds                  = var.subnet_ids
       EmrManagedMasterSecurityGroup = aws_security_group.primary.id
       EmrManagedSlaveSecurityGroup  = aws_security_group.workers.id

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from localstack_emr_msk.stepfunctions.actions import ACTIONS, error_cause, error_name
+from localstack_emr_msk.stepfunctions.fields import CREATE_CLUSTER, unsupported_fields
 
 
 class FakeEmr:
@@ -45,3 +46,19 @@ def test_an_unknown_instance_fleet_is_a_service_error() -> None:
     assert "'tusk' is not valid" in cause
     assert "Status Code: 400; Error Code: InvalidRequestException; Request ID: r-1" in cause
     assert emr.changes == []
+
+
+@pytest.mark.parametrize(
+    ("given", "unsupported"),
+    [
+        ({"Instances": {"InstanceFleets": [{"Name": "a"}], "TerminationProtected": False}}, []),
+        ({"Configurations": [{"Properties": {"a.b": "c"}}], "Tags": [{"Key": "a"}]}, []),
+        ({"Instances": {"UnhealthyNodeReplacement": True}}, ["UnhealthyNodeReplacement"]),
+        ({"ManagedScalingPolicy": {"ScalingStrategy": "DEFAULT"}}, ["ScalingStrategy"]),
+        ({"Steps": [], "Instances": {"InstanceFleets": [{"Names": "a"}]}}, ["Steps", "Names"]),
+    ],
+)
+def test_fields_unknown_to_step_functions_are_found_at_any_depth(
+    given: dict[str, Any], unsupported: list[str]
+) -> None:
+    assert list(unsupported_fields(given, CREATE_CLUSTER)) == unsupported

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 pytestmark = pytest.mark.localstack
 
-CLUSTER = {
+CLUSTER: dict[str, Any] = {
     "Name": "test",
     "ReleaseLabel": "emr-spark-8.1.0",
     "JobFlowRole": "nodes",
@@ -314,3 +314,9 @@ def test_iterations_of_a_map_wait_for_their_own_steps(
 def test_an_unsupported_resource_is_rejected(machine: Callable[..., str], action: str) -> None:
     with pytest.raises(ClientError, match=r"InvalidDefinition|SCHEMA_VALIDATION"):
         machine(Do=task(action, {"ClusterId": "j", "Step": add("true")["Step"]}, End=True))
+
+
+def test_a_field_unknown_to_step_functions_is_rejected(machine: Callable[..., str]) -> None:
+    instances = {**CLUSTER["Instances"], "UnhealthyNodeReplacement": True}
+    with pytest.raises(ClientError, match=r"UnhealthyNodeReplacement.* is not supported by Step"):
+        machine(Do=task("createCluster.sync", CLUSTER | {"Instances": instances}, End=True))

@@ -31,10 +31,10 @@ run "persistent" {
   assert {
     condition = alltrue([
       for type in aws_emr_instance_fleet.task[0].instance_type_configs : anytrue([
-        for each in type.configurations : each.classification == "yarn-site" && each.properties["yarn.nodemanager.resource-plugins"] == "yarn.io/gpu" && each.properties["yarn.nodemanager.linux-container-executor.cgroups.mount-path"] == "/spark-rapids-cgroup/devices"
+        for each in type.configurations : each.classification == "yarn-site" && each.properties["yarn.nodemanager.resource-plugins"] == "yarn.io/gpu" && each.properties["yarn.nodemanager.linux-container-executor.cgroups.mount-path"] == "/spark-rapids-cgroup"
       ])
     ])
-    error_message = "Each type of the GPU fleet has YARN's GPU plugin, with the cgroup that the bootstrap action mounts."
+    error_message = "Each type of the GPU fleet has YARN's GPU plugin, with the folder of the cgroup that the bootstrap action mounts."
   }
 
   assert {
@@ -47,7 +47,7 @@ run "persistent" {
   assert {
     condition = [for each in jsondecode(aws_emr_cluster.this[0].configurations_json) : each.Configurations if each.Classification == "container-executor"] == [[
       { Classification = "gpu", Properties = { "module.enabled" = "true" } },
-      { Classification = "cgroups", Properties = { root = "/spark-rapids-cgroup/devices", "yarn-hierarchy" = "yarn" } },
+      { Classification = "cgroups", Properties = { root = "/spark-rapids-cgroup", "yarn-hierarchy" = "yarn" } },
     ]]
     error_message = "The container executor's GPU module is on; only the cluster's configurations can be nested."
   }
@@ -278,6 +278,11 @@ run "transient" {
   assert {
     condition     = output.run_job_flow.Instances.KeepJobFlowAliveWhenNoSteps == true && !contains(keys(output.run_job_flow), "Steps")
     error_message = "createCluster wants a cluster that waits for steps."
+  }
+
+  assert {
+    condition     = !contains(keys(output.run_job_flow.Instances), "UnhealthyNodeReplacement")
+    error_message = "Step Functions accepts no state machine with a field that it does not know."
   }
 
   assert {

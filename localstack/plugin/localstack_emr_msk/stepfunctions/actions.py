@@ -10,6 +10,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from localstack_emr_msk.calls import Request, Response
+from localstack_emr_msk.stepfunctions import fields
 
 _CLUSTER_ENDED = ("TERMINATED", "TERMINATED_WITH_ERRORS")
 _STEP_ENDED = ("CANCELLED", "FAILED", "INTERRUPTED")
@@ -31,14 +32,15 @@ class Action:
     """An action.
 
     Args:
-        parameters: Accepted parameters; others are rejected when the state machine is created.
+        parameters: Accepted parameters, those within them too where known (``fields``); others are
+            rejected when the state machine is created.
         required: Required parameters, checked when it runs, since values may come from the input.
         call: Performs it with a client of EMR and the parameters.
         poll: Returns the result once it has ended (``.sync``), else None; may raise ``WaitError``.
         undo: Stops it when the execution is stopped or the state times out.
     """
 
-    parameters: frozenset[str]
+    parameters: Mapping[str, Any]
     required: frozenset[str]
     call: Callable[[Client, Request], Response]
     poll: Callable[[Client, Request, Response], Response | None] | None = None
@@ -150,61 +152,30 @@ def _invalid(message: str, answer: Response) -> ClientError:
     return ClientError({"Error": error, "ResponseMetadata": meta}, "ModifyInstanceFleet")
 
 
-_RUN_JOB_FLOW = frozenset(
-    # As RunJobFlow's, without Steps: https://docs.aws.amazon.com/emr/latest/APIReference/API_RunJobFlow.html
-    [
-        "AdditionalInfo",
-        "AmiVersion",
-        "Applications",
-        "AutoScalingRole",
-        "AutoTerminationPolicy",
-        "BootstrapActions",
-        "Configurations",
-        "CustomAmiId",
-        "EbsRootVolumeIops",
-        "EbsRootVolumeSize",
-        "EbsRootVolumeThroughput",
-        "Instances",
-        "JobFlowRole",
-        "KerberosAttributes",
-        "LogEncryptionKmsKeyId",
-        "LogUri",
-        "ManagedScalingPolicy",
-        "Name",
-        "NewSupportedProducts",
-        "OSReleaseLabel",
-        "PlacementGroupConfigs",
-        "ReleaseLabel",
-        "RepoUpgradeOnBoot",
-        "ScaleDownBehavior",
-        "SecurityConfiguration",
-        "ServiceRole",
-        "StepConcurrencyLevel",
-        "SupportedProducts",
-        "Tags",
-        "VisibleToAllUsers",
-    ]
-)
-
-
 def _named(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+def _any(text: str) -> Mapping[str, None]:
+    return dict.fromkeys(text.split())
+
+
 ACTIONS: Mapping[str, Action] = {
-    "createCluster": Action(_RUN_JOB_FLOW, _named("Name Instances"), _create, _created, _uncreate),
-    "addStep": Action(
-        _named("ClusterId Step ExecutionRoleArn"), _named("ClusterId Step"), _add, _added, _unadd
+    "createCluster": Action(
+        fields.CREATE_CLUSTER, _named("Name Instances"), _create, _created, _uncreate
     ),
-    "cancelStep": Action(_named("ClusterId StepId"), _named("ClusterId StepId"), _cancel),
-    "terminateCluster": Action(_named("ClusterId"), _named("ClusterId"), _terminate, _terminated),
+    "addStep": Action(
+        _any("ClusterId Step ExecutionRoleArn"), _named("ClusterId Step"), _add, _added, _unadd
+    ),
+    "cancelStep": Action(_any("ClusterId StepId"), _named("ClusterId StepId"), _cancel),
+    "terminateCluster": Action(_any("ClusterId"), _named("ClusterId"), _terminate, _terminated),
     "setClusterTerminationProtection": Action(
-        _named("ClusterId TerminationProtected"),
+        _any("ClusterId TerminationProtected"),
         _named("ClusterId TerminationProtected"),
         _protect,
     ),
     "modifyInstanceFleetByName": Action(
-        _named("ClusterId InstanceFleetName InstanceFleet"),
+        _any("ClusterId InstanceFleetName InstanceFleet"),
         _named("ClusterId InstanceFleetName InstanceFleet"),
         _modify_fleet,
     ),

@@ -22,6 +22,12 @@ from localstack.services.stepfunctions.asl.component.common.error_name.states_er
 from localstack.services.stepfunctions.asl.component.common.error_name.states_error_name_type import (
     StatesErrorNameType,
 )
+from localstack.services.stepfunctions.asl.component.common.payload.payloadvalue.payloadarr.payload_arr import (
+    PayloadArr,
+)
+from localstack.services.stepfunctions.asl.component.common.payload.payloadvalue.payloadtmpl.payload_tmpl import (
+    PayloadTmpl,
+)
 from localstack.services.stepfunctions.asl.component.state.state_execution.state_task.credentials import (
     StateCredentials,
 )
@@ -46,6 +52,7 @@ from localstack_emr_msk.stepfunctions.actions import (
     error_name,
     missing_parameters,
 )
+from localstack_emr_msk.stepfunctions.fields import unsupported_fields
 
 # Step Functions polls each minute; here calls are not limited.
 _POLL_SECONDS = 0.3
@@ -78,6 +85,12 @@ class EmrTask(StateTaskServiceCallback):  # type: ignore[misc]  # LocalStack has
             raise ValueError(
                 f"The resource provided {self.resource.resource_arn} not recognized. The value is "
                 "not a valid resource ARN, or the resource is not available in this region."
+            )
+        # LocalStack would only leave them out when the state runs.
+        given = _field_names(self.parargs.template_eval_component) if self.parargs else None
+        for name in unsupported_fields(given, self.action.parameters):
+            raise ValueError(
+                f"SCHEMA_VALIDATION_FAILED: The field {name!r} is not supported by Step Functions"
             )
 
     @property
@@ -165,6 +178,18 @@ class EmrTask(StateTaskServiceCallback):  # type: ignore[misc]  # LocalStack has
                 )
             ),
         )
+
+
+def _field_names(value: object) -> object:
+    """Returns objects and lists of a state's parameters, with None in place of other values."""
+    if isinstance(value, PayloadTmpl):
+        return {
+            each.field: _field_names(getattr(each, "payload_value", None))
+            for each in value.payload_bindings
+        }
+    if isinstance(value, PayloadArr):
+        return [_field_names(each) for each in value.payload_values]
+    return None
 
 
 class _Wait:
