@@ -2,7 +2,8 @@
 # EMR bootstrap action: gives YARN's GPU plugin the cgroup v1 controller `devices`, which it needs to
 # deny containers GPUs that are not assigned to them. Amazon Linux 2023 has cgroup v2, so the controller
 # is mounted at its own path, as in NVIDIA's guide to Spark RAPIDS on EMR. The classifications yarn-site
-# and container-executor contain the same path. Does nothing on a node without a GPU.
+# and container-executor name the folder above it: YARN appends /devices. Does nothing on a node without
+# a GPU.
 #
 #   SUPERRES_CGROUP  /spark-rapids-cgroup
 #   SUPERRES_GPU     yes or no; unset: yes if the PCI bus has an NVIDIA device

@@ -1,11 +1,13 @@
 """The bootstrap actions as far as they need neither a venv nor pip."""
 
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.support.cluster_node import Node, assert_fails_with, make_node, path_with_free_disk
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.usefixtures("unlimited_disk")
 
@@ -109,6 +111,27 @@ def test_the_controller_is_mounted_once_and_made_writable(gpu_node):
         f"chmod -R a+rwx {devices.parent}",
         f"chmod -R a+rwx {devices.parent}",
     ]
+
+
+def test_yarn_expects_the_controller_where_it_is_mounted(gpu_node):
+    """YARN appends the controller's name to the configured path.
+
+    https://docs.aws.amazon.com/emr/latest/ReleaseGuide/emr-spark-rapids.html
+    """
+    cluster = (ROOT / "infra/modules/processing/cluster.tf").read_text()
+    (configured,) = re.findall(r'^  cgroup = "(.+)"$', cluster, re.MULTILINE)
+    assert "cgroups.mount-path\"        = local.cgroup\n" in cluster
+    assert "root = local.cgroup," in cluster
+    # Without SUPERRES_CGROUP, the path on EMR; nothing is mounted, as sudo runs nothing.
+    gpu_node.command("sudo", f'echo "$*" >> {gpu_node.folder}/sudo')
+    done = gpu_node.run("enable_gpu_scheduling", SUPERRES_GPU="yes")
+    assert done.returncode == 0, done.stderr
+    (mounted,) = [
+        line.split()[-1]
+        for line in (gpu_node.folder / "sudo").read_text().splitlines()
+        if line.startswith("mount ")
+    ]
+    assert mounted == f"{configured}/devices"
 
 
 def test_nothing_is_mounted_without_a_gpu(gpu_node):

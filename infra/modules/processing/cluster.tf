@@ -6,9 +6,11 @@ locals {
   applications = startswith(var.release_label, "emr-spark-") ? ["Spark"] : ["Hadoop", "Spark"]
 
   # YARN's GPU plugin wants the first version of the cgroup devices controller, which Amazon Linux
-  # 2023 does not mount. bootstrap/enable_gpu_scheduling.sh mounts it here, on GPU instances.
+  # 2023 does not mount. bootstrap/enable_gpu_scheduling.sh mounts it at /devices below this folder, on
+  # GPU instances; YARN appends /devices itself.
+  # https://docs.aws.amazon.com/emr/latest/ReleaseGuide/emr-spark-rapids.html
   # https://docs.nvidia.com/spark-rapids/user-guide/latest/getting-started/aws-emr.html
-  cgroup = "/spark-rapids-cgroup/devices"
+  cgroup = "/spark-rapids-cgroup"
 
   # ---- configurations, for all nodes
 
