@@ -130,8 +130,7 @@ resource "aws_iam_instance_profile" "nodes" {
   tags = local.emr_tag
 }
 
-# The prefixes are those of the storage layout. Listing is asked for with a prefix too, so a job that
-# looks elsewhere is refused.
+# The prefixes are those of the storage layout.
 data "aws_iam_policy_document" "nodes" {
   statement {
     sid       = "ReadPackage"
@@ -170,12 +169,22 @@ data "aws_iam_policy_document" "nodes" {
     resources = ["${var.bucket_arns.results}/evaluations/*", "${var.bucket_arns.results}/rejected/*"]
   }
 
+  # Without it, S3 answers a request for a key that does not exist with 403 instead of 404: Spark's S3
+  # connector, which asks before it writes, would fail. A condition on s3:prefix would have the same
+  # effect, because only requests to list have a prefix.
+  # https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
+  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/amazon-s3-policy-keys.html
+  statement {
+    sid       = "ListWhereSparkWorks"
+    actions   = ["s3:ListBucket"]
+    resources = [var.bucket_arns.artifacts, var.bucket_arns.work]
+  }
+
+  # Only our own code reads these, and lists with a prefix, so a job that looks elsewhere is refused.
   dynamic "statement" {
     for_each = {
-      artifacts = ["releases/*"]
-      raw       = ["high_resolution/*", "low_resolution/*"]
-      work      = ["run_id=*"]
-      results   = ["evaluations/*", "images/*", "rejected/*", "runs/*"]
+      raw     = ["high_resolution/*", "low_resolution/*"]
+      results = ["evaluations/*", "images/*", "rejected/*", "runs/*"]
     }
 
     content {

@@ -37,14 +37,18 @@ run "instances_may_do_what_jobs_do_and_no_more" {
   }
 
   assert {
-    condition = { for each in jsondecode(output.node_policy).Statement : each.Sid => [each.Action, each.Resource, toset(flatten([try(each.Condition.StringLike["s3:prefix"], [])]))] if startswith(each.Sid, "List") } == {
-      ListArtifacts        = ["s3:ListBucket", "arn:aws:s3:::artifacts", toset(["releases/*"])]
-      ListRaw              = ["s3:ListBucket", "arn:aws:s3:::raw", toset(["high_resolution/*", "low_resolution/*"])]
-      ListWork             = ["s3:ListBucket", "arn:aws:s3:::work", toset(["run_id=*"])]
-      ListResults          = ["s3:ListBucket", "arn:aws:s3:::results", toset(["evaluations/*", "images/*", "rejected/*", "runs/*"])]
-      ListUnfinishedTables = ["s3:ListBucketMultipartUploads", "arn:aws:s3:::work", toset([])]
+    condition = { for each in jsondecode(output.node_policy).Statement : each.Sid => [each.Action, toset(flatten([each.Resource])), toset(flatten([try(each.Condition.StringLike["s3:prefix"], [])]))] if startswith(each.Sid, "List") } == {
+      ListWhereSparkWorks  = ["s3:ListBucket", toset(["arn:aws:s3:::artifacts", "arn:aws:s3:::work"]), toset([])]
+      ListRaw              = ["s3:ListBucket", toset(["arn:aws:s3:::raw"]), toset(["high_resolution/*", "low_resolution/*"])]
+      ListResults          = ["s3:ListBucket", toset(["arn:aws:s3:::results"]), toset(["evaluations/*", "images/*", "rejected/*", "runs/*"])]
+      ListUnfinishedTables = ["s3:ListBucketMultipartUploads", toset(["arn:aws:s3:::work"]), toset([])]
     }
     error_message = "They list where they work, and nowhere else."
+  }
+
+  assert {
+    condition     = [for each in jsondecode(output.node_policy).Statement : can(each.Condition) if each.Sid == "ListWhereSparkWorks"] == [false]
+    error_message = "A condition on s3:prefix would make S3 answer 403 for every key that does not exist, which Spark's S3 connector takes for an error."
   }
 
   # Emr passes one role and uses one key.
