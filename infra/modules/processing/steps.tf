@@ -16,9 +16,8 @@ locals {
     "spark.yarn.maxAppAttempts" = "1"
   }
 
-  # One executor on each core instance and no more: containers that wait for room would make managed
-  # scaling add GPU instances for them.
-  cpu_conf = {
+  # One executor on each instance and no more.
+  fixed_conf = {
     "spark.dynamicAllocation.enabled" = "false"
     "spark.executor.instances"        = tostring(var.core.instances)
     "spark.executor.cores"            = tostring(var.core.executor.cores)
@@ -27,6 +26,13 @@ locals {
     # Images are assigned before all executors have started.
     "spark.default.parallelism" = tostring(var.core.instances * var.core.executor.cores)
   }
+
+  # On core instances alone: elsewhere they could take the room on a GPU instance, which is spot too, and
+  # containers that wait for room would make managed scaling add GPU instances for them. By default, EMR
+  # gives only application masters a label.
+  # https://spark.apache.org/docs/latest/running-on-yarn.html (spark.yarn.executor.nodeLabelExpression)
+  # https://docs.aws.amazon.com/emr/latest/ManagementGuide/managed-scaling-allocation-strategy.html
+  cpu_conf = merge(local.fixed_conf, { "spark.yarn.executor.nodeLabelExpression" = "CORE" })
 
   # One executor with the one GPU of each GPU instance; they are added while there is work.
   gpu_conf = {
@@ -44,7 +50,7 @@ locals {
   }
 
   # Without GPUs, inference has an executor on each instance that there may be.
-  wide_conf = merge(local.cpu_conf, { "spark.executor.instances" = tostring(local.scaling.maximum) })
+  wide_conf = merge(local.fixed_conf, { "spark.executor.instances" = tostring(local.scaling.maximum) })
 
   inference_conf = var.device == "cuda" ? local.gpu_conf : local.wide_conf
 

@@ -36,6 +36,7 @@ def test_arguments_of_the_application_are_unchanged() -> None:
 
 def test_yarn_options_are_dropped_and_its_environment_is_the_drivers() -> None:
     asked = ["--conf", "spark.yarn.maxAppAttempts=1"]
+    asked += ["--conf", "spark.yarn.executor.nodeLabelExpression=CORE"]
     asked += ["--conf", "spark.yarn.appMasterEnv.PYSPARK_PYTHON=/mnt/venv/bin/python"]
     adapted = adapt([*asked, "app.py"], PLACE)
     assert adapted.options == BEGIN
