@@ -89,8 +89,11 @@ resource "aws_iam_role" "pipeline" {
 
 locals {
   clusters_arn = "arn:${local.partition}:elasticmapreduce:${local.region}:${local.account}:cluster"
-  # The persistent cluster, or all clusters: the id of a future one is unknown.
-  cluster_arn = local.transient ? "${local.clusters_arn}/*" : "${local.clusters_arn}/${var.cluster_id}"
+  # The persistent cluster, or all clusters: the id of a future one is unknown. Of those, only the ones
+  # with our tag, which modules/processing gives them when they are created.
+  # https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-fine-grained-cluster-access.html
+  cluster_tags = local.transient ? { Stack = var.name } : {}
+  cluster_arn  = local.transient ? "${local.clusters_arn}/*" : "${local.clusters_arn}/${var.cluster_id}"
 }
 
 # https://docs.aws.amazon.com/step-functions/latest/dg/emr-iam.html
@@ -132,6 +135,16 @@ data "aws_iam_policy_document" "pipeline" {
     sid       = "RunSteps"
     actions   = ["elasticmapreduce:AddJobFlowSteps", "elasticmapreduce:CancelSteps", "elasticmapreduce:DescribeCluster", "elasticmapreduce:DescribeStep"]
     resources = [local.cluster_arn]
+
+    dynamic "condition" {
+      for_each = local.cluster_tags
+
+      content {
+        test     = "StringEquals"
+        variable = "elasticmapreduce:ResourceTag/${condition.key}"
+        values   = [condition.value]
+      }
+    }
   }
 
   dynamic "statement" {
@@ -141,6 +154,16 @@ data "aws_iam_policy_document" "pipeline" {
       sid       = "MakeCluster"
       actions   = ["elasticmapreduce:RunJobFlow"]
       resources = ["*"]
+
+      dynamic "condition" {
+        for_each = local.cluster_tags
+
+        content {
+          test     = "StringEquals"
+          variable = "elasticmapreduce:RequestTag/${condition.key}"
+          values   = [condition.value]
+        }
+      }
     }
   }
 
@@ -151,6 +174,16 @@ data "aws_iam_policy_document" "pipeline" {
       sid       = "SetUpAndTerminateCluster"
       actions   = ["elasticmapreduce:AddTags", "elasticmapreduce:PutAutoTerminationPolicy", "elasticmapreduce:PutManagedScalingPolicy", "elasticmapreduce:TerminateJobFlows"]
       resources = [local.cluster_arn]
+
+      dynamic "condition" {
+        for_each = local.cluster_tags
+
+        content {
+          test     = "StringEquals"
+          variable = "elasticmapreduce:ResourceTag/${condition.key}"
+          values   = [condition.value]
+        }
+      }
     }
   }
 

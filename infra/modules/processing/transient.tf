@@ -73,6 +73,7 @@ locals {
     # means that it was abandoned.
     AutoTerminationPolicy = { IdleTimeout = 3600 }
 
-    Tags = [for key, value in merge(data.aws_default_tags.current.tags, local.emr_tag) : { Key = key, Value = value }]
+    # The state machine's role reaches only clusters with the tag Stack (modules/orchestration).
+    Tags = [for key, value in merge(data.aws_default_tags.current.tags, local.emr_tag, { Stack = var.name }) : { Key = key, Value = value }]
   }
 }

@@ -125,6 +125,15 @@ run "with_transient_clusters_it_makes_and_terminates_them" {
   }
 
   assert {
+    condition = { for each in jsondecode(output.pipeline_policy).Statement : each.Sid => each.Condition if contains(["MakeCluster", "SetUpAndTerminateCluster", "RunSteps"], each.Sid) } == {
+      MakeCluster              = { StringEquals = { "elasticmapreduce:RequestTag/Stack" = "superres-test" } }
+      SetUpAndTerminateCluster = { StringEquals = { "elasticmapreduce:ResourceTag/Stack" = "superres-test" } }
+      RunSteps                 = { StringEquals = { "elasticmapreduce:ResourceTag/Stack" = "superres-test" } }
+    }
+    error_message = "It makes only clusters with our tag, and neither adds steps to another cluster, nor terminates or tags it."
+  }
+
+  assert {
     condition = { for each in jsondecode(output.pipeline_policy).Statement : each.Sid => [each.Resource, each.Condition.StringEquals["iam:PassedToService"]] if startswith(each.Sid, "PassRole") } == {
       PassRoleOfEmr       = ["arn:aws:iam::123456789012:role/superres-test-emr", "elasticmapreduce.amazonaws.com"]
       PassRoleOfInstances = ["arn:aws:iam::123456789012:role/superres-test-emr-nodes", "ec2.amazonaws.com"]
