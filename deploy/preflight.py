@@ -186,7 +186,10 @@ def _quota(quotas: "ServiceQuotasClient", code: str) -> float:
 def _quota_findings(
     fleets: Fleets, ec2: "EC2Client", quotas: "ServiceQuotasClient"
 ) -> Iterator[Finding]:
-    """Checks that spot fits the whole fleet, and on-demand, its fallback, at least one instance."""
+    """Checks that spot fits the whole fleet, and on-demand one instance.
+
+    Managed scaling may buy one on demand (``scaling`` in infra/modules/processing/cluster.tf).
+    """
     each = max(_vcpus(ec2, fleets.gpu_types).values())
     needed = each * fleets.gpu_instances
     for code, name, least in (
@@ -197,8 +200,7 @@ def _quota_findings(
         if value < each:
             yield Finding(
                 f"the quota {name!r} is {value:.0f} vCPUs, one GPU instance needs {each}: request "
-                f"{needed} in the console (Service Quotas, EC2, {code})",
-                stops=code == SPOT_QUOTA,
+                f"{least} in the console (Service Quotas, EC2, {code})"
             )
         elif value < least:
             yield Finding(

@@ -99,9 +99,10 @@ def test_a_missing_gpu_quota_stops_and_names_the_number_to_request():
     assert spot.stops
     for part in ("All G and VT Spot Instance Requests", "0 vCPUs", "request 32", SPOT_QUOTA):
         assert part in spot.line
-    # Only what spot capacity lacks switches over to on-demand.
-    assert not on_demand.stops
-    assert ON_DEMAND_QUOTA in on_demand.line
+    # Managed scaling adds the first GPU instance on demand.
+    assert on_demand.stops
+    for part in ("Running On-Demand G and VT", "0 vCPUs", "request 8", ON_DEMAND_QUOTA):
+        assert part in on_demand.line
 
 
 def test_a_small_gpu_quota_suggests_fewer_instances():

@@ -104,13 +104,15 @@ locals {
   # Where there is no spot capacity for so long, the fleet begins with an on-demand instance.
   spot_minutes = 15
 
-  # The core fleet stays as it is and the task fleet goes from nothing to its maximum. What is added
-  # comes from spot, since on-demand capacity may not exceed that of the core fleet.
+  # The core fleet stays as it is and the task fleet goes from nothing to its maximum. One on-demand
+  # instance beyond the core fleet: without it, no GPU could come in place of spot. EMR uses this limit
+  # before spot, so the first instance that is added to an empty task fleet is on-demand.
+  # https://docs.aws.amazon.com/emr/latest/ManagementGuide/managed-scaling-allocation-strategy.html
   scaling = {
     minimum   = var.core.instances
     maximum   = var.core.instances + var.gpu.max_instances
     core      = var.core.instances
-    on_demand = var.core.instances
+    on_demand = var.core.instances + 1
   }
 
   root_gigabytes = 64

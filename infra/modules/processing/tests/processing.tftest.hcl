@@ -88,6 +88,13 @@ run "persistent" {
   }
 
   assert {
+    condition = { for job, arguments in output.steps : job => contains(arguments, "spark.yarn.executor.nodeLabelExpression=CORE") } == {
+      mass_split = true, batch_inference = false, mass_reconstruct = true, evaluate = true, fused = false
+    }
+    error_message = "Executors of CPU jobs keep to core instances, so that none is lost with a spot instance."
+  }
+
+  assert {
     condition = alltrue([
       for job, arguments in output.steps : startswith(join(" ", arguments), "spark-submit --deploy-mode cluster --conf ") &&
       endswith(join(" ", arguments), " s3://artifacts/releases/1/jobs/${job}.py --config s3://artifacts/releases/1/environments/test.yaml") &&
@@ -109,9 +116,9 @@ run "persistent" {
 
   assert {
     condition = [for each in aws_emr_managed_scaling_policy.this[0].compute_limits : [each.unit_type, each.minimum_capacity_units, each.maximum_capacity_units, each.maximum_core_capacity_units, each.maximum_ondemand_capacity_units]] == [
-      ["InstanceFleetUnits", 2, 6, 2, 2]
+      ["InstanceFleetUnits", 2, 6, 2, 3]
     ]
-    error_message = "The least that managed scaling leaves is the core fleet, without GPUs."
+    error_message = "The least that managed scaling leaves is the core fleet, without GPUs; one GPU may come on demand, when there is none from spot."
   }
 
   assert {
@@ -320,8 +327,8 @@ run "transient" {
   }
 
   assert {
-    condition     = { for each in output.run_job_flow.Tags : each.Key => each.Value } == { Project = "superres", Environment = "test", "for-use-with-amazon-emr-managed-policies" = "true" }
-    error_message = "A transient cluster bears EMR's tag and those of all else."
+    condition     = { for each in output.run_job_flow.Tags : each.Key => each.Value } == { Project = "superres", Environment = "test", Stack = "superres-test", "for-use-with-amazon-emr-managed-policies" = "true" }
+    error_message = "A transient cluster bears EMR's tag and those of all else; the state machine's role reaches only clusters with the tag Stack."
   }
 
   assert {
@@ -370,6 +377,13 @@ run "without_gpus" {
   assert {
     condition     = toset([for each in aws_emr_instance_fleet.task[0].instance_type_configs : each.instance_type]) == toset(["m7i.2xlarge", "m6i.2xlarge"]) && contains(output.steps["batch_inference"], "spark.executor.instances=6")
     error_message = "Inference has more instances of the core types."
+  }
+
+  assert {
+    condition = { for job, arguments in output.steps : job => contains(arguments, "spark.yarn.executor.nodeLabelExpression=CORE") } == {
+      mass_split = true, batch_inference = false, mass_reconstruct = true, evaluate = true, fused = false
+    }
+    error_message = "Inference runs on all instances, the other jobs on core instances."
   }
 }
 
