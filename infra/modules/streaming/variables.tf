@@ -44,9 +44,11 @@ variable "instance_type" {
   type        = string
   default     = "kafka.m7g.large"
 
+  # MSK refuses kafka.t3.small without ZooKeeper: "Unsupported InstanceType specified. Valid values:
+  # [express.m7g.*, kafka.m5.*, kafka.m7g.*]" (as users report it; AWS's pages do not say so).
   validation {
-    condition     = can(regex("^kafka\\.(t3\\.small|m5\\.[0-9]*x?large|m7g\\.[0-9]*x?large)$", var.instance_type))
-    error_message = "instance_type must be a standard broker of MSK: kafka.t3.small, kafka.m5.… or kafka.m7g.…"
+    condition     = can(regex("^kafka\\.(m5|m7g)\\.[0-9]*x?large$", var.instance_type))
+    error_message = "instance_type must be a standard broker of MSK that runs without ZooKeeper: kafka.m5.… or kafka.m7g.…"
   }
 }
 

@@ -90,6 +90,10 @@ def test_a_serverless_cluster(msk: MskProvider) -> None:
         ({"NumberOfBrokerNodes": 3}, "multiple of Availability Zones"),
         ({"ClusterName": "no_underscore"}, "name 'no_underscore' is not valid"),
         ({"ConfigurationInfo": {"Arn": "arn:none", "Revision": 1}}, "Configuration ARN"),
+        (
+            {"BrokerNodeGroupInfo": {"ClientSubnets": ["a"], "InstanceType": "kafka.t3.small"}},
+            r"BadRequestException: Unsupported InstanceType .*kafka\.m7g\.\*",
+        ),
     ],
 )
 def test_an_invalid_cluster_is_rejected(
@@ -97,6 +101,14 @@ def test_an_invalid_cluster_is_rejected(
 ) -> None:
     with pytest.raises(ServiceError, match=message):
         msk.create_cluster(CALLER, asked(**change))
+
+
+def test_small_brokers_exist_only_with_zookeeper(msk: MskProvider) -> None:
+    small = {"ClientSubnets": ["a", "b"], "InstanceType": "kafka.t3.small"}
+    msk.create_cluster(CALLER, asked(KafkaVersion="3.9.x", BrokerNodeGroupInfo=small))
+    arn = msk.create_cluster(CALLER, asked("other"))["ClusterArn"]
+    with pytest.raises(ServiceError, match="Unsupported InstanceType"):
+        msk.update_broker_type(CALLER, {"ClusterArn": arn, "TargetInstanceType": "kafka.t3.small"})
 
 
 def test_a_second_cluster_of_the_same_name_is_rejected(msk: MskProvider) -> None:

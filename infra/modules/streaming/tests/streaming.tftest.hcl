@@ -123,6 +123,16 @@ run "zookeeper_is_refused" {
   expect_failures = [var.kafka_version]
 }
 
+run "brokers_that_need_zookeeper_are_refused" {
+  command = plan
+
+  variables {
+    instance_type = "kafka.t3.small"
+  }
+
+  expect_failures = [var.instance_type]
+}
+
 run "all_groups_are_refused" {
   command = plan
 

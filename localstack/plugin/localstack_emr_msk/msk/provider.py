@@ -16,6 +16,10 @@ from localstack_emr_msk.msk.configurations import Configurations, bad_request, m
 from localstack_emr_msk.msk.views import MskCluster, version
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9-]{0,63}")
+# Broker types of clusters without ZooKeeper (version ….kraft). AWS's pages do not say that
+# kafka.t3.small is missing, but CreateCluster does, as users report with this list; the form of the
+# error is also in https://github.com/hashicorp/terraform-provider-aws/issues/35151.
+_WITHOUT_ZOOKEEPER = ("express.m7g.", "kafka.m5.", "kafka.m7g.")
 
 
 class MskProvider(Configurations):
@@ -68,6 +72,8 @@ class MskProvider(Configurations):
                     "The number of broker nodes must be a multiple of Availability Zones in the "
                     "Client Subnets parameter."
                 )
+            nodes = body.get("BrokerNodeGroupInfo") or {}
+            _check_type(body.get("KafkaVersion"), nodes.get("InstanceType"))
             self.check_configuration(caller, body.get("ConfigurationInfo"))
         arn = f"arn:aws:kafka:{caller.region}:{caller.account}:cluster/{name}/{uuid.uuid4()}-1"
         tags = dict(request.get("Tags") or {})
@@ -131,7 +137,9 @@ class MskProvider(Configurations):
 
     def update_broker_type(self, caller: Caller, request: Request) -> Response:
         """Changes the instance type."""
-        nodes = provisioned_nodes(self._cluster(caller, request["ClusterArn"]))
+        cluster = self._cluster(caller, request["ClusterArn"])
+        _check_type(cluster.body.get("KafkaVersion"), request["TargetInstanceType"])
+        nodes = provisioned_nodes(cluster)
         changed = {**nodes, "InstanceType": request["TargetInstanceType"]}
         return self._update(caller, request, BrokerNodeGroupInfo=changed)
 
@@ -264,3 +272,10 @@ class MskProvider(Configurations):
 def provisioned_nodes(cluster: MskCluster) -> dict[str, Any]:
     """Returns the node type of a provisioned cluster's brokers."""
     return dict(cluster.body.get("BrokerNodeGroupInfo") or {})
+
+
+def _check_type(version: str | None, kind: str | None) -> None:
+    """Raises ``ServiceError`` for a broker type that does not exist without ZooKeeper."""
+    if (version or "").endswith(".kraft") and not (kind or "").startswith(_WITHOUT_ZOOKEEPER):
+        valid = ", ".join(f"{each}*" for each in _WITHOUT_ZOOKEEPER)
+        raise bad_request(f"Unsupported InstanceType specified. Valid values: [{valid}]")

@@ -4,7 +4,9 @@ AWS documents only that they are those of RunJobFlow
 (https://docs.aws.amazon.com/step-functions/latest/dg/connect-emr.html), but Step Functions has a
 schema of its own and rejects other fields when a state machine is created. These are the fields
 that AWS's CDK writes: ``emr-create-cluster.ts`` and ``cluster-utils.ts`` in
-``packages/aws-cdk-lib/aws-stepfunctions-tasks/lib/emr`` of https://github.com/aws/aws-cdk. The error is in https://github.com/aws/aws-cdk/issues/17452; that
+``packages/aws-cdk-lib/aws-stepfunctions-tasks/lib/emr`` of https://github.com/aws/aws-cdk.
+
+The error is in https://github.com/aws/aws-cdk/issues/17452; that
 ManagedScalingPolicy.ScalingStrategy is rejected, in https://github.com/aws/aws-cdk/pull/34677.
 """
 
