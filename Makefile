@@ -3,6 +3,8 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
+# Targets with prerequisites of their own order rely on it: run checks the machine before it sets up.
+.NOTPARALLEL:
 # Container images often set it; then every process compiles every module again.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -37,7 +39,7 @@ run: ready-to-run setup ## Photographs → Kafka → Spark → gallery (SOURCE=d
 
 # What is missing is installed, or named before anything starts.
 ready-to-run:
-	@python3 scripts/doctor.py --for run --install
+	@$(or $(PYTHON),python3) scripts/doctor.py --for run --install
 
 .PHONY: notebook
 notebook: .venv/.setup-notebook ## Open main.ipynb: the whole program, cell by cell
@@ -186,7 +188,7 @@ test: test-tools ## Lint, then run all tests but those in the local cloud (ARGS=
 
 .PHONY: local-test
 local-test: ## Lint, then run all tests: those of `make test`, and a deployment in the local cloud
-	@python3 scripts/doctor.py --for local-test --install
+	@$(or $(PYTHON),python3) scripts/doctor.py --for local-test --install
 	@$(MAKE) test-tools CI=true # what is missing fails here
 	@$(MAKE) lint
 	@CI=true scripts/local_test.sh $(PYTEST)

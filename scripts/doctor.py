@@ -77,7 +77,7 @@ def python(version: str, needed_for: str, use: str) -> Finding:
 
 
 def java() -> Finding:
-    """Look at the Java that Spark would start: JAVA_HOME's, else the one on PATH."""
+    """Look at the Java that Spark would start: JAVA_HOME's, else the one on PATH; 17 or newer."""
     home = os.environ.get("JAVA_HOME", "")
     command = str(Path(home) / "bin" / "java") if home else "java"
     where = "JAVA_HOME=" + home if home else shutil.which("java") or "java"
@@ -89,7 +89,7 @@ def java() -> Finding:
     return Finding(
         "Java 17",
         "run",
-        match is not None and match.group(1) == "17",
+        match is not None and int(match.group(1)) >= 17,
         detail,
         "Debian: apt-get install openjdk-17-jdk-headless; or point JAVA_HOME at a Java 17",
         # Where JAVA_HOME names another one, an installed package would not be used.
@@ -299,13 +299,33 @@ def privileged(*command: str) -> list[str] | None:
     return None
 
 
-def install(missing: list[Finding], purpose: str) -> int:
+def missing_for(purpose: str) -> list[Finding]:
+    """Return what keeps `make {purpose}` from starting; a small disk or memory only warns."""
+    missing = []
+    for finding in (check() for check in CHECKS):
+        if finding.status(purpose) != MISSING or (purpose == "run" and can_do_without(finding)):
+            continue
+        if finding.name in ("Disk", "Memory"):
+            print(f"warning: {finding.name}: {finding.detail} → {finding.remedy}", file=sys.stderr)
+            continue
+        missing.append(finding)
+    return missing
+
+
+def can_do_without(finding: Finding) -> bool:
+    """Return whether `make run` needs it no more: Maven only fetches Kafka, once."""
+    fetched = (ROOT / "scripts" / "kafka" / "lib" / ".fetched").exists()
+    another = bool(os.environ.get("SUPERRES_KAFKA__BOOTSTRAP_SERVERS"))
+    return finding.name == "Maven" and (fetched or another)
+
+
+def install(purpose: str) -> int:
     """Install the Debian packages that are missing; name first what this cannot install."""
+    missing = missing_for(purpose)
     packages = [finding.package for finding in missing if finding.package]
     apt = privileged("apt-get") if shutil.which("apt-get") else None
     blocked = [finding for finding in missing if not (finding.package and apt)]
-    for finding in blocked:
-        print(f"missing: {finding.name}: {finding.detail} → {finding.remedy}", file=sys.stderr)
+    name_missing(blocked)
     if packages and apt is None and shutil.which("apt-get"):
         print("or all of Debian's: sudo apt-get install " + " ".join(packages), file=sys.stderr)
     if blocked:
@@ -315,16 +335,25 @@ def install(missing: list[Finding], purpose: str) -> int:
         return 0
     print("Installing Debian packages: " + " ".join(packages), flush=True)
     quiet = ["-qq", "--yes", "--no-install-recommends"]
-    set_up = [["update", "-qq"], ["install", *quiet, *packages]]
-    for arguments in set_up:
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for arguments in (["update", "-qq"], ["install", *quiet, *packages]):
         done = subprocess.run(
-            [*apt, *arguments], env=environment, stdout=subprocess.DEVNULL, check=False
+            [*apt, *arguments],
+            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+            stdout=subprocess.DEVNULL,
+            check=False,
         )
         if done.returncode != 0:
-            print("apt-get " + arguments[0] + " failed; the reason stands above", file=sys.stderr)
+            print("apt-get " + arguments[0] + " failed; see its message above", file=sys.stderr)
             return 1
-    return 0
+    still = missing_for(purpose)  # the command on PATH may be another than the package's
+    name_missing(still)
+    return 1 if still else 0
+
+
+def name_missing(findings: list[Finding]) -> None:
+    """Print a line for each."""
+    for finding in findings:
+        print(f"missing: {finding.name}: {finding.detail} → {finding.remedy}", file=sys.stderr)
 
 
 def main() -> int:
@@ -338,10 +367,10 @@ def main() -> int:
     )
     options = parser.parse_args()
     purpose = options.purpose
+    if options.install:
+        return install(purpose)
     findings = [check() for check in CHECKS]
     missing = [finding for finding in findings if finding.status(purpose) == MISSING]
-    if options.install:
-        return install(missing, purpose)
     print(table(findings, purpose))
     if missing:
         names = ", ".join(finding.name for finding in missing)

@@ -24,8 +24,14 @@ from pathlib import Path
 
 from scripts.check_gallery import check_gallery
 from superres.cli.execution import INTERRUPTED
-from superres.errors import SuperresError
-from superres.service.supervisor import ENDING, Supervisor, ignored_signals, run_in_foreground
+from superres.errors import ConfigError, SuperresError
+from superres.service.supervisor import (
+    ENDING,
+    Supervisor,
+    exit_code,
+    ignored_signals,
+    run_in_foreground,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 LOGS = ROOT / ".local"
@@ -65,7 +71,7 @@ def read_request(environment: Mapping[str, str], arguments: list[str]) -> Reques
     source = environment.get("SOURCE", "")
     return Request(
         # Not every shell expands ~ in an argument of make.
-        source=str(Path(source).expanduser()) if source.startswith("~") else source,
+        source=str(Path(source).expanduser()) if source.startswith("~/") else source,
         mode=environment.get("MODE", ""),
         scale=environment.get("SCALE", ""),
         serve=serve,
@@ -87,7 +93,7 @@ def start_kafka(supervisor: Supervisor) -> str:
 
 def start_gallery(supervisor: Supervisor, environment: Mapping[str, str]) -> str:
     """Starts the notifier; returns the gallery's address."""
-    port = int(os.environ.get("SUPERRES_NOTIFIER__PORT") or 8080)
+    port = _port("SUPERRES_NOTIFIER__PORT", 8080)
     if _listens(port):  # another run that still serves, say
         port = 0
     command = [_SUPERRES, "notify", "--host", "127.0.0.1", "--port", str(port)]
@@ -118,14 +124,15 @@ def run_once(request: Request, supervisor: Supervisor, environment: Mapping[str,
         return left_out
     print(f"Gallery               {address} (Ctrl-C ends it)", flush=True)
     try:
-        return supervisor.services["notify"].process.wait() or left_out
+        supervisor.services["notify"].process.wait()
+        return exit_code(supervisor.services["notify"].process)
     except KeyboardInterrupt:
         return left_out  # everything is done
 
 
 def run_following(request: Request, supervisor: Supervisor, environment: Mapping[str, str]) -> int:
     """Processes what is uploaded or added to a folder, until Ctrl-C."""
-    port = int(os.environ.get("SUPERRES_INGESTION__UPLOAD_PORT") or 8081)
+    port = _port("SUPERRES_INGESTION__UPLOAD_PORT", 8081)
     token = os.environ.get("SUPERRES_UPLOAD_TOKEN") or secrets.token_urlsafe(24)
     environment = {**environment, **_following(request), "SUPERRES_UPLOAD_TOKEN": token}
     if request.source:
@@ -158,6 +165,13 @@ def _following(request: Request) -> dict[str, str]:
     return chosen
 
 
+def _port(variable: str, default: int) -> int:
+    text = os.environ.get(variable) or str(default)
+    if not text.isdigit() or int(text) > 65535:
+        raise ConfigError(f"{variable}: {text!r} is no port; give a number from 0 to 65535")
+    return int(text)
+
+
 def _listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -174,7 +188,8 @@ def _leave(received: int, _: object) -> None:
 def main() -> int:
     """Runs it all and ends what it started; returns the exit code."""
     for number in ENDING:
-        signal.signal(number, _leave)
+        if signal.getsignal(number) != signal.SIG_IGN:  # as `nohup` and background jobs have it
+            signal.signal(number, _leave)
     request = read_request(os.environ, sys.argv[1:])
     environment: dict[str, str] = {}
     supervisor = Supervisor(LOGS)

@@ -39,6 +39,7 @@ def cleanup() -> Iterator[None]:
         yield
 
 
+# Not postgresql: tests of the store run on SQLite and, as a further parameter, on PostgreSQL.
 _SERVICES = {"spark", "cluster", "kafka", "chromium", "localstack", "terraform", "local_cloud"}
 _SERVICE_FIXTURES = {"spark", "broker", "iam_broker", "local_cloud", "aws_environment", "bucket"}
 

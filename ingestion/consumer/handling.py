@@ -116,7 +116,7 @@ class Handler:
         except Exception:
             # A bug or a lack of memory: it must neither block other messages nor lose this one.
             where = {"partition": message.partition, "offset": message.offset}
-            _log.exception("unexpected", attempt=message.attempt, **where)
+            _log.exception("unexpected_error", attempt=message.attempt, **where)
             self.metrics.retries.inc()
             return RetryLater(backoff_seconds(min(message.attempt + 1, 8)))
 

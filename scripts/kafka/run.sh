@@ -10,12 +10,16 @@ own=yes
 waiting=
 end() {
   [[ -z $waiting ]] || kill "$waiting" 2>/dev/null || true
-  [[ -z $own ]] || "$root/scripts/kafka/stop.sh"
+  # Why it did not start stands last in the log.
+  [[ -z $own ]] || "$root/scripts/kafka/stop.sh" >/dev/null
 }
 trap end EXIT
 trap 'exit 0' TERM INT HUP
 
-"$root/scripts/kafka/start.sh"
+# In the background, since bash handles a signal only after a command in the foreground.
+"$root/scripts/kafka/start.sh" &
+waiting=$!
+wait "$waiting"
 while :; do
   sleep 3600 &
   waiting=$!

@@ -10,7 +10,7 @@ topics=("${KAFKA_TOPIC:-images-topic}")
 topics+=("${KAFKA_DEAD_LETTER_TOPIC:-${topics[0]}-dead-letter}")
 iam_region=${KAFKA_IAM_REGION:-${AWS_REGION:-${AWS_DEFAULT_REGION:-eu-central-1}}}
 java=${JAVA_HOME:+$JAVA_HOME/bin/}java
-key_password=localhost # the key store must have one; what guards it is its mode
+key_password=localhost # the key store must have one; its file mode protects it
 # Quick to start rather than quick in the long run: this is a broker for one developer's machine.
 jvm=("$java" -XX:+UseSerialGC -XX:TieredStopAtLevel=1)
 # -Xlog:disable: an archive (below) that does not fit, or leaves something out, is no one's concern.

@@ -42,14 +42,18 @@ def execute(
     except SuperresError as error:
         click.echo(f"{prefix}{error}", err=True)
         return 1
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        click.echo(f"{prefix}{where}{error.strerror or error}", err=True)
-        return 1
     except Exception as error:
-        line = explain(error)
+        # Before OSError: some libraries derive their errors from it.
+        line = explain(error) or _file_system_error(error)
         if line is None:
             raise
         click.echo(f"{prefix}{line}", err=True)
         return 1
     return code if isinstance(code, int) else 0
+
+
+def _file_system_error(error: Exception) -> str | None:
+    if not isinstance(error, OSError):
+        return None
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}"

@@ -71,8 +71,7 @@ def _load(point: EntryPoint) -> click.Command:
     try:
         command: click.Command = point.load()
     except ImportError as error:
-        # The wheel's extra has the command's name, unless the entry point names another one.
-        remedy = f"install superres[{point.extras[0] if point.extras else point.name}]"
+        remedy = _remedy(point)
         message = f"{point.name} needs {error.name or error}, which is not installed; {remedy}"
 
         def fail() -> None:
@@ -86,6 +85,13 @@ def _load(point: EntryPoint) -> click.Command:
             context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
         )
     return command
+
+
+def _remedy(point: EntryPoint) -> str:
+    if point.module.startswith("superres."):
+        return "install superres again"
+    # The wheel's extra has the command's name, unless the entry point names another one.
+    return f"install superres[{point.extras[0] if point.extras else point.name}]"
 
 
 @click.group(cls=_Commands, context_settings={"max_content_width": 100})

@@ -54,7 +54,7 @@ class Health:
 
 def _verdict(complaint: str) -> HealthResponse:
     status = 503 if complaint else 200
-    return HealthResponse(status, "text/plain; charset=utf-8", f"{complaint or 'ok'}\n".encode())
+    return HealthResponse(status, "text/plain", f"{complaint or 'ok'}\n".encode())
 
 
 @contextmanager
@@ -63,7 +63,7 @@ def health_server(
 ) -> Iterator[int]:
     """Serves the routes until the block ends; yields the port (0 asks for any free one)."""
     routes = Health(registry, alive, ready).routes()
-    missing = HealthResponse(404, "text/plain; charset=utf-8", b"not found\n")
+    missing = HealthResponse(404, "text/plain", b"not found\n")
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

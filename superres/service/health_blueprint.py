@@ -20,6 +20,6 @@ def health_blueprint(health: Health) -> Blueprint:
 def _view(route: Callable[[], HealthResponse]) -> Callable[[], Response]:
     def view() -> Response:
         found = route()
-        return Response(found.body, found.status, content_type=found.content_type)
+        return Response(found.body, found.status, mimetype=found.content_type)
 
     return view

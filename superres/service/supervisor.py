@@ -9,6 +9,7 @@ POSIX only (Linux, macOS); needs nothing beside the standard library.
 
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -25,6 +26,8 @@ from superres.errors import SuperresError
 from superres.service import tether
 
 _POLL_SECONDS = 0.1
+_TETHER_SECONDS = 10.0  # for the tether to notice that its command has ended
+_ERROR = re.compile(r"^(superres|kafka-up): ")
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """The signals that end a supervisor."""
 
@@ -38,11 +41,13 @@ class Service:
         process: the command, or the tether that runs it.
         log: the file that its standard error goes to, and its standard output unless that has a
             file of its own.
+        patience: seconds that it has to end before it is killed.
     """
 
     name: str
     process: "subprocess.Popen[bytes]"
     log: Path
+    patience: float
 
     @property
     def running(self) -> bool:
@@ -54,18 +59,20 @@ class Service:
         return self.log.read_text(errors="replace")
 
     def last_error(self) -> str:
-        """The line that explains best why it ended: an error of superres, else its last line."""
+        """The line that explains best why it ended: one of our error lines, else its last line."""
         lines = self.log_text().splitlines() or ["it printed nothing"]
-        errors = [line for line in lines if line.startswith("superres: ")]
-        return (errors or lines)[-1].removeprefix("superres: ")
+        errors = [line for line in lines if _ERROR.match(line)]
+        return _ERROR.sub("", (errors or lines)[-1])
 
-    def end(self, patience: float) -> None:
-        """Ends it by SIGTERM, and by SIGKILL when it has not ended after ``patience`` seconds."""
+    def end(self) -> None:
+        """Ends it by SIGTERM, and by SIGKILL when it has not ended after its patience."""
         if self.process.stdin is not None:
-            self.process.stdin.close()  # the tether sends SIGTERM
-        elif self.running:
+            self.process.stdin.close()  # the tether sends SIGTERM, and SIGKILL after the patience
+            _wait_or_kill(self.process, self.patience + _TETHER_SECONDS)
+            return
+        if self.running:
             self.process.terminate()
-        _wait_or_kill(self.process, patience)
+        _wait_or_kill(self.process, self.patience)
 
 
 def start(
@@ -77,6 +84,7 @@ def start(
     output: Path | None = None,
     folder: Path | None = None,
     tied: bool = True,
+    patience: float = 60.0,
 ) -> Service:
     """Starts a command.
 
@@ -88,9 +96,10 @@ def start(
         output: gets standard output.
         folder: to run in; None: the current one.
         tied: whether it ends when this process does, however that comes about.
+        patience: seconds that it has to end before it is killed.
     """
     if tied:
-        command = [sys.executable, "-I", "-S", tether.__file__, *command]
+        command = [sys.executable, "-I", "-S", tether.__file__, str(patience), *command]
     with log.open("wb") as log_file, _opened_or(output, log_file) as output_file:
         process = subprocess.Popen(
             list(command),
@@ -101,7 +110,7 @@ def start(
             cwd=folder,
             start_new_session=True,
         )
-    return Service(name, process, log)
+    return Service(name, process, log, patience)
 
 
 class Supervisor:
@@ -134,7 +143,9 @@ class Supervisor:
     ) -> Service:
         """Starts a service that ends with this process."""
         log = self.logs / f"{name}.log"
-        self.services[name] = start(name, command, log, environment=environment)
+        self.services[name] = start(
+            name, command, log, environment=environment, patience=self._patience
+        )
         return self.services[name]
 
     def check(self) -> None:
@@ -159,7 +170,7 @@ class Supervisor:
         """Ends all services, the one started last first."""
         while self.services:
             _, service = self.services.popitem()
-            service.end(self._patience)
+            service.end()
 
 
 def run_in_foreground(
@@ -190,7 +201,13 @@ def run_in_foreground(
         _wait_or_kill(process, patience)
     if received:
         signal.raise_signal(received[0])
-    return process.returncode
+    return exit_code(process)
+
+
+def exit_code(process: "subprocess.Popen[bytes]") -> int:
+    """The exit code of a process that has ended, as a shell gives it: 128 + n for signal n."""
+    code = process.returncode
+    return 128 - code if code < 0 else code
 
 
 def _wait_or_kill(process: "subprocess.Popen[bytes]", patience: float) -> None:
@@ -211,7 +228,9 @@ def ignored_signals() -> Iterator[None]:
 
 @contextmanager
 def _handling(handler: Callable[[int, object], None] | signal.Handlers) -> Iterator[None]:
-    before = {number: signal.signal(number, handler) for number in ENDING}
+    # One that is ignored stays so: `nohup` and background jobs rely on that.
+    caught = [number for number in ENDING if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in caught}
     try:
         yield
     finally:

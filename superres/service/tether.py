@@ -1,9 +1,10 @@
-"""Runs a command that ends with its parent: ``tether.py COMMAND [ARGUMENT …]``.
+"""Runs a command that ends with its parent: ``tether.py SECONDS COMMAND [ARGUMENT …]``.
 
 Standard input is a pipe that the parent holds open. When it closes, because the parent closed it or
-is gone, the command gets SIGTERM, and SIGKILL after a minute, and so does all that is left in its
-process group. Exits with the command's code, or 128 + n where signal n ended it. Started as
-``python -I -S``, so that it needs hardly any time or memory: standard library only.
+is gone, the command gets SIGTERM, and SIGKILL if it has not ended SECONDS later. What the command
+leaves in its process group gets SIGKILL in any case. Exits with the command's code, or 128 + n
+where signal n ended it. Started as ``python -I -S``, so that it needs hardly any time or memory:
+standard library only.
 """
 
 import os
@@ -11,33 +12,39 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 
-_PATIENCE = 60.0
 
-
-def main(command: list[str]) -> int:
+def main(seconds: float, command: list[str]) -> int:
     """Runs the command until it ends or standard input does."""
     try:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
     except OSError as error:
         print(f"{command[0]}: {error.strerror}", file=sys.stderr)
         return 127
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda received, _: process.send_signal(received))
-    threading.Thread(target=_end_with_input, args=(process,), daemon=True).start()
+    threading.Thread(target=_end_with_input, args=(process, seconds), daemon=True).start()
     code = process.wait()
+    _kill_group(process)
     return 128 - code if code < 0 else code
 
 
-def _end_with_input(process: "subprocess.Popen[bytes]") -> None:
+def _end_with_input(process: "subprocess.Popen[bytes]", seconds: float) -> None:
     while os.read(0, 4096):
         pass
     process.terminate()
     try:
-        process.wait(_PATIENCE)
+        process.wait(seconds)
     except subprocess.TimeoutExpired:
-        process.kill()
+        _kill_group(process)
+
+
+def _kill_group(process: "subprocess.Popen[bytes]") -> None:
+    # PermissionError is what macOS gives for a group of zombies.
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(float(sys.argv[1]), sys.argv[2:]))

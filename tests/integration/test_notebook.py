@@ -36,7 +36,7 @@ class Opened:
     def __init__(self, folder: Path, choices: Mapping[str, object]) -> None:
         book: Any = nbformat.read(NOTEBOOK, as_version=4)
         self.cells = {cell.id: cell for cell in book.cells}
-        self._places = {cell.id: place for place, cell in enumerate(book.cells)}
+        self._positions = {cell.id: position for position, cell in enumerate(book.cells)}
         self.folder = folder
         chosen = {"FOLDER": str(folder), **choices}
         self.cells["choices"].source += "".join(f"\n{key} = {chosen[key]!r}" for key in chosen)
@@ -62,11 +62,11 @@ class Opened:
     def run(self, *cells: str) -> None:
         """Runs cells by their names."""
         for name in cells:
-            self.client.execute_cell(self.cells[name], self._places[name])
+            self.client.execute_cell(self.cells[name], self._positions[name])
 
     def run_until(self, cell: str) -> None:
         """Runs all cells before one."""
-        self.run(*(name for name in self.cells if self._places[name] < self._places[cell]))
+        self.run(*(name for name in self.cells if self._positions[name] < self._positions[cell]))
 
     def shown(self, cell: str, kind: str = "text/plain") -> list[str]:
         """What a cell shows of a kind; streams are plain text."""
@@ -105,9 +105,9 @@ def opened(folder: Path, **choices: object) -> Iterator[Opened]:
 
 def page_of(notebook: Opened) -> str:
     """The gallery's address."""
-    (told,) = notebook.shown("gallery", "text/markdown")
-    found = re.search(r"<(http://127\.0\.0\.1:\d+)>", told)
-    assert found, told
+    (shown,) = notebook.shown("gallery", "text/markdown")
+    found = re.search(r"<(http://127\.0\.0\.1:\d+)>", shown)
+    assert found, shown
     return found[1]
 
 
@@ -144,7 +144,7 @@ def test_every_cell_is_explained():
         ({"MODE": "enlarge"}, "ingestion.mode: input should be 'evaluate' or 'upscale'"),
     ],
 )
-def test_a_wrong_choice_is_told_in_one_line(choice, complaint, tmp_path):
+def test_a_wrong_choice_is_one_line(choice, complaint, tmp_path):
     with opened(tmp_path, **choice) as notebook:
         notebook.run("choices")
         (line,) = notebook.complaint("configuration")

@@ -28,6 +28,32 @@ def test_a_source_that_is_not_there_ends_it_at_once(broker: Broker, tmp_path):
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("variables", "reason"),
+    [
+        ({"JAVA_HOME": "/nowhere"}, "make run: kafka: no Java found (/nowhere/bin/java)"),
+        (
+            {"SUPERRES_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1", "SOURCE": "samples:"},
+            "superres: Kafka at 127.0.0.1:1 does not answer",
+        ),
+    ],
+)
+def test_what_keeps_kafka_from_starting_is_printed(variables, reason, tmp_path):
+    environment = {**os.environ, "SERVE": "no", "KAFKA_DATA_DIR": str(tmp_path / "kafka")}
+    environment.pop("SUPERRES_KAFKA__BOOTSTRAP_SERVERS", None)
+    done = subprocess.run(
+        MAKE_RUN,
+        cwd=ROOT,
+        env=environment | variables,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert reason in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 @pytest.mark.kafka
 @pytest.mark.spark
 @pytest.mark.slow
@@ -38,7 +64,7 @@ def test_photographs_in_a_folder_end_in_the_gallery(broker: Broker, tmp_path):
         content, name = sample(number, 160)
         (photographs / name).write_bytes(content)
     (photographs / "broken.jpg").write_bytes(b"no photograph")
-    places = {
+    folders = {
         "DATASET__HIGH_RESOLUTION_DIR": "high",
         "DATASET__LOW_RESOLUTION_DIR": "low",
         "DATASET__PATCHES_DIR": "work",
@@ -54,7 +80,7 @@ def test_photographs_in_a_folder_end_in_the_gallery(broker: Broker, tmp_path):
         "SUPERRES_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap,
         "SUPERRES_NOTIFIER__DATABASE_URL": f"sqlite:///{tmp_path}/notifier.db",
         "SUPERRES_NOTIFIER__PORT": "0",
-        **{f"SUPERRES_{key}": str(tmp_path / place) for key, place in places.items()},
+        **{f"SUPERRES_{key}": str(tmp_path / name) for key, name in folders.items()},
     }
     done = subprocess.run(
         MAKE_RUN, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300

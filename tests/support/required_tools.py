@@ -14,7 +14,7 @@ def require(tool: str, remedy: str, *, found: bool | None = None) -> None:
     """Skip or fail the running test when a tool is missing.
 
     Args:
-        tool: a command on PATH, or any other thing when `found` tells whether it is there.
+        tool: a command on PATH, or anything else when `found` says whether it is there.
         remedy: what to do about it, such as ``make system-packages``.
         found: whether it is there; by default whether PATH has a command `tool`.
     """

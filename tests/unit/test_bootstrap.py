@@ -120,7 +120,7 @@ def test_yarn_expects_the_controller_where_it_is_mounted(gpu_node):
     """
     cluster = (ROOT / "infra/modules/processing/cluster.tf").read_text()
     (configured,) = re.findall(r'^  cgroup = "(.+)"$', cluster, re.MULTILINE)
-    assert "cgroups.mount-path\"        = local.cgroup\n" in cluster
+    assert 'cgroups.mount-path"        = local.cgroup\n' in cluster
     assert "root = local.cgroup," in cluster
     # Without SUPERRES_CGROUP, the path on EMR; nothing is mounted, as sudo runs nothing.
     gpu_node.command("sudo", f'echo "$*" >> {gpu_node.folder}/sudo')

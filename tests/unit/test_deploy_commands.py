@@ -8,6 +8,7 @@ from threading import Thread
 from types import SimpleNamespace
 
 import pytest
+from botocore.exceptions import ConnectTimeoutError
 from botocore.parsers import ResponseParserError
 
 from deploy import destroy, environments, steps, terraform
@@ -116,6 +117,16 @@ def test_a_web_page_instead_of_aws_is_one_line(page, capsys, monkeypatch):
             thread.join()
     (line,) = capsys.readouterr().err.splitlines()
     assert "the response for us-east-1 is not from AWS; check AWS_ENDPOINT_URL" in line
+
+
+def test_a_connection_to_aws_that_times_out_is_reported_as_such(capsys, monkeypatch):
+    def fail(_name: str) -> None:
+        raise ConnectTimeoutError(endpoint_url="https://s3.amazonaws.com")  # an OSError, too
+
+    monkeypatch.setattr(shared, "open_environment", fail)
+    assert execute(["status"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == 'AWS: Connect timeout on endpoint URL: "https://s3.amazonaws.com"'
 
 
 def test_an_invalid_response_later_is_one_line(capsys, monkeypatch):

@@ -183,25 +183,45 @@ PRINTS_VERSION = {
 
 def test_what_debian_has_is_installed_and_nothing_is_printed_when_all_is_there(tmp_path):
     log = tmp_path / "apt.log"
-    # apt-get writes down what it is asked for, and Maven is there after that.
-    apt = (
-        f'echo "$@" >> {log}; '
-        f"[ \"$1\" = update ] || {{ echo '#!/bin/sh' > {tmp_path}/tools/mvn; "
-        f'echo "echo Apache Maven 3.8.7" >> {tmp_path}/tools/mvn; chmod +x {tmp_path}/tools/mvn; }}'
-    )
-    there = {name: script for name, script in PRINTS_VERSION.items() if name != "mvn"}
+    java = tmp_path / "tools" / "java"
+    # apt-get writes down what it is asked for, and Java is there after that.
+    apt = f'echo "$@" >> {log}; [ "$1" = update ] || {{ mv {java}.later {java}; }}'
+    there = {name: script for name, script in PRINTS_VERSION.items() if name != "java"}
     sudo = 'shift; [ "$1" = true ] || exec "$@"'
-    path = fake_tools(
-        tmp_path / "tools", **there, apt_get=apt, sudo=sudo, chmod='exec /bin/chmod "$@"'
-    )
+    path = fake_tools(tmp_path / "tools", **there, apt_get=apt, sudo=sudo)
+    (tmp_path / "tools" / "mv").symlink_to(shutil.which("mv") or "mv")
+    (tmp_path / "tools" / "java.later").write_text(f"#!/bin/sh\n{PRINTS_VERSION['java']}\n")
+    (tmp_path / "tools" / "java.later").chmod(0o755)
     environment = {"PATH": path, "JAVA_HOME": "", "PYTHON": sys.executable}
     installed = doctor("--install", **environment)
     assert installed.returncode == 0, installed.stderr
-    assert installed.stdout == "Installing Debian packages: maven\n"
+    assert installed.stdout == "Installing Debian packages: openjdk-17-jdk-headless\n"
     assert [line.split()[0] for line in log.read_text().splitlines()] == ["update", "install"]
-    assert log.read_text().splitlines()[1].endswith(" maven")
+    assert log.read_text().splitlines()[1].endswith(" openjdk-17-jdk-headless")
     again = doctor("--install", **environment)
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+
+
+def test_a_broker_elsewhere_or_one_that_was_fetched_needs_no_maven(tmp_path):
+    there = {name: script for name, script in PRINTS_VERSION.items() if name != "mvn"}
+    path = fake_tools(tmp_path / "tools", **there)
+    environment = {"PATH": path, "JAVA_HOME": "", "PYTHON": sys.executable}
+    done = doctor("--install", SUPERRES_KAFKA__BOOTSTRAP_SERVERS="kafka:9092", **environment)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_what_is_still_missing_after_the_installation_is_named(tmp_path):
+    there = {name: script for name, script in PRINTS_VERSION.items() if name != "java"}
+    path = fake_tools(
+        tmp_path / "tools",
+        **there,
+        java="echo 'openjdk version \"11.0.2\"'",  # on PATH before the package's
+        apt_get="true",
+        sudo='shift; [ "$1" = true ] || exec "$@"',
+    )
+    done = doctor("--install", PATH=path, JAVA_HOME="", PYTHON=sys.executable)
+    assert done.returncode == 1
+    assert "missing: Java 17: Java 11" in done.stderr
 
 
 def test_what_cannot_be_installed_is_named_before_anything_is_changed(tmp_path):
@@ -217,15 +237,15 @@ def test_what_cannot_be_installed_is_named_before_anything_is_changed(tmp_path):
 
 
 def test_a_package_that_apt_does_not_have_is_an_error(tmp_path):
-    there = {name: script for name, script in PRINTS_VERSION.items() if name != "mvn"}
-    refusing = "echo 'E: Unable to locate package' >&2; exit 100"
+    there = {name: script for name, script in PRINTS_VERSION.items() if name != "java"}
+    failing = "echo 'E: Unable to locate package' >&2; exit 100"
     path = fake_tools(
-        tmp_path / "tools", **there, apt_get=refusing, sudo='shift; [ "$1" = true ] || exec "$@"'
+        tmp_path / "tools", **there, apt_get=failing, sudo='shift; [ "$1" = true ] || exec "$@"'
     )
-    refused = doctor("--install", PATH=path, JAVA_HOME="", PYTHON=sys.executable)
-    assert refused.returncode == 1
-    assert "E: Unable to locate package" in refused.stderr
-    assert "apt-get update failed" in refused.stderr
+    failed = doctor("--install", PATH=path, JAVA_HOME="", PYTHON=sys.executable)
+    assert failed.returncode == 1
+    assert "E: Unable to locate package" in failed.stderr
+    assert "apt-get update failed" in failed.stderr
 
 
 # ---- missing tools

@@ -16,6 +16,7 @@ from tests.support.http_server import until
 from tests.support.paths import ROOT
 
 PATIENCE = 60.0
+FOR_EVER = "while :; do sleep 0.05; done"  # bash runs a trap after each command
 
 
 @pytest.fixture
@@ -29,7 +30,9 @@ def shell(script: str) -> list[str]:
 
 
 def test_a_service_runs_with_its_log_until_the_supervisor_closes(supervisor, tmp_path):
-    script = f"echo hello $WHO; trap 'touch {tmp_path}/ended; exit 0' TERM; read < <(sleep 600)"
+    script = (
+        f"echo hello $WHO; trap 'touch {tmp_path}/ended; exit 0' TERM; while :; do sleep 0.05; done"
+    )
     service = supervisor.start("greeter", shell(script), {"WHO": "you"})
     supervisor.wait_until(lambda: "hello you\n" in service.log_text(), PATIENCE)
     assert service.running
@@ -41,7 +44,7 @@ def test_a_service_runs_with_its_log_until_the_supervisor_closes(supervisor, tmp
 
 def test_services_end_in_reverse_order(supervisor, tmp_path):
     for name in ("first", "second", "third"):
-        script = f"trap 'echo {name} >> {tmp_path}/order; exit' TERM; echo up; read < <(sleep 600)"
+        script = f"trap 'echo {name} >> {tmp_path}/order; exit' TERM; echo up; {FOR_EVER}"
         service = supervisor.start(name, shell(script))
         supervisor.wait_until(lambda service=service: "up" in service.log_text(), PATIENCE)
     supervisor.close()
@@ -53,6 +56,7 @@ def test_services_end_in_reverse_order(supervisor, tmp_path):
     [
         ("echo 'superres: no broker'; echo 'a later line'; exit 1", "no broker"),
         ("echo one; echo two; exit 3", "two"),
+        ("echo 'kafka-up: no Java found'; echo 'Kafka is not running'; exit 1", "no Java found"),
         ("exit 1", "it printed nothing"),
     ],
 )
@@ -83,16 +87,16 @@ def test_a_service_that_ignores_sigterm_is_killed(tmp_path):
     with Supervisor(tmp_path, patience=0.5) as supervisor:
         service = supervisor.start("stubborn", shell("trap '' TERM; echo up; sleep 600"))
         supervisor.wait_until(lambda: "up" in service.log_text(), PATIENCE)
-        group = service.process.pid
-    until(lambda: not alive_in(group), PATIENCE)
+        session = service.process.pid
+    until(lambda: not alive_in(session), PATIENCE)
 
 
-def alive_in(group: int) -> list[int]:
-    """The processes of a process group that have not ended."""
+def alive_in(session: int) -> list[int]:
+    """The processes of a session that have not ended."""
     found = []
     for process in psutil.process_iter(["pid", "status"]):
         try:
-            if os.getpgid(process.pid) == group and process.info["status"] != psutil.STATUS_ZOMBIE:
+            if os.getsid(process.pid) == session and process.info["status"] != psutil.STATUS_ZOMBIE:
                 found.append(process.pid)
         except ProcessLookupError:
             continue
@@ -110,22 +114,43 @@ def test_a_service_does_not_outlive_a_supervisor_that_was_killed(tmp_path):
         [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as running:
         assert running.stdout is not None
-        group = int(running.stdout.readline())
-        until(lambda: len(alive_in(group)) == 2, PATIENCE)  # the tether and the command
+        session = int(running.stdout.readline())
+        until(lambda: len(alive_in(session)) == 2, PATIENCE)  # the tether and the command
         running.kill()
-    until(lambda: not alive_in(group), PATIENCE)
+    until(lambda: not alive_in(session), PATIENCE)
 
 
 def test_output_has_a_file_of_its_own_where_asked_for(tmp_path):
     output = tmp_path / "out"
     service = start("both", shell("echo out; echo log >&2"), tmp_path / "log", output=output)
     until(lambda: not service.running, PATIENCE)
-    service.end(PATIENCE)
+    service.end()
     assert (output.read_text(), service.log_text()) == ("out\n", "log\n")
 
 
-def test_a_foreground_command_returns_its_code():
-    assert run_in_foreground(shell("exit 7")) == 7
+def test_what_a_service_leaves_in_its_group_ends_with_it(supervisor, tmp_path):
+    service = supervisor.start("parent", shell("sleep 600 & echo up; exit 0"))
+    session = service.process.pid
+    supervisor.wait_until(lambda: not service.running, PATIENCE)
+    until(lambda: not alive_in(session), PATIENCE)
+
+
+@pytest.mark.parametrize(("script", "code"), [("exit 7", 7), ("kill -9 $$", 137)])
+def test_a_foreground_command_returns_its_code(script, code):
+    assert run_in_foreground(shell(script)) == code
+
+
+def test_a_signal_that_was_ignored_stays_ignored():
+    # As with nohup: the program and its command go on after a hang-up.
+    program = (
+        "import signal; from superres.service.supervisor import run_in_foreground\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "print(run_in_foreground(['bash', '-c', 'kill -HUP $PPID; exit 5']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert (done.returncode, done.stdout) == (0, "5\n"), done.stderr
 
 
 @pytest.mark.parametrize(
@@ -140,7 +165,7 @@ def test_a_signal_reaches_the_foreground_command_before_this_ends(tmp_path, sent
         "import signal, sys; from superres.service.supervisor import run_in_foreground\n"
         "for number in (signal.SIGTERM, signal.SIGHUP):\n"
         "    signal.signal(number, lambda received, _: sys.exit(128 + received))\n"
-        f"run_in_foreground(['bash', '-c', {script + ' echo up; read < <(sleep 600)'!r}])"
+        f"run_in_foreground(['bash', '-c', {script + f' echo up; {FOR_EVER}'!r}])"
     )
     with subprocess.Popen(
         [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
