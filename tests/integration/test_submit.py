@@ -134,9 +134,9 @@ from jobs.standalone import local_conf
 from superres.pipeline.config import Settings
 from superres.pipeline.layout import dataset_in
 
-for place in sys.argv[1:]:
-    session = get_session("two", Settings(dataset=dataset_in(run_setup)), local_conf("local[1]"))
-    table = spark_uri(f"{place}/table")
+for folder in sys.argv[1:]:
+    session = get_session("two", Settings(dataset=dataset_in(folder)), local_conf("local[1]"))
+    table = spark_uri(f"{folder}/table")
     session.range(3).write.parquet(table)
     print(session.read.parquet(table).count())
     session.stop()
