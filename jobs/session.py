@@ -45,7 +45,9 @@ def get_session(
     if _submitted():
         SparkContext._ensure_initialized()  # before this, SparkConf lacks what was given
     configured = SparkConf()
-    for key, value in (_LARGE_ROWS | _QUICK_TASKS | _storage_conf(settings)).items():
+    submitted_to = configured.get("spark.master", "") if _submitted() else None
+    defaults = _LARGE_ROWS | _QUICK_TASKS | storage_conf(settings, submitted_to)
+    for key, value in defaults.items():
         # A JVM that we started ourselves still has the configuration of an earlier session.
         if not (_submitted() and configured.contains(key)):
             configured.set(key, value)
@@ -63,17 +65,25 @@ def jars_folder() -> Path:
     return Path(__file__).resolve().parents[1] / "scripts" / "spark" / "lib"
 
 
-def _storage_conf(settings: Settings) -> dict[str, str]:
+def storage_conf(settings: Settings, submitted_to: str | None) -> dict[str, str]:
+    """Spark's configuration for the directories' file systems.
+
+    ``submitted_to`` is the master that spark-submit was given; ``None`` if we start the JVM.
+    """
     locations = settings.dataset.model_dump().values()
     buckets = {storage.bucket_of(uri) for uri in locations if storage.is_s3(uri)}
     if not buckets:
         # Tables are read by the run that wrote them; checksum files would cost a tenth of the time.
         # (On S3 the committer needs a file system with them.)
         return {"spark.hadoop.fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem"}
-    # The magic committer: without it Spark commits by renaming, which on S3 is copying.
-    conf = {
-        f"spark.hadoop.fs.s3a.bucket.{name}.committer.magic.enabled": "true" for name in buckets
-    }
+    conf: dict[str, str] = {}
+    # The magic committer: without it Spark commits by renaming, which on S3 is copying. EMR, which
+    # is YARN, has one of its own, and this setting would replace it by Spark's, which EMR lacks.
+    # docs.aws.amazon.com/emr/latest/ReleaseGuide/emr-spark-magic-commit-protocol.html
+    if submitted_to != "yarn":
+        conf |= {
+            f"spark.hadoop.fs.s3a.bucket.{name}.committer.magic.enabled": "true" for name in buckets
+        }
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if endpoint:
         conf |= {
@@ -82,7 +92,7 @@ def _storage_conf(settings: Settings) -> dict[str, str]:
         }
     # Class paths cannot change once the JVM runs: EMR has a connector, and on another cluster
     # spark-submit must name one.
-    return conf if _submitted() else conf | _own_jvm_s3_conf()
+    return conf | _own_jvm_s3_conf() if submitted_to is None else conf
 
 
 def _submitted() -> bool:
