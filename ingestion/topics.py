@@ -66,7 +66,7 @@ def require_topics(kafka: Kafka) -> None:
         else:
             raise PrerequisiteError(
                 f"Kafka at {kafka.bootstrap_servers} has no topic {topic!r}; "
-                "create it, or start the broker with scripts/kafka/start.sh, which creates it"
+                "create it, or start the broker with `make kafka-up`, which creates it"
             )
 
 
@@ -83,7 +83,7 @@ def _existing_topics(kafka: Kafka) -> tuple[AdminClient, Collection[str]]:
     except KafkaException as error:
         # The exception itself only says that there was no connection.
         reason = reason_of(errors) or error.args[0].str()
-        remedy = "start one with scripts/kafka/start.sh or set kafka.bootstrap_servers"
+        remedy = "start one with `make kafka-up` or set kafka.bootstrap_servers"
         if kafka.security != "plaintext":
             remedy = "check kafka.security, ca_file, region and the credentials"
         raise PrerequisiteError(

@@ -49,7 +49,9 @@ def print_report(
     console.print(f"Spark took {seconds:.0f} s: {stages}")
     earlier = len(evaluations) - manifest.counts["evaluate_images"]
     if earlier > 0 and len(ids) <= _MOST_REPORTED:
-        console.print(f"{earlier} of them were finished before; --redo processes them again")
+        console.print(
+            f"{earlier} of these images were finished before; --redo processes them again"
+        )
     results.print(f"Results  {layout.dataset.reconstructed_images_dir}", soft_wrap=True)
     picture = result_picture(evaluations, layout)
     if picture:

@@ -16,7 +16,7 @@ from ingestion.sources.samples import SampleSource
 from ingestion.sources.source import Source
 from ingestion.topics import group_from_now, require_topics
 from superres.cli.execution import INTERRUPTED
-from superres.cli.options import config_option, scale_option
+from superres.cli.options import config_option, mode_option, scale_option
 from superres.cli.terminal import print_message, progress_bar
 from superres.pipeline.config import Settings
 from superres.service.logs import log_for_people
@@ -27,11 +27,11 @@ SOME_FAILED = 3  # some images were rejected or could not be published, the othe
 @click.command(epilog="Example: superres ingest samples: && superres run")
 @click.argument("source")
 @click.option("--limit", type=click.IntRange(1), help="Maximum number of references.")
-@click.option("--mode", type=click.Choice(["evaluate", "upscale"]), help="[default: configured]")
+@mode_option
 @scale_option("configured")
 @config_option
 def ingest(source: str, limit: int | None, **given: Any) -> None:
-    """Produce and consume in one process, until every image of a source is stored.
+    """Fetch and store every image of a source: produce and consume in one process.
 
     SOURCE is as for produce, or samples: for the photographs in scikit-image. Exits with 3 when
     some images failed and the others are stored, with 1 when none is stored.

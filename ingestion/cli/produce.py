@@ -7,7 +7,7 @@ import click
 from ingestion.cli.shared import opened_source, settings_and_wanted, show_failures, stop_by_signal
 from ingestion.producer import Pace, publish
 from ingestion.topics import require_topics
-from superres.cli.options import config_option, scale_option
+from superres.cli.options import config_option, mode_option, scale_option
 from superres.cli.terminal import print_message, progress_bar
 
 
@@ -16,7 +16,7 @@ from superres.cli.terminal import print_message, progress_bar
 @click.option("--limit", type=click.IntRange(1), help="Maximum number of references.")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), help="Maximum number per second.")
 @click.option("--follow", is_flag=True, help="Publish new images, too, until stopped.")
-@click.option("--mode", type=click.Choice(["evaluate", "upscale"]), help="[default: configured]")
+@mode_option
 @scale_option("configured")
 @config_option
 def produce(source: str, limit: int | None, rate: float | None, follow: bool, **given: Any) -> None:

@@ -72,7 +72,8 @@ class Fetcher:
         # Checked before existence, so that a reference cannot probe for files elsewhere.
         if not any(path.is_relative_to(root.resolve()) for root in self.file_roots):
             raise ForbiddenUrlError(
-                f"{url}: outside the folders that references may point into (ingestion.file_roots)"
+                f"{url}: outside the folders that references may point to; add its folder to "
+                "ingestion.file_roots, or use `superres ingest FOLDER`"
             )
         try:
             kind = path.stat().st_mode

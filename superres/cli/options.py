@@ -24,6 +24,12 @@ def scale_option(default: str) -> Callable[[Callable[..., None]], Callable[..., 
     return click.option("--scale", type=choice, callback=_number, help=meaning)
 
 
+mode_option = click.option(
+    "--mode",
+    type=click.Choice(["evaluate", "upscale"]),
+    help="evaluate: reduce each image, upscale it and compare. upscale: upscale it as it is.  "
+    "[default: configured]",
+)
 model_option = click.option(
     "--model",
     metavar="FILE",

@@ -54,5 +54,5 @@ def test_iam_signs_a_token_for_the_configured_region(monkeypatch):
 @pytest.mark.slow
 def test_a_missing_broker_is_reported_with_the_remedy(monkeypatch):
     monkeypatch.setattr(topics, "_TIMEOUT_SECONDS", 1.0)
-    with pytest.raises(PrerequisiteError, match=r"does not answer .*start\.sh"):
+    with pytest.raises(PrerequisiteError, match=r"does not answer .*make kafka-up"):
         require_topics(Kafka(bootstrap_servers=f"127.0.0.1:{free_port()}"))
