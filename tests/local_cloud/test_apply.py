@@ -9,7 +9,6 @@ import pytest
 from deploy.environments import read_environment
 from deploy.terraform import SAMPLE_PACKAGE
 from tests.local_cloud.stack import ENVIRONMENT, Stack
-from tests.support.paths import ROOT
 
 
 @dataclass(frozen=True)
@@ -88,25 +87,3 @@ def test_local_has_all_resources_of_prod_but_for_a_few_switches(
     assert missing == set().union(*left_out.values())
     assert all(left_out.values()), left_out  # no switch that leaves out nothing
     assert len(SWITCHES) <= 5
-
-
-def test_only_values_differ_between_local_and_aws() -> None:
-    names = ["*.asl.json", "install_fsrcnn.sh", "mass_split.py", "install.sh"]
-    for name in names:
-        found = [
-            path
-            for folder in ("infra", "bootstrap", "jobs")
-            for path in (ROOT / folder).rglob(name)
-            if not {".terraform", "node_modules"} & set(path.parts)
-            and "tests/package" not in path.as_posix()
-        ]
-        assert len(found) == 1, found
-
-
-def test_neither_terraform_nor_scripts_check_whether_they_run_on_aws() -> None:
-    deployed = [*(ROOT / "infra").glob("*.tf"), *(ROOT / "infra" / "modules").glob("*/*.tf")]
-    deployed += [*(ROOT / "infra" / "services").iterdir(), *(ROOT / "bootstrap").iterdir()]
-    for path in deployed:
-        if path.is_file():
-            found = re.findall(r"AWS_ENDPOINT_URL|localstack|== *\"local\"", path.read_text(), re.I)
-            assert found == [], path

@@ -132,7 +132,8 @@ class Gallery:
         """Serves the application until the block ends; yields its address."""
         self.alive = True
         self.changes.closed = False
-        server = make_server("127.0.0.1", port, self.app, threaded=True, request_handler=_Quiet)
+        app = _closing_responses(self.app)
+        server = make_server("127.0.0.1", port, app, threaded=True, request_handler=_Quiet)
         server.daemon_threads = True  # type: ignore[attr-defined]  # a stream would block the shutdown
         server.block_on_close = False  # type: ignore[attr-defined]
         self.changes.start()
@@ -150,6 +151,19 @@ class Gallery:
         """Closes the database."""
         self.alive = False
         self.database.close()
+
+
+def _closing_responses(app: Any) -> Any:
+    """Closes each response, also where werkzeug does not because the browser has gone."""
+
+    def respond(environ: Any, start_response: Any) -> Iterator[bytes]:
+        response = app(environ, start_response)
+        try:
+            yield from response
+        finally:
+            response.close()
+
+    return respond
 
 
 class _Quiet(WSGIRequestHandler):

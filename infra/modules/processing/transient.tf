@@ -1,6 +1,6 @@
 # A transient cluster, as parameters of the state machine's createCluster:
 # https://docs.aws.amazon.com/emr/latest/APIReference/API_RunJobFlow.html
-# Step Functions knows fewer fields (localstack/plugin/localstack_emr_msk/stepfunctions/fields.py lists
+# Step Functions knows fewer fields (stepfunctions/fields.py of the local cloud's plugin lists
 # them) and accepts no state machine with another, such as UnhealthyNodeReplacement.
 # Defined for both lifecycles, so that the state machine has one definition.
 
