@@ -313,14 +313,18 @@ def test_records_are_kept_during_a_database_outage(results, database):
         return [log["event"] for log in logs if log.get("what") == "records of the folder"]
 
     # There is only one scan, so it is the watch that retries.
-    with capture_logs() as logs, listening(settings_for(results, rescan_seconds=3600), database):
+    settings = settings_for(results, rescan_seconds=3600)
+    with capture_logs() as logs, listening(settings, database) as running:
         write(results, evaluation(0))
         until(lambda: recorded_image(database, 0) is not None)
-        until(lambda: not any(log["event"] == "unexpected_error" for log in logs))
+        # What is written before the new folder is watched is not reported.
+        events = running.reader.metrics.events._value
+        before = events.get()
+        until(lambda: write(results, evaluation(0)) and events.get() > before, 60)
         repair = break_database(database)
-        # Again and again: what is written before the new folder is watched is not reported.
-        until(lambda: write(results, *map(evaluation, range(1, 40))) and outages(), 60)
-        Path(write(results, evaluation(39))[-1]).unlink()
+        uris = write(results, *map(evaluation, range(1, 40)))
+        until(outages, 60)
+        Path(uris[-1]).unlink()
         repair()
         until(lambda: len(recorded_ids(database)) == 39, 60)
         until(lambda: outages()[1:], 60)
