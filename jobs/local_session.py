@@ -18,8 +18,8 @@ from jobs.session import get_session
 from jobs.standalone import EXECUTOR_MEMORY_MIB, Resources, local_conf, standalone_cluster
 from superres.pipeline.config import Settings
 from superres.pipeline.layout import Layout
+from superres.service.signals import ENDING
 
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 T = TypeVar("T")
 
 
@@ -33,7 +33,7 @@ class EndingSignals:
     def __init__(self) -> None:
         """Installs the handlers."""
         self._received: int | None = None
-        for number in _ENDING:
+        for number in ENDING:
             signal.signal(number, self._receive)
 
     def raise_if_received(self) -> None:
@@ -44,7 +44,7 @@ class EndingSignals:
             sys.exit(128 + self._received)
 
     def _receive(self, received: int, _: object) -> None:
-        for number in _ENDING:
+        for number in ENDING:
             signal.signal(number, signal.SIG_IGN)  # a second one must not cut the clean-up short
         self._received = received
         self.raise_if_received()

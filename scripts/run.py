@@ -13,7 +13,6 @@ A broker that runs already is used and stays; one that is started here is stoppe
 
 import json
 import os
-import re
 import secrets
 import signal
 import socket
@@ -23,20 +22,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.check_gallery import check_gallery
-from superres.cli.execution import INTERRUPTED
+from superres.cli.execution import INTERRUPTED, SOME_FAILED
 from superres.errors import ConfigError, SuperresError
-from superres.service.supervisor import (
-    ENDING,
-    Supervisor,
-    exit_code,
-    ignored_signals,
-    run_in_foreground,
-)
+from superres.service.signals import ENDING
+from superres.service.supervisor import Supervisor, ignored_signals, run_in_foreground
 
 ROOT = Path(__file__).resolve().parents[1]
 LOGS = ROOT / ".local"
 _SUPERRES = str(Path(sys.executable).with_name("superres"))
-_PARTLY = 3  # of ``superres ingest``: some images were left out, and the others are stored
 
 
 @dataclass(frozen=True)
@@ -84,11 +77,7 @@ def start_kafka(supervisor: Supervisor) -> str:
     """Starts a broker, or finds the one that runs; returns its address."""
     print("Starting Kafka …", flush=True)
     kafka = supervisor.start("kafka", [str(ROOT / "scripts" / "kafka" / "run.sh")])
-    supervisor.wait_until(lambda: "Kafka runs" in kafka.log_text() and "  data" in kafka.log_text())
-    address = re.search(r"^ *broker +(\S+)$", kafka.log_text(), re.M)
-    if address is None:
-        raise SuperresError(f"Kafka runs and does not print its address; see {kafka.log}")
-    return address[1]
+    return supervisor.wait_for_line(kafka, r"^ *broker +(\S+)\n")
 
 
 def start_gallery(supervisor: Supervisor, environment: Mapping[str, str]) -> str:
@@ -98,22 +87,16 @@ def start_gallery(supervisor: Supervisor, environment: Mapping[str, str]) -> str
         port = 0
     command = [_SUPERRES, "notify", "--host", "127.0.0.1", "--port", str(port)]
     notify = supervisor.start("notify", command, environment)
-
-    def address() -> str:
-        found = re.search(r"http://127[0-9.:]*", notify.log_text())
-        return found[0] if found else ""
-
-    supervisor.wait_until(lambda: bool(address()))
-    return address()
+    return supervisor.wait_for_line(notify, r"(http://127[0-9.:]*)")
 
 
 def run_once(request: Request, supervisor: Supervisor, environment: Mapping[str, str]) -> int:
     """Processes a source, then serves the gallery until Ctrl-C."""
     ingest = [_SUPERRES, "ingest", request.source or "samples:", *request.ingest_options]
     status = run_in_foreground(ingest, environment)
-    if status not in (0, _PARTLY):
+    if status not in (0, SOME_FAILED):
         return status
-    left_out = int(status == _PARTLY)
+    left_out = int(status == SOME_FAILED)
     address = start_gallery(supervisor, environment)
     print(f"Gallery               {address} (shows each image as it is finished)", flush=True)
     status = run_in_foreground([_SUPERRES, "run", *request.run_options], environment)
@@ -124,8 +107,7 @@ def run_once(request: Request, supervisor: Supervisor, environment: Mapping[str,
         return left_out
     print(f"Gallery               {address} (Ctrl-C ends it)", flush=True)
     try:
-        supervisor.services["notify"].process.wait()
-        return exit_code(supervisor.services["notify"].process)
+        return supervisor.services["notify"].wait()
     except KeyboardInterrupt:
         return left_out  # everything is done
 

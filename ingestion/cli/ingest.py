@@ -15,13 +15,11 @@ from ingestion.sources.opening import expanded
 from ingestion.sources.samples import SampleSource
 from ingestion.sources.source import Source
 from ingestion.topics import group_from_now, require_topics
-from superres.cli.execution import INTERRUPTED
+from superres.cli.execution import INTERRUPTED, SOME_FAILED
 from superres.cli.options import config_option, mode_option, scale_option
 from superres.cli.terminal import print_message, progress_bar
 from superres.pipeline.config import Settings
 from superres.service.logs import log_for_people
-
-SOME_FAILED = 3  # some images were rejected or could not be published, the others are stored
 
 
 @click.command(epilog="Example: superres ingest samples: && superres run")

@@ -16,6 +16,7 @@ from superres.cli.options import config_or_default
 from superres.pipeline.config import Settings, load_settings
 from superres.pipeline.records import Mode, Scale
 from superres.service.public_http import Client
+from superres.service.signals import ENDING
 
 
 def settings_and_wanted(
@@ -35,7 +36,7 @@ def stop_by_signal() -> Event:
         stop.set()
         signal.signal(number, signal.SIG_DFL)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in ENDING:
         signal.signal(number, receive)
     return stop
 

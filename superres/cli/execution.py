@@ -11,6 +11,7 @@ import click
 
 from superres.errors import SuperresError
 
+SOME_FAILED = 3  # of ``superres ingest``
 INTERRUPTED = 130
 
 

@@ -1,4 +1,4 @@
-"""Response headers that tell browsers what to refuse, the same for every service with web pages."""
+"""Security headers of every service with web pages."""
 
 from flask import Flask, Response
 

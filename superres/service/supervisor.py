@@ -16,20 +16,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
 from superres.errors import SuperresError
 from superres.service import tether
+from superres.service.signals import ENDING
 
 _POLL_SECONDS = 0.1
 _TETHER_SECONDS = 10.0  # for the tether to notice that its command has ended
 _ERROR = re.compile(r"^(superres|kafka-up): ")
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""The signals that end a supervisor."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +61,11 @@ class Service:
         lines = self.log_text().splitlines() or ["it printed nothing"]
         errors = [line for line in lines if _ERROR.match(line)]
         return _ERROR.sub("", (errors or lines)[-1])
+
+    def wait(self) -> int:
+        """Waits until it ends by itself; returns its exit code, 128 + n after signal n."""
+        self.process.wait()
+        return tether.exit_code(self.process)
 
     def end(self) -> None:
         """Ends it by SIGTERM, and by SIGKILL when it has not ended after its patience."""
@@ -100,7 +103,9 @@ def start(
     """
     if tied:
         command = [sys.executable, "-I", "-S", tether.__file__, str(patience), *command]
-    with log.open("wb") as log_file, _opened_or(output, log_file) as output_file:
+    with ExitStack() as files:
+        log_file = files.enter_context(log.open("wb"))
+        output_file = files.enter_context(output.open("wb")) if output else log_file
         process = subprocess.Popen(
             list(command),
             env={**os.environ, **(environment or {})},
@@ -130,12 +135,7 @@ class Supervisor:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def start(
@@ -165,6 +165,20 @@ class Supervisor:
             if time.monotonic() > deadline:
                 raise SuperresError(f"not done after {seconds:.0f} s; see the logs {self.logs}")
             time.sleep(_POLL_SECONDS)
+
+    def wait_for_line(self, service: Service, pattern: str) -> str:
+        """Waits until a service logs a line that matches; returns the pattern's first group.
+
+        Raises ``SuperresError`` as ``wait_until`` does.
+        """
+        found: list[str] = []
+
+        def logged() -> bool:
+            found.extend(re.findall(pattern, service.log_text(), re.MULTILINE)[:1])
+            return bool(found)
+
+        self.wait_until(logged)
+        return found[0]
 
     def close(self) -> None:
         """Ends all services, the one started last first."""
@@ -201,13 +215,7 @@ def run_in_foreground(
         _wait_or_kill(process, patience)
     if received:
         signal.raise_signal(received[0])
-    return exit_code(process)
-
-
-def exit_code(process: "subprocess.Popen[bytes]") -> int:
-    """The exit code of a process that has ended, as a shell gives it: 128 + n for signal n."""
-    code = process.returncode
-    return 128 - code if code < 0 else code
+    return tether.exit_code(process)
 
 
 def _wait_or_kill(process: "subprocess.Popen[bytes]", patience: float) -> None:
@@ -236,15 +244,6 @@ def _handling(handler: Callable[[int, object], None] | signal.Handlers) -> Itera
     finally:
         for number, previous in before.items():
             signal.signal(number, previous)
-
-
-@contextmanager
-def _opened_or(path: Path | None, other: IO[bytes]) -> Iterator[IO[bytes]]:
-    if path is None:
-        yield other
-    else:
-        with path.open("wb") as file:
-            yield file
 
 
 def free_port() -> int:

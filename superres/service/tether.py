@@ -25,8 +25,14 @@ def main(seconds: float, command: list[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda received, _: process.send_signal(received))
     threading.Thread(target=_end_with_input, args=(process, seconds), daemon=True).start()
-    code = process.wait()
+    process.wait()
     _kill_group(process)
+    return exit_code(process)
+
+
+def exit_code(process: "subprocess.Popen[bytes]") -> int:
+    """The exit code of a process that has ended, as a shell gives it: 128 + n for signal n."""
+    code: int = process.returncode
     return 128 - code if code < 0 else code
 
 

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 from superres.pipeline import storage
+from superres.service.supervisor import free_port
 from tests.support.http_server import HttpServer, until
 from tests.support.image_files import photo, pillow
 from tests.support.ingestion_processes import all_messages
-from tests.support.kafka_broker import PATIENCE, free_port
+from tests.support.kafka_broker import PATIENCE
 from tests.support.processes import SUPERRES, Service
 from tests.support.source_reading import WANTED
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.kafka_broker import PATIENCE, Broker, free_port, unstarted_broker
+from superres.service.supervisor import free_port
+from tests.support.kafka_broker import PATIENCE, Broker, unstarted_broker
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.kafka

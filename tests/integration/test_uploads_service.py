@@ -18,9 +18,10 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from superres.pipeline.records import ImageReference, image_id_of
+from superres.service.supervisor import free_port
 from tests.support import image_files
 from tests.support.chromium import chromium
-from tests.support.kafka_broker import Broker, free_port
+from tests.support.kafka_broker import Broker
 from tests.support.upload_app import BEARER, BOUNDARY, GOOD, TOKEN, UploadApp, multipart_body
 
 # Drops a file beside the drop zone, as people do.

@@ -17,8 +17,8 @@ from notifier.store.subscriptions import create_subscription
 from notifier.store.tables import Delivery
 from notifier.webhooks.outbox import enqueue
 from superres.errors import StorageError
+from superres.service.supervisor import free_port
 from tests.support.http_server import until
-from tests.support.kafka_broker import free_port
 from tests.support.postgresql import Postgres
 from tests.support.webhook_receiver import Receiver, Reply
 from tests.support.webhooks import sending

@@ -15,9 +15,9 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
+from superres.service.supervisor import free_port
 from tests.local_cloud.stack import Stack
 from tests.support.http_server import until
-from tests.support.kafka_broker import free_port
 
 SHEBANG = "#!/usr/bin/env bash\n"
 _START_SECONDS = 90.0

@@ -25,8 +25,9 @@ from botocore.config import Config
 
 from deploy.environments import read_environment
 from deploy.terraform import INFRA, Terraform, terraform_on
+from superres.service.supervisor import free_port
 from tests.support.cleanup import FOLDER_VARIABLE, folder_with_cleanup
-from tests.support.kafka_broker import Broker, free_port, unstarted_broker
+from tests.support.kafka_broker import Broker, unstarted_broker
 from tests.support.localstack import LocalCloud, require_localstack, unstarted_cloud
 from tests.support.paths import ROOT
 from tests.support.required_tools import require

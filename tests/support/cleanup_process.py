@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from superres.service.signals import ENDING
 from tests.support.cleanup import FOLDER_VARIABLE, PATIENCE
 
 
@@ -65,7 +66,7 @@ def processes_of(folder: Path) -> Iterator[int]:
 def main() -> None:
     """Waits for the end of the test run, then cleans up."""
     # The signals that end the tests must not end this.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in ENDING:
         signal.signal(number, signal.SIG_IGN)
     sys.stdin.buffer.read()
     clean_up(Path(sys.argv[1]))

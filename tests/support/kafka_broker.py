@@ -13,7 +13,6 @@ confluent_kafka is imported where it is used, so that collecting the tests does 
 """
 
 import os
-import random
 import re
 import signal
 import socket
@@ -28,6 +27,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from superres.service.supervisor import free_port
 from tests.support.paths import ROOT
 from tests.support.required_tools import require
 
@@ -178,15 +178,6 @@ class Broker:
             return values
         finally:
             consumer.close()
-
-
-def free_port() -> int:
-    """A free port outside the range of outgoing connections, which could occupy it later."""
-    while True:
-        port = random.randrange(15_000, 32_000)
-        with suppress(OSError), socket.socket() as listener:
-            listener.bind(("127.0.0.1", port))
-            return port
 
 
 def unstarted_broker(folder: Path) -> Broker:

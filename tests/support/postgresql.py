@@ -20,8 +20,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from superres.service.supervisor import free_port
 from tests.support.http_server import until
-from tests.support.kafka_broker import free_port
 from tests.support.required_tools import require
 
 _PATIENCE = 30.0

@@ -30,7 +30,7 @@ from ingestion.topics import FOR_GROUP
 from superres.pipeline import storage
 from superres.pipeline.config import Kafka
 from superres.pipeline.records import RejectedImage
-from tests.support.kafka_broker import free_port
+from superres.service.supervisor import free_port
 from tests.support.source_reading import NOON, WANTED
 
 

@@ -14,8 +14,8 @@ from superres.errors import ForbiddenUrlError, ImageRejectedError, StorageError
 from superres.pipeline import storage
 from superres.pipeline.config import validated
 from superres.service.public_http import Client
+from superres.service.supervisor import free_port
 from tests.support.http_server import HttpServer
-from tests.support.kafka_broker import free_port
 
 
 @pytest.fixture

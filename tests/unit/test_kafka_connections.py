@@ -10,7 +10,7 @@ from ingestion import topics
 from ingestion.topics import client_conf, require_topics
 from superres.errors import ConfigError, PrerequisiteError
 from superres.pipeline.config import Kafka
-from tests.support.kafka_broker import free_port
+from superres.service.supervisor import free_port
 
 
 def test_plaintext_needs_no_credentials():

@@ -7,7 +7,7 @@ from threading import Event
 from ingestion import producer
 from ingestion.producer import Published, publish
 from superres.pipeline.config import Kafka
-from tests.support.kafka_broker import free_port
+from superres.service.supervisor import free_port
 from tests.support.source_reading import NumberedSource
 
 

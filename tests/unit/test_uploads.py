@@ -15,8 +15,8 @@ from ingestion.references import Wanted
 from superres.errors import ConfigError, TransferError
 from superres.pipeline.config import Kafka
 from superres.pipeline.records import image_id_of
+from superres.service.supervisor import free_port
 from tests.support import image_files
-from tests.support.kafka_broker import free_port
 from tests.support.upload_app import BEARER, BOUNDARY, GOOD, TOKEN, UploadApp, multipart_body
 
 
