@@ -26,6 +26,7 @@ EXECUTION ?=
 YES ?=
 GPU ?=
 LOCKS := requirements/setup.txt pyproject.toml
+DOCTOR := $(or $(PYTHON),python3) scripts/doctor.py
 
 .PHONY: help
 help: ## List the targets
@@ -39,7 +40,7 @@ run: ready-to-run setup ## Photographs → Kafka → Spark → gallery (SOURCE=d
 
 # What is missing is installed, or named before anything starts.
 ready-to-run:
-	@$(or $(PYTHON),python3) scripts/doctor.py --for run --install
+	@$(DOCTOR) --for run --install
 
 .PHONY: notebook
 notebook: .venv/.setup-notebook ## Open main.ipynb: the whole program, cell by cell
@@ -57,7 +58,7 @@ benchmark: setup-dev ## Measure throughput against a plain loop and OpenCV (ARGS
 
 .PHONY: doctor
 doctor: ## List what this machine has and lacks, with remedies
-	@python3 scripts/doctor.py $(ARGS)
+	@$(DOCTOR) $(ARGS)
 
 # ---- set up
 
@@ -99,7 +100,7 @@ infra/tools/.setup: infra/tools/requirements.txt infra/tools/package-lock.json i
 
 .PHONY: system-packages
 system-packages: ## Install the Debian packages that tests and benchmarks need
-	@python3 scripts/doctor.py --for packages --install
+	@$(DOCTOR) --for packages --install
 
 .PHONY: lock
 lock: setup ## Resolve requirements/*.txt and localstack/requirements.txt again
@@ -188,7 +189,7 @@ test: test-tools ## Lint, then run all tests but those in the local cloud (ARGS=
 
 .PHONY: local-test
 local-test: ## Lint, then run all tests: those of `make test`, and a deployment in the local cloud
-	@$(or $(PYTHON),python3) scripts/doctor.py --for local-test --install
+	@$(DOCTOR) --for local-test --install
 	@$(MAKE) test-tools CI=true # what is missing fails here
 	@$(MAKE) lint
 	@CI=true scripts/local_test.sh $(PYTEST)

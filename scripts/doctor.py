@@ -17,7 +17,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,17 +25,24 @@ ROOT = Path(__file__).resolve().parent.parent
 GIB = 2**30
 
 OK, MISSING, OPTIONAL = "ok", "missing", "optional"
+# Which groups of CHECKS each purpose needs.
+NEEDED = {
+    "run": ["run"],
+    "test": ["run", "test"],
+    "local-test": ["run", "test"],
+    "packages": ["run", "test", "benchmark"],
+}
 
 
 class Finding(NamedTuple):
     """One line of the table."""
 
     name: str
-    needed_for: str  # "run", "test", "benchmark" or "" for what can be done without
     present: bool
     detail: str  # what was found, or what is wrong
     remedy: str = ""
     package: str = ""  # of Debian, that brings it
+    group: str = ""  # of CHECKS
 
     def status(self, purpose: str) -> str:
         """Return ok, missing (fails) or optional (does not fail) for `make {purpose}`."""
@@ -43,8 +50,7 @@ class Finding(NamedTuple):
             return OK
         if purpose == "packages":
             return MISSING if self.package else OPTIONAL
-        needed = self.needed_for == "run" or (self.needed_for == "test" and purpose != "run")
-        return MISSING if needed else OPTIONAL
+        return MISSING if self.group in NEEDED[purpose] else OPTIONAL
 
 
 def output(*command: str) -> str:
@@ -62,7 +68,7 @@ def output(*command: str) -> str:
     return (done.stdout + done.stderr).strip()  # java prints its version on the latter
 
 
-def python(version: str, needed_for: str, use: str) -> Finding:
+def python(version: str, use: str) -> Finding:
     """Look for a Python where `make setup` and `make localstack-setup` look."""
     path = output(str(ROOT / "scripts" / "find_python.sh"), version)
     remedy = (
@@ -73,7 +79,7 @@ def python(version: str, needed_for: str, use: str) -> Finding:
     bare = not path and bool(output("python" + version, "--version"))
     detail = path or ("without venv; " if bare else "not found; ") + use
     package = "python3-venv" if bare and version == "3.11" else ""
-    return Finding("Python " + version, needed_for, bool(path), detail, remedy, package)
+    return Finding("Python " + version, bool(path), detail, remedy, package)
 
 
 def java() -> Finding:
@@ -88,7 +94,6 @@ def java() -> Finding:
         detail = f"Java {match.group(1)} ({where})"
     return Finding(
         "Java 17",
-        "run",
         match is not None and int(match.group(1)) >= 17,
         detail,
         "Debian: apt-get install openjdk-17-jdk-headless; or point JAVA_HOME at a Java 17",
@@ -100,7 +105,6 @@ def java() -> Finding:
 def tool(
     name: str,
     command: str,
-    needed_for: str,
     pattern: str,
     remedy: str,
     ask: str = "--version",
@@ -117,14 +121,14 @@ def tool(
     else:
         detail = f"{match.group(1)} ({path})"
     found = match is not None and tuple(map(int, re.findall(r"\d+", match.group(1)))) >= least
-    return Finding(name, needed_for, found, detail, remedy, package)
+    return Finding(name, found, detail, remedy, package)
 
 
-def command(name: str, needed_for: str, package: str) -> Finding:
+def command(name: str, package: str) -> Finding:
     """Look for a command on PATH whose version does not matter."""
     path = shutil.which(name)
     remedy = "Debian: apt-get install " + package
-    return Finding(name, needed_for, bool(path), path or name + " not found", remedy, package)
+    return Finding(name, bool(path), path or name + " not found", remedy, package)
 
 
 def postgresql() -> Finding:
@@ -134,7 +138,6 @@ def postgresql() -> Finding:
     ]
     return Finding(
         "PostgreSQL",
-        "test",
         bool(found),
         str(found[-1].parent) if found else "no server found",
         "Debian: apt-get install postgresql",
@@ -147,7 +150,6 @@ def disk() -> Finding:
     free = shutil.disk_usage(str(ROOT)).free / GIB
     return Finding(
         "Disk",
-        "run",
         free >= 3,
         f"{free:.0f} GiB free; run takes 3, tests 12 (torch)",
         "free some space or move the project",
@@ -159,11 +161,10 @@ def memory() -> Finding:
     try:
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
     except (ValueError, OSError):
-        return Finding("Memory", "", True, "size unknown on this system; 4 GiB wanted")
+        return Finding("Memory", True, "size unknown on this system; 4 GiB wanted")
     # A machine sold as 4 GiB shows a little less.
     return Finding(
         "Memory",
-        "run",
         total >= 3.5,
         f"{total:.1f} GiB; 4 wanted",
         "stop other programs or use a larger machine; SPARK_MASTER= uses a cluster elsewhere",
@@ -177,8 +178,8 @@ def port(number: int, use: str, remedy: str) -> Finding:
         try:
             listener.bind(("127.0.0.1", number))
         except OSError:
-            return Finding(f"Port {number}", "", False, "in use; wanted by " + use, remedy)
-    return Finding(f"Port {number}", "", True, f"free ({use})")
+            return Finding(f"Port {number}", False, "in use; wanted by " + use, remedy)
+    return Finding(f"Port {number}", True, f"free ({use})")
 
 
 def gpu() -> Finding:
@@ -186,7 +187,6 @@ def gpu() -> Finding:
     found = output("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader")
     return Finding(
         "GPU",
-        "",
         bool(found),
         found.replace("\n", "; ") or "none; CPUs do all the work",
         "for GPU inference and quick training: an NVIDIA driver for CUDA 12",
@@ -206,12 +206,11 @@ def aws_credentials() -> Finding:
     else:
         return Finding(
             "AWS credentials",
-            "",
             False,
             "none; only s3:// on AWS needs them",
             "`aws configure`, or set AWS_PROFILE",
         )
-    return Finding("AWS credentials", "", True, detail)
+    return Finding("AWS credentials", True, detail)
 
 
 def port_setting(variable: str, default: int) -> int:
@@ -220,59 +219,58 @@ def port_setting(variable: str, default: int) -> int:
     return int(text) if text.isdigit() else default
 
 
-CHECKS: list[Callable[[], Finding]] = [
-    lambda: python("3.11", "run", "the project runs on it"),
-    java,
-    lambda: tool(
-        "Maven", "mvn", "run", r"Maven ([\d.]+)", "Debian: apt-get install maven", package="maven"
-    ),
-    lambda: tool(
-        "make", "make", "run", r"Make ([\d.]+)", "Debian: apt-get install make", package="make"
-    ),
-    disk,
-    memory,
-    lambda: python("3.13", "test", "LocalStack runs on it"),
-    lambda: tool(
-        "Terraform",
-        "terraform",
-        "test",
-        r"Terraform v(\S+)",
-        "1.11 or newer, for tests and AWS: developer.hashicorp.com/terraform/install",
-        least=(1, 11),
-    ),
-    lambda: tool("Go", "go", "test", r"go(\d\S+)", "for `make infra-tools`: go.dev/dl", "version"),
-    lambda: tool(
-        "Chromium",
-        "chromium",
-        "test",
-        r"Chromium ([\d.]+)",
-        "Debian: apt-get install chromium",
-        package="chromium",
-    ),
-    lambda: tool("npm", "npm", "test", r"^([\d.]+)", "Debian: apt-get install npm", package="npm"),
-    lambda: tool(
-        "shellcheck",
-        "shellcheck",
-        "test",
-        r"version: (\S+)",
-        "Debian: apt-get install shellcheck",
-        package="shellcheck",
-    ),
-    lambda: command("wrk", "benchmark", "wrk"),
-    postgresql,
-    lambda: port(
-        port_setting("LOCALSTACK_PORT", 4566),
-        "LocalStack",
-        "make local-down, or another: LOCALSTACK_PORT=4567",
-    ),
-    lambda: port(
-        port_setting("KAFKA_PORT", 9092),
-        "Kafka",
-        "make kafka-down, or another: KAFKA_PORT=9192",
-    ),
-    gpu,
-    aws_credentials,
-]
+def debian_tool(command: str, pattern: str, name: str = "", package: str = "") -> Finding:
+    """Look for a tool that Debian has, by default in a package of the same name."""
+    package = package or command
+    remedy = "Debian: apt-get install " + package
+    return tool(name or command, command, pattern, remedy, package=package)
+
+
+CHECKS: dict[str, list[Callable[[], Finding]]] = {
+    "run": [
+        lambda: python("3.11", "the project runs on it"),
+        java,
+        lambda: debian_tool("mvn", r"Maven ([\d.]+)", "Maven", "maven"),
+        lambda: debian_tool("make", r"Make ([\d.]+)"),
+        disk,
+        memory,
+    ],
+    "test": [
+        lambda: python("3.13", "LocalStack runs on it"),
+        lambda: tool(
+            "Terraform",
+            "terraform",
+            r"Terraform v(\S+)",
+            "1.11 or newer, for tests and AWS: developer.hashicorp.com/terraform/install",
+            least=(1, 11),
+        ),
+        lambda: tool("Go", "go", r"go(\d\S+)", "for `make infra-tools`: go.dev/dl", "version"),
+        lambda: debian_tool("chromium", r"Chromium ([\d.]+)", "Chromium"),
+        lambda: debian_tool("npm", r"^([\d.]+)"),
+        lambda: debian_tool("shellcheck", r"version: (\S+)"),
+        postgresql,
+    ],
+    "benchmark": [lambda: command("wrk", "wrk")],
+    "": [
+        lambda: port(
+            port_setting("LOCALSTACK_PORT", 4566),
+            "LocalStack",
+            "make local-down, or another: LOCALSTACK_PORT=4567",
+        ),
+        lambda: port(
+            port_setting("KAFKA_PORT", 9092),
+            "Kafka",
+            "make kafka-down, or another: KAFKA_PORT=9192",
+        ),
+        gpu,
+        aws_credentials,
+    ],
+}
+
+
+def look(groups: Iterable[str]) -> list[Finding]:
+    """Return what the checks of these groups find."""
+    return [check()._replace(group=group) for group in groups for check in CHECKS[group]]
 
 
 def table(findings: list[Finding], purpose: str) -> str:
@@ -287,22 +285,22 @@ def table(findings: list[Finding], purpose: str) -> str:
     return "\n".join(lines)
 
 
-def privileged(*command: str) -> list[str] | None:
-    """Return the command as root runs it; None where that takes a password."""
+def apt_get() -> list[str] | None:
+    """Return apt-get as root runs it; None where there is none or sudo wants a password."""
+    if not shutil.which("apt-get"):
+        return None
     if os.geteuid() == 0:
-        return list(command)
-    if (
-        shutil.which("sudo")
-        and subprocess.call(["sudo", "-n", "true"], stderr=subprocess.DEVNULL) == 0
-    ):
-        return ["sudo", "-n", *command]
-    return None
+        return ["apt-get"]
+    allowed = shutil.which("sudo") and subprocess.call(
+        ["sudo", "-n", "true"], stderr=subprocess.DEVNULL
+    )
+    return ["sudo", "-n", "apt-get"] if allowed == 0 else None
 
 
 def missing_for(purpose: str) -> list[Finding]:
     """Return what keeps `make {purpose}` from starting; a small disk or memory only warns."""
     missing = []
-    for finding in (check() for check in CHECKS):
+    for finding in look(NEEDED[purpose]):
         if finding.status(purpose) != MISSING or (purpose == "run" and can_do_without(finding)):
             continue
         if finding.name in ("Disk", "Memory"):
@@ -323,7 +321,7 @@ def install(purpose: str) -> int:
     """Install the Debian packages that are missing; name first what this cannot install."""
     missing = missing_for(purpose)
     packages = [finding.package for finding in missing if finding.package]
-    apt = privileged("apt-get") if shutil.which("apt-get") else None
+    apt = apt_get()
     blocked = [finding for finding in missing if not (finding.package and apt)]
     name_missing(blocked)
     if packages and apt is None and shutil.which("apt-get"):
@@ -369,7 +367,7 @@ def main() -> int:
     purpose = options.purpose
     if options.install:
         return install(purpose)
-    findings = [check() for check in CHECKS]
+    findings = look(CHECKS)
     missing = [finding for finding in findings if finding.status(purpose) == MISSING]
     print(table(findings, purpose))
     if missing:
