@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -18,7 +17,7 @@ from jobs.session import get_session
 from jobs.standalone import EXECUTOR_MEMORY_MIB, Resources, local_conf, standalone_cluster
 from superres.pipeline.config import Settings
 from superres.pipeline.layout import Layout
-from superres.service.signals import ENDING
+from superres.service.signals import ENDING, end_process, raise_for
 
 T = TypeVar("T")
 
@@ -38,16 +37,12 @@ class EndingSignals:
 
     def raise_if_received(self) -> None:
         """Raises ``KeyboardInterrupt`` or ``SystemExit`` again if a signal has arrived."""
-        if self._received == signal.SIGINT:
-            raise KeyboardInterrupt
         if self._received is not None:
-            sys.exit(128 + self._received)
+            raise_for(self._received)
 
     def _receive(self, received: int, _: object) -> None:
-        for number in ENDING:
-            signal.signal(number, signal.SIG_IGN)  # a second one must not cut the clean-up short
         self._received = received
-        self.raise_if_received()
+        end_process(received)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from pathlib import Path
 from scripts.check_gallery import check_gallery
 from superres.cli.execution import INTERRUPTED, SOME_FAILED
 from superres.errors import ConfigError, SuperresError
-from superres.service.signals import ENDING
+from superres.service.signals import ENDING, end_process
 from superres.service.supervisor import Supervisor, ignored_signals, run_in_foreground
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -159,19 +159,11 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _leave(received: int, _: object) -> None:
-    for number in ENDING:
-        signal.signal(number, signal.SIG_IGN)
-    if received == signal.SIGINT:
-        raise KeyboardInterrupt
-    sys.exit(128 + received)
-
-
 def main() -> int:
     """Runs it all and ends what it started; returns the exit code."""
     for number in ENDING:
         if signal.getsignal(number) != signal.SIG_IGN:  # as `nohup` and background jobs have it
-            signal.signal(number, _leave)
+            signal.signal(number, end_process)
     request = read_request(os.environ, sys.argv[1:])
     environment: dict[str, str] = {}
     supervisor = Supervisor(LOGS)

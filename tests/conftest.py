@@ -29,6 +29,9 @@ pytest_plugins = [
 
 INGEST_DATE = date(2026, 1, 31)
 _UNIT = Path(__file__).parent / "unit"
+# Not postgresql: tests of the store run on SQLite and, as a further parameter, on PostgreSQL.
+_SERVICES = {"spark", "cluster", "kafka", "chromium", "localstack", "terraform", "local_cloud"}
+_SERVICE_FIXTURES = {"spark", "broker", "iam_broker", "local_cloud", "aws_environment", "bucket"}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -37,11 +40,6 @@ def cleanup() -> Iterator[None]:
     with folder_with_cleanup() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv(FOLDER_VARIABLE, str(folder))
         yield
-
-
-# Not postgresql: tests of the store run on SQLite and, as a further parameter, on PostgreSQL.
-_SERVICES = {"spark", "cluster", "kafka", "chromium", "localstack", "terraform", "local_cloud"}
-_SERVICE_FIXTURES = {"spark", "broker", "iam_broker", "local_cloud", "aws_environment", "bucket"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,5 +1,5 @@
-# The specification of a cluster, in our own form. persistent.tf converts it to that of
-# aws_emr_cluster, transient.tf in those of RunJobFlow.
+# The specification of a cluster, in our own form. persistent.tf converts it to the
+# arguments of aws_emr_cluster, transient.tf to those of RunJobFlow.
 
 locals {
   # 8.x lists Spark alone, which brings Hadoop with it.

@@ -40,7 +40,7 @@ locals {
   groups = merge(local.nodes, { service = aws_security_group.service.id })
 
   # How EMR 7 reaches the instances of a private cluster; EMR Spark 8 has an endpoint (endpoint.tf).
-  seven = local.has_endpoint ? {} : merge(
+  emr_7_rules = local.has_endpoint ? {} : merge(
     { for node in keys(local.nodes) : "EMR to ${node}" => { from = "service", to = node, port = 8443 } },
     { "Primary instance to EMR" = { from = "primary", to = "service", port = 9443 } },
   )
@@ -49,7 +49,7 @@ locals {
   # Spark and HDFS choose ports as they like.
   between = merge(
     { for pair in setproduct(keys(local.nodes), keys(local.nodes)) : "Everything, ${pair[0]} to ${pair[1]}" => { from = pair[0], to = pair[1], port = null } },
-    local.seven,
+    local.emr_7_rules,
   )
 }
 
