@@ -247,7 +247,7 @@ def _handling(handler: Callable[[int, object], None] | signal.Handlers) -> Itera
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on, outside the range of outgoing connections."""
+    """A free port of 127.0.0.1, outside the range of outgoing connections."""
     while True:
         port = random.randrange(15_000, 32_000)
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):

@@ -140,7 +140,7 @@ data "aws_iam_policy_document" "key" {
     }
   }
 
-  # SNS passes the topic when it encrypts, whoever publishes. Without this, alarms are lost:
+  # SNS passes the topic when it encrypts, for every publisher. Without this, alarms are lost:
   # https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
   statement {
     sid       = "AlarmsToTopics"

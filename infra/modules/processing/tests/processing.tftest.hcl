@@ -328,7 +328,7 @@ run "transient" {
 
   assert {
     condition     = { for each in output.run_job_flow.Tags : each.Key => each.Value } == { Project = "superres", Environment = "test", Stack = "superres-test", "for-use-with-amazon-emr-managed-policies" = "true" }
-    error_message = "A transient cluster bears EMR's tag and those of all else; the state machine's role reaches only clusters with the tag Stack."
+    error_message = "A transient cluster has EMR's tag and those of every resource; the state machine's role reaches only clusters with the tag Stack."
   }
 
   assert {
