@@ -124,7 +124,7 @@ def test_irrelevant_messages_are_deleted(results, queue, database, bucket):
     other = uri.replace("/results/", "/others/")
     storage.write_bytes(other, evaluation(1).to_json().encode())
     with listening(with_queue(results, queue), database):
-        until(lambda: recorded_image(database, 1) is not None, PATIENCE)
+        until(lambda: is_recorded(database, 1), PATIENCE)
         queue.send(
             {"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": bucket},
             stored_event(uri, "ObjectRemoved:Delete"),

@@ -273,12 +273,12 @@ def test_a_folder_may_be_deleted_and_created_again(tmp_path, database, monkeypat
     monkeypatch.chdir(tmp_path)
     with listening(settings_for("data/results"), database) as running:
         write("data/results", evaluation(1))
-        until(lambda: recorded_image(database, 1) is not None)
+        until(lambda: is_recorded(database, 1))
         shutil.rmtree("data")
         write("data/results", evaluation(2))
-        until(lambda: recorded_image(database, 2) is not None)
+        until(lambda: is_recorded(database, 2))
         write("data/results", evaluation(3))
-        until(lambda: recorded_image(database, 3) is not None)
+        until(lambda: is_recorded(database, 3))
         assert running.reader.failing == {}
         for number, folder in enumerate(("evaluations", "evaluations/scale=2"), 4):
             shutil.rmtree(f"data/results/{folder}")
@@ -286,14 +286,14 @@ def test_a_folder_may_be_deleted_and_created_again(tmp_path, database, monkeypat
             until(partial(is_recorded, database, number))
         Path("data").rename("aside")
         write("data/results", evaluation(6))
-        until(lambda: recorded_image(database, 6) is not None)
+        until(lambda: is_recorded(database, 6))
     assert len(recorded_ids(database)) == 6
 
 
 def test_only_complete_records_are_read(results, database):
     with capture_logs() as logs, listening(settings_for(results), database):
         [uri] = write(results, evaluation(1))
-        until(lambda: recorded_image(database, 1) is not None)
+        until(lambda: is_recorded(database, 1))
         folder = Path(uri).parent
         (folder / f".{image_id(2)}.json.0123").write_text("half of a rec")
         (folder / "notes.txt").write_text("no record")
@@ -301,7 +301,7 @@ def test_only_complete_records_are_read(results, database):
         (folder / f"{image_id(3)}.json").write_text("damaged")
         Path(uri).unlink()
         write(results, evaluation(4))
-        until(lambda: recorded_image(database, 4) is not None)
+        until(lambda: is_recorded(database, 4))
     errors = [log for log in logs if log["log_level"] != "info"]
     assert [Path(log["uri"]).stem for log in errors] == [image_id(3)]
     assert sorted(recorded_ids(database)) == sorted([image_id(1), image_id(4)])
@@ -316,7 +316,7 @@ def test_records_are_kept_during_a_database_outage(results, database):
     settings = settings_for(results, rescan_seconds=3600)
     with capture_logs() as logs, listening(settings, database) as running:
         write(results, evaluation(0))
-        until(lambda: recorded_image(database, 0) is not None)
+        until(lambda: is_recorded(database, 0))
         # What is written before the new folder is watched is not reported.
         events = running.reader.metrics.events._value
         before = events.get()
