@@ -1,5 +1,7 @@
-# The private network: a private and a public subnet in each zone. Everything of ours runs in the
-# private ones; the public ones contain NAT gateways, and a public load balancer if there is one.
+# The network: a private and a public subnet in each zone. Everything of ours runs in the private ones;
+# the public ones contain NAT gateways, and a public load balancer if there is one. With
+# public_addresses, instances are in the public ones, which costs less than a NAT gateway for few of
+# them: their security groups admit nothing from outside.
 
 data "aws_region" "current" {}
 
@@ -60,9 +62,9 @@ resource "aws_subnet" "public" {
   vpc_id                  = aws_vpc.this.id
   availability_zone       = each.key
   cidr_block              = each.value
-  map_public_ip_on_launch = false
+  map_public_ip_on_launch = var.public_addresses
 
-  tags = { Name = "${var.name}-public-${each.key}" }
+  tags = merge(var.public_addresses ? local.emr_tag : {}, { Name = "${var.name}-public-${each.key}" })
 }
 
 # ---- ways out
@@ -138,11 +140,12 @@ resource "aws_route_table_association" "private" {
 
 # Free, and without it every image would pay for passing a NAT gateway. It has no policy of its own:
 # EMR and Amazon Linux fetch packages from buckets of AWS through it.
+# https://docs.aws.amazon.com/vpc/latest/privatelink/vpc-endpoints-s3.html
 resource "aws_vpc_endpoint" "s3" {
   vpc_id            = aws_vpc.this.id
   service_name      = "com.amazonaws.${data.aws_region.current.name}.s3"
   vpc_endpoint_type = "Gateway"
-  route_table_ids   = [for table in aws_route_table.private : table.id]
+  route_table_ids   = concat([aws_route_table.public.id], [for table in aws_route_table.private : table.id])
 
   tags = { Name = "${var.name}-s3" }
 }

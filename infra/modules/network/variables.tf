@@ -46,6 +46,17 @@ variable "nat_gateway_count" {
   }
 }
 
+variable "public_addresses" {
+  description = "Whether instances have public addresses and reach the internet by themselves, instead of NAT gateways and interface endpoints. Nothing can reach them: no security group admits anything from outside."
+  type        = bool
+  default     = false
+
+  validation {
+    condition     = !var.public_addresses || (var.nat_gateway_count == 0 && length(var.interface_endpoints) == 0)
+    error_message = "public_addresses: instances with public addresses need neither NAT gateways nor interface endpoints; set nat_gateway_count = 0 and interface_endpoints = []."
+  }
+}
+
 variable "interface_endpoints" {
   description = "Services of AWS that are reached without passing a NAT gateway. Each is billed by the hour in every zone; none is needed where there is a NAT gateway. Without one: elasticmapreduce, sts, logs, monitoring, kms, sqs, states, kafka, secretsmanager, ssm, ssmmessages, ec2messages."
   type        = set(string)

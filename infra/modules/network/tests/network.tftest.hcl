@@ -32,6 +32,11 @@ run "by_default" {
   }
 
   assert {
+    condition     = output.instance_subnet_ids == output.private_subnet_ids
+    error_message = "Instances are in the private subnets."
+  }
+
+  assert {
     condition     = aws_vpc.this.tags["for-use-with-amazon-emr-managed-policies"] == "true" && alltrue([for each in aws_subnet.private : each.tags["for-use-with-amazon-emr-managed-policies"] == "true"])
     error_message = "EMR's service role reaches only what bears its tag."
   }
@@ -67,7 +72,7 @@ run "by_default" {
 
   # Services are reached within the network.
   assert {
-    condition     = aws_vpc_endpoint.s3.vpc_endpoint_type == "Gateway" && toset(aws_vpc_endpoint.s3.route_table_ids) == toset([for each in aws_route_table.private : each.id])
+    condition     = aws_vpc_endpoint.s3.vpc_endpoint_type == "Gateway" && length(setsubtract([for each in aws_route_table.private : each.id], aws_vpc_endpoint.s3.route_table_ids)) == 0
     error_message = "Every private subnet reaches S3 through the gateway endpoint."
   }
 
@@ -149,4 +154,47 @@ run "public_addresses_are_refused" {
   }
 
   expect_failures = [var.cidr]
+}
+
+run "public_addresses_take_the_place_of_nat_gateways" {
+  command = apply
+
+  variables {
+    zone_count          = 2
+    nat_gateway_count   = 0
+    interface_endpoints = []
+    public_addresses    = true
+  }
+
+  assert {
+    condition     = length(aws_nat_gateway.this) == 0 && length(aws_eip.nat) == 0 && length(aws_vpc_endpoint.interface) == 0
+    error_message = "Nothing of the network is billed by the hour."
+  }
+
+  assert {
+    condition     = output.instance_subnet_ids == [for zone in output.zones : aws_subnet.public[zone].id] && alltrue([for each in aws_subnet.public : each.map_public_ip_on_launch])
+    error_message = "Instances are in the public subnets and get an address there."
+  }
+
+  assert {
+    condition     = alltrue([for each in aws_subnet.public : each.tags["for-use-with-amazon-emr-managed-policies"] == "true"])
+    error_message = "EMR's service role reaches only what bears its tag."
+  }
+
+  assert {
+    condition     = contains(aws_vpc_endpoint.s3.route_table_ids, aws_route_table.public.id)
+    error_message = "Public subnets reach S3 through the gateway endpoint too."
+  }
+}
+
+run "public_addresses_beside_a_nat_gateway_are_refused" {
+  command = plan
+
+  variables {
+    nat_gateway_count   = 1
+    interface_endpoints = []
+    public_addresses    = true
+  }
+
+  expect_failures = [var.public_addresses]
 }
