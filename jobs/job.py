@@ -15,6 +15,7 @@ from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
+from jobs.gpu_wait import gpu_within
 from jobs.progress import Progress, StageProgress, watching
 from jobs.selection import LeftOut
 from jobs.session import get_session, one_line_reason
@@ -64,7 +65,8 @@ def job_main(name: str, job: str, *, takes_redo: bool = False) -> None:
             settings.dataset, arguments.run_id, arguments.scale, arguments.ingest_date
         )
         session = get_session(f"superres {name} {layout.run_id}", settings)
-        with watching(session.sparkContext, _log_progress()) as progress:
+        context, patience = session.sparkContext, settings.processing.gpu_wait_seconds
+        with watching(context, _log_progress()) as progress, gpu_within(context, patience):
             run = Run(session, settings, layout, progress, takes_redo and arguments.redo)
             report = resolve_name(job)(run)
         session.stop()

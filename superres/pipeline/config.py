@@ -76,7 +76,8 @@ class Processing(_Section):
     """How images are upscaled.
 
     ``patch_size`` is the side of a tile in low-resolution pixels, without its halo.
-    ``model_path`` None means the weights that are part of the package.
+    ``model_path`` None means the weights that are part of the package. A job that needs GPUs fails
+    when it has had no executor with one for ``gpu_wait_seconds``; 0: it waits for ever.
     """
 
     upscale_factor: Literal[2, 3, 4] = 2
@@ -85,6 +86,7 @@ class Processing(_Section):
     grayscale: bool = False
     device: Literal["cpu", "cuda"] = "cpu"
     half_precision: bool = False
+    gpu_wait_seconds: float = Field(default=1800.0, ge=0)
     max_megapixels: float = Field(default=200.0, gt=0)
     max_megabytes: float = Field(default=512.0, gt=0)
 
