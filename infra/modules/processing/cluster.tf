@@ -101,6 +101,10 @@ locals {
     }
   }
 
+  # With max_instances 0, inference runs on the core instances and nothing is scaled.
+  scales      = var.gpu.max_instances > 0
+  fleet_names = local.scales ? ["primary", "core", "task"] : ["primary", "core"]
+
   # Where there is no spot capacity for so long, the fleet begins with an on-demand instance.
   spot_minutes = 15
 

@@ -1,14 +1,17 @@
-# How the instances of EMR Spark 8 reach EMR: through an interface endpoint in their network, at port
+# How the instances of EMR Spark 8 in private subnets reach EMR: through an interface endpoint in their network, at port
 # 443. EMR uses the one that it finds and otherwise creates one. Terraform would not know that one:
 # it would be billed between runs, and its network interfaces would keep the security group, the
 # subnets and the network from being destroyed. So this one exists before any cluster.
 #
-# https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-clusters-in-a-vpc.html (private subnets)
+# In public subnets they use the internet gateway, and EMR adds the rule by which it reaches the primary
+# instance to that one's security group by itself: port 8443 from addresses of AWS alone.
+#
+# https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-clusters-in-a-vpc.html (kinds of subnets)
 # https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-man-sec-groups.html (rules, by release)
 # https://docs.aws.amazon.com/emr/latest/ReleaseGuide/emr-spark-800-release.html (the service's name)
 
 locals {
-  has_endpoint     = startswith(var.release_label, "emr-spark-")
+  has_endpoint     = startswith(var.release_label, "emr-spark-") && !var.public_addresses
   endpoint_service = "aws.api.${local.region}.emr-service-cell01"
 }
 
@@ -20,7 +23,7 @@ resource "aws_vpc_endpoint" "emr" {
   vpc_endpoint_type   = "Interface"
   private_dns_enabled = true
   subnet_ids          = var.subnet_ids
-  security_group_ids  = [aws_security_group.service.id]
+  security_group_ids  = [local.service_group]
 
   # The name that AmazonEMRServicePolicy_v2 (version 6) knows.
   tags = merge(local.emr_tag, { Name = "emr-service-vpce" })
@@ -29,7 +32,7 @@ resource "aws_vpc_endpoint" "emr" {
 resource "aws_vpc_security_group_ingress_rule" "endpoint" {
   count = local.has_endpoint ? 1 : 0
 
-  security_group_id = aws_security_group.service.id
+  security_group_id = local.service_group
   description       = "HTTPS from the network to EMR"
   # AWS asks for the network's addresses here, not for groups.
   cidr_ipv4   = var.vpc_cidr
@@ -45,7 +48,7 @@ resource "aws_vpc_security_group_egress_rule" "endpoint" {
 
   security_group_id            = each.value
   description                  = "HTTPS to EMR"
-  referenced_security_group_id = aws_security_group.service.id
+  referenced_security_group_id = local.service_group
   ip_protocol                  = "tcp"
   from_port                    = 443
   to_port                      = 443

@@ -21,8 +21,11 @@ resource "aws_security_group" "workers" {
   tags = merge(local.emr_tag, { Name = "${var.name}-emr-workers" })
 }
 
-# EMR's end of the connection to the instances, which have no public address.
+# EMR's end of the connection to instances without a public address; a cluster in a public subnet takes
+# no such group.
 resource "aws_security_group" "service" {
+  count = var.public_addresses ? 0 : 1
+
   name                   = "${var.name}-emr-service"
   description            = "EMR, on its way to the instances"
   vpc_id                 = var.vpc_id
@@ -37,10 +40,11 @@ locals {
     workers = aws_security_group.workers.id
   }
 
-  groups = merge(local.nodes, { service = aws_security_group.service.id })
+  service_group = one(aws_security_group.service[*].id)
+  groups        = merge(local.nodes, { service = local.service_group })
 
   # How EMR 7 reaches the instances of a private cluster; EMR Spark 8 has an endpoint (endpoint.tf).
-  emr_7_rules = local.has_endpoint ? {} : merge(
+  emr_7_rules = local.has_endpoint || var.public_addresses ? {} : merge(
     { for node in keys(local.nodes) : "EMR to ${node}" => { from = "service", to = node, port = 8443 } },
     { "Primary instance to EMR" = { from = "primary", to = "service", port = 9443 } },
   )
@@ -79,7 +83,7 @@ resource "aws_vpc_security_group_egress_rule" "between" {
   tags = local.emr_tag
 }
 
-# Services of AWS, through endpoints or a NAT gateway.
+# Services of AWS, through endpoints, a NAT gateway or the internet gateway.
 resource "aws_vpc_security_group_egress_rule" "https" {
   for_each = local.nodes
 

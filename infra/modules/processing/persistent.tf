@@ -35,7 +35,7 @@ resource "aws_emr_cluster" "this" {
     instance_profile                  = aws_iam_instance_profile.nodes.arn
     emr_managed_master_security_group = aws_security_group.primary.id
     emr_managed_slave_security_group  = aws_security_group.workers.id
-    service_access_security_group     = aws_security_group.service.id
+    service_access_security_group     = local.service_group
   }
 
   master_instance_fleet {
@@ -134,7 +134,7 @@ resource "aws_emr_cluster" "this" {
 }
 
 resource "aws_emr_instance_fleet" "task" {
-  count = var.cluster_lifecycle == "persistent" ? 1 : 0
+  count = var.cluster_lifecycle == "persistent" && local.scales ? 1 : 0
 
   cluster_id                = aws_emr_cluster.this[0].id
   name                      = "task"
@@ -186,7 +186,7 @@ resource "aws_emr_instance_fleet" "task" {
 }
 
 resource "aws_emr_managed_scaling_policy" "this" {
-  count = var.cluster_lifecycle == "persistent" ? 1 : 0
+  count = var.cluster_lifecycle == "persistent" && local.scales ? 1 : 0
 
   cluster_id = aws_emr_cluster.this[0].id
 

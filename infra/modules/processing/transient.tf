@@ -5,7 +5,15 @@
 # Defined for both lifecycles, so that the state machine has one definition.
 
 locals {
-  run_job_flow = {
+  run_job_flow = merge(local.job_flow, !local.scales ? {} : { ManagedScalingPolicy = { ComputeLimits = {
+    UnitType                     = "InstanceFleetUnits"
+    MinimumCapacityUnits         = local.scaling.minimum
+    MaximumCapacityUnits         = local.scaling.maximum
+    MaximumCoreCapacityUnits     = local.scaling.core
+    MaximumOnDemandCapacityUnits = local.scaling.on_demand
+  } } })
+
+  job_flow = {
     Name                  = var.name
     ReleaseLabel          = var.release_label
     Applications          = [for name in local.applications : { Name = name }]
@@ -24,16 +32,15 @@ locals {
       ScriptBootstrapAction = { Path = action.path, Args = action.args }
     }]
 
-    Instances = {
+    Instances = merge({
       # Asked for by createCluster: the state machine terminates it.
       KeepJobFlowAliveWhenNoSteps   = true
       TerminationProtected          = false
       Ec2SubnetIds                  = var.subnet_ids
       EmrManagedMasterSecurityGroup = aws_security_group.primary.id
       EmrManagedSlaveSecurityGroup  = aws_security_group.workers.id
-      ServiceAccessSecurityGroup    = aws_security_group.service.id
 
-      InstanceFleets = [for name in ["primary", "core", "task"] : {
+      InstanceFleets = [for name in local.fleet_names : {
         Name                   = name
         InstanceFleetType      = local.fleets[name].role
         TargetOnDemandCapacity = local.fleets[name].on_demand
@@ -58,15 +65,7 @@ locals {
           } },
         )
       }]
-    }
-
-    ManagedScalingPolicy = { ComputeLimits = {
-      UnitType                     = "InstanceFleetUnits"
-      MinimumCapacityUnits         = local.scaling.minimum
-      MaximumCapacityUnits         = local.scaling.maximum
-      MaximumCoreCapacityUnits     = local.scaling.core
-      MaximumOnDemandCapacityUnits = local.scaling.on_demand
-    } }
+    }, var.public_addresses ? {} : { ServiceAccessSecurityGroup = local.service_group })
 
     # The second net, if the state machine cannot terminate it: an execution that someone stops does
     # not. Step Functions looks every five minutes whether a step has ended, so idle for an hour

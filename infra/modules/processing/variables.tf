@@ -43,13 +43,19 @@ variable "vpc_cidr" {
 }
 
 variable "subnet_ids" {
-  description = "Ids of private subnets, one in each zone. EMR uses the one with enough capacity for its fleets."
+  description = "Ids of subnets, one in each zone. EMR uses the one with enough capacity for its fleets."
   type        = list(string)
 
   validation {
     condition     = length(var.subnet_ids) > 0
     error_message = "subnet_ids must name at least one subnet."
   }
+}
+
+variable "public_addresses" {
+  description = "Whether subnet_ids are public ones, whose instances have public addresses: then EMR is reached without an endpoint."
+  type        = bool
+  default     = false
 }
 
 variable "s3_prefix_list_id" {
@@ -151,7 +157,7 @@ variable "core" {
 }
 
 variable "gpu" {
-  description = "The instances that inference runs on, and only while it does: types to choose from, all of one size; how many at most; the executor, of which each instance holds one. Its cores are the tasks that share a GPU."
+  description = "The instances that inference runs on, and only while it does: types to choose from, all of one size; how many at most (with device cpu also 0: inference then runs on the core instances); the executor, of which each instance holds one. Its cores are the tasks that share a GPU."
   type = object({
     instance_types = optional(list(string), ["g6.2xlarge", "g5.2xlarge", "g4dn.2xlarge"])
     max_instances  = optional(number, 4)
@@ -170,8 +176,8 @@ variable "gpu" {
   }
 
   validation {
-    condition     = var.gpu.max_instances >= 1 && floor(var.gpu.max_instances) == var.gpu.max_instances
-    error_message = "gpu.max_instances must be a whole number of at least 1."
+    condition     = var.gpu.max_instances >= (var.device == "cuda" ? 1 : 0) && floor(var.gpu.max_instances) == var.gpu.max_instances
+    error_message = "gpu.max_instances must be a whole number of at least 1, or of at least 0 with device cpu."
   }
 }
 

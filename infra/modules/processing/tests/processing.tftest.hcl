@@ -152,7 +152,7 @@ run "persistent" {
   assert {
     condition = alltrue([
       for each in values(aws_vpc_security_group_ingress_rule.between) :
-      each.cidr_ipv4 == null && each.cidr_ipv6 == null && contains([aws_security_group.primary.id, aws_security_group.workers.id, aws_security_group.service.id], coalesce(each.referenced_security_group_id, "no group"))
+      each.cidr_ipv4 == null && each.cidr_ipv6 == null && contains([aws_security_group.primary.id, aws_security_group.workers.id, aws_security_group.service[0].id], coalesce(each.referenced_security_group_id, "no group"))
     ])
     error_message = "Instances accept connections only from each other and EMR, from no address."
   }
@@ -168,7 +168,7 @@ run "persistent" {
     condition = (
       aws_emr_cluster.this[0].ec2_attributes[0].emr_managed_master_security_group == aws_security_group.primary.id &&
       aws_emr_cluster.this[0].ec2_attributes[0].emr_managed_slave_security_group == aws_security_group.workers.id &&
-      aws_emr_cluster.this[0].ec2_attributes[0].service_access_security_group == aws_security_group.service.id &&
+      aws_emr_cluster.this[0].ec2_attributes[0].service_access_security_group == aws_security_group.service[0].id &&
       aws_emr_cluster.this[0].ec2_attributes[0].key_name == null
     )
     error_message = "The cluster stands behind these groups, and there is no key to log in with."
@@ -177,7 +177,7 @@ run "persistent" {
   # Whatever emr touches bears its tag.
   assert {
     condition = alltrue([
-      for tags in [aws_emr_cluster.this[0].tags, aws_security_group.primary.tags, aws_security_group.workers.tags, aws_security_group.service.tags, aws_iam_role.service.tags, aws_iam_role.nodes.tags, aws_iam_instance_profile.nodes.tags] :
+      for tags in [aws_emr_cluster.this[0].tags, aws_security_group.primary.tags, aws_security_group.workers.tags, aws_security_group.service[0].tags, aws_iam_role.service.tags, aws_iam_role.nodes.tags, aws_iam_instance_profile.nodes.tags] :
       tags["for-use-with-amazon-emr-managed-policies"] == "true"
     ])
     error_message = "EMR's service role reaches only what bears the tag."
@@ -203,7 +203,7 @@ run "instances_reach_emr_through_an_endpoint" {
 
   assert {
     condition = [for each in aws_vpc_endpoint.emr : [each.service_name, each.vpc_endpoint_type, each.private_dns_enabled, each.vpc_id, each.subnet_ids, each.security_group_ids]] == [
-      ["aws.api.eu-central-1.emr-service-cell01", "Interface", true, "vpc-1", toset(["subnet-1", "subnet-2"]), toset([aws_security_group.service.id])]
+      ["aws.api.eu-central-1.emr-service-cell01", "Interface", true, "vpc-1", toset(["subnet-1", "subnet-2"]), toset([aws_security_group.service[0].id])]
     ]
     error_message = "EMR Spark 8 is reached by an endpoint in every private subnet, with the service access group and a private name."
   }
@@ -215,15 +215,15 @@ run "instances_reach_emr_through_an_endpoint" {
 
   assert {
     condition = [for each in aws_vpc_security_group_ingress_rule.endpoint : [each.security_group_id, each.cidr_ipv4, each.ip_protocol, each.from_port, each.to_port]] == [
-      [aws_security_group.service.id, "10.20.0.0/16", "tcp", 443, 443]
+      [aws_security_group.service[0].id, "10.20.0.0/16", "tcp", 443, 443]
     ]
     error_message = "The service access group accepts HTTPS from the network."
   }
 
   assert {
     condition = { for name, each in aws_vpc_security_group_egress_rule.endpoint : name => [each.security_group_id, each.referenced_security_group_id, each.ip_protocol, each.from_port, each.to_port] } == {
-      primary = [aws_security_group.primary.id, aws_security_group.service.id, "tcp", 443, 443]
-      workers = [aws_security_group.workers.id, aws_security_group.service.id, "tcp", 443, 443]
+      primary = [aws_security_group.primary.id, aws_security_group.service[0].id, "tcp", 443, 443]
+      workers = [aws_security_group.workers.id, aws_security_group.service[0].id, "tcp", 443, 443]
     }
     error_message = "Primary and other instances may speak HTTPS with the endpoint."
   }
@@ -431,4 +431,82 @@ run "gpus_without_their_wheelhouse_are_refused" {
   }
 
   expect_failures = [var.package]
+}
+
+run "in_public_subnets_emr_needs_no_endpoint" {
+  command = apply
+
+  variables {
+    public_addresses  = true
+    cluster_lifecycle = "transient"
+  }
+
+  assert {
+    condition     = length(aws_vpc_endpoint.emr) == 0 && length(aws_security_group.service) == 0 && !can(output.run_job_flow.Instances.ServiceAccessSecurityGroup)
+    error_message = "An endpoint and the service access group are for private subnets only."
+  }
+
+  # EMR itself admits its own addresses of AWS to the primary instance, at port 8443.
+  assert {
+    condition     = alltrue([for each in aws_vpc_security_group_ingress_rule.between : each.cidr_ipv4 == null && each.cidr_ipv6 == null]) && length(aws_vpc_security_group_ingress_rule.endpoint) == 0
+    error_message = "No rule of ours admits an address from outside: EMR's block public access would refuse the cluster."
+  }
+}
+
+run "in_public_subnets_a_persistent_cluster_needs_none_either" {
+  command = apply
+
+  variables {
+    public_addresses = true
+  }
+
+  assert {
+    condition     = length(aws_emr_cluster.this) == 1 && length(aws_security_group.service) == 0 && length(aws_vpc_endpoint.emr) == 0
+    error_message = "A cluster in a public subnet has no service access group."
+  }
+}
+
+run "without_task_instances_nothing_is_scaled" {
+  command = apply
+
+  variables {
+    cluster_lifecycle = "transient"
+    device            = "cpu"
+    gpu               = { max_instances = 0 }
+    core              = { instances = 1, executor = { cores = 3 } }
+  }
+
+  assert {
+    condition     = [for each in output.run_job_flow.Instances.InstanceFleets : each.Name] == ["primary", "core"] && !can(output.run_job_flow.ManagedScalingPolicy)
+    error_message = "There is no fleet beside primary and core, and nothing to scale."
+  }
+
+  assert {
+    condition     = contains(output.steps["batch_inference"], "spark.executor.instances=1") && contains(output.steps["batch_inference"], "spark.executor.cores=3")
+    error_message = "Inference runs on the core instances."
+  }
+}
+
+run "a_persistent_cluster_without_task_instances_is_not_scaled_either" {
+  command = apply
+
+  variables {
+    device = "cpu"
+    gpu    = { max_instances = 0 }
+  }
+
+  assert {
+    condition     = length(aws_emr_instance_fleet.task) == 0 && length(aws_emr_managed_scaling_policy.this) == 0 && length(aws_emr_cluster.this) == 1
+    error_message = "There is no fleet beside primary and core, and nothing to scale."
+  }
+}
+
+run "gpus_without_instances_are_refused" {
+  command = plan
+
+  variables {
+    gpu = { max_instances = 0 }
+  }
+
+  expect_failures = [var.gpu]
 }
