@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from threading import Event
 from typing import Annotated, Any, Literal
-from urllib.parse import unquote_plus
 
 import boto3
 import structlog
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from notifier.listening.outage import Outage
 from notifier.listening.reading import Reader
@@ -26,6 +25,7 @@ from notifier.recording import record_status
 from notifier.store.runs import RunStatus, State
 from superres.errors import RecordError, StorageError
 from superres.pipeline import storage
+from superres.pipeline.stored_events import stored_in
 
 # A receive cannot be interrupted, so this is also how long a stop takes. An idle queue costs 1.3
 # million requests per month and process (half a dollar); 20 seconds would save nine tenths of it.
@@ -150,64 +150,6 @@ def _still_failing(reader: Reader) -> StorageError | None:
 # ---- events of S3
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class _Bucket(_Part):
-    name: str
-
-
-class _Object(_Part):
-    key: str
-    tag: str = Field(default="", validation_alias="eTag")
-
-
-class _Stored(_Part):
-    bucket: _Bucket
-    object: _Object
-
-
-class _Notified(_Part):
-    event: str = Field(validation_alias="eventName")
-    s3: _Stored
-
-
-class _Notification(_Part):
-    """S3 sends this to a queue directly."""
-
-    records: list[_Notified] = Field(validation_alias="Records")
-
-
-class _TestEvent(_Part):
-    """S3 sends this to test its permission."""
-
-    event: Literal["s3:TestEvent"] = Field(validation_alias="Event")
-
-
-class _TaggedObject(_Part):
-    key: str
-    etag: str = ""
-
-
-class _StoredDetail(_Part):
-    bucket: _Bucket
-    object: _TaggedObject
-
-
-class _Forwarded(_Part):
-    """S3 sends this through EventBridge."""
-
-    source: Literal["aws.s3"]
-    type: str = Field(validation_alias="detail-type")
-    detail: _StoredDetail
-
-
-_S3_MESSAGE: TypeAdapter[_Notification | _TestEvent | _Forwarded] = TypeAdapter(
-    _Notification | _TestEvent | _Forwarded
-)
-
-
 def handle_stored(reader: Reader, body: str) -> None:
     """Reads the records that a message of S3 announces.
 
@@ -225,34 +167,6 @@ def handle_stored(reader: Reader, body: str) -> None:
         raise unreadable
 
 
-def stored_in(body: str) -> list[tuple[str, str]]:
-    """Returns URI and ETag of the objects that were written, by a message of S3.
-
-    Raises ``RecordError`` if it is not an event of S3.
-    """
-    try:
-        message = _S3_MESSAGE.validate_json(body)
-    except ValidationError:
-        raise RecordError("the message is not an event of S3") from None
-    if isinstance(message, _TestEvent):
-        return []
-    if isinstance(message, _Forwarded):
-        if message.type != "Object Created":
-            return []
-        bucket, stored = message.detail.bucket.name, message.detail.object
-        # EventBridge sends plain keys, LocalStack encoded ones; our plain keys contain =.
-        key = stored.key if "=" in stored.key else unquote_plus(stored.key)
-        return [(f"{storage.S3}{bucket}/{key}", stored.etag)]
-    return [
-        (
-            f"{storage.S3}{record.s3.bucket.name}/{unquote_plus(record.s3.object.key)}",
-            record.s3.object.tag,
-        )
-        for record in message.records
-        if record.event.startswith("ObjectCreated:")
-    ]
-
-
 # ---- events of Step Functions
 
 _STATES: dict[str, State] = {
@@ -265,6 +179,10 @@ _STATES: dict[str, State] = {
 }
 
 _Milliseconds = Annotated[int, Field(ge=0, lt=253_402_300_800_000)]  # until the year 9999
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class _Execution(_Part):

@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from notifier.listening.queues import status_in, stored_in
+from notifier.listening.queues import status_in
 from notifier.store.runs import RunStatus
 from superres.errors import RecordError
+from superres.pipeline.stored_events import stored_in
 from tests.support.evaluation_records import DAY
 from tests.support.queue_messages import status_event, stored_record
 
