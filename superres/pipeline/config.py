@@ -135,6 +135,20 @@ class Ingestion(_Section):
     upload_port: int = Field(default=8081, ge=0, le=65535)
 
 
+QueueUrl = Annotated[str, AfterValidator(_checked_web_url)]
+StateMachineArn = Annotated[
+    str, Field(pattern=r"^arn:[^:]+:states:[a-z0-9-]+:\d{12}:stateMachine:[\w-]+$")
+]
+
+
+class Starts(_Section):
+    """How new images start runs: from a queue with S3's events to executions of a state machine."""
+
+    queue_url: QueueUrl | None = None
+    state_machine_arn: StateMachineArn | None = None
+    port: int = Field(default=9102, ge=0, le=65535)
+
+
 ClusterArn = Annotated[str, Field(pattern=r"^arn:[^:]+:kafka:[a-z0-9-]+:\d{12}:cluster/\S+$")]
 
 
@@ -142,9 +156,12 @@ class Kafka(_Section):
     """Kafka's brokers and topics; passwords come from the environment only.
 
     With ``cluster_arn``, Amazon MSK is asked for the brokers and ``bootstrap_servers`` is ignored.
-    Missing topics are then created, with the brokers' default partitions and replicas.
+    Missing topics are then created, with the brokers' default partitions and replicas. Without
+    ``enabled`` there is no broker: ``superres ingest`` and ``superres uploads`` store the images
+    themselves.
     """
 
+    enabled: bool = True
     bootstrap_servers: str = "127.0.0.1:9092"
     cluster_arn: ClusterArn | None = None
     topic: str = "images-topic"
@@ -192,6 +209,7 @@ class Settings(_Section):
     dataset: Dataset = Dataset()
     processing: Processing = Processing()
     ingestion: Ingestion = Ingestion()
+    starts: Starts = Starts()
     kafka: Kafka = Kafka()
     notifier: Notifier = Notifier()
 

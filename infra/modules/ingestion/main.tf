@@ -1,5 +1,5 @@
 # Ingestion: instances that consume references from Kafka and receive uploads. A producer is
-# started on one of them by hand (README.md).
+# started on one of them by hand (README.md). Without Kafka, the one instance stores what it receives.
 
 data "aws_caller_identity" "current" {}
 
@@ -10,6 +10,7 @@ data "aws_region" "current" {}
 locals {
   partition = data.aws_partition.current.partition
   name      = "${var.name}-ingestion"
+  port      = var.target == null ? 8081 : var.target.port
 
   # Built from names, not read from resources, so that a plan shows complete policies. Secrets
   # Manager appends six characters of its own.
@@ -25,25 +26,33 @@ module "service" {
   name               = local.name
   vpc_id             = var.vpc_id
   subnet_ids         = var.subnet_ids
-  security_group_ids = [var.kafka.security_group_id]
+  security_group_ids = var.kafka[*].security_group_id
   target             = var.target
   bucket             = var.buckets["artifacts"]
   files              = var.files
-  units              = ["consume", "uploads"]
+  units              = var.kafka == null ? ["uploads"] : ["consume", "uploads"]
   instance_type      = var.instance_type
   instances          = var.instances
   key_arn            = var.key_arn
   # Images are written below our key, a part at a time when they are large.
   encrypts_for = ["s3"]
-  policies     = [var.kafka.policy, data.aws_iam_policy_document.storage.json]
+  policies     = concat(var.kafka[*].policy, [data.aws_iam_policy_document.storage.json])
+  # Two would both store what one of them left behind.
+  replace_first = var.kafka == null
 
-  settings = {
-    SUPERRES_INGESTION__UPLOAD_HOST = "0.0.0.0"
-    SUPERRES_INGESTION__UPLOAD_PORT = tostring(var.target.port)
-    SUPERRES_KAFKA__CLUSTER_ARN     = var.kafka.cluster_arn
-    SUPERRES_KAFKA__REGION          = data.aws_region.current.name
-    SUPERRES_KAFKA__SECURITY        = "iam"
-  }
+  settings = merge(
+    {
+      # Without a load balancer, only sessions of Session Manager reach it, from the instance itself.
+      SUPERRES_INGESTION__UPLOAD_HOST = var.target == null ? "127.0.0.1" : "0.0.0.0"
+      SUPERRES_INGESTION__UPLOAD_PORT = tostring(local.port)
+      SUPERRES_KAFKA__ENABLED         = tostring(var.kafka != null)
+    },
+    var.kafka == null ? {} : {
+      SUPERRES_KAFKA__CLUSTER_ARN = var.kafka.cluster_arn
+      SUPERRES_KAFKA__REGION      = data.aws_region.current.name
+      SUPERRES_KAFKA__SECURITY    = "iam"
+    },
+  )
 
   secrets = [{
     unit     = "uploads"
@@ -81,6 +90,17 @@ data "aws_iam_policy_document" "storage" {
       "${local.raw}/high_resolution/*",
       "${local.raw}/low_resolution/*",
     ]
+  }
+
+  # Without Kafka, the reference of an upload waits in S3 until its image is stored.
+  dynamic "statement" {
+    for_each = var.kafka == null ? ["kafka"] : []
+
+    content {
+      sid       = "ForgetWhatIsStored"
+      actions   = ["s3:DeleteObject"]
+      resources = ["${local.raw}/uploads/pending/*"]
+    }
   }
 
   statement {

@@ -14,17 +14,18 @@ variable "vpc_id" {
 }
 
 variable "subnet_ids" {
-  description = "Ids of the private subnets."
+  description = "Ids of the subnets."
   type        = list(string)
 }
 
 variable "target" {
-  description = "Target group of uploads, their port, and the security group of the load balancer."
+  description = "Target group of uploads, their port, and the security group of the load balancer; null without a load balancer."
   type = object({
     group_arn                  = string
     port                       = number
     balancer_security_group_id = string
   })
+  default = null
 }
 
 variable "buckets" {
@@ -43,8 +44,9 @@ variable "files" {
 }
 
 variable "kafka" {
-  description = "The cluster's ARN, what its clients may do (JSON), and the security group that they bear."
+  description = "The cluster's ARN, what its clients may do (JSON), and the security group that they bear; null without Kafka: uploads are then stored by the instance that receives them."
   type        = object({ cluster_arn = string, policy = string, security_group_id = string })
+  default     = null
 }
 
 variable "key_arn" {
@@ -60,6 +62,11 @@ variable "instance_type" {
 variable "instances" {
   description = "How many instances there are; more than Kafka has partitions are of no use."
   type        = number
+
+  validation {
+    condition     = var.kafka != null || var.instances == 1
+    error_message = "instances must be 1 without Kafka, which shares the work."
+  }
 }
 
 variable "secret_recovery_days" {

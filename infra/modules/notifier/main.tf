@@ -12,6 +12,7 @@ locals {
   region    = data.aws_region.current.name
   account   = data.aws_caller_identity.current.account_id
   name      = "${var.name}-notifier"
+  port      = var.target == null ? 8080 : var.target.port
   postgres  = var.database != null
 
   # Built from names, not read from resources, so that a plan shows complete policies. Secrets
@@ -42,12 +43,13 @@ module "service" {
   policies      = [data.aws_iam_policy_document.reads.json]
 
   settings = merge(local.database_settings, {
-    SUPERRES_NOTIFIER__HOST             = "0.0.0.0"
-    SUPERRES_NOTIFIER__PORT             = tostring(var.target.port)
-    SUPERRES_NOTIFIER__PROXIES          = "1" # the load balancer
+    # Without a load balancer, only sessions of Session Manager reach it, from the instance itself.
+    SUPERRES_NOTIFIER__HOST             = var.target == null ? "127.0.0.1" : "0.0.0.0"
+    SUPERRES_NOTIFIER__PORT             = tostring(local.port)
+    SUPERRES_NOTIFIER__PROXIES          = var.target == null ? "0" : "1" # the load balancer
     SUPERRES_NOTIFIER__PUBLIC_URL       = var.public_url
     SUPERRES_NOTIFIER__PUBLIC_GALLERY   = tostring(var.public_gallery)
-    SUPERRES_NOTIFIER__UPLOADS_URL      = "/uploads"
+    SUPERRES_NOTIFIER__UPLOADS_URL      = var.uploads_url
     SUPERRES_NOTIFIER__EVENTS_QUEUE_URL = var.queues["evaluations"].url
     SUPERRES_NOTIFIER__RUNS_QUEUE_URL   = var.queues["run_status"].url
   })

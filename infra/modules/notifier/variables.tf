@@ -14,17 +14,18 @@ variable "vpc_id" {
 }
 
 variable "subnet_ids" {
-  description = "Ids of the private subnets."
+  description = "Ids of the subnets."
   type        = list(string)
 }
 
 variable "target" {
-  description = "Target group of the gallery, its port, and the security group of the load balancer."
+  description = "Target group of the gallery, its port, and the security group of the load balancer; null without a load balancer."
   type = object({
     group_arn                  = string
     port                       = number
     balancer_security_group_id = string
   })
+  default = null
 }
 
 variable "public_url" {
@@ -35,6 +36,12 @@ variable "public_url" {
     condition     = can(regex("^https?://[^/]+$", var.public_url))
     error_message = "public_url must be http://host or https://host."
   }
+}
+
+variable "uploads_url" {
+  description = "Where the gallery links to for uploads: an address, or a path on its own."
+  type        = string
+  default     = "/uploads"
 }
 
 variable "public_gallery" {

@@ -113,6 +113,8 @@ resource "aws_security_group" "this" {
 }
 
 resource "aws_vpc_security_group_ingress_rule" "balancer" {
+  count = var.target == null ? 0 : 1
+
   security_group_id            = aws_security_group.this.id
   description                  = "From the load balancer"
   referenced_security_group_id = var.target.balancer_security_group_id

@@ -99,8 +99,8 @@ resource "aws_autoscaling_group" "this" {
   min_size                  = var.instances
   max_size                  = var.replace_first ? var.instances : var.instances * 2 # new ones start before old ones stop
   vpc_zone_identifier       = var.subnet_ids
-  target_group_arns         = [var.target.group_arn]
-  health_check_type         = "ELB"
+  target_group_arns         = var.target[*].group_arn
+  health_check_type         = var.target == null ? "EC2" : "ELB"
   health_check_grace_period = 600 # until everything is installed and answers
   wait_for_capacity_timeout = "15m"
 

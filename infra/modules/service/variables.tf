@@ -14,7 +14,7 @@ variable "vpc_id" {
 }
 
 variable "subnet_ids" {
-  description = "Ids of private subnets to spread over."
+  description = "Ids of subnets to spread over."
   type        = list(string)
 
   validation {
@@ -30,12 +30,13 @@ variable "security_group_ids" {
 }
 
 variable "target" {
-  description = "The target group that the instances are in, their port, and the security group of its load balancer."
+  description = "The target group that the instances are in, their port, and the security group of its load balancer; null without one: nothing outside reaches the instances then, but through a session of Session Manager."
   type = object({
     group_arn                  = string
     port                       = number
     balancer_security_group_id = string
   })
+  default = null
 }
 
 variable "bucket" {

@@ -87,6 +87,7 @@ run "ingestion_may_do_what_it_does_and_no_more" {
       for line in [
         "export SUPERRES_UNITS='consume uploads'",
         "export SUPERRES_KAFKA__CLUSTER_ARN='${var.kafka.cluster_arn}'",
+        "export SUPERRES_KAFKA__ENABLED='true'",
         "export SUPERRES_KAFKA__SECURITY='iam'",
         "export SUPERRES_INGESTION__UPLOAD_HOST='0.0.0.0'",
         "export SUPERRES_INGESTION__UPLOAD_PORT='8081'",
@@ -110,4 +111,43 @@ run "a_short_recovery_is_refused" {
   }
 
   expect_failures = [var.secret_recovery_days]
+}
+
+run "without_kafka_and_load_balancer" {
+  command = plan
+
+  variables {
+    kafka  = null
+    target = null
+  }
+
+  assert {
+    condition = alltrue([
+      for line in [
+        "export SUPERRES_UNITS='uploads'",
+        "export SUPERRES_KAFKA__ENABLED='false'",
+        "export SUPERRES_INGESTION__UPLOAD_HOST='127.0.0.1'",
+        "export SUPERRES_INGESTION__UPLOAD_PORT='8081'",
+      ] : contains(split("\n", output.user_data), line)
+    ]) && !strcontains(output.user_data, "export SUPERRES_KAFKA__CLUSTER_ARN")
+    error_message = "The uploads are stored by the service that receives them, which only the instance itself reaches."
+  }
+
+  assert {
+    condition = { for each in jsondecode(output.policy).Statement : each.Sid => toset(flatten([each.Resource])) if strcontains(jsonencode(each.Action), "Delete") || strcontains(jsonencode(each.Action), "kafka") } == {
+      ForgetWhatIsStored = toset(["arn:aws:s3:::raw/uploads/pending/*"])
+    }
+    error_message = "It deletes only references that wait, and may do nothing with Kafka."
+  }
+}
+
+run "several_without_kafka_are_refused" {
+  command = plan
+
+  variables {
+    kafka     = null
+    instances = 2
+  }
+
+  expect_failures = [var.instances]
 }

@@ -180,3 +180,25 @@ run "several_without_a_database_are_refused" {
 
   expect_failures = [var.instances]
 }
+
+run "without_a_load_balancer" {
+  command = plan
+
+  variables {
+    target      = null
+    public_url  = "http://localhost:8080"
+    uploads_url = "http://localhost:8081/uploads"
+  }
+
+  assert {
+    condition = alltrue([
+      for line in [
+        "export SUPERRES_NOTIFIER__HOST='127.0.0.1'",
+        "export SUPERRES_NOTIFIER__PORT='8080'",
+        "export SUPERRES_NOTIFIER__PROXIES='0'",
+        "export SUPERRES_NOTIFIER__UPLOADS_URL='http://localhost:8081/uploads'",
+      ] : contains(split("\n", output.user_data), line)
+    ])
+    error_message = "Only the instance itself reaches the gallery, and no header of a proxy is trusted."
+  }
+}

@@ -50,8 +50,8 @@ run "by_default" {
 
   assert {
     condition = (
-      aws_vpc_security_group_ingress_rule.balancer.referenced_security_group_id == "sg-balancer" && aws_vpc_security_group_ingress_rule.balancer.cidr_ipv4 == null &&
-      aws_vpc_security_group_ingress_rule.balancer.from_port == 8080 && aws_vpc_security_group_ingress_rule.balancer.to_port == 8080
+      aws_vpc_security_group_ingress_rule.balancer[0].referenced_security_group_id == "sg-balancer" && aws_vpc_security_group_ingress_rule.balancer[0].cidr_ipv4 == null &&
+      aws_vpc_security_group_ingress_rule.balancer[0].from_port == 8080 && aws_vpc_security_group_ingress_rule.balancer[0].to_port == 8080
     )
     error_message = "Only the load balancer reaches an instance, at the service's port."
   }
@@ -158,4 +158,17 @@ run "a_secret_among_the_settings_is_refused" {
   }
 
   expect_failures = [var.settings]
+}
+
+run "without_a_load_balancer_nothing_reaches_an_instance" {
+  command = apply
+
+  variables {
+    target = null
+  }
+
+  assert {
+    condition     = length(aws_vpc_security_group_ingress_rule.balancer) == 0 && length(aws_autoscaling_group.this.target_group_arns) == 0 && aws_autoscaling_group.this.health_check_type == "EC2"
+    error_message = "No port is open, and EC2 tells whether an instance is well."
+  }
 }
