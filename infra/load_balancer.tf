@@ -1,10 +1,14 @@
 locals {
-  # Without a certificate there is no name but the load balancer's own.
-  page_url = var.load_balancer.certificate_arn == null ? "http://${module.load_balancer.dns_name}" : "https://${var.load_balancer.host}"
+  # Without a certificate there is no name but the load balancer's own; without that, `make deploy` prints
+  # the commands that forward these ports of the reader's machine.
+  dns_name    = one(module.load_balancer[*].dns_name)
+  page_url    = var.load_balancer.host == null ? "http://${coalesce(local.dns_name, "localhost:8080")}" : "https://${var.load_balancer.host}"
+  uploads_url = var.load_balancer.enabled ? "${local.page_url}/uploads" : "http://localhost:8081/uploads"
 }
 
 module "load_balancer" {
   source = "./modules/load_balancer"
+  count  = var.load_balancer.enabled ? 1 : 0
 
   name            = local.name
   vpc_id          = module.network.vpc_id

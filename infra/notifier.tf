@@ -3,9 +3,10 @@ module "notifier" {
 
   name                 = local.name
   vpc_id               = module.network.vpc_id
-  subnet_ids           = module.network.private_subnet_ids
-  target               = module.load_balancer.targets["page"]
+  subnet_ids           = module.network.instance_subnet_ids
+  target               = one(module.load_balancer[*].targets["page"])
   public_url           = local.page_url
+  uploads_url          = var.load_balancer.enabled ? "/uploads" : local.uploads_url
   public_gallery       = var.notifier.public_gallery
   buckets              = module.storage.buckets
   files                = local.service_files["notifier"]

@@ -14,33 +14,35 @@ output "buckets" {
 }
 
 output "cluster_arn" {
-  description = "ARN of the Kafka cluster, for GetBootstrapBrokers."
-  value       = module.streaming.cluster_arn
+  description = "ARN of the Kafka cluster, for GetBootstrapBrokers; null without Kafka."
+  value       = one(module.streaming[*].cluster_arn)
 }
 
 output "queues" {
-  description = "URLs of the queues that the notifier reads, and of their dead-letter queues."
+  description = "URLs of the queues that the notifier and what starts runs read, and of their dead-letter queues."
   value = {
     evaluations              = module.storage.evaluations.url
     evaluations_dead_letters = module.storage.evaluations_dead_letters.url
     run_status               = module.orchestration.run_status.url
     run_status_dead_letters  = module.orchestration.run_status_dead_letters.url
+    new_images               = module.orchestration.new_images.url
+    new_images_dead_letters  = module.orchestration.new_images_dead_letters.url
   }
 }
 
 output "page_url" {
-  description = "Address of the gallery; with a certificate, once the host name points to load_balancer_dns_name."
+  description = "Address of the gallery; with a certificate, once the host name points to load_balancer_dns_name. Without a load balancer, once that port is forwarded."
   value       = local.page_url
 }
 
 output "uploads_url" {
   description = "Address for uploading photographs."
-  value       = "${local.page_url}/uploads"
+  value       = local.uploads_url
 }
 
 output "load_balancer_dns_name" {
-  description = "DNS name of the load balancer; make the host name an alias (CNAME) of it."
-  value       = module.load_balancer.dns_name
+  description = "DNS name of the load balancer, null without one; make the host name an alias (CNAME) of it."
+  value       = local.dns_name
 }
 
 output "tokens" {

@@ -11,7 +11,8 @@ module "processing" {
   driver            = var.processing.driver
   vpc_id            = module.network.vpc_id
   vpc_cidr          = module.network.cidr
-  subnet_ids        = module.network.private_subnet_ids
+  subnet_ids        = module.network.instance_subnet_ids
+  public_addresses  = var.public_addresses
   s3_prefix_list_id = module.network.s3_prefix_list_id
   key_arn           = module.storage.key_arn
   bucket_arns       = module.storage.bucket_arns

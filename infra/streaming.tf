@@ -1,5 +1,6 @@
 module "streaming" {
   source = "./modules/streaming"
+  count  = var.kafka.enabled ? 1 : 0
 
   name             = local.name
   vpc_id           = module.network.vpc_id

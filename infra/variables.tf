@@ -61,6 +61,12 @@ variable "nat_gateway_count" {
   default     = 1
 }
 
+variable "public_addresses" {
+  description = "Whether instances have public addresses, at which nothing can reach them, instead of NAT gateways and interface endpoints: cheaper for few instances."
+  type        = bool
+  default     = false
+}
+
 variable "interface_endpoints" {
   description = "Services of AWS that are reached without passing a NAT gateway, each billed by the hour in every zone."
   type        = set(string)
@@ -90,8 +96,9 @@ variable "storage" {
 # ---- streaming
 
 variable "kafka" {
-  description = "Version and size of the Kafka cluster, as modules/streaming describes them."
+  description = "Whether there is Kafka (without it, the ingestion instance stores what it receives), and version and size of the cluster, as modules/streaming describes them."
   type = object({
+    enabled          = optional(bool, true)
     version          = optional(string, "3.9.x.kraft")
     instance_type    = optional(string, "kafka.m7g.large")
     brokers_per_zone = optional(number, 1)
@@ -184,6 +191,12 @@ variable "schedule" {
   default = {}
 }
 
+variable "starts" {
+  description = "Whether new images start runs, within minutes; the schedule is then the second net."
+  type        = object({ on_new_images = optional(bool, true) })
+  default     = {}
+}
+
 variable "pipeline" {
   description = "State machine: seconds that a step may take, waiting included; whether X-Ray traces it; days until its logs are deleted."
   type = object({
@@ -197,8 +210,9 @@ variable "pipeline" {
 # ---- services
 
 variable "load_balancer" {
-  description = "Access to gallery and uploads: only inside the network, or public, which needs allowed_cidrs and a certificate. host is the name that people use; it must point to the load balancer and match the certificate."
+  description = "Access to gallery and uploads: only inside the network, or public, which needs allowed_cidrs and a certificate. host is the name that people use; it must point to the load balancer and match the certificate. Without one (enabled), sessions of Session Manager lead to the instances, one of each service."
   type = object({
+    enabled         = optional(bool, true)
     public          = optional(bool, false)
     allowed_cidrs   = optional(list(string), [])
     certificate_arn = optional(string)
@@ -209,6 +223,11 @@ variable "load_balancer" {
   validation {
     condition     = !var.load_balancer.public || (var.load_balancer.certificate_arn != null && length(var.load_balancer.allowed_cidrs) > 0)
     error_message = "load_balancer: public needs certificate_arn and allowed_cidrs; [\"0.0.0.0/0\"] lets everyone in, and must be said."
+  }
+
+  validation {
+    condition     = var.load_balancer.enabled || (!var.load_balancer.public && var.load_balancer.host == null && var.ingestion.instances == 1 && var.notifier.instances == 1)
+    error_message = "load_balancer: without one there is neither public nor host, and one instance of ingestion and notifier each."
   }
 
   validation {
@@ -223,7 +242,7 @@ variable "load_balancer" {
 }
 
 variable "ingestion" {
-  description = "Type and number of the instances that fetch images and receive uploads."
+  description = "Type and number of the instances that fetch images and receive uploads; one without Kafka."
   type = object({
     instance_type = optional(string, "t3.medium")
     instances     = optional(number, 1)

@@ -168,7 +168,7 @@ run "both_lifecycles_go_together" {
   }
 
   assert {
-    condition     = output.cluster_id == null && jsondecode(module.orchestration.definition).States.CountImages.Parameters.cluster_lifecycle == "transient" && length(jsondecode(module.orchestration.definition).States.CreateCluster.Parameters.Instances.InstanceFleets) == 3
+    condition     = output.cluster_id == null && jsondecode(module.orchestration.definition).States.CountImages.Parameters.cluster_lifecycle == "transient" && length(jsondecode(module.orchestration.definition).States.CreateCluster.Parameters.Instances.InstanceFleets) == (var.processing.gpu.max_instances > 0 ? 3 : 2)
     error_message = "Without a cluster, the state machine makes one of the same specification."
   }
 }
@@ -189,8 +189,8 @@ run "the_services_stand_behind_one_load_balancer" {
   command = apply
 
   assert {
-    condition     = output.page_url == "http://balancer.invalid" && output.uploads_url == "http://balancer.invalid/uploads"
-    error_message = "Page and uploads are one site."
+    condition     = [output.page_url, output.uploads_url] == (var.load_balancer.enabled ? ["http://balancer.invalid", "http://balancer.invalid/uploads"] : ["http://localhost:8080", "http://localhost:8081/uploads"])
+    error_message = "Page and uploads are one site; without a load balancer, ports that are forwarded."
   }
 
   assert {
@@ -215,6 +215,55 @@ run "the_services_stand_behind_one_load_balancer" {
     condition     = length([for name in module.observability.alarm_names : name if strcontains(name, "dead-letters-")]) == length([for name in keys(output.queues) : name if endswith(name, "dead_letters")])
     error_message = "Each dead-letter queue has its alarm."
   }
+}
+
+run "what_an_environment_leaves_out_is_not_there" {
+  command = apply
+
+  assert {
+    condition     = (output.cluster_arn != null) == var.kafka.enabled && (output.load_balancer_dns_name != null) == var.load_balancer.enabled
+    error_message = "Kafka and the load balancer are there where they are asked for."
+  }
+
+  assert {
+    condition     = strcontains(module.ingestion.user_data, "export SUPERRES_KAFKA__ENABLED='${var.kafka.enabled}'\n") && contains(module.observability.alarm_names, "superres-test-consumer-lag") == var.kafka.enabled && contains(module.observability.alarm_names, "superres-test-no-healthy-page") == var.load_balancer.enabled
+    error_message = "Services and alarms look for Kafka and the load balancer only where they are."
+  }
+
+  assert {
+    condition     = module.network.instance_subnet_ids == (var.public_addresses ? module.network.public_subnet_ids : module.network.private_subnet_ids)
+    error_message = "Instances are in public subnets only where that is asked for."
+  }
+}
+
+run "the_least_that_can_be_asked_for" {
+  command = apply
+
+  variables {
+    nat_gateway_count   = 0
+    interface_endpoints = []
+    public_addresses    = true
+    kafka               = { enabled = false }
+    load_balancer       = { enabled = false }
+    ingestion           = { instances = 1 }
+    notifier            = { instances = 1, database = "sqlite" }
+  }
+
+  assert {
+    condition     = output.cluster_arn == null && output.load_balancer_dns_name == null && output.page_url == "http://localhost:8080" && output.uploads_url == "http://localhost:8081/uploads"
+    error_message = "Any environment can do without Kafka and a load balancer."
+  }
+}
+
+run "several_ingestion_instances_without_a_load_balancer_are_refused" {
+  command = plan
+
+  variables {
+    load_balancer = { enabled = false }
+    ingestion     = { instances = 2 }
+  }
+
+  expect_failures = [var.load_balancer]
 }
 
 run "public_with_all_it_takes" {

@@ -1,7 +1,10 @@
 # The most important metrics in one CloudWatch dashboard.
 
 locals {
-  widgets = [
+  # What an environment does not have has no metrics, and no widget.
+  widgets = [for widget in local.all_widgets : widget if length(widget.metrics) > 0]
+
+  all_widgets = [
     {
       title = "Images finished an hour"
       stat  = "Sum", period = 3600
@@ -13,7 +16,7 @@ locals {
     {
       title   = "References that wait to be fetched"
       stat    = "Maximum", period = 60
-      metrics = [concat(["AWS/Kafka", "SumOffsetLag"], flatten([for name, value in local.lag : [name, value]]))]
+      metrics = [for lag in local.lags : concat(["AWS/Kafka", "SumOffsetLag"], flatten([for name, value in lag : [name, value]]))]
     },
     {
       title   = "Age of the oldest message, seconds"
@@ -45,7 +48,7 @@ locals {
       stat  = "Sum", period = 300
       metrics = [
         for metric in ["RequestCount", "HTTPCode_Target_5XX_Count", "HTTPCode_ELB_5XX_Count"] :
-        ["AWS/ApplicationELB", metric, "LoadBalancer", var.load_balancer]
+        ["AWS/ApplicationELB", metric, "LoadBalancer", var.load_balancer] if var.load_balancer != null
       ]
     },
   ]

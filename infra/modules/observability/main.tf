@@ -114,20 +114,20 @@ locals {
     {
       # Their number, not their age: that is an estimate from the pace, and there is none once the
       # consumers have stopped.
-      "consumer-lag" = {
+      for lag in local.lags : "consumer-lag" => {
         what       = "For half an hour more than ${var.lag_messages} references have waited to be fetched"
         namespace  = "AWS/Kafka", metric = "SumOffsetLag", statistic = "Minimum"
-        dimensions = local.lag
+        dimensions = lag
         above      = var.lag_messages, period = 300, periods = 6, missing = "notBreaching"
       }
     },
   )
 
-  lag = {
-    "Cluster Name"   = var.kafka.cluster_name
-    "Consumer Group" = var.kafka.group
-    Topic            = var.kafka.topic
-  }
+  lags = [for kafka in var.kafka[*] : {
+    "Cluster Name"   = kafka.cluster_name
+    "Consumer Group" = kafka.group
+    Topic            = kafka.topic
+  }]
 }
 
 resource "aws_cloudwatch_metric_alarm" "above" {

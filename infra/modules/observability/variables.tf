@@ -55,8 +55,9 @@ variable "scheduled" {
 }
 
 variable "kafka" {
-  description = "Name of the cluster, and the topic and consumer group whose lag is looked at."
+  description = "Name of the cluster, and the topic and consumer group whose lag is looked at; null without Kafka."
   type        = object({ cluster_name = string, topic = string, group = string })
+  default     = null
 }
 
 variable "lag_messages" {
@@ -66,13 +67,15 @@ variable "lag_messages" {
 }
 
 variable "load_balancer" {
-  description = "What CloudWatch calls the load balancer."
+  description = "What CloudWatch calls the load balancer; null without one."
   type        = string
+  default     = null
 }
 
 variable "target_groups" {
   description = "What CloudWatch calls its target groups, by a short name."
   type        = map(string)
+  default     = {}
 }
 
 variable "database" {
