@@ -4,6 +4,7 @@
 #   SUPERRES_UNITS       units to run: consume uploads, or notify
 #   SUPERRES_WHEEL, SUPERRES_WHEELHOUSE, SUPERRES_CONFIG   S3 URIs of the release's parts
 #   SUPERRES_…_SHA256    the digest of each
+#   SUPERRES_LOG_GROUP   log group of CloudWatch for the units' journals; unset: they stay on the instance
 #   SUPERRES_SECRETS     UNIT:VARIABLE=SECRET[#KEY] …: environment variables of a unit
 #   SUPERRES_{SECTION}__{KEY}, AWS_DEFAULT_REGION   settings of the units
 # With SUPERRES_ROOT=/some/folder it installs below that folder, without systemd, and prints the command
@@ -292,8 +293,32 @@ start_units() {
 }
 
 check
+# The services run without it too, so nothing here fails the installation.
+# https://github.com/aws/amazon-cloudwatch-agent/pull/2121 (journald)
+send_journals() {
+  [[ -n ${SUPERRES_LOG_GROUP:-} ]] || return 0
+  local unit separator='' file=$home/cloudwatch-agent.json
+  local agent=/opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl
+  {
+    echo '{"logs": {"logs_collected": {'
+    echo '"files": {"collect_list": ['
+    echo "{\"file_path\": \"/var/log/cloud-init-output.log\", \"log_group_name\": \"$SUPERRES_LOG_GROUP\", \"log_stream_name\": \"{instance_id}/install\"}]},"
+    echo '"journald": {"collect_list": ['
+    for unit in $SUPERRES_UNITS; do
+      printf '%s{"units": ["superres-%s.service", "superres-%s-check.service"], "log_group_name": "%s", "log_stream_name": "{instance_id}/%s"}' \
+        "$separator" "$unit" "$unit" "$SUPERRES_LOG_GROUP" "$unit"
+      separator=$',\n'
+    done
+    echo ']}}}}'
+  } >"$file"
+  [[ -z $root ]] || return 0
+  dnf install -y -q amazon-cloudwatch-agent && "$agent" -a fetch-config -m ec2 -s -c "file:$file" >/dev/null ||
+    echo "superres install: journals stay on this instance, since the CloudWatch agent does not start with $file" >&2
+}
+
 install_release
 write_secrets
 for unit in $SUPERRES_UNITS; do install_unit "$unit"; done
 start_units
 echo "superres install: done"
+send_journals

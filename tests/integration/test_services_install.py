@@ -167,6 +167,7 @@ def make_machine(folder: Path) -> Machine:
             "SUPERRES_ROOT": str(folder / "root"),
             "SUPERRES_PYTHON": sys.executable,
             "SUPERRES_UNITS": "consume uploads notify",
+            "SUPERRES_LOG_GROUP": "/superres-dev/services/all",
             "SUPERRES_SECRETS": "uploads:SUPERRES_UPLOAD_TOKEN=dev/upload "
             "uploads:OTHER=dev/db#password",
             "SUPERRES_INGESTION__UPLOAD_PORT": "9999",
@@ -200,6 +201,29 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Machine:
         "superres install: done",
     ]
     return machine
+
+
+def test_the_agent_sends_the_journal_of_each_unit_to_a_stream_of_its_own(installed):
+    config = json.loads((installed.home / "cloudwatch-agent.json").read_text())
+    collected = config["logs"]["logs_collected"]
+    journals = collected["journald"]["collect_list"]
+    assert {each["log_stream_name"]: each["units"] for each in journals} == {
+        f"{{instance_id}}/{unit}": [f"superres-{unit}.service", f"superres-{unit}-check.service"]
+        for unit in ("consume", "uploads", "notify")
+    }
+    for unit in ("consume", "uploads", "notify"):
+        for suffix in (".service", "-check.service"):
+            assert (installed.root / f"etc/systemd/system/superres-{unit}{suffix}").is_file()
+    (installation,) = collected["files"]["collect_list"]
+    assert installation["file_path"] == "/var/log/cloud-init-output.log"
+    groups = {each["log_group_name"] for each in [*journals, installation]}
+    assert groups == {"/superres-dev/services/all"}
+
+
+def test_without_a_log_group_nothing_is_sent(machine):
+    done = machine.install(SUPERRES_LOG_GROUP="", SUPERRES_UNITS="notify")
+    assert done.returncode == 0, done.stderr
+    assert not (machine.home / "cloudwatch-agent.json").exists()
 
 
 def test_a_unit_starts_with_its_settings_and_secrets(installed):

@@ -34,6 +34,7 @@ module "service" {
   instance_type      = var.instance_type
   instances          = var.instances
   key_arn            = var.key_arn
+  log_group          = { name = "/${var.name}/services/ingestion", days = var.log_days }
   # Images are written below our key, a part at a time when they are large.
   encrypts_for = ["s3"]
   policies     = concat(var.kafka[*].policy, [data.aws_iam_policy_document.storage.json])

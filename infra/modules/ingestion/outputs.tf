@@ -22,3 +22,8 @@ output "user_data" {
   description = "What an instance runs as it starts, for tests."
   value       = module.service.user_data
 }
+
+output "log_group" {
+  description = "Name of the log group with the service's journals."
+  value       = module.service.log_group
+}

@@ -79,3 +79,9 @@ variable "secret_recovery_days" {
     error_message = "secret_recovery_days must be 0, or lie between 7 and 30."
   }
 }
+
+variable "log_days" {
+  description = "Days until the journals of the service are deleted from CloudWatch."
+  type        = number
+  default     = 30
+}

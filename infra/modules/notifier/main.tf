@@ -39,6 +39,7 @@ module "service" {
   # Two with their own SQLite would each get half of the events until their next scan.
   replace_first = !local.postgres
   key_arn       = var.key_arn
+  log_group     = { name = "/${var.name}/services/notifier", days = var.log_days }
   decrypts_for  = ["sqs"]
   policies      = [data.aws_iam_policy_document.reads.json]
 

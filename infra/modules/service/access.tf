@@ -69,6 +69,14 @@ data "aws_iam_policy_document" "role" {
     }
   }
 
+  # The group is there already, so the agent need not create one or set its retention:
+  # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/create-iam-roles-for-cloudwatch-agent.html
+  statement {
+    sid       = "SendLogs"
+    actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+    resources = ["arn:${local.partition}:logs:${local.region}:${local.account}:log-group:${var.log_group.name}:*"]
+  }
+
   # A shell through Session Manager instead of SSH: no port, no key. These actions know no resources
   # but *, and give an instance nothing but its own end of a session:
   # https://docs.aws.amazon.com/systems-manager/latest/userguide/getting-started-create-iam-instance-profile.html

@@ -25,6 +25,7 @@ locals {
   exports = merge(var.settings, {
     AWS_DEFAULT_REGION = local.region
     SUPERRES_UNITS     = join(" ", var.units)
+    SUPERRES_LOG_GROUP = var.log_group.name
     SUPERRES_SECRETS   = join(" ", [for secret in var.secrets : "${secret.unit}:${secret.variable}=${secret.id}"])
     },
     { for part, file in var.files : "SUPERRES_${upper(part)}" => "s3://${var.bucket}/${file.key}" },
@@ -35,6 +36,16 @@ locals {
     [for name, value in local.exports : "export ${name}='${replace(value, "'", "'\\''")}'"],
     [file("${path.module}/../../services/install.sh")],
   ))
+}
+
+# Where the journals of the units outlive their instance: the CloudWatch agent sends them there
+# (services/install.sh), a log stream for each instance and unit.
+resource "aws_cloudwatch_log_group" "this" {
+  #checkov:skip=CKV_AWS_338:A service's log is for finding a fault; what was processed stays in records for ever.
+
+  name              = var.log_group.name
+  retention_in_days = var.log_group.days
+  kms_key_id        = var.key_arn
 }
 
 resource "aws_launch_template" "this" {
@@ -123,5 +134,5 @@ resource "aws_autoscaling_group" "this" {
   }
 
   # Instances fetch as they start, with what the role may do.
-  depends_on = [aws_iam_role_policy.this, aws_vpc_security_group_egress_rule.web]
+  depends_on = [aws_cloudwatch_log_group.this, aws_iam_role_policy.this, aws_vpc_security_group_egress_rule.web]
 }

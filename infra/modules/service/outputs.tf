@@ -13,6 +13,11 @@ output "security_group_id" {
   value       = aws_security_group.this.id
 }
 
+output "log_group" {
+  description = "Name of the log group with the units' journals."
+  value       = aws_cloudwatch_log_group.this.name
+}
+
 output "policy" {
   description = "What the role may do, as JSON, for tests of the modules that name its parts."
   value       = data.aws_iam_policy_document.role.json

@@ -60,12 +60,12 @@ variable "files" {
 }
 
 variable "units" {
-  description = "What runs on an instance: consume, uploads, notify."
+  description = "What runs on an instance: consume, uploads, start-runs, notify."
   type        = list(string)
 
   validation {
-    condition     = length(var.units) > 0 && alltrue([for unit in var.units : contains(["consume", "uploads", "notify"], unit)])
-    error_message = "units must be among consume, uploads and notify."
+    condition     = length(var.units) > 0 && alltrue([for unit in var.units : contains(["consume", "uploads", "start-runs", "notify"], unit)])
+    error_message = "units must be among consume, uploads, start-runs and notify."
   }
 }
 
@@ -117,6 +117,21 @@ variable "encrypts_for" {
   description = "Services beside secretsmanager that encrypt with the key for it, such as s3."
   type        = list(string)
   default     = []
+}
+
+variable "log_group" {
+  description = "Name of the log group for the units' journals, and days until they are deleted."
+  type        = object({ name = string, days = number })
+
+  validation {
+    condition     = can(regex("^/[a-zA-Z0-9._/-]+$", var.log_group.name))
+    error_message = "log_group: name must be a path such as /superres-dev/services/notifier."
+  }
+
+  validation {
+    condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365], var.log_group.days)
+    error_message = "log_group: days must be a number that CloudWatch knows: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180 or 365."
+  }
 }
 
 variable "instance_type" {

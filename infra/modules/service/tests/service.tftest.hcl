@@ -42,6 +42,14 @@ run "by_default" {
     error_message = "The disk is encrypted."
   }
 
+  assert {
+    condition = (
+      aws_cloudwatch_log_group.this.name == "/superres-test/services/notifier" && aws_cloudwatch_log_group.this.retention_in_days == 7 && aws_cloudwatch_log_group.this.kms_key_id == var.key_arn &&
+      strcontains(output.user_data, "export SUPERRES_LOG_GROUP='/superres-test/services/notifier'\n")
+    )
+    error_message = "Journals go to an encrypted log group that forgets."
+  }
+
   # No SSH: Session Manager comes from within.
   assert {
     condition     = aws_launch_template.this.key_name == null

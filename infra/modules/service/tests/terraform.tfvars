@@ -9,6 +9,7 @@ units         = ["notify"]
 key_arn       = "arn:aws:kms:eu-central-1:123456789012:key/data"
 instance_type = "t3.small"
 instances     = 2
+log_group     = { name = "/superres-test/services/notifier", days = 7 }
 files = {
   wheel      = { key = "releases/1/wheel", sha256 = "1111111111111111111111111111111111111111111111111111111111111111" }
   wheelhouse = { key = "wheelhouses/2", sha256 = "2222222222222222222222222222222222222222222222222222222222222222" }
