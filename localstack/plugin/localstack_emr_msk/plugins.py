@@ -62,7 +62,9 @@ def elbv2() -> Service:
 def prepare() -> None:
     """Prepares EMR in Step Functions and the repairs of other services."""
     from localstack_emr_msk.loading import patch_service_loading, use_own_object_folder
+    from localstack_emr_msk.rules.handler import add_rules
 
+    add_rules()
     use_own_object_folder()
     patch_service_loading()
 

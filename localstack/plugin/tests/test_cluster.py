@@ -118,7 +118,7 @@ def make() -> Iterator[Make]:
                 **(instances or {}),
             },
         }
-        cluster = Cluster(CALLER, request | more, lambda _: machine)
+        cluster = Cluster(CALLER, request | more, lambda _: machine, lambda: None)
         made.append(cluster)
         cluster.start()
         return Made(cluster, machine)

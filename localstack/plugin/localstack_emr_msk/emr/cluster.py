@@ -43,10 +43,15 @@ class Cluster:
         caller: Its account and region.
         request: The RunJobFlow request, validated.
         machine: Creates the machine, once the cluster has an id and a primary instance.
+        refusal: Returns why EMR ends the cluster before its instances start, or None.
     """
 
     def __init__(
-        self, caller: Caller, request: Request, machine: "Callable[[Cluster], Machine]"
+        self,
+        caller: Caller,
+        request: Request,
+        machine: "Callable[[Cluster], Machine]",
+        refusal: Callable[[], str | None],
     ) -> None:
         instances = request["Instances"]
         self.id = identifier("j-")
@@ -72,6 +77,7 @@ class Cluster:
         self._bootstrap_tasks: list[Task] = []
         self._idle_since = time.monotonic()
         self._machine = machine(self)
+        self._refusal = refusal
         self._thread = threading.Thread(
             target=self._run_lifecycle, name=f"emr-{self.id}", daemon=True
         )
@@ -133,7 +139,7 @@ class Cluster:
 
     def _run_lifecycle(self) -> None:
         try:
-            if self._bootstrap() and self._ending is None:
+            if self._validate() and self._bootstrap() and self._ending is None:
                 self._machine.start_applications()
                 self.ready = now()
                 self._run_steps()
@@ -151,6 +157,12 @@ class Cluster:
         with self.changed:
             self.state, self.message, self.code = state, message, code
             self.changed.notify_all()
+
+    def _validate(self) -> bool:
+        reason = self._refusal()
+        if reason is not None:
+            self.end(Ending("VALIDATION_ERROR", reason, "TERMINATED_WITH_ERRORS"))
+        return reason is None
 
     def _bootstrap(self) -> bool:
         actions = self.request.get("BootstrapActions") or ()

@@ -2,11 +2,15 @@
 
 import threading
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from localstack_emr_msk.calls import Caller, Request, Response
+from localstack_emr_msk.credentials import instance_credentials
 from localstack_emr_msk.emr.cluster import ENDED, Cluster, Ending
+from localstack_emr_msk.emr.ec2 import Ec2Network
 from localstack_emr_msk.emr.machine import Identity, LocalMachine, Machine, applications_of
+from localstack_emr_msk.emr.network import refusal
 from localstack_emr_msk.emr.steps import Step
 from localstack_emr_msk.errors import ServiceError, invalid_request, validation
 from localstack_emr_msk.objects import S3Objects
@@ -27,7 +31,9 @@ class Registry:
 
     def create(self, caller: Caller, request: Request) -> Cluster:
         """Creates and starts a cluster."""
-        cluster = Cluster(caller, request, self.machine)
+        network = Ec2Network(self.settings.endpoint, caller)
+        check = partial(refusal, request, caller.region, network)
+        cluster = Cluster(caller, request, self.machine, check)
         with self._lock:
             self._clusters.setdefault(caller, {})[cluster.id] = cluster
         cluster.start()
@@ -43,8 +49,16 @@ class Registry:
             log_uri=request.get("LogUri"),
             applications=applications_of(request.get("Applications") or ()),
             configurations=tuple(request.get("Configurations") or ()),
+            credentials=instance_credentials(
+                self.settings.endpoint,
+                cluster.caller.account,
+                str(request["JobFlowRole"]),
+                cluster.primary,
+            ),
         )
-        objects = S3Objects(self.settings.endpoint, cluster.caller)
+        # Nodes read scripts and write logs with their instance profile:
+        # https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-iam-role-for-ec2.html
+        objects = S3Objects(self.settings.endpoint, cluster.caller.region, identity.credentials)
         return LocalMachine(self.settings, identity, objects)
 
     def clusters(self, caller: Caller) -> list[Cluster]:
@@ -67,6 +81,11 @@ class Registry:
     def _find(self, caller: Caller, identifier: str) -> Cluster | None:
         with self._lock:
             return self._clusters.get(caller, {}).get(identifier)
+
+    def tags(self, account: str, region: str, identifier: str) -> dict[str, str]:
+        """Returns the tags of a cluster; an unknown one has none."""
+        found = self._find(Caller(account, region), identifier)
+        return dict(found.tags) if found else {}
 
     def security(self, caller: Caller) -> dict[str, Response]:
         """Returns the security configurations by name."""
