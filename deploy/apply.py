@@ -2,44 +2,16 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deploy.callbacks import Report
 from deploy.environments import Deployed, Environment, has_bucket, initialised
-from deploy.preflight import Fleets, Group
-from deploy.terraform import DATA, INFRA, Run, run_command, terraform_on, value_of
+from deploy.terraform import DATA, INFRA, Run, run_command, terraform_on
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 _CHANGES = 2  # exit code of `terraform plan -detailed-exitcode` when there are changes
-
-# What preflight needs of the root's variables; Terraform evaluates it, defaults included.
-_FLEETS = """{
-  release_label = var.processing.release_label,
-  device        = var.processing.device,
-  primary       = var.processing.primary.instance_types,
-  core          = var.processing.core.instance_types,
-  gpu           = var.processing.gpu.instance_types,
-  gpu_instances = var.processing.gpu.max_instances,
-  on_demand = [
-    [var.processing.primary.instance_types, 1],
-    [var.processing.core.instance_types, var.processing.core.instances],
-    [[var.ingestion.instance_type], var.ingestion.instances],
-    [[var.notifier.instance_type], var.notifier.instances],
-  ],
-}"""
-
-
-def fleets_of(environment: Environment) -> Fleets:
-    """Returns the instances that the environment's values ask for."""
-    values: dict[str, Any] = value_of(" ".join(_FLEETS.split()), environment.values)
-    gpu = values["gpu"] if values["device"] == "cuda" else []
-    kinds = dict.fromkeys([*values["primary"], *values["core"], *gpu])
-    groups = tuple(Group(tuple(types), count) for types, count in values["on_demand"])
-    return Fleets(
-        values["release_label"], tuple(kinds), tuple(gpu), values["gpu_instances"], groups
-    )
 
 
 def ensure_state_bucket(

@@ -12,6 +12,8 @@ from superres.errors import PrerequisiteError
 if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client
     from types_boto3_emr import EMRClient
+    from types_boto3_iam import IAMClient
+    from types_boto3_kafka import KafkaClient
     from types_boto3_s3 import S3Client
     from types_boto3_service_quotas import ServiceQuotasClient
     from types_boto3_stepfunctions import SFNClient
@@ -24,6 +26,8 @@ class Clients:
 
     ec2: "EC2Client"
     emr: "EMRClient"
+    iam: "IAMClient"
+    kafka: "KafkaClient"
     quotas: "ServiceQuotasClient"
     s3: "S3Client"
     stepfunctions: "SFNClient"
@@ -36,12 +40,15 @@ def make_clients(region: str) -> Clients:
         session = boto3.session.Session(region_name=region)
     except ProfileNotFound as error:
         raise PrerequisiteError(f"{error}; run aws configure, or unset AWS_PROFILE") from None
-    # EMR's request limit is per account and low; "standard" backs off exponentially.
-    config = Config(retries={"mode": "standard"})
+    # EMR's request limit is per account and low; "standard" backs off exponentially. An address
+    # that does not answer takes half a minute, not three.
+    config = Config(retries={"mode": "standard"}, connect_timeout=10, read_timeout=60)
     try:
         return Clients(
             session.client("ec2", config=config),
             session.client("emr", config=config),
+            session.client("iam", config=config),
+            session.client("kafka", config=config),
             session.client("service-quotas", config=config),
             session.client("s3", config=config),
             session.client("stepfunctions", config=config),

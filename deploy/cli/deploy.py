@@ -7,7 +7,9 @@ from deploy.cli import shared
 from deploy.cli.package import build_and_print
 from deploy.cli.shared import environment_option, print_line, yes_option
 from deploy.clients import Clients
-from deploy.preflight import Fleets
+from deploy.environments import Environment
+from deploy.permissions import Scope
+from deploy.preflight import Needs
 from deploy.terraform import check_version
 from deploy.wheelhouses import RECIPES
 from superres.errors import PrerequisiteError
@@ -20,10 +22,10 @@ def deploy(name: str, yes: bool) -> None:
     """Build the package, show Terraform's plan, and apply it once confirmed."""
     environment, clients, account = shared.open_environment(name)
     print_line(f"Account {account}, {environment.region}, Terraform {check_version()}")
-    fleets = apply.fleets_of(environment)
-    if _print_findings(fleets, clients):
+    needs = preflight.needs_of(environment)
+    if _print_findings(environment, needs, account, clients):
         raise PrerequisiteError(f"nothing was deployed; fix this, then run make deploy ENV={name}")
-    build_and_print([role for role in RECIPES if role != "gpu" or fleets.gpu_types])
+    build_and_print([role for role in RECIPES if role != "gpu" or needs.gpu])
 
     def confirm() -> bool:
         return yes or click.confirm(f"Apply this to account {account}?", default=False)
@@ -35,10 +37,16 @@ def deploy(name: str, yes: bool) -> None:
         print_line(line)
 
 
-def _print_findings(fleets: Fleets, clients: Clients) -> bool:
+def _print_findings(environment: Environment, needs: Needs, account: str, clients: Clients) -> bool:
     """Prints what preflight found; returns whether any of it must be fixed first."""
+    if environment.name == "local":
+        found = preflight.local_findings(needs, clients)
+    else:
+        partition = clients.sts.meta.partition
+        scope = Scope(partition, account, environment.region, environment.project)
+        found = preflight.findings(needs, scope, clients)
     blocked = False
-    for finding in preflight.findings(fleets, clients.emr, clients.ec2, clients.quotas):
+    for finding in found:
         click.echo(f"{'' if finding.stops else 'warning: '}{finding.line}", err=True)
         blocked = blocked or finding.stops
     return blocked

@@ -5,10 +5,9 @@ import subprocess
 import pytest
 
 from deploy import terraform
-from deploy.apply import fleets_of
 from deploy.destroy import check_protection
 from deploy.environments import read_environment
-from deploy.preflight import Group
+from deploy.preflight import Group, needs_of
 from superres.errors import ConfigError, PrerequisiteError
 from tests.support.required_tools import require
 from tests.support.terraform import write_cli_configuration
@@ -38,17 +37,28 @@ def test_terraform_accepts_the_cli_configuration(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["dev", "prod", "local"])
-def test_fleets_are_read_from_the_values_of_an_environment(name):
-    fleets = fleets_of(read_environment(name))
-    assert fleets.release_label == "emr-spark-8.1.0"
-    assert set(fleets.gpu_types) <= set(fleets.instance_types)
-    assert bool(fleets.gpu_types) == (name != "local")
-    primary, core, ingestion, notifier = fleets.on_demand
-    assert {*primary.instance_types, *core.instance_types} <= set(fleets.instance_types)
-    assert primary.instances == 1
+def test_needs_are_read_from_the_values_of_an_environment(name):
+    needs = needs_of(read_environment(name))
+    assert needs.release_label == "emr-spark-8.1.0"
+    assert needs.persistent == (name != "dev")
+    assert needs.gpu == (name != "local")
+    assert needs.task.instance_types[0] == ("g6.2xlarge" if needs.gpu else "m7i.2xlarge")
+    assert needs.kafka.version == "3.9.x.kraft"
     if name == "dev":
-        assert core.instances == 1
-        assert (ingestion, notifier) == (Group(("t3.medium",), 1), Group(("t3.small",), 1))
+        assert (needs.primary.instances, needs.core.instances, needs.task.instances) == (1, 1, 1)
+        assert needs.services == (
+            Group("ingestion", ("t3.medium",), 1),
+            Group("notifier", ("t3.small",), 1),
+        )
+        assert needs.zone_count == 2
+        assert needs.endpoint_services == ("aws.api.eu-central-1.emr-service-cell01",)
+
+
+def test_a_public_cluster_without_kafka_needs_neither_emr_s_endpoint_nor_brokers():
+    needs = needs_of(read_environment("smoke"))
+    assert needs.endpoint_services == ()
+    assert needs.kafka is None
+    assert [fleet.name for fleet in needs.cluster] == ["primary", "core"]
 
 
 def test_misspelled_variables_are_an_error(tmp_path):

@@ -1,0 +1,55 @@
+"""Checks before anything is built or billed; a file for each concern.
+
+Each finding is one line with its remedy. A check that AWS does not permit (no access to Service
+Quotas, say) stops nothing: it becomes a warning.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from deploy.permissions import Scope
+from deploy.preflight.access import check_credentials, check_endpoint, check_region
+from deploy.preflight.brokers import broker_findings
+from deploy.preflight.endpoints import endpoint_findings
+from deploy.preflight.finding import Finding, checked
+from deploy.preflight.needs import Group, Kafka, Needs, needs_of
+from deploy.preflight.permissions import permission_findings
+from deploy.preflight.quotas import quota_findings
+from deploy.preflight.release import release_findings
+from deploy.preflight.zones import zone_findings
+
+if TYPE_CHECKING:
+    from deploy.clients import Clients
+
+__all__ = [
+    "Finding",
+    "Group",
+    "Kafka",
+    "Needs",
+    "check_credentials",
+    "check_endpoint",
+    "check_region",
+    "findings",
+    "local_findings",
+    "needs_of",
+]
+
+
+def findings(needs: Needs, scope: Scope, clients: "Clients") -> Iterator[Finding]:
+    """Yields the problems that a deployment would meet, and the checks that could not be made."""
+    caller = clients.sts.get_caller_identity()["Arn"]
+    ec2, quotas, kafka = clients.ec2, clients.quotas, needs.kafka
+    yield from local_findings(needs, clients)
+    yield from checked("instance types by zone", lambda: zone_findings(needs, ec2))
+    yield from checked("endpoint services", lambda: endpoint_findings(needs, ec2))
+    yield from checked("quotas", lambda: quota_findings(needs, ec2, quotas))
+    if kafka is not None:
+        yield from checked("versions of Kafka", lambda: broker_findings(kafka, clients.kafka))
+    yield from checked(
+        f"the permissions of {caller}", lambda: permission_findings(scope, caller, clients.iam)
+    )
+
+
+def local_findings(needs: Needs, clients: "Clients") -> Iterator[Finding]:
+    """Yields the problems that the local cloud knows too; it has no zones, quotas or bills."""
+    yield from checked("the release label", lambda: release_findings(needs, clients.emr))

@@ -1,0 +1,28 @@
+"""What a check finds, and how a check that AWS does not permit is reported."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A problem in one line, with its remedy; ``stops`` is whether it must be fixed first."""
+
+    line: str
+    stops: bool = True
+
+
+def checked(subject: str, check: Callable[[], Iterable[Finding]]) -> list[Finding]:
+    """Returns what a check finds; a check that AWS refuses or does not answer is a warning."""
+    try:
+        return list(check())
+    except (ClientError, BotoCoreError) as error:
+        reason = " ".join(str(error).split())
+        return [Finding(f"{subject} could not be checked ({reason})", stops=False)]
+
+
+def listed(names: Iterable[str]) -> str:
+    """Returns names as a sentence has them, each once."""
+    return ", ".join(dict.fromkeys(names))
