@@ -6,11 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
 from deploy.callbacks import Pause, Report
 from deploy.steps import POLL_SECONDS, Step, StepStatus, format_duration, step_status
 from superres.errors import PrerequisiteError
+from superres.service.executions import ListedExecution, list_executions, start_execution
 
 if TYPE_CHECKING:
     from types_boto3_emr import EMRClient
@@ -36,9 +35,11 @@ class Request:
 
 
 def run_id_of(content: Mapping[str, Any], default_scale: int) -> str:
-    """Returns the run id that an input leads to: its own, or one made of date and scale."""
+    """Returns the run ids that an input leads to: its own, or one made of date and scale."""
     if content.get("run_id"):
         return str(content["run_id"])
+    if content.get("run_ids"):  # what new images start
+        return " ".join(map(str, content["run_ids"]))
     return f"{content.get('ingest_date') or 'recent'}-x{content.get('scale') or default_scale}"
 
 
@@ -70,34 +71,15 @@ def submit(
     numbers = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
     first = 1 + max((int(number) for number in numbers if number.isdecimal()), default=0)
     for number in range(first, first + _TRIES):
-        name = f"{prefix}{number}"
-        try:
-            started = stepfunctions.start_execution(
-                stateMachineArn=state_machine, name=name, input=json.dumps(content)
-            )
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ExecutionAlreadyExists":
-                raise
-        else:
-            return Execution(started["executionArn"], name)
+        started = start_execution(stepfunctions, state_machine, f"{prefix}{number}", content)
+        if started is not None:
+            return Execution(started.arn, started.name)
     raise PrerequisiteError(f"{run}: {_TRIES} others started it meanwhile; see make status")
 
 
-def running_executions(stepfunctions: "SFNClient", state_machine: str) -> Iterator[Execution]:
+def running_executions(stepfunctions: "SFNClient", state_machine: str) -> Iterator[ListedExecution]:
     """Yields the executions that have not ended."""
     return list_executions(stepfunctions, state_machine, "RUNNING")
-
-
-def list_executions(
-    stepfunctions: "SFNClient", state_machine: str, status: str | None = None
-) -> Iterator[Execution]:
-    """Yields all executions, or those of one status, the latest first."""
-    wanted: Any = {"statusFilter": status} if status else {}
-    for page in stepfunctions.get_paginator("list_executions").paginate(
-        stateMachineArn=state_machine, **wanted
-    ):
-        for each in page["executions"]:
-            yield Execution(each["executionArn"], each["name"])
 
 
 # ---- following

@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 from botocore.exceptions import ClientError
 
 from deploy.callbacks import Report
-from deploy.executions import list_executions, steps_of
+from deploy.executions import steps_of
 from deploy.steps import Step, application_of, step_status
 from superres.errors import ConfigError
+from superres.service.executions import list_executions
 
 if TYPE_CHECKING:
     from types_boto3_emr import EMRClient

@@ -13,6 +13,7 @@ module "orchestration" {
   default_scale     = local.config.processing.upscale_factor
   step_seconds      = var.pipeline.step_seconds
   schedule          = var.schedule
+  starts            = var.starts
   tracing           = var.pipeline.tracing
   log_days          = var.pipeline.log_days
 }

@@ -48,5 +48,6 @@ processing = {
   gpu  = { max_instances = 1 }
 }
 
-# Started by hand: make submit.
+# Started by hand: make submit. (Each start makes a cluster.)
 schedule = { enabled = false }
+starts   = { on_new_images = false }

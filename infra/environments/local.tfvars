@@ -35,6 +35,7 @@ processing = {
   driver = { memory = "1g", overhead = "512m" }
 }
 
-# Nothing starts by itself while it is being tested, and a step that hangs is noticed soon.
+# Nothing starts by the clock while it is being tested, and a step that hangs is noticed soon. New
+# images start runs where the unit start-runs runs, which the tests decide.
 schedule = { enabled = false }
 pipeline = { step_seconds = 900 }

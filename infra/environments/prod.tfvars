@@ -42,4 +42,6 @@ processing = {
   gpu  = { max_instances = 8 }
 }
 
+# New images start runs within minutes. The schedule finds what an event was lost for.
+starts   = { on_new_images = true }
 schedule = { expression = "rate(6 hours)" }

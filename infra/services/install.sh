@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs a service of superres on Amazon Linux 2023 and starts it. This script is the user data of an
 # instance, after lines that export:
-#   SUPERRES_UNITS       units to run: consume uploads, or notify
+#   SUPERRES_UNITS       units to run: some of consume, uploads and start-runs, or notify
 #   SUPERRES_WHEEL, SUPERRES_WHEELHOUSE, SUPERRES_CONFIG   S3 URIs of the release's parts
 #   SUPERRES_…_SHA256    the digest of each
 #   SUPERRES_LOG_GROUP   log group of CloudWatch for the units' journals; unset: they stay on the instance
@@ -29,7 +29,7 @@ check() {
     [[ -n ${!name:-} ]] || fail "$name is not set; see the head of infra/services/install.sh"
   done
   for name in $SUPERRES_UNITS; do
-    [[ $name =~ ^(consume|uploads|notify)$ ]] || fail "SUPERRES_UNITS: there is no unit $name; there are consume, uploads and notify"
+    [[ $name =~ ^(consume|uploads|start-runs|notify)$ ]] || fail "SUPERRES_UNITS: there is no unit $name; there are consume, uploads, start-runs and notify"
   done
   [[ -n $root || $EUID -eq 0 ]] || fail "only root can install below /; or set SUPERRES_ROOT to a folder"
   if [[ -z $root ]] && ! command -v "$python" >/dev/null; then
@@ -271,12 +271,19 @@ install_unit() { # UNIT
   # (at most 200) and than Gunicorn's graceful stops of 110 and 15.
   case $1 in
     consume) set -- "$1" "${SUPERRES_INGESTION__CONSUMER_PORT:-9101}" 60% 230 ;;
-    uploads) set -- "$1" "${SUPERRES_INGESTION__UPLOAD_PORT:-8081}" 25% 120 ;;
+    uploads) set -- "$1" "${SUPERRES_INGESTION__UPLOAD_PORT:-8081}" "$(uploads_memory)" 120 ;;
+    start-runs) set -- "$1" "${SUPERRES_STARTS__PORT:-9102}" 10% 60 ;;
     notify) set -- "$1" "${SUPERRES_NOTIFIER__PORT:-8080}" 80% 30 ;;
   esac
   write_check "$1" "$2"
   write_units "$1" "$3" "$4"
-  [[ $1 != consume ]] || write_starter produce # not a unit: people run it
+  # Not units: people run them.
+  [[ $1 != consume ]] || write_starter produce
+  [[ $1 != uploads ]] || write_starter ingest
+}
+
+uploads_memory() { # without a consumer it stores the images itself
+  if [[ " $SUPERRES_UNITS " == *" consume "* ]]; then echo 25%; else echo 75%; fi
 }
 
 start_units() {
@@ -292,7 +299,6 @@ start_units() {
   done
 }
 
-check
 # The services run without it too, so nothing here fails the installation.
 # https://github.com/aws/amazon-cloudwatch-agent/pull/2121 (journald)
 send_journals() {
@@ -316,9 +322,10 @@ send_journals() {
     echo "superres install: journals stay on this instance, since the CloudWatch agent does not start with $file" >&2
 }
 
+check
 install_release
 write_secrets
 for unit in $SUPERRES_UNITS; do install_unit "$unit"; done
 start_units
-echo "superres install: done"
 send_journals
+echo "superres install: done"

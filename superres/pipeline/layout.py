@@ -12,6 +12,9 @@ from superres.errors import ConfigError
 from superres.pipeline import storage
 from superres.pipeline.config import Dataset, checked_location
 
+_LOW_RESOLUTION = re.compile(
+    r"/scale=(?P<scale>[234])/ingest_date=(?P<date>\d{4}-\d{2}-\d{2})/[0-9a-f]{32}\.[a-z0-9]+$"
+)
 _RUN_ID = re.compile(r"(?P<date>\d{4}-\d{2}-\d{2})-x(?P<scale>[234])(?:-.+)?")
 
 
@@ -109,6 +112,17 @@ def dataset_in(base: str) -> Dataset:
 def default_run_id(ingest_date: date, scale: int) -> str:
     """The run of a date and scale; a second one processes the images that are still pending."""
     return f"{ingest_date.isoformat()}-x{scale}"
+
+
+def run_of_image(low_resolution: str) -> str | None:
+    """The default run of the image at this URI; None where the layout has no such image."""
+    named = _LOW_RESOLUTION.search(low_resolution)
+    if named is None:
+        return None
+    try:
+        return default_run_id(date.fromisoformat(named["date"]), int(named["scale"]))
+    except ValueError:  # there is no such day
+        return None
 
 
 def layout_on(dataset: Dataset, ingest_date: date, scale: int) -> Layout:

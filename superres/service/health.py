@@ -59,9 +59,17 @@ def _verdict(complaint: str) -> HealthResponse:
 
 @contextmanager
 def health_server(
-    port: int, registry: CollectorRegistry, alive: Check, ready: Check, host: str = "127.0.0.1"
+    port: int,
+    registry: CollectorRegistry,
+    alive: Check,
+    ready: Check,
+    host: str = "127.0.0.1",
+    setting: str = "ingestion.consumer_port",
 ) -> Iterator[int]:
-    """Serves the routes until the block ends; yields the port (0 asks for any free one)."""
+    """Serves the routes until the block ends; yields the port (0 asks for any free one).
+
+    ``setting`` is the key of the configuration with the port, for the error when it is taken.
+    """
     routes = Health(registry, alive, ready).routes()
     missing = HealthResponse(404, "text/plain", b"not found\n")
 
@@ -83,7 +91,7 @@ def health_server(
     except OSError as error:
         raise PrerequisiteError(
             f"port {port} of {host}, for metrics and health: {error.strerror or error}; "
-            "set ingestion.consumer_port to another one (0: any that is free)"
+            f"set {setting} to another one (0: any that is free)"
         ) from None
     thread = Thread(target=server.serve_forever, name="health", daemon=True)
     thread.start()

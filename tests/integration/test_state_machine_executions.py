@@ -200,6 +200,16 @@ def test_the_run_id_follows_from_the_input(machine: Machine) -> None:
         assert "TerminateCluster" not in ended.entered
 
 
+def test_several_runs_may_be_named(machine: Machine) -> None:
+    machine.store("2026-01-31", "2026-02-01")
+    machine.store("2026-01-31", scale=3)
+    named = ["2026-01-31-x3", "2026-02-01-x2", "2026-01-31-x4"]
+    ended = machine.run({"run_ids": named})
+    assert ended.status == "SUCCEEDED", ended.cause
+    assert ended.run_ids == named[:2]
+    assert [each["outcome"] for each in ended.output] == ["finished", "finished", "no images"]
+
+
 def test_redo_is_passed_to_the_split(machine: Machine) -> None:
     machine.store("2026-01-31")
     ended = machine.run({"ingest_date": "2026-01-31", "redo": True})
@@ -217,6 +227,10 @@ def test_bad_input_fails_before_images_are_searched(machine: Machine) -> None:
         {"run_id": "mine"},
         {"run_id": "2026-01-31-x3", "scale": 2},
         {"run_id": "2026-01-31-x3", "ingest_date": "2026-01-30"},
+        {"run_ids": []},
+        {"run_ids": "2026-01-31-x3"},
+        {"run_ids": ["2026-01-31-x3"], "scale": 3},
+        {"run_ids": ["2026-01-31-x3"], "run_id": "2026-01-31-x3"},
     ]
     for given, ended in zip(bad, machine.run_each(bad), strict=True):
         assert (ended.status, ended.error) == ("FAILED", "SuperResolution.BadInput"), given

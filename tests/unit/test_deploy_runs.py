@@ -113,6 +113,9 @@ def test_runs_are_named_as_the_state_machine_names_them():
     assert run_id_of({"ingest_date": "2026-01-31"}, 3) == "2026-01-31-x3"
     assert run_id_of({"ingest_date": "2026-01-31", "scale": 4}, 3) == "2026-01-31-x4"
     assert run_id_of({}, 3) == "recent-x3"
+    assert run_id_of({"run_ids": ["2026-01-31-x2", "2026-02-01-x2"]}, 3) == (
+        "2026-01-31-x2 2026-02-01-x2"
+    )
 
 
 # ---- following

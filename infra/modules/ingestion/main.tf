@@ -30,14 +30,15 @@ module "service" {
   target             = var.target
   bucket             = var.buckets["artifacts"]
   files              = var.files
-  units              = var.kafka == null ? ["uploads"] : ["consume", "uploads"]
+  units              = concat(var.kafka == null ? ["uploads"] : ["consume", "uploads"], var.starts == null ? [] : ["start-runs"])
   instance_type      = var.instance_type
   instances          = var.instances
   key_arn            = var.key_arn
   log_group          = { name = "/${var.name}/services/ingestion", days = var.log_days }
   # Images are written below our key, a part at a time when they are large.
   encrypts_for = ["s3"]
-  policies     = concat(var.kafka[*].policy, [data.aws_iam_policy_document.storage.json])
+  decrypts_for = var.starts == null ? [] : ["sqs"]
+  policies     = concat(var.kafka[*].policy, var.starts[*].policy, [data.aws_iam_policy_document.storage.json])
   # Two would both store what one of them left behind.
   replace_first = var.kafka == null
 
@@ -52,6 +53,10 @@ module "service" {
       SUPERRES_KAFKA__CLUSTER_ARN = var.kafka.cluster_arn
       SUPERRES_KAFKA__REGION      = data.aws_region.current.name
       SUPERRES_KAFKA__SECURITY    = "iam"
+    },
+    var.starts == null ? {} : {
+      SUPERRES_STARTS__QUEUE_URL         = var.starts.queue_url
+      SUPERRES_STARTS__STATE_MACHINE_ARN = var.starts.state_machine_arn
     },
   )
 

@@ -49,6 +49,12 @@ variable "kafka" {
   default     = null
 }
 
+variable "starts" {
+  description = "The queue with events of new images, the state machine that they start, and what that takes (JSON), as modules/orchestration gives them; null: new images start nothing."
+  type        = object({ queue_url = string, state_machine_arn = string, policy = string })
+  default     = null
+}
+
 variable "key_arn" {
   description = "ARN of the KMS key of buckets and secrets."
   type        = string

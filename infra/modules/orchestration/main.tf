@@ -1,5 +1,5 @@
 # The queue with the status of executions, which the notifier reads. The state machine itself is in
-# pipeline.tf and pipeline.asl.json, its schedule in schedule.tf.
+# pipeline.tf and pipeline.asl.json; what starts it in schedule.tf and new_images.tf.
 
 data "aws_caller_identity" "current" {}
 

@@ -30,6 +30,26 @@ output "run_status_policy" {
   value       = module.run_status.policy
 }
 
+output "new_images" {
+  description = "ARN, URL and name of the queue with events of new images."
+  value       = module.new_images.queue
+}
+
+output "new_images_dead_letters" {
+  description = "ARN, URL and name of its dead-letter queue."
+  value       = module.new_images.dead_letters
+}
+
+output "new_images_policy" {
+  description = "The policy of that queue, for tests."
+  value       = module.new_images.policy
+}
+
+output "starts_policy" {
+  description = "What an instance may do that starts executions for new images, as JSON."
+  value       = data.aws_iam_policy_document.starts.json
+}
+
 output "definition" {
   description = "The state machine, in the Amazon States Language, for tests."
   value       = local.definition

@@ -114,6 +114,12 @@ variable "schedule" {
   }
 }
 
+variable "starts" {
+  description = "Whether new images start executions, within minutes, besides the schedule."
+  type        = object({ on_new_images = optional(bool, true) })
+  default     = {}
+}
+
 variable "tracing" {
   description = "Whether executions are traced by X-Ray."
   type        = bool

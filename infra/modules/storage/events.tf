@@ -29,3 +29,10 @@ resource "aws_s3_bucket_notification" "results" {
   # S3 sends a test event at once, and refuses a queue or key that it may not use.
   depends_on = [aws_kms_key_policy.data]
 }
+
+# All of its events go to EventBridge, where modules/orchestration picks out new images:
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/enable-event-notifications-eventbridge.html
+resource "aws_s3_bucket_notification" "raw" {
+  bucket      = aws_s3_bucket.this["raw"].id
+  eventbridge = true
+}

@@ -171,7 +171,7 @@ resource "aws_s3_bucket" "this" {
   #checkov:skip=CKV_AWS_144:A copy in another region doubles the price; the sources still have the images, and results can be computed again.
   #checkov:skip=CKV_AWS_21:Raw, results and artifacts are; tables of a run and logs are written once.
   #checkov:skip=CKV2_AWS_61:lifecycle.tf has one for each; checkov does not follow for_each.
-  #checkov:skip=CKV2_AWS_62:Only results has events that someone waits for.
+  #checkov:skip=CKV2_AWS_62:Only results and raw have events that someone waits for.
 
   for_each = local.buckets
 

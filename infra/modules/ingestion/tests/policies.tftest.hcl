@@ -151,3 +151,36 @@ run "several_without_kafka_are_refused" {
 
   expect_failures = [var.instances]
 }
+
+run "with_starts_it_reads_their_queue_and_starts_runs" {
+  command = plan
+
+  variables {
+    starts = {
+      queue_url         = "https://sqs.eu-central-1.amazonaws.com/123456789012/superres-test-new-images"
+      state_machine_arn = "arn:aws:states:eu-central-1:123456789012:stateMachine:superres-test-pipeline"
+      policy            = "{\"Version\":\"2012-10-17\",\"Statement\":[{\"Sid\":\"StartRuns\",\"Effect\":\"Allow\",\"Action\":\"states:StartExecution\",\"Resource\":\"arn:aws:states:eu-central-1:123456789012:stateMachine:superres-test-pipeline\"}]}"
+    }
+  }
+
+  assert {
+    condition     = [for each in jsondecode(output.policy).Statement : [each.Action, each.Resource] if each.Sid == "StartRuns"] == [["states:StartExecution", var.starts.state_machine_arn]]
+    error_message = "The role may do what starting takes."
+  }
+
+  assert {
+    condition     = one([for each in jsondecode(output.policy).Statement : contains(each.Condition.StringEquals["kms:ViaService"], "sqs.eu-central-1.amazonaws.com") if each.Sid == "Decrypt"])
+    error_message = "It decrypts the messages."
+  }
+
+  assert {
+    condition = alltrue([
+      for line in [
+        "export SUPERRES_UNITS='consume uploads start-runs'",
+        "export SUPERRES_STARTS__QUEUE_URL='${var.starts.queue_url}'",
+        "export SUPERRES_STARTS__STATE_MACHINE_ARN='${var.starts.state_machine_arn}'",
+      ] : contains(split("\n", output.user_data), line)
+    ])
+    error_message = "The unit runs, and knows queue and state machine."
+  }
+}

@@ -24,6 +24,20 @@ run "how_runs_stand_is_told_to_the_queue" {
   }
 }
 
+run "new_images_are_told_to_the_queue" {
+  command = apply
+
+  assert {
+    condition     = aws_cloudwatch_event_target.new_images.arn == output.new_images.arn && aws_cloudwatch_event_target.new_images.rule == aws_cloudwatch_event_rule.new_images.name && aws_cloudwatch_event_target.new_images.role_arn == null
+    error_message = "What the rule finds goes to the queue, by the queue's policy."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_event_target.new_images.input == null && length(aws_cloudwatch_event_target.new_images.input_transformer) == 0
+    error_message = "The event is read as EventBridge sends it."
+  }
+}
+
 run "the_definition_has_this_environments_names" {
   command = apply
 

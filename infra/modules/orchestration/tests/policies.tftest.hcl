@@ -19,6 +19,11 @@ override_data {
   values = { account_id = "123456789012" }
 }
 
+override_data {
+  target = module.new_images.data.aws_caller_identity.current
+  values = { account_id = "123456789012" }
+}
+
 # A plan of it asks AWS whether the definition is good.
 override_resource {
   target = aws_sfn_state_machine.pipeline
@@ -56,6 +61,62 @@ run "policies" {
       detail      = { stateMachineArn = ["arn:aws:states:eu-central-1:123456789012:stateMachine:superres-test-pipeline"] }
     }
     error_message = "Executions of other state machines do not match."
+  }
+}
+
+run "new_images_may_start_executions" {
+  command = plan
+
+  assert {
+    condition = [for each in jsondecode(output.new_images_policy).Statement : each if each.Effect == "Allow"] == [{
+      Sid       = "AllowNewImages"
+      Effect    = "Allow"
+      Action    = "sqs:SendMessage"
+      Resource  = "arn:aws:sqs:eu-central-1:123456789012:superres-test-new-images"
+      Principal = { Service = "events.amazonaws.com" }
+      Condition = {
+        ArnEquals    = { "aws:SourceArn" = "arn:aws:events:eu-central-1:123456789012:rule/superres-test-new-images" }
+        StringEquals = { "aws:SourceAccount" = "123456789012" }
+      }
+    }]
+    error_message = "The queue must let EventBridge send what this rule finds, and nothing else."
+  }
+
+  # Originals (high_resolution/) and uploads lie in the same bucket.
+  assert {
+    condition = jsondecode(aws_cloudwatch_event_rule.new_images.event_pattern) == {
+      source      = ["aws.s3"]
+      detail-type = ["Object Created"]
+      detail      = { bucket = { name = ["raw"] }, object = { key = [{ prefix = "low_resolution/" }] } }
+    }
+    error_message = "Only low-resolution images of this bucket match."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_event_rule.new_images.name == "superres-test-new-images" && aws_cloudwatch_event_rule.new_images.state == "ENABLED"
+    error_message = "The queue's and the key's policies know the rule by this name."
+  }
+
+  assert {
+    condition = { for each in jsondecode(output.starts_policy).Statement : each.Sid => [toset(flatten([each.Action])), each.Resource] } == {
+      HearOfNewImages   = [toset(["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"]), "arn:aws:sqs:eu-central-1:123456789012:superres-test-new-images"]
+      StartRuns         = [toset(["states:ListExecutions", "states:StartExecution"]), "arn:aws:states:eu-central-1:123456789012:stateMachine:superres-test-pipeline"]
+      LookAtStartedRuns = [toset(["states:DescribeExecution"]), "arn:aws:states:eu-central-1:123456789012:execution:superres-test-pipeline:new-images-*"]
+    }
+    error_message = "Whoever starts runs reads one queue, starts one state machine, and looks only at what new images started."
+  }
+}
+
+run "new_images_need_start_nothing" {
+  command = plan
+
+  variables {
+    starts = { on_new_images = false }
+  }
+
+  assert {
+    condition     = aws_cloudwatch_event_rule.new_images.state == "DISABLED"
+    error_message = "The queue stays empty when nobody reads it."
   }
 }
 

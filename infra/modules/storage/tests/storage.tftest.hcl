@@ -111,6 +111,11 @@ run "by_default" {
     error_message = "The events come from the bucket results."
   }
 
+  assert {
+    condition     = aws_s3_bucket_notification.raw.bucket == aws_s3_bucket.this["raw"].id && aws_s3_bucket_notification.raw.eventbridge
+    error_message = "EventBridge hears of what is stored in the bucket raw."
+  }
+
   # Directories lie in the buckets.
   assert {
     condition = output.dataset == {
