@@ -107,6 +107,43 @@ def test_an_invalid_cluster_is_rejected(change: dict[str, Any], message: str) ->
     assert refused.value.code == "ValidationException"
 
 
+def fleet_of(count: int, **more: Any) -> dict[str, Any]:
+    """Returns a RunJobFlow whose fleet has so many instance types."""
+    types = [{"InstanceType": f"m{number}.xlarge"} for number in range(count)]
+    fleet = FLEET | {"InstanceTypeConfigs": types} | more
+    return GOOD | {"Instances": {"InstanceFleets": [fleet]}}
+
+
+def spot(minutes: int) -> dict[str, Any]:
+    """Returns launch specifications with an allocation strategy."""
+    strategy = {"AllocationStrategy": "price-capacity-optimized", "TimeoutDurationMinutes": minutes}
+    return {"LaunchSpecifications": {"SpotSpecification": strategy}}
+
+
+def test_a_fleet_has_more_instance_types_with_an_allocation_strategy() -> None:
+    check_cluster(fleet_of(5))
+    check_cluster(fleet_of(30, **spot(5)))
+    with pytest.raises(ServiceError, match="at most 5 instance types"):
+        check_cluster(fleet_of(6))
+    with pytest.raises(ServiceError, match="at most 30 instance types"):
+        check_cluster(fleet_of(31, **spot(5)))
+
+
+@pytest.mark.parametrize("minutes", [4, 1441])
+def test_waiting_for_spot_capacity_has_limits(minutes: int) -> None:
+    with pytest.raises(ServiceError, match="TimeoutDurationMinutes must be between 5 and 1440"):
+        check_cluster(fleet_of(1, **spot(minutes)))
+
+
+def test_a_fleet_has_each_type_once_and_one_bid_price() -> None:
+    twice = FLEET["InstanceTypeConfigs"] * 2
+    with pytest.raises(ServiceError, match="must differ"):
+        check_cluster(fleet_of(0, InstanceTypeConfigs=twice))
+    both = {"InstanceType": "m6i.xlarge", "BidPrice": "1", "BidPriceAsPercentageOfOnDemandPrice": 9}
+    with pytest.raises(ServiceError, match="exclude each other"):
+        check_cluster(fleet_of(0, InstanceTypeConfigs=[both]))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -114,6 +151,11 @@ def test_an_invalid_cluster_is_rejected(change: dict[str, Any], message: str) ->
         (
             {"MaximumCoreCapacityUnits": 7},
             "The max Core capacity cannot be higher than max capacity",
+        ),
+        ({"MinimumCapacityUnits": 0}, "The min capacity cannot be lower than 1"),
+        (
+            {"MaximumOnDemandCapacityUnits": 7},
+            "The max On-Demand capacity cannot be higher than max capacity",
         ),
         ({"UnitType": "VCPU"}, "instance fleets must be InstanceFleetUnits"),
         ({"UnitType": None}, "UnitType, MinimumCapacityUnits and MaximumCapacityUnits"),

@@ -94,6 +94,8 @@ def test_a_serverless_cluster(msk: MskProvider) -> None:
             {"BrokerNodeGroupInfo": {"ClientSubnets": ["a"], "InstanceType": "kafka.t3.small"}},
             r"BadRequestException: Unsupported InstanceType .*kafka\.m7g\.\*",
         ),
+        ({"KafkaVersion": "3.6.0"}, r"BadRequestException: Unsupported KafkaVersion \[3\.6\.0\]"),
+        ({"KafkaVersion": "4.1.0.kraft"}, r"Valid values: .*4\.1\.x\.kraft"),
     ],
 )
 def test_an_invalid_cluster_is_rejected(
@@ -131,17 +133,34 @@ def test_updates_must_name_the_current_version(msk: MskProvider) -> None:
         msk.update_broker_count(CALLER, change)
 
 
+@pytest.mark.parametrize(
+    ("properties", "message"),
+    [
+        (b"num.partitions=4\nlog.dirs=/data", "The property log.dirs is not one that MSK lets"),
+        (b"# of topics\n\nnum.partitions", "'num.partitions' of ServerProperties is not name="),
+    ],
+)
+def test_properties_that_msk_does_not_let_one_set_are_rejected(
+    msk: MskProvider, properties: bytes, message: str
+) -> None:
+    with pytest.raises(ServiceError, match=message):
+        msk.create_configuration(CALLER, {"Name": "c", "ServerProperties": properties})
+    made = msk.create_configuration(CALLER, {"Name": "c", "ServerProperties": b"num.partitions=4"})
+    with pytest.raises(ServiceError, match=message):
+        msk.update_configuration(CALLER, {"Arn": made["Arn"], "ServerProperties": properties})
+
+
 def test_configurations_have_revisions_and_stay_while_they_are_used(msk: MskProvider) -> None:
-    made = msk.create_configuration(CALLER, {"Name": "c", "ServerProperties": b"a=1"})
+    made = msk.create_configuration(CALLER, {"Name": "c", "ServerProperties": b"num.partitions=1"})
     arn = made["Arn"]
     assert made["LatestRevision"]["Revision"] == 1
     assert (
-        msk.update_configuration(CALLER, {"Arn": arn, "ServerProperties": b"a=2"})[
+        msk.update_configuration(CALLER, {"Arn": arn, "ServerProperties": b"num.partitions=2"})[
             "LatestRevision"
         ]["Revision"]
         == 2
     )
-    for number, properties in ((1, b"a=1"), (2, b"a=2")):
+    for number, properties in ((1, b"num.partitions=1"), (2, b"num.partitions=2")):
         found = msk.describe_configuration_revision(CALLER, {"Arn": arn, "Revision": number})
         assert found["ServerProperties"] == properties
     with pytest.raises(ServiceError, match="revision 3"):

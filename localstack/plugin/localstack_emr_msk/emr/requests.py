@@ -13,6 +13,10 @@ _MAX_BOOTSTRAP_ACTIONS = 16
 _ACTIONS = ("TERMINATE_JOB_FLOW", "TERMINATE_CLUSTER", "CANCEL_AND_WAIT", "CONTINUE")
 _IDLE_SECONDS = (60, 604800)
 _ROLES = ("MASTER", "CORE", "TASK")
+# https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-instance-fleet.html
+_TYPES, _TYPES_WITH_STRATEGY = 5, 30
+# https://docs.aws.amazon.com/emr/latest/APIReference/API_SpotProvisioningSpecification.html
+_SPOT_MINUTES = (5, 1440)
 _FLEET_UNITS = "InstanceFleetUnits"
 _GROUP_UNITS = ("Instances", "VCPU")
 EXCLUSIVE = "Instance fleets and instance groups are mutually exclusive."
@@ -68,8 +72,12 @@ def check_scaling(policy: Mapping[str, Any] | None, *, fleets: bool) -> None:
         raise _scaling(f"The UnitType of a cluster with {has} must be {' or '.join(allowed)}")
     if least > most:
         raise _scaling("The min capacity cannot be higher than max capacity")
+    if least < 1:
+        raise _scaling("The min capacity cannot be lower than 1")
     if (limits.get("MaximumCoreCapacityUnits") or 0) > most:
         raise _scaling("The max Core capacity cannot be higher than max capacity")
+    if (limits.get("MaximumOnDemandCapacityUnits") or 0) > most:
+        raise _scaling("The max On-Demand capacity cannot be higher than max capacity")
 
 
 def _scaling(why: str) -> ServiceError:
@@ -145,6 +153,29 @@ def check_fleet(fleet: Mapping[str, Any]) -> None:
         raise validation("The master instance fleet must have a target capacity of 1.")
     if fleet.get("InstanceFleetType") != "TASK" and not fleet.get("InstanceTypeConfigs"):
         raise validation("An instance fleet needs instance types.")
+    _check_types(fleet)
+    _check_spot(fleet)
+
+
+def _check_types(fleet: Mapping[str, Any]) -> None:
+    specifications = (fleet.get("LaunchSpecifications") or {}).values()
+    has_strategy = any(each.get("AllocationStrategy") for each in specifications)
+    most = _TYPES_WITH_STRATEGY if has_strategy else _TYPES
+    types = [each.get("InstanceType") for each in fleet.get("InstanceTypeConfigs") or []]
+    if len(types) > most:
+        raise validation(f"An instance fleet can have at most {most} instance types.")
+    if len(types) > len(set(types)):
+        raise validation("The instance types of a fleet must differ.")
+    for each in fleet.get("InstanceTypeConfigs") or []:
+        if each.get("BidPrice") and each.get("BidPriceAsPercentageOfOnDemandPrice"):
+            raise validation("BidPrice and BidPriceAsPercentageOfOnDemandPrice exclude each other.")
+
+
+def _check_spot(fleet: Mapping[str, Any]) -> None:
+    spot = (fleet.get("LaunchSpecifications") or {}).get("SpotSpecification")
+    least, most = _SPOT_MINUTES
+    if spot and not least <= (spot.get("TimeoutDurationMinutes") or 0) <= most:
+        raise validation(f"TimeoutDurationMinutes must be between {least} and {most}.")
 
 
 def check_group(group: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from localstack_emr_msk.calls import Caller, Request, Response, now
 from localstack_emr_msk.errors import ServiceError
+from localstack_emr_msk.msk.rules import properties_error
 
 
 def bad_request(message: str) -> ServiceError:
@@ -63,6 +64,7 @@ class Configurations:
     def create_configuration(self, caller: Caller, request: Request) -> Response:
         """Creates a configuration with its first revision."""
         name = request["Name"]
+        _check_properties(request)
         if any(each.name == name for each in self._all(caller)):
             raise ServiceError(
                 "ConflictException", "A resource with this name already exists.", 409
@@ -79,6 +81,7 @@ class Configurations:
 
     def update_configuration(self, caller: Caller, request: Request) -> Response:
         """Adds a revision."""
+        _check_properties(request)
         return self._revise(self._configuration(caller, request["Arn"]), request)
 
     def describe_configuration(self, caller: Caller, request: Request) -> Response:
@@ -150,3 +153,10 @@ class Configurations:
             "LatestRevision": found.latest(),
             "State": "ACTIVE",
         }
+
+
+def _check_properties(request: Request) -> None:
+    """Raises ``ServiceError`` for properties that MSK does not let one set."""
+    wrong = properties_error(request["ServerProperties"])
+    if wrong is not None:
+        raise bad_request(wrong)

@@ -13,13 +13,10 @@ from typing import Any
 from localstack_emr_msk.calls import Caller, Request, Response, now, present
 from localstack_emr_msk.errors import ServiceError
 from localstack_emr_msk.msk.configurations import Configurations, bad_request, missing, owns
+from localstack_emr_msk.msk.rules import type_error, version_error
 from localstack_emr_msk.msk.views import MskCluster, version
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9-]{0,63}")
-# Broker types of clusters without ZooKeeper (version ….kraft). AWS's pages do not say that
-# kafka.t3.small is missing, but CreateCluster does, as users report with this list; the form of the
-# error is also in https://github.com/hashicorp/terraform-provider-aws/issues/35151.
-_WITHOUT_ZOOKEEPER = ("express.m7g.", "kafka.m5.", "kafka.m7g.")
 
 
 class MskProvider(Configurations):
@@ -73,7 +70,7 @@ class MskProvider(Configurations):
                     "Client Subnets parameter."
                 )
             nodes = body.get("BrokerNodeGroupInfo") or {}
-            _check_type(body.get("KafkaVersion"), nodes.get("InstanceType"))
+            _check_broker(body.get("KafkaVersion"), nodes.get("InstanceType"))
             self.check_configuration(caller, body.get("ConfigurationInfo"))
         arn = f"arn:aws:kafka:{caller.region}:{caller.account}:cluster/{name}/{uuid.uuid4()}-1"
         tags = dict(request.get("Tags") or {})
@@ -138,7 +135,7 @@ class MskProvider(Configurations):
     def update_broker_type(self, caller: Caller, request: Request) -> Response:
         """Changes the instance type."""
         cluster = self._cluster(caller, request["ClusterArn"])
-        _check_type(cluster.body.get("KafkaVersion"), request["TargetInstanceType"])
+        _check_broker(cluster.body.get("KafkaVersion"), request["TargetInstanceType"])
         nodes = provisioned_nodes(cluster)
         changed = {**nodes, "InstanceType": request["TargetInstanceType"]}
         return self._update(caller, request, BrokerNodeGroupInfo=changed)
@@ -157,6 +154,8 @@ class MskProvider(Configurations):
 
     def update_cluster_kafka_version(self, caller: Caller, request: Request) -> Response:
         """Changes the recorded version of Kafka."""
+        kind = provisioned_nodes(self._cluster(caller, request["ClusterArn"])).get("InstanceType")
+        _check_broker(request["TargetKafkaVersion"], kind)
         self.check_configuration(caller, request.get("ConfigurationInfo"))
         return self._update(
             caller,
@@ -274,8 +273,8 @@ def provisioned_nodes(cluster: MskCluster) -> dict[str, Any]:
     return dict(cluster.body.get("BrokerNodeGroupInfo") or {})
 
 
-def _check_type(version: str | None, kind: str | None) -> None:
-    """Raises ``ServiceError`` for a broker type that does not exist without ZooKeeper."""
-    if (version or "").endswith(".kraft") and not (kind or "").startswith(_WITHOUT_ZOOKEEPER):
-        valid = ", ".join(f"{each}*" for each in _WITHOUT_ZOOKEEPER)
-        raise bad_request(f"Unsupported InstanceType specified. Valid values: [{valid}]")
+def _check_broker(version: str | None, kind: str | None) -> None:
+    """Raises ``ServiceError`` for a version of Kafka or a broker type that MSK does not have."""
+    wrong = version_error(version) or type_error(version, kind)
+    if wrong is not None:
+        raise bad_request(wrong)
