@@ -40,6 +40,11 @@ if [[ -x $root/.venv/bin/python ]]; then
   [[ ! -d ${spark[0]} ]] || export LOCAL_EMR_SPARK_HOME=${LOCAL_EMR_SPARK_HOME:-${spark[0]}}
 fi
 
+# Calls with the credentials of a role are evaluated against its policies; permissions.jsonl in the
+# folder has every decision.
+export LOCAL_IAM_MODE=${LOCAL_IAM_MODE:-log} LOCAL_IAM_REPORT=${LOCAL_IAM_REPORT:-$folder/permissions.jsonl}
+rm -f "$LOCAL_IAM_REPORT"
+
 # hypercorn: the default server listens on all interfaces whatever GATEWAY_LISTEN says.
 # DNS_ADDRESS=0: no name server on port 53. A user's own profile or endpoint must not affect
 # LocalStack's inner clients.

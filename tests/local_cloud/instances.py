@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -46,17 +46,29 @@ class Instance:
     @property
     def user_data(self) -> str:
         """The user data in the applied launch template."""
+        return base64.b64decode(self._template["UserData"]).decode()
+
+    @property
+    def profile(self) -> str:
+        """The name of the instance profile in the launch template."""
+        return str(self._template["IamInstanceProfile"]["Arn"]).rpartition("/")[2]
+
+    @cached_property
+    def _template(self) -> dict[str, Any]:
         found: Any = self.stack.client("ec2").describe_launch_template_versions(
             LaunchTemplateName=self.group, Versions=["$Latest"]
         )["LaunchTemplateVersions"]
-        return base64.b64decode(found[0]["LaunchTemplateData"]["UserData"]).decode()
+        data: dict[str, Any] = found[0]["LaunchTemplateData"]
+        return data
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables of script and units; the credentials replace the instance's role."""
+        """The variables of script and units, which get the credentials of the instance profile."""
         # If this machine has no AWS command line, the nodes of EMR have a replacement.
         stand_in = self.stack.folder / "localstack" / "emr" / "bin"
-        return self.stack.environment | {"PATH": f"{os.environ['PATH']}:{stand_in}"}
+        return self.stack.environment_of("ec2", self.profile, "i-0123456789abcdef0") | {
+            "PATH": f"{os.environ['PATH']}:{stand_in}"
+        }
 
     def install(self) -> list[str]:
         """Runs the user data; returns the units that it prints."""

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import boto3
 from botocore.config import Config
@@ -37,6 +38,7 @@ NAME = f"superres-{ENVIRONMENT}"  # prefix of all names
 REGION = "us-east-1"
 _DEPLOY_SECONDS = 1200.0
 _TERRAFORMS = ("TF_CLI_CONFIG_FILE", "TF_DATA_DIR", "TF_IN_AUTOMATION", "TF_INPUT", "CHECKPOINT_")
+_STATIC_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 # Variables of a developer's own environment.
 _FOREIGN = ("AWS_", "TF_VAR_", "SUPERRES_", "LOCAL_", "LOCALSTACK_", "KAFKA_")
 
@@ -68,6 +70,25 @@ class Stack:
             **self.cloud.environment,
             "SUPERRES_TERRAFORM_DIR": str(self.folder / "terraform"),
             "TMPDIR": str(self.folder / "tmp"),
+        }
+
+    def credentials_uri(
+        self, service: str, name: str, session: str, source_arn: str | None = None
+    ) -> str:
+        """Returns the address of a role's credentials, as a service of AWS assumes it.
+
+        For ec2 the name is that of an instance profile. The role's trust policy must allow it.
+        """
+        account = self.client("sts").get_caller_identity()["Account"]
+        address = f"{self.cloud.endpoint}/_iam/credentials/{account}/{service}/{name}/{session}"
+        return f"{address}?source_arn={quote(source_arn)}" if source_arn else address
+
+    def environment_of(self, service: str, name: str, session: str) -> dict[str, str]:
+        """The environment of a process that has the credentials of a role and no others."""
+        # Keys in the environment would be used first.
+        kept = {key: text for key, text in self.environment.items() if key not in _STATIC_KEYS}
+        return kept | {
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": self.credentials_uri(service, name, session)
         }
 
     @property

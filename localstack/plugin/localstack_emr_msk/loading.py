@@ -29,6 +29,14 @@ def patch_service_loading() -> None:
             from localstack_emr_msk.stepfunctions.register import register_emr
 
             register_emr()
+        if name == "cloudwatch":
+            from localstack_emr_msk.alarms import publish_as_cloudwatch
+
+            publish_as_cloudwatch()
+        if name == "s3":
+            from localstack_emr_msk.iam.objects import answer_for_each_key
+
+            answer_for_each_key(skeleton.dispatch_table)
         from localstack_emr_msk.gaps import repair_operations
 
         repair_operations(name, skeleton.dispatch_table)

@@ -1,13 +1,16 @@
 """Objects in S3: scripts that nodes download, and logs that EMR uploads."""
 
+from functools import cached_property
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import boto3
+import botocore.session
 from botocore.config import Config
+from botocore.credentials import ContainerProvider
 from botocore.exceptions import BotoCoreError, ClientError
 
-from localstack_emr_msk.calls import Caller
+from localstack_emr_msk.credentials import CREDENTIALS_VARIABLE
 
 
 class ObjectError(Exception):
@@ -41,18 +44,21 @@ def split_uri(uri: str) -> tuple[str, str]:
 
 
 class S3Objects:
-    """S3 of this LocalStack, with the account of the cluster."""
+    """S3 of this LocalStack, with the credentials that an address provides."""
 
-    def __init__(self, endpoint: str, caller: Caller) -> None:
-        # Its own session: boto3's default session is not thread-safe.
-        self._client: Any = boto3.session.Session(
-            # LocalStack uses the key's id as the account.
-            aws_access_key_id=caller.account,
-            aws_secret_access_key="none",
-            region_name=caller.region,
-        ).client(
+    def __init__(self, endpoint: str, region: str, credentials: str) -> None:
+        self._endpoint, self._region, self._credentials = endpoint, region, credentials
+
+    @cached_property
+    def _client(self) -> Any:
+        # Only when needed: the address responds once the service that made the cluster has.
+        provider = ContainerProvider(environ={CREDENTIALS_VARIABLE: self._credentials})
+        session = botocore.session.Session()
+        # boto3 has no parameter for credentials that are renewed.
+        session._credentials = provider.load()
+        return boto3.session.Session(botocore_session=session, region_name=self._region).client(
             "s3",
-            endpoint_url=endpoint,
+            endpoint_url=self._endpoint,
             config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 2}),
         )
 

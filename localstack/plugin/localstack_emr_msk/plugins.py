@@ -8,7 +8,7 @@ Modules are imported only when needed, because imports delay LocalStack's start.
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from localstack.runtime import hooks
@@ -16,6 +16,7 @@ from localstack.services.plugins import Service, aws_provider
 
 _LOG = logging.getLogger(__name__)
 _stops: list[Callable[[], None]] = []
+_cluster_tags: list[Callable[[str, str, str], Mapping[str, str]]] = []
 
 
 @aws_provider(api="emr")
@@ -30,6 +31,7 @@ def emr() -> Service:
     endpoint = f"http://127.0.0.1:{config.GATEWAY_LISTEN[0].port}"
     provider = EmrProvider(settings_from(endpoint))
     _stops.append(provider.stop)
+    _cluster_tags.append(provider.registry.tags)
     return service_of("emr", provider)
 
 
@@ -60,13 +62,22 @@ def elbv2() -> Service:
 
 @hooks.on_infra_start()
 def prepare() -> None:
-    """Prepares EMR in Step Functions and the repairs of other services."""
+    """Prepares EMR in Step Functions, the repairs of other services, and permissions."""
+    from localstack_emr_msk.iam.install import evaluate_permissions
     from localstack_emr_msk.loading import patch_service_loading, use_own_object_folder
     from localstack_emr_msk.rules.handler import add_rules
+    from localstack_emr_msk.settings import permission_settings
 
     add_rules()
     use_own_object_folder()
     patch_service_loading()
+    # Last, and so first of all: AWS validates only what the caller may do.
+    evaluate_permissions(permission_settings(), _tags_of)
+
+
+def _tags_of(account: str, region: str, cluster: str) -> Mapping[str, str]:
+    """Returns the tags of a cluster; there are none before the first call to EMR."""
+    return _cluster_tags[0](account, region, cluster) if _cluster_tags else {}
 
 
 @hooks.on_infra_shutdown()

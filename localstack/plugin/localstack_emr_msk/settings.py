@@ -9,6 +9,7 @@ from pathlib import Path
 from localstack_emr_msk.errors import SettingsError
 
 _NODE = "LOCAL_EMR_NODE_ENV_"
+_MODES = ("off", "log", "enforce")
 # For short-lived JVMs on a small machine: this compiler and collector start fastest.
 _JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
@@ -71,6 +72,32 @@ def settings_from(endpoint: str, variables: Mapping[str, str] = os.environ) -> S
             if name.startswith(_NODE)
         },
     )
+
+
+@dataclass(frozen=True)
+class PermissionSettings:
+    """How permissions are evaluated.
+
+    Args:
+        mode: ``off``, ``log`` (calls that no policy allows are reported) or ``enforce`` (refused).
+        report: File to which each decision is appended.
+    """
+
+    mode: str = "off"
+    report: Path | None = None
+
+
+def permission_settings(variables: Mapping[str, str] = os.environ) -> PermissionSettings:
+    """Reads the settings of permissions from environment variables.
+
+    Raises:
+        SettingsError: The mode is not one of the three.
+    """
+    mode = variables.get("LOCAL_IAM_MODE") or "off"
+    if mode not in _MODES:
+        raise SettingsError(f"LOCAL_IAM_MODE is {mode!r}; it must be one of {', '.join(_MODES)}")
+    report = variables.get("LOCAL_IAM_REPORT")
+    return PermissionSettings(mode, Path(report) if report else None)
 
 
 def _number(variables: Mapping[str, str], name: str, default: int) -> int:

@@ -69,6 +69,7 @@ def machine(tmp_path: Path, objects: Memory) -> Iterator[LocalMachine]:
         "s3://logs/emr/",
         frozenset({"spark"}),
         ({"Classification": "spark-defaults", "Properties": {"spark.x": "1"}},),
+        "http://127.0.0.1:1/credentials",
     )
     made = LocalMachine(settings, identity, objects)
     yield made

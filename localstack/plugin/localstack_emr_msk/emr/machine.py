@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from localstack_emr_msk.calls import Caller, now
+from localstack_emr_msk.credentials import CREDENTIALS_VARIABLE
 from localstack_emr_msk.emr import spark, submit
 from localstack_emr_msk.emr.processes import Process
 from localstack_emr_msk.node import aws
@@ -77,7 +78,10 @@ class Machine(Protocol):
 
 @dataclass(frozen=True)
 class Identity:
-    """The cluster to which the machine belongs, and its settings."""
+    """The cluster to which the machine belongs, and its settings.
+
+    ``credentials`` is the address from which its processes get those of its instance profile.
+    """
 
     cluster: str
     primary: str  # instance id
@@ -85,6 +89,7 @@ class Identity:
     log_uri: str | None
     applications: frozenset[str]
     configurations: tuple[Mapping[str, Any], ...]
+    credentials: str
 
 
 class LocalMachine:
@@ -270,8 +275,7 @@ class LocalMachine:
             "AWS_ENDPOINT_URL": self._settings.endpoint,
             "AWS_REGION": self._identity.caller.region,
             "AWS_DEFAULT_REGION": self._identity.caller.region,
-            "AWS_ACCESS_KEY_ID": self._identity.caller.account,
-            "AWS_SECRET_ACCESS_KEY": "none",
+            CREDENTIALS_VARIABLE: self._identity.credentials,
             "AWS_EC2_METADATA_DISABLED": "true",
             "EMR_CLUSTER_ID": self._identity.cluster,
             "SPARK_CONF_DIR": str(self._conf_folder),

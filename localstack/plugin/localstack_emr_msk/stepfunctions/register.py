@@ -12,6 +12,7 @@ from localstack.services.stepfunctions.asl.eval.program_state import ProgramStop
 
 from localstack_emr_msk.stepfunctions.events import use_aws_event_format
 from localstack_emr_msk.stepfunctions.paths import cache_paths
+from localstack_emr_msk.stepfunctions.roles import name_state_machine
 from localstack_emr_msk.stepfunctions.task import EmrTask
 
 _MARK = "_supports_emr"
@@ -20,7 +21,8 @@ _MARK = "_supports_emr"
 def register_emr() -> None:
     """Makes the interpreter use ``EmrTask`` for the service ``elasticmapreduce``.
 
-    Also fixes its handling of a stopped Map and its events, and caches its paths.
+    Also fixes its handling of a stopped Map, its events and how it assumes roles, and caches its
+    paths.
     """
     known = factory.state_task_service_for
     if hasattr(known, _MARK):
@@ -34,6 +36,7 @@ def register_emr() -> None:
     factory.state_task_service_for = task_for
     Environment.set_error = _unless_stopped(Environment.set_error)
     use_aws_event_format()
+    name_state_machine()
     cache_paths()
 
 
