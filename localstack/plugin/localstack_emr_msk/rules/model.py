@@ -1,9 +1,7 @@
 """The constraints of AWS's API models: lengths, ranges, patterns, enumerations, required members.
 
 botocore has AWS's own models; clients check only types and required members against them, and
-leave the rest to the service. Messages are those of AWS:
-https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html names the
-error, and every service words it alike.
+leave the rest to the service. Messages have the form that AWS's services share.
 """
 
 import functools
