@@ -46,3 +46,25 @@ def status_event(status: str, /, **detail: object) -> str:
             "detail": execution | detail,
         }
     )
+
+
+def forwarded_event(key: str, bucket: str = "raw") -> str:
+    """An event of S3 as EventBridge sends it to a queue."""
+    return json.dumps(
+        {
+            "version": "0",
+            "id": "17793124-05d4-b198-2fde-7ededc63b103",
+            "detail-type": "Object Created",
+            "source": "aws.s3",
+            "account": "123456789012",
+            "time": "2026-01-31T12:00:00Z",
+            "region": "eu-central-1",
+            "resources": [f"arn:aws:s3:::{bucket}"],
+            "detail": {
+                "version": "0",
+                "bucket": {"name": bucket},
+                "object": {"key": key, "size": 10, "etag": "abc", "sequencer": "617f08299329d189"},
+                "reason": "PutObject",
+            },
+        }
+    )
