@@ -22,8 +22,13 @@ def brokers_of(kafka: Kafka) -> str:
     """``host:port,host:port``; MSK's brokers may change, so each process looks them up once.
 
     Raises ``PrerequisiteError`` when the request to MSK fails, ``ConfigError`` when the cluster has
-    no listener for the configured security.
+    no listener for the configured security, or when there is no broker at all.
     """
+    if not kafka.enabled:
+        raise ConfigError(
+            "kafka.enabled is false, so there is no broker to produce to or consume from; "
+            "superres ingest SOURCE stores the images of a source itself"
+        )
     if kafka.cluster_arn is None:
         return kafka.bootstrap_servers
     return _msk_brokers(kafka.cluster_arn, kafka.security)

@@ -188,6 +188,20 @@ def _wait_to_publish(publisher: _Publisher, rate: _RateLimit, stop: Event) -> No
         publisher.poll(min(max(left, 0.001), _WAIT_SECONDS))
 
 
+def published_references(
+    source: Source[Unit], threads: int, stop: Event, published: Published
+) -> Iterator[ImageReference | None]:
+    """The references of a source, read by a pool of threads; None while nothing is new.
+
+    Units that cannot be read are added to the failures of ``published``.
+    """
+    for future in _in_pool(source, threads, stop):
+        references = _references(future, published)
+        yield from references
+        if not references:
+            yield None
+
+
 def _references(
     future: "Future[list[ImageReference]] | None", published: Published
 ) -> list[ImageReference]:

@@ -1,4 +1,7 @@
-"""``superres ingest``: producer and consumer in one process, until every image is stored."""
+"""``superres ingest``: producer and consumer in one process, until every image is stored.
+
+Without a broker (``kafka.enabled``), it does the same with the consumer's handler alone.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +13,7 @@ from rich.progress import Progress
 
 from ingestion.cli.shared import opened_source, settings_and_wanted, show_failures, stop_by_signal
 from ingestion.consumer.service import consume as run_consumer
+from ingestion.direct.ingesting import ingest_directly
 from ingestion.producer import Pace, Published, publish
 from ingestion.sources.opening import expanded
 from ingestion.sources.samples import SampleSource
@@ -18,6 +22,7 @@ from ingestion.topics import group_from_now, require_topics
 from superres.cli.execution import INTERRUPTED, SOME_FAILED
 from superres.cli.options import config_option, mode_option, scale_option
 from superres.cli.terminal import print_message, progress_bar
+from superres.pipeline import storage
 from superres.pipeline.config import Settings
 from superres.service.logs import log_for_people
 
@@ -37,14 +42,20 @@ def ingest(source: str, limit: int | None, **given: Any) -> None:
     settings, wanted = settings_and_wanted(**given)
     log_for_people()
     stop = stop_by_signal()
-    require_topics(settings.kafka)
+    if settings.kafka.enabled:
+        require_topics(settings.kafka)
     with opened_source(source, wanted, settings, stop) as found, progress_bar() as bar:
         if isinstance(found, SampleSource):
             settings = _allowing(settings, "allowed_hosts", found.allowed_host)
-        elif Path(expanded(source)).exists():  # naming it on the command line allows it
+        elif storage.is_s3(source):  # naming it on the command line allows it
+            settings = _allowing(settings, "s3_buckets", storage.bucket_of(source))
+        elif Path(expanded(source)).exists():
             settings = _allowing(settings, "file_roots", expanded(source))
-        settings = _apart_from_services(settings)
-        published, stored, rejected = _produce_and_consume(found, limit, settings, stop, bar)
+        if settings.kafka.enabled:
+            settings = _apart_from_services(settings)
+            published, stored, rejected = _produce_and_consume(found, limit, settings, stop, bar)
+        else:
+            published, stored, rejected = _store_directly(found, limit, settings, stop, bar)
         show_failures(published, lambda line: print_message(bar, line))
     rejections = f", {rejected} rejected: see rejected/ below the results" if rejected else ""
     click.echo(f"{stored} images stored{rejections}")
@@ -65,6 +76,20 @@ def _apart_from_services(settings: Settings) -> Settings:
     ingestion = settings.ingestion.model_copy(update={"consumer_port": 0})
     kafka = group_from_now(settings.kafka)
     return settings.model_copy(update={"ingestion": ingestion, "kafka": kafka})
+
+
+def _store_directly(
+    source: Source[Any], limit: int | None, settings: Settings, stop: Event, bar: Progress
+) -> tuple[Published, int, int]:
+    """The same as ``_produce_and_consume``, without a broker."""
+    task = bar.add_task("Ingesting", total=None)
+    return ingest_directly(
+        source,
+        settings,
+        limit,
+        stop,
+        lambda finished, total: bar.update(task, completed=finished, total=total),
+    )
 
 
 def _produce_and_consume(

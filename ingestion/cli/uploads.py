@@ -1,4 +1,7 @@
-"""``superres uploads``: serves the upload application with Gunicorn and one Kafka producer."""
+"""``superres uploads``: serves the upload application with Gunicorn and one Kafka producer.
+
+Without a broker (``kafka.enabled``), the service stores the uploaded images itself.
+"""
 
 import os
 import time
@@ -10,6 +13,7 @@ import click
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from flask import Flask
 
+from ingestion.direct.pending import PendingUploads
 from ingestion.topics import client_conf
 from ingestion.uploads.app import create_app
 from superres.cli.options import config_option, config_or_default
@@ -39,7 +43,8 @@ _POLL_SECONDS = 0.2
 def uploads(host: str | None, port: int | None, config: str | None) -> None:
     """Serve a page and an HTTP interface for uploading images, until stopped.
 
-    The page is at /uploads. Logs are JSON lines on standard error.
+    The page is at /uploads. Logs are JSON lines on standard error. With kafka.enabled false, the
+    service stores the images itself, those too that a previous one left behind.
     """
     settings = load_settings(config_or_default(config))
     token = token_from(os.environ, TOKEN)
@@ -58,7 +63,10 @@ def uploads(host: str | None, port: int | None, config: str | None) -> None:
         "proc_name": "superres uploads",
     }
 
-    def load(_: Callable[[], bool]) -> Flask:
+    def load(running: Callable[[], bool]) -> Flask:
+        if not settings.kafka.enabled:
+            pending = PendingUploads(settings, running)
+            return create_app(settings, token, pending.publish, pending.ready, pending.registry)
         publisher = Publisher(settings.kafka)
         return create_app(settings, token, publisher.publish, publisher.ready)
 

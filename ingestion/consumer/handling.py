@@ -1,22 +1,23 @@
 """Handles one message: the image is fetched and stored, rejected with a reason, or retried later.
 
-Runs in the consumer's threads; partitions and offsets are the consumer's concern.
+Runs in the threads of the consumer, or without a broker of ``ingestion.direct``; partitions and
+offsets are the consumer's concern.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import count
 from pathlib import Path
 from threading import Event, Lock
 from time import monotonic
+from typing import Protocol
 
 import structlog
 
-from ingestion.consumer.dead_letters import DeadLetters
 from ingestion.consumer.fetching import Fetcher
-from ingestion.consumer.messages import ReceivedMessage
+from ingestion.consumer.messages import Header, ReceivedMessage
 from ingestion.consumer.prometheus_metrics import Metrics
 from ingestion.retries import FetchError, backoff_seconds
 from superres.errors import ForbiddenUrlError, ImageRejectedError, RecordError, StorageError
@@ -93,13 +94,30 @@ class RecentImages:
             return image_id in self._ids
 
 
+class Letters(Protocol):
+    """Where rejected messages go, besides their records in storage."""
+
+    def ready(self) -> str:
+        """Why nothing can be sent at the moment; empty when it can."""
+
+    def send(
+        self,
+        key: bytes | None,
+        value: bytes,
+        headers: Sequence[Header],
+        record: RejectedImage,
+        origin: str,
+    ) -> bool:
+        """Sends a rejected message; False when stopped before it was acknowledged."""
+
+
 @dataclass(frozen=True)
 class Handler:
     """Handles messages; the threads of a consumer share one."""
 
     settings: Settings
     fetcher: Fetcher
-    dead_letters: DeadLetters
+    dead_letters: Letters
     metrics: Metrics
     stop: Event
     storage_health: StorageHealth = field(default_factory=StorageHealth)

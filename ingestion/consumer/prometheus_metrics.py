@@ -22,9 +22,9 @@ class Metrics:
     lag: Gauge
 
 
-def new_metrics() -> Metrics:
-    """Metrics at zero."""
-    registry = CollectorRegistry()
+def new_metrics(registry: CollectorRegistry | None = None) -> Metrics:
+    """Metrics at zero, in a registry of their own or in the one given."""
+    registry = registry or CollectorRegistry()
 
     def counter(name: str, meaning: str) -> Counter:
         return Counter(f"superres_ingestion_{name}", meaning, registry=registry)

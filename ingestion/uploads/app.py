@@ -40,26 +40,34 @@ _NAME_LENGTH = 100
 _log = structlog.get_logger()
 
 Publish = Callable[[Sequence[ImageReference]], None]
-"""Returns once Kafka has acknowledged every reference; else raises ``TransferError``."""
+"""Returns once every reference is kept: acknowledged by Kafka or, without a broker, in storage.
+
+Raises ``TransferError`` or ``StorageError`` otherwise.
+"""
 
 
 def create_app(
-    settings: Settings, token: str, publish: Publish, ready: Check = always_well
+    settings: Settings,
+    token: str,
+    publish: Publish,
+    ready: Check = always_well,
+    registry: CollectorRegistry | None = None,
 ) -> Flask:
     """Returns the application.
 
     Args:
         settings: where uploads are stored, and the limits of a file and an image.
         token: required in the ``Authorization`` header of an upload.
-        publish: produces references to Kafka.
+        publish: produces references to Kafka, or keeps them in storage.
         ready: the check of ``/readyz``.
+        registry: what ``/metrics`` shows beside the application's own metrics.
     """
     app = Flask(__name__, static_url_path="/uploads/static")
     app.request_class = _UploadRequest
     app.config["MAX_FILE_BYTES"] = settings.processing.limits.max_bytes
     app.config["MAX_CONTENT_LENGTH"] = MAX_FILES * app.config["MAX_FILE_BYTES"] + _FORM_BYTES
     app.config["MAX_FORM_PARTS"] = MAX_FILES + 2  # and the fields mode and scale
-    receiver = _Receiver(settings, publish)
+    receiver = _Receiver(settings, publish, registry or CollectorRegistry())
 
     @app.get("/uploads", strict_slashes=False)
     def page() -> str:
@@ -84,11 +92,11 @@ def create_app(
 class _Receiver:
     """Stores and publishes the files of requests; one for all threads."""
 
-    def __init__(self, settings: Settings, publish: Publish) -> None:
+    def __init__(self, settings: Settings, publish: Publish, registry: CollectorRegistry) -> None:
         self._settings = settings
         self._publish = publish
         self._folder = storage.absolute(settings.ingestion.uploads_dir)
-        self.registry = CollectorRegistry()
+        self.registry = registry
         names = {
             "images": "Images stored and published",
             "bytes": "Bytes of images stored and published",
