@@ -40,8 +40,8 @@ def matches(pattern: str, text: str, *, ignore_case: bool = False) -> bool:
 def arn_matches(pattern: str, arn: str) -> bool:
     """Returns whether an ARN matches a pattern, each of its six parts on its own."""
     patterns, parts = pattern.split(":", _ARN_PARTS - 1), arn.split(":", _ARN_PARTS - 1)
-    if len(patterns) != _ARN_PARTS or len(parts) != _ARN_PARTS:
-        return matches(pattern, arn)
+    if len(patterns) != len(parts) or len(parts) != _ARN_PARTS:
+        return pattern in ("*", arn)
     return all(map(matches, patterns, parts))
 
 

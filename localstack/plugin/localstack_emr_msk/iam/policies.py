@@ -75,11 +75,7 @@ class Statement:
         if not self.resources:  # of a trust policy, which is for its role
             return True
         patterns = (expanded(each, needed.context) for each in self.resources)
-        found = any(
-            each == "*" or arn_matches(each, needed.resource)
-            for each in patterns
-            if each is not None
-        )
+        found = any(arn_matches(each, needed.resource) for each in patterns if each is not None)
         return found != self.other_resources
 
     def names(self, caller: Names) -> Named | None:
