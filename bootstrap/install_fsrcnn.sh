@@ -63,7 +63,11 @@ fi
 
 # ---- existing installation and disk space
 
-command -v "$python" >/dev/null || fail "$python is not on this node; use a release label that has it, or set SUPERRES_PYTHON"
+if ! command -v "$python" >/dev/null; then
+  # From Amazon Linux's repository, in case a release of EMR leaves it out.
+  { command -v dnf >/dev/null && sudo dnf install -y -q "$python"; } ||
+    fail "$python is not on this node and cannot be installed; use a release label that has it, or set SUPERRES_PYTHON"
+fi
 digest=$("$python" -VV | cat - <(echo "$wheel_sha256 $cpu_sha256 $gpu_sha256") | sha256sum)
 venv=$home/venv-${digest:0:16}
 

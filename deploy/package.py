@@ -24,7 +24,7 @@ from superres.errors import PrerequisiteError
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "build" / "package"
 JOBS = ("mass_split", "batch_inference", "mass_reconstruct", "evaluate", "fused")
-BOOTSTRAP = ("install_fsrcnn", "enable_gpu_scheduling")
+BOOTSTRAP = ("send_logs", "install_fsrcnn", "enable_gpu_scheduling")
 
 
 @dataclass(frozen=True)

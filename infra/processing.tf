@@ -15,6 +15,7 @@ module "processing" {
   public_addresses  = var.public_addresses
   s3_prefix_list_id = module.network.s3_prefix_list_id
   key_arn           = module.storage.key_arn
+  log_days          = var.pipeline.log_days
   bucket_arns       = module.storage.bucket_arns
   package           = local.cluster_files
 }

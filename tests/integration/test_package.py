@@ -83,7 +83,7 @@ def test_the_manifest_lists_every_file_with_key_and_digest(project, tmp_path):
         "evaluate",
         "fused",
     }
-    assert set(manifest["bootstrap"]) == {"install_fsrcnn", "enable_gpu_scheduling"}
+    assert set(manifest["bootstrap"]) == {"send_logs", "install_fsrcnn", "enable_gpu_scheduling"}
     assert set(manifest["wheelhouses"]) == {"cpu", "gpu", "ingestion", "notifier"}
     files = {file["key"]: file for file in manifest["files"]}
     keys = [manifest["wheel"], manifest["config"], *manifest["wheelhouses"].values()]

@@ -1,5 +1,6 @@
 """The bootstrap actions as far as they need neither a venv nor pip."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -69,6 +70,15 @@ def test_wrong_arguments_are_named(node, arguments, word):
 
 def test_a_missing_python_is_named(node):
     assert_fails_with(node.install(SUPERRES_PYTHON="python9.99"), "python9.99 is not on this node")
+
+
+def test_a_missing_python_is_installed_if_the_system_has_it(node):
+    python = node.folder / "bin" / "python"
+    package = python.rename(node.folder / "python")
+    node.command("sudo", f'echo "$*" > {node.folder}/sudo; mv {package} {python}')
+    node.command("dnf", "exit 1")
+    assert_fails_with(node.install(SUPERRES_PYTHON=str(python)), f"{python} cannot create")
+    assert (node.folder / "sudo").read_text() == f"dnf install -y -q {python}\n"
 
 
 # ---- enable_gpu_scheduling
@@ -151,3 +161,97 @@ def test_a_failed_mount_is_reported(gpu_node):
 
 def test_gpu_scheduling_takes_no_arguments(gpu_node):
     assert enable_scheduling(gpu_node, "--force").returncode == 1
+
+
+# ---- send_logs
+
+LOGS = ("--log-group", "/superres-dev/steps", "--namespace", "superres-dev")
+
+
+@pytest.fixture
+def emr_node(tmp_path: Path) -> Node:
+    """An instance of EMR; what root would do is only recorded, or written into a folder."""
+    node = Node(tmp_path)
+    info = tmp_path / "mnt" / "var" / "lib" / "info"
+    info.mkdir(parents=True)
+    (info / "instance.json").write_text("{}")
+    (tmp_path / "units").mkdir()
+    node.command(
+        "sudo",
+        f'echo "$*" >> {tmp_path}/sudo\n'
+        f'if [[ $1 == tee ]]; then cat >"{tmp_path}/units/${{2##*/}}"; fi\n'
+        '[[ "$*" != *"${FAILING:-nothing}"* ]]',
+    )
+    return node
+
+
+def commands_of_root(node: Node) -> list[str]:
+    return (node.folder / "sudo").read_text().splitlines()
+
+
+def test_logs_of_bootstrap_actions_steps_and_spark_are_sent(emr_node):
+    done = emr_node.run("send_logs", *LOGS)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == (
+        "send_logs: logs go to the log group /superres-dev/steps"
+    )
+    config = json.loads((emr_node.home / "cloudwatch-agent" / "logs.json").read_text())
+    files = config["logs"]["logs_collected"]["files"]["collect_list"]
+    logs = emr_node.folder / "mnt" / "var" / "log"
+    assert {each["log_stream_name"]: each["file_path"] for each in files} == {
+        "{instance_id}/bootstrap": f"{logs}/bootstrap-actions/*/std*",
+        "{instance_id}/step": f"{logs}/hadoop/steps/*/*",
+        "{instance_id}/spark": f"{logs}/hadoop-yarn/containers/*/*/std*",
+    }
+    assert {each["log_group_name"] for each in files} == {"/superres-dev/steps"}
+    # Otherwise the agent follows only the newest file of a pattern.
+    assert all(each["publish_multi_logs"] is True for each in files)
+    install, start = commands_of_root(emr_node)
+    assert install == "dnf install -y -q amazon-cloudwatch-agent"
+    assert start.endswith(
+        f"-a fetch-config -m ec2 -s -c file:{emr_node.home}/cloudwatch-agent/logs.json"
+    )
+
+
+def test_a_gpu_is_measured_once_its_driver_is_there(emr_node):
+    done = emr_node.run("send_logs", *LOGS, SUPERRES_GPU="yes")
+    assert done.returncode == 0, done.stderr
+    file = emr_node.home / "cloudwatch-agent" / "gpu.json"
+    metrics = json.loads(file.read_text())["metrics"]
+    assert metrics["namespace"] == "superres-dev"
+    assert "utilization_gpu" in metrics["metrics_collected"]["nvidia_gpu"]["measurement"]
+    units = emr_node.folder / "units"
+    waits = (units / "superres-gpu-metrics.path").read_text()
+    assert "PathExists=/usr/bin/nvidia-smi" in waits
+    starts = (units / "superres-gpu-metrics.service").read_text()
+    assert f"-a append-config -m ec2 -s -c file:{file}\n" in starts
+    assert commands_of_root(emr_node)[-1] == "systemctl enable --now superres-gpu-metrics.path"
+
+
+@pytest.mark.parametrize(
+    ("failing", "words"),
+    [
+        ("dnf", "dnf cannot install amazon-cloudwatch-agent; logs go to S3 alone"),
+        ("fetch-config", "logs.json; logs go to S3 alone"),
+        ("systemctl", "the GPU is not measured"),
+    ],
+)
+def test_a_node_without_cloudwatch_still_works(emr_node, failing, words):
+    done = emr_node.run("send_logs", *LOGS, FAILING=failing, SUPERRES_GPU="yes")
+    assert done.returncode == 0
+    assert words in done.stdout
+
+
+def test_a_machine_that_is_no_instance_of_emr_gets_no_agent(emr_node):
+    (emr_node.folder / "mnt" / "var" / "lib" / "info" / "instance.json").unlink()
+    done = emr_node.run("send_logs", *LOGS)
+    assert done.returncode == 0
+    assert "no instance of EMR" in done.stdout
+    assert not (emr_node.folder / "sudo").exists()
+
+
+@pytest.mark.parametrize("arguments", [[], LOGS[:2], [*LOGS, "--force"], ["--group", "x"]])
+def test_unexpected_arguments_of_send_logs_are_an_error(emr_node, arguments):
+    done = emr_node.run("send_logs", *arguments)
+    assert done.returncode == 1
+    assert done.stderr.startswith("send_logs: expected --log-group NAME --namespace NAME")

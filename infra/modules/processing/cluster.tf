@@ -125,6 +125,12 @@ locals {
 
   bootstrap_actions = [
     {
+      # The first, so that the others' logs are sent too.
+      name = "send logs"
+      path = var.package.bootstrap.send_logs
+      args = ["--log-group", local.log_group_name, "--namespace", var.name]
+    },
+    {
       name = "install FSRCNN"
       path = var.package.bootstrap.install_fsrcnn
       args = concat(

@@ -12,6 +12,7 @@ output "run_job_flow" {
 
   # A cluster made before its roles may do anything, or before EMR can be reached, fails.
   depends_on = [
+    aws_cloudwatch_log_group.steps,
     aws_iam_role_policy.service,
     aws_iam_role_policy_attachment.service,
     aws_iam_role_policy.nodes,
@@ -38,6 +39,11 @@ output "role_arns" {
 output "log_uri" {
   description = "Where clusters put their logs."
   value       = local.log_uri
+}
+
+output "log_group" {
+  description = "Name of the log group that steps are logged to as they run."
+  value       = aws_cloudwatch_log_group.steps.name
 }
 
 output "node_policy" {

@@ -120,6 +120,7 @@ resource "aws_emr_cluster" "this" {
   # Nodes that come up before they may read the wheelhouse fail, and so does deleting the cluster
   # after the role has lost its rights.
   depends_on = [
+    aws_cloudwatch_log_group.steps,
     aws_iam_role_policy.service,
     aws_iam_role_policy_attachment.service,
     aws_iam_role_policy.nodes,

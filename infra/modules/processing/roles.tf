@@ -213,6 +213,42 @@ data "aws_iam_policy_document" "nodes" {
     resources = ["${var.bucket_arns.logs}/emr/*"]
   }
 
+  # The group is there already, so the agent need not create one or set its retention:
+  # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/create-iam-roles-for-cloudwatch-agent.html
+  statement {
+    sid       = "SendLogs"
+    actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+    resources = ["arn:${local.partition}:logs:${local.region}:${local.account}:log-group:${local.log_group_name}:*"]
+  }
+
+  # How busy GPUs are. The action knows no resource but *, and is held to a namespace instead:
+  # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/iam-cw-condition-keys-namespace.html
+  statement {
+    sid       = "SendMetrics"
+    actions   = ["cloudwatch:PutMetricData"]
+    resources = ["*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "cloudwatch:namespace"
+      values   = [var.name]
+    }
+  }
+
+  # A shell through Session Manager, as for the services (modules/service/access.tf):
+  # https://docs.aws.amazon.com/systems-manager/latest/userguide/getting-started-create-iam-instance-profile.html
+  statement {
+    sid       = "Sessions"
+    actions   = ["ssmmessages:CreateControlChannel", "ssmmessages:CreateDataChannel", "ssmmessages:OpenControlChannel", "ssmmessages:OpenDataChannel"]
+    resources = ["*"]
+  }
+
+  statement {
+    sid       = "ToldToSystemsManager"
+    actions   = ["ssm:UpdateInstanceInformation"]
+    resources = ["arn:${local.partition}:ec2:${local.region}:${local.account}:instance/*"]
+  }
+
   # Objects are opened and closed with it, local disks encrypted.
   statement {
     sid       = "UseKey"

@@ -84,6 +84,17 @@ variable "bucket_arns" {
   })
 }
 
+variable "log_days" {
+  description = "Days until the logs of steps are deleted from CloudWatch."
+  type        = number
+  default     = 30
+
+  validation {
+    condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365], var.log_days)
+    error_message = "log_days must be one that CloudWatch knows: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180 or 365."
+  }
+}
+
 # ---- what runs
 
 variable "package" {
@@ -91,7 +102,7 @@ variable "package" {
   type = object({
     config      = string
     jobs        = map(string)
-    bootstrap   = object({ install_fsrcnn = string, enable_gpu_scheduling = string })
+    bootstrap   = object({ send_logs = string, install_fsrcnn = string, enable_gpu_scheduling = string })
     wheel       = object({ uri = string, sha256 = string })
     wheelhouses = map(object({ uri = string, sha256 = string }))
   })

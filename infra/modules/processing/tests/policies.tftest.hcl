@@ -31,7 +31,12 @@ run "instances_may_do_what_jobs_do_and_no_more" {
       ]
       ForgetOutcomes = [toset(["s3:DeleteObject"]), toset(["arn:aws:s3:::results/evaluations/*", "arn:aws:s3:::results/rejected/*"])]
       WriteLogs      = [toset(["s3:PutObject"]), toset(["arn:aws:s3:::logs/emr/*"])]
-      UseKey         = [toset(["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"]), toset(["arn:aws:kms:eu-central-1:123456789012:key/data"])]
+      SendLogs       = [toset(["logs:CreateLogStream", "logs:PutLogEvents"]), toset(["arn:aws:logs:eu-central-1:123456789012:log-group:/superres-test/steps:*"])]
+      # Actions that know no resources; the first is held to a namespace.
+      SendMetrics          = [toset(["cloudwatch:PutMetricData"]), toset(["*"])]
+      Sessions             = [toset(["ssmmessages:CreateControlChannel", "ssmmessages:CreateDataChannel", "ssmmessages:OpenControlChannel", "ssmmessages:OpenDataChannel"]), toset(["*"])]
+      ToldToSystemsManager = [toset(["ssm:UpdateInstanceInformation"]), toset(["arn:aws:ec2:eu-central-1:123456789012:instance/*"])]
+      UseKey               = [toset(["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"]), toset(["arn:aws:kms:eu-central-1:123456789012:key/data"])]
     }
     error_message = "The instances read the package and images, write tables, results and logs, and use one key; no image or result may be deleted."
   }
@@ -49,6 +54,11 @@ run "instances_may_do_what_jobs_do_and_no_more" {
   assert {
     condition     = [for each in jsondecode(output.node_policy).Statement : can(each.Condition) if each.Sid == "ListWhereSparkWorks"] == [false]
     error_message = "A condition on s3:prefix would make S3 answer 403 for every key that does not exist, which Spark's S3 connector takes for an error."
+  }
+
+  assert {
+    condition     = [for each in jsondecode(output.node_policy).Statement : each.Condition if each.Sid == "SendMetrics"] == [{ StringEquals = { "cloudwatch:namespace" = "superres-test" } }]
+    error_message = "They measure below their own name alone."
   }
 
   # Emr passes one role and uses one key.
@@ -73,7 +83,7 @@ run "instances_may_do_what_jobs_do_and_no_more" {
   assert {
     condition = alltrue([
       for each in concat(jsondecode(output.service_policy).Statement, jsondecode(output.node_policy).Statement) :
-      !contains(flatten([each.Resource]), "*") && alltrue([for action in flatten([each.Action]) : !strcontains(action, "*")])
+      (!contains(flatten([each.Resource]), "*") || contains(["SendMetrics", "Sessions"], each.Sid)) && alltrue([for action in flatten([each.Action]) : !strcontains(action, "*")])
     ])
     error_message = "Every statement names its actions and resources."
   }

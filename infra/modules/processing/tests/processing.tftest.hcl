@@ -186,15 +186,21 @@ run "persistent" {
   # Nodes install what was uploaded.
   assert {
     condition = [for each in aws_emr_cluster.this[0].bootstrap_action : join(" ", concat([each.path], coalesce(each.args, [])))] == [
+      "s3://artifacts/releases/1/bootstrap/send_logs.sh --log-group /superres-test/steps --namespace superres-test",
       "s3://artifacts/releases/1/bootstrap/install_fsrcnn.sh --wheel s3://artifacts/releases/1/wheel/superres.whl --wheel-sha256 aa --cpu s3://artifacts/wheelhouses/cpu.tar --cpu-sha256 bb --gpu s3://artifacts/wheelhouses/gpu.tar --gpu-sha256 cc",
       "s3://artifacts/releases/1/bootstrap/enable_gpu_scheduling.sh",
     ]
-    error_message = "Each node installs the wheel and wheelhouses of this release, checked by their digests, and makes GPUs known."
+    error_message = "Each node sends its logs, installs the wheel and wheelhouses of this release, checked by their digests, and makes GPUs known."
   }
 
   assert {
     condition     = aws_emr_cluster.this[0].log_uri == "s3://logs/emr/" && output.log_uri == "s3://logs/emr/"
     error_message = "Logs go below emr/ in the logs bucket."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_log_group.steps.name == "/superres-test/steps" && aws_cloudwatch_log_group.steps.retention_in_days == 30 && aws_cloudwatch_log_group.steps.kms_key_id == var.key_arn
+    error_message = "And to an encrypted log group that forgets."
   }
 }
 
@@ -424,7 +430,7 @@ run "gpus_without_their_wheelhouse_are_refused" {
     package = {
       config      = "s3://artifacts/config.yaml"
       jobs        = { for job in ["mass_split", "batch_inference", "mass_reconstruct", "evaluate", "fused"] : job => "s3://artifacts/${job}.py" }
-      bootstrap   = { install_fsrcnn = "s3://artifacts/a.sh", enable_gpu_scheduling = "s3://artifacts/b.sh" }
+      bootstrap   = { send_logs = "s3://artifacts/c.sh", install_fsrcnn = "s3://artifacts/a.sh", enable_gpu_scheduling = "s3://artifacts/b.sh" }
       wheel       = { uri = "s3://artifacts/w.whl", sha256 = "aa" }
       wheelhouses = { cpu = { uri = "s3://artifacts/cpu.tar", sha256 = "bb" } }
     }

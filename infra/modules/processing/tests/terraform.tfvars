@@ -18,7 +18,7 @@ bucket_arns = {
 package = {
   config    = "s3://artifacts/releases/1/environments/test.yaml"
   jobs      = { for job in ["mass_split", "batch_inference", "mass_reconstruct", "evaluate", "fused"] : job => "s3://artifacts/releases/1/jobs/${job}.py" }
-  bootstrap = { install_fsrcnn = "s3://artifacts/releases/1/bootstrap/install_fsrcnn.sh", enable_gpu_scheduling = "s3://artifacts/releases/1/bootstrap/enable_gpu_scheduling.sh" }
+  bootstrap = { send_logs = "s3://artifacts/releases/1/bootstrap/send_logs.sh", install_fsrcnn = "s3://artifacts/releases/1/bootstrap/install_fsrcnn.sh", enable_gpu_scheduling = "s3://artifacts/releases/1/bootstrap/enable_gpu_scheduling.sh" }
   wheel     = { uri = "s3://artifacts/releases/1/wheel/superres.whl", sha256 = "aa" }
   wheelhouses = {
     cpu = { uri = "s3://artifacts/wheelhouses/cpu.tar", sha256 = "bb" }
