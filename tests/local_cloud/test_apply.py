@@ -45,6 +45,15 @@ def test_a_plan_shows_no_change(stack: Stack) -> None:
     assert code == 0, (stack.folder / "terraform.log").read_text()[-6000:]
 
 
+def test_the_package_is_encrypted_with_our_key_and_has_versions(stack: Stack) -> None:
+    # Whatever is stored before the bucket's settings are stays without them.
+    s3, bucket = stack.client("s3"), stack.outputs["buckets"]["artifacts"]
+    keys = [each["Key"] for each in s3.list_objects_v2(Bucket=bucket)["Contents"]]
+    found = [s3.head_object(Bucket=bucket, Key=key) for key in keys if key.endswith(".sh")]
+    assert {each["ServerSideEncryption"] for each in found} == {"aws:kms"}
+    assert all(each.get("VersionId") for each in found)
+
+
 @pytest.fixture(scope="module")
 def of_prod(stack: Stack) -> set[str]:
     """Returns the resources in a plan of prod with an empty state."""

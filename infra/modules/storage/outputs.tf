@@ -2,15 +2,25 @@ output "buckets" {
   description = "Names of the buckets: raw, work, results, artifacts, logs."
   value       = { for name, bucket in aws_s3_bucket.this : name => bucket.id }
 
-  # Writing needs the policies.
-  depends_on = [aws_s3_bucket_policy.this]
+  # Writing needs the policies, and what is written before the bucket encrypts with our key, or before it
+  # keeps versions, stays as it is:
+  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/default-bucket-encryption.html
+  depends_on = [
+    aws_s3_bucket_policy.this,
+    aws_s3_bucket_server_side_encryption_configuration.this,
+    aws_s3_bucket_versioning.this,
+  ]
 }
 
 output "bucket_arns" {
   description = "ARNs of the same buckets."
   value       = local.arns
 
-  depends_on = [aws_s3_bucket_policy.this]
+  depends_on = [
+    aws_s3_bucket_policy.this,
+    aws_s3_bucket_server_side_encryption_configuration.this,
+    aws_s3_bucket_versioning.this,
+  ]
 }
 
 output "dataset" {

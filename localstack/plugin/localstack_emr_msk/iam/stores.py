@@ -41,7 +41,8 @@ class Stores:
         if not text:
             return None
         text = text if isinstance(text, str) else json.dumps(text)
-        return parse_policy(f"{_KINDS[service]} {name.partition('/')[0]}", text)
+        shown = name.removeprefix("role/").removeprefix("key/").partition("/")[0]
+        return parse_policy(f"{_KINDS[service]} {shown}", text)
 
     def _policy_of_s3(self, account: str, region: str, name: str) -> Any:
         bucket = _bucket(name.partition("/")[0])
