@@ -153,8 +153,8 @@ class Instance:
 
 
 def ingestion_instance(stack: Stack, source: str) -> Instance:
-    """The instance with consumer and uploads; it may fetch from a host of this machine."""
-    ports = {"consume": free_port(), "uploads": free_port()}
+    """The instance with consumer, uploads and starts; it may fetch from a host of this machine."""
+    ports = {unit: free_port() for unit in ("consume", "uploads", "start-runs")}
     return Instance(
         stack,
         stack.outputs["service_groups"]["ingestion"],
@@ -163,6 +163,7 @@ def ingestion_instance(stack: Stack, source: str) -> Instance:
             "SUPERRES_INGESTION__CONSUMER_PORT": str(ports["consume"]),
             "SUPERRES_INGESTION__UPLOAD_HOST": "127.0.0.1",
             "SUPERRES_INGESTION__UPLOAD_PORT": str(ports["uploads"]),
+            "SUPERRES_STARTS__PORT": str(ports["start-runs"]),
             "SUPERRES_INGESTION__ALLOWED_HOSTS": f'["{source}"]',
             # MSK's certificates are public.
             "SUPERRES_KAFKA__CA_FILE": str(stack.broker.ca_file),

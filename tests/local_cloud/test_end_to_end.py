@@ -10,8 +10,10 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -33,7 +35,14 @@ from superres.pipeline.records import (
 )
 from superres.quality.evaluation import measure_result
 from superres.quality.metrics import Quality
-from tests.local_cloud.executions import Day, clients_on, eventually, open_steps, running_step
+from tests.local_cloud.executions import (
+    Day,
+    Execution,
+    clients_on,
+    eventually,
+    open_steps,
+    running_step,
+)
 from tests.local_cloud.instances import Instance, ingestion_instance, notifier_instance
 from tests.local_cloud.stack import ENVIRONMENT, Stack
 from tests.support import image_files
@@ -106,7 +115,8 @@ def services(stack: Stack, source: HttpServer, receiver: Receiver) -> Iterator[S
         kafka.result()
         for instance, names in zip(instances, units, strict=True):
             for unit in names:
-                instance.start(unit)
+                if unit != "start-runs":  # the other tests start executions themselves
+                    instance.start(unit)
         for instance in instances:
             instance.wait_ready()
     yield Services(*instances, *units)
@@ -158,7 +168,7 @@ def stored(
     """Images from producer and uploads, consumed and stored in S3."""
     with stack.timed("ingestion"):
         publish(services.ingestion, source)
-        send(services.ingestion, token(stack, "uploads"))
+        send(services.ingestion, token(stack, "uploads"), UPLOADED, SENT)
         folder = settings.dataset.low_resolution_dir
         eventually(lambda: len(storage.list_files(folder)) == len(GOOD), "images are stored", 120)
         rejections = f"{settings.dataset.reconstructed_images_dir}/rejected"
@@ -195,15 +205,15 @@ def publish(ingestion: Instance, source: HttpServer) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def send(ingestion: Instance, bearer: str) -> None:
+def send(ingestion: Instance, bearer: str, name: str, content: bytes) -> None:
     """Uploads a photograph as the upload page does."""
     edge = "edge-of-a-part"
-    part = f'Content-Disposition: form-data; name="files"; filename="{UPLOADED}"'
+    part = f'Content-Disposition: form-data; name="files"; filename="{name}"'
     status, answer = ingestion.ask(
         "uploads",
         "POST",
         "/uploads",
-        f"--{edge}\r\n{part}\r\n\r\n".encode() + SENT + f"\r\n--{edge}--\r\n".encode(),
+        f"--{edge}\r\n{part}\r\n\r\n".encode() + content + f"\r\n--{edge}--\r\n".encode(),
         {
             "Content-Type": f"multipart/form-data; boundary={edge}",
             "Authorization": f"Bearer {bearer}",
@@ -238,7 +248,7 @@ def finished(stack: Stack, stored: Stored) -> Finished:
 
 
 def test_the_user_data_installs_the_units_of_each_instance(services):
-    assert services.ingestion_units == ["consume", "uploads"]
+    assert services.ingestion_units == ["consume", "uploads", "start-runs"]
     assert services.notifier_units == ["notify"]
 
 
@@ -490,6 +500,69 @@ def test_the_next_execution_finishes_a_stopped_one_without_repeating_work(
         assert len(versions(day.layout.result(image_id), stack)) == 1
 
 
-def test_stopped_units_exit_cleanly(services, finished, stored):
+# ---- new images start runs
+
+SOON, MEANWHILE = "soon.png", "meanwhile.png"
+_SHOWN_SECONDS = 300.0  # a quarter of it on a machine with nothing else to do
+
+
+@pytest.fixture(scope="module")
+def starting(stack: Stack, services: Services, finished: Finished) -> Instance:
+    """The instance with the unit that starts runs; of the images so far it hears nothing."""
+    stack.client("sqs").purge_queue(QueueUrl=stack.outputs["queues"]["new_images"])
+    services.ingestion.start("start-runs")
+    services.ingestion.wait_ready()
+    return services.ingestion
+
+
+def started_runs(stack: Stack) -> list[dict[str, Any]]:
+    """Returns the executions that new images started, the first first."""
+    client = stack.client("stepfunctions")
+    machine = stack.outputs["state_machine_arn"]
+    listed = client.list_executions(stateMachineArn=machine)["executions"]
+    return [each for each in listed[::-1] if each["name"].startswith("new-images-")]
+
+
+def test_uploads_come_to_the_gallery_by_themselves(stack, services, starting):
+    bearer = token(stack, "uploads")
+    with chromium() as page:
+        address = f"http://127.0.0.1:{services.notifier.ports['notify']}/"
+        log_in(page, address, token(stack, "notifier"))
+        page.wait(_NAMES)
+        with stack.timed("upload to page"):
+            send(starting, bearer, SOON, image_files.png(image_files.photo(88, 104, seed=6)))
+            eventually(lambda: bool(started_runs(stack)), "an execution starts")
+            # This one may come too late for the execution, and then starts the next one.
+            late = image_files.png(image_files.photo(72, 96, seed=7))
+            send(starting, bearer, MEANWHILE, late)
+            page.wait(f"{_NAMES}.includes('{SOON}')", _SHOWN_SECONDS)
+        with stack.timed("next run"):
+            page.wait(f"{_NAMES}.includes('{MEANWHILE}')", _SHOWN_SECONDS)
+
+
+def test_every_start_is_one_of_its_own_at_least_a_minute_apart(stack, starting):
+    eventually(lambda: len(started_runs(stack)) == 2, "the second image starts one", 300)
+    second = started_runs(stack)[1]
+    Execution(stack, second["executionArn"]).ended()
+    first, second = started_runs(stack)
+    assert [first["name"], second["name"]] == ["new-images-1", "new-images-2"]
+    assert [first["status"], second["status"]] == ["SUCCEEDED", "SUCCEEDED"]
+    assert second["startDate"] >= first["stopDate"]
+    assert second["startDate"] - first["startDate"] >= timedelta(minutes=1)
+
+
+def test_every_message_about_a_new_image_led_to_a_start(stack, starting):
+    client, queues = stack.client("sqs"), stack.outputs["queues"]
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    for queue in ("new_images", "new_images_dead_letters"):
+        found = client.get_queue_attributes(QueueUrl=queues[queue], AttributeNames=names)
+        assert set(found["Attributes"].values()) == {"0"}, queue
+    # One for each low-resolution image: the originals in the same bucket start nothing.
+    _, text = starting.ask("start-runs", "GET", "/metrics")
+    assert b"\nsuperres_starts_messages_total 2.0\n" in text
+    assert b"\nsuperres_starts_unreadable_total 0.0\n" in text
+
+
+def test_stopped_units_exit_cleanly(services, finished, starting):
     codes = services.ingestion.stop() | services.notifier.stop()
-    assert codes == dict.fromkeys(("consume", "uploads", "notify"), 0)
+    assert codes == dict.fromkeys(("consume", "uploads", "start-runs", "notify"), 0)

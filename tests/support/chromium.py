@@ -71,9 +71,9 @@ class Page:
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 
-    def wait(self, condition: str) -> None:
+    def wait(self, condition: str, seconds: float = _PATIENCE) -> None:
         """Waits until an expression is true in the page."""
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + seconds
         while not self.run(f"!!({condition})"):
             text = self.run("document.body?.innerText")
             assert time.monotonic() < deadline, f"never: {condition}; the page shows: {text}"
