@@ -6,7 +6,6 @@ policies that Terraform renders.
 """
 
 import ast
-import hashlib
 import json
 import re
 from collections.abc import Iterable
@@ -19,10 +18,8 @@ import grimp
 import pytest
 from botocore import xform_name
 
-from deploy.terraform import Terraform, check_version, terraform_on
-from superres.pipeline import storage
 from tests.support.paths import ROOT
-from tests.support.required_tools import require
+from tests.support.rendered_policies import rendered_policies
 
 INFRA = ROOT / "infra"
 SERVICES = ("s3", "sqs", "kafka", "secretsmanager")
@@ -218,45 +215,7 @@ def pipeline_needs() -> set[str]:
 @cache
 def policies(module: str) -> dict[tuple[str, str], set[str]]:
     """Returns the allowed actions by run of the module's policies test and by output."""
-    return {
-        (run, name): actions(json.loads(change["after"]))
-        for run, changes in json.loads(rendered(module))
-        for name, change in changes.items()
-        if name.endswith("policy")
-    }
-
-
-def rendered(module: str) -> str:
-    """Returns the outputs of the module's policies test as JSON; cached until a file changes."""
-    require("terraform", "install Terraform 1.11 or newer")
-    data = ROOT / "build" / "terraform" / f"permissions-{module}"
-    cached = data / f"outputs-{digest()}.json"
-    if not cached.exists():
-        # The root has the provider's version, and therefore its mirror.
-        settings = terraform_on(INFRA, data).settings
-        terraform = Terraform(INFRA / "modules" / module, data, settings)
-        terraform.read("init", "-backend=false")
-        output = terraform.read("test", "-verbose", "-json", "-filter=tests/policies.tftest.hcl")
-        plans = [
-            line for line in map(json.loads, output.splitlines()) if line["type"] == "test_plan"
-        ]
-        runs = [(plan["@testrun"], plan["test_plan"]["output_changes"]) for plan in plans]
-        for old in data.glob("outputs-*.json"):
-            old.unlink()
-        storage.write_bytes(str(cached), json.dumps(runs).encode())
-    return cached.read_text()
-
-
-@cache
-def digest() -> str:
-    """Returns a digest of Terraform's version and every file that policies depend on."""
-    patterns = ("*.tf", "services/*", "modules/*/*", "modules/*/tests/*")
-    files = [file for pattern in patterns for file in INFRA.glob(pattern)]
-    known = hashlib.sha256(check_version().encode())
-    for file in sorted(file for file in files if file.is_file()):
-        known.update(f"{file.relative_to(INFRA)} {file.stat().st_size}\n".encode())
-        known.update(file.read_bytes())
-    return known.hexdigest()[:12]
+    return {key: actions(json.loads(text)) for key, text in rendered_policies(module).items()}
 
 
 def actions(policy: dict[str, Any]) -> set[str]:
@@ -266,7 +225,10 @@ def actions(policy: dict[str, Any]) -> set[str]:
 
 def ingestion() -> set[str]:
     clients = policies("streaming")[("clients_may_do_what_they_do_and_no_more", "client_policy")]
-    return clients | policies("ingestion")[("ingestion_may_do_what_it_does_and_no_more", "policy")]
+    known = policies("ingestion")
+    with_kafka = known[("ingestion_may_do_what_it_does_and_no_more", "policy")]
+    without_kafka = known[("without_kafka_and_load_balancer", "policy")]
+    return clients | with_kafka | without_kafka
 
 
 def notifier() -> set[str]:
@@ -284,10 +246,13 @@ def pipeline() -> set[str]:
 
 
 # Permissions without a call in our code, by service, with the reason.
-SESSION_MANAGER = {
+INSTANCES = {
     "ssm": "a shell through Session Manager instead of SSH",
     "ssmmessages": "the same",
+    "logs": "the CloudWatch agent sends logs",
 }
+GPUS = {"cloudwatch": "and how busy GPUs are"}
+SERVICES = INSTANCES | {"logs": "the CloudWatch agent sends the units' journals"}
 LOG_DELIVERY = {
     "logs": "Step Functions delivers its log with the role of the state machine",
     "xray": "and its traces",
@@ -297,10 +262,10 @@ ROLES = {
     "ingestion": (
         lambda: service_needs(*INGESTION),
         ingestion,
-        SESSION_MANAGER,
+        SERVICES,
     ),
-    "notifier": (lambda: service_needs("notifier.cli.notify"), notifier, SESSION_MANAGER),
-    "nodes of EMR": (cluster_needs, nodes, {}),
+    "notifier": (lambda: service_needs("notifier.cli.notify"), notifier, SERVICES),
+    "nodes of EMR": (cluster_needs, nodes, INSTANCES | GPUS),
     "state machine": (pipeline_needs, pipeline, LOG_DELIVERY),
 }
 
@@ -324,6 +289,7 @@ def test_the_calls_in_the_code_are_found():
     )
     assert "sqs:ReceiveMessage" in service_needs("notifier.cli.notify")
     assert "s3:PutObject" not in service_needs("notifier.cli.notify")
-    assert "s3:DeleteObject" not in service_needs(*INGESTION)
+    assert "s3:DeleteObject" not in service_needs("ingestion.cli.produce", "ingestion.cli.consume")
+    assert "s3:DeleteObject" in service_needs("ingestion.cli.uploads")  # without Kafka
     assert "secretsmanager:PutSecretValue" in service_needs("notifier.cli.notify")
     assert permissions_for("jobs.stages") >= {"s3:DeleteObject", "s3:ListBucket", "s3:PutObject"}
