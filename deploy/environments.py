@@ -115,6 +115,11 @@ class Deployed:
         names = () if self.environment.name == "local" else ("page_url", "uploads_url")
         return {name: self.outputs[name] for name in names if self.outputs.get(name)}
 
+    @property
+    def log_groups(self) -> dict[str, str]:
+        """Log groups by what is logged there; none in the local cloud, which has no agent."""
+        return {} if self.environment.name == "local" else self.outputs.get("log_groups") or {}
+
 
 def read_deployed(
     environment: Environment, s3: "S3Client", sts: "STSClient", run: Run = run_command

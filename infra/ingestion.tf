@@ -8,6 +8,7 @@ module "ingestion" {
   buckets              = module.storage.buckets
   files                = local.service_files["ingestion"]
   key_arn              = module.storage.key_arn
+  log_days             = var.pipeline.log_days
   instance_type        = var.ingestion.instance_type
   instances            = var.ingestion.instances
   secret_recovery_days = var.secret_recovery_days

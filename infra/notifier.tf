@@ -11,6 +11,7 @@ module "notifier" {
   buckets              = module.storage.buckets
   files                = local.service_files["notifier"]
   key_arn              = module.storage.key_arn
+  log_days             = var.pipeline.log_days
   instance_type        = var.notifier.instance_type
   instances            = var.notifier.instances
   secret_recovery_days = var.secret_recovery_days

@@ -111,6 +111,15 @@ output "state_machine_arn" {
   value       = module.orchestration.state_machine_arn
 }
 
+output "log_groups" {
+  description = "Log groups of CloudWatch: of steps, and of each service."
+  value = {
+    steps     = module.processing.log_group
+    ingestion = module.ingestion.log_group
+    notifier  = module.notifier.log_group
+  }
+}
+
 output "pipeline_log_group" {
   description = "Log group of executions of the state machine."
   value       = module.orchestration.log_group

@@ -198,7 +198,7 @@ variable "starts" {
 }
 
 variable "pipeline" {
-  description = "State machine: seconds that a step may take, waiting included; whether X-Ray traces it; days until its logs are deleted."
+  description = "State machine: seconds that a step may take, waiting included; whether X-Ray traces it; days until its logs, and those of steps and services, are deleted from CloudWatch."
   type = object({
     step_seconds = optional(number, 43200)
     tracing      = optional(bool, true)

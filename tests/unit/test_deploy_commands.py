@@ -1,5 +1,6 @@
 """The deploy commands as a user meets them: options, errors and exit codes."""
 
+import importlib
 import re
 import subprocess
 import sys
@@ -184,7 +185,7 @@ def deploy_dev_with(monkeypatch, **outputs: object) -> None:
     emr, clusters = stubbed("emr")
     clusters.add_response("list_clusters", {"Clusters": []})
     deployed = Deployed(read_environment("dev"), outputs)
-    clients = SimpleNamespace(emr=emr, stepfunctions=None)
+    clients = SimpleNamespace(emr=emr, stepfunctions=None, s3=None)
     monkeypatch.setattr(shared, "open_deployed", lambda _name: (deployed, clients))
 
 
@@ -202,6 +203,25 @@ def test_status_reports_a_partial_deployment(capsys, monkeypatch):
     shown = capsys.readouterr()
     assert shown.out.startswith("superres-dev in eu-central-1, partly deployed\n")
     assert "run make deploy ENV=dev" in shown.err
+
+
+def test_logs_begins_with_the_commands_that_follow_them_in_cloudwatch(capsys, monkeypatch):
+    deploy_dev_with(
+        monkeypatch,
+        state_machine_arn="arn",
+        region="eu-central-1",
+        log_uri="s3://logs/emr/",
+        log_groups={"steps": "/superres-dev/steps", "notifier": "/superres-dev/services/notifier"},
+    )
+    for name in ("find_execution", "show_execution"):
+        monkeypatch.setattr(importlib.import_module("deploy.cli.logs"), name, lambda *_: None)
+    assert execute(["logs"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "steps: aws logs tail /superres-dev/steps --follow --region eu-central-1",
+        "notifier: aws logs tail /superres-dev/services/notifier --follow --region eu-central-1",
+    ]
+    local = Deployed(read_environment("local"), {"log_groups": {"steps": "/superres-local/steps"}})
+    assert local.log_groups == {}, "there, no agent sends anything"
 
 
 def test_destroy_stops_work_before_and_after_terraform(monkeypatch, capsys):
