@@ -56,3 +56,8 @@ output "evaluations_policy" {
   description = "The policy of that queue, for tests."
   value       = module.evaluations.policy
 }
+
+output "key_policy" {
+  description = "The policy of the key, for tests."
+  value       = data.aws_iam_policy_document.key.json
+}
