@@ -252,7 +252,7 @@ INSTANCES = {
     "logs": "the CloudWatch agent sends logs",
 }
 GPUS = {"cloudwatch": "and how busy GPUs are"}
-SERVICES = INSTANCES | {"logs": "the CloudWatch agent sends the units' journals"}
+UNITS = INSTANCES | {"logs": "the CloudWatch agent sends the units' journals"}
 LOG_DELIVERY = {
     "logs": "Step Functions delivers its log with the role of the state machine",
     "xray": "and its traces",
@@ -262,9 +262,9 @@ ROLES = {
     "ingestion": (
         lambda: service_needs(*INGESTION),
         ingestion,
-        SERVICES,
+        UNITS,
     ),
-    "notifier": (lambda: service_needs("notifier.cli.notify"), notifier, SERVICES),
+    "notifier": (lambda: service_needs("notifier.cli.notify"), notifier, UNITS),
     "nodes of EMR": (cluster_needs, nodes, INSTANCES | GPUS),
     "state machine": (pipeline_needs, pipeline, LOG_DELIVERY),
 }
