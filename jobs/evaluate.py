@@ -195,6 +195,7 @@ def _record(
         seconds=round(image.seconds + time.perf_counter() - started, 3),
         model_digest=image.model_digest,
         finished_at=datetime.now(UTC),
+        start_id=layout.start_id,
     )
     storage.write_bytes(layout.evaluation(image.image_id), record.to_json().encode())
     # Of an earlier run that this one redoes, or of another message about the same image.

@@ -40,7 +40,7 @@ def follow_images(
     for one image at a time, tables between the jobs would take longer than the work. A failure of
     storage is reported once and retried.
     """
-    scales = list(scales)
+    scales, started_at = list(scales), now()
     results, remarks = Console(highlight=False), Console(stderr=True, highlight=False)
     _warm_up(session)
     remarks.print("Waiting for images; stop with Ctrl-C")
@@ -48,7 +48,8 @@ def follow_images(
     while True:
         days = [now().date(), now().date() - timedelta(days=1)]
         found, failing = False, set[str]()
-        for layout in (layout_on(settings.dataset, *of) for of in product(days, scales)):
+        for of in product(days, scales):
+            layout = layout_on(settings.dataset, *of).started(started_at)
             try:
                 pending = pending_images(layout)
                 print_left_out(pending.left_out)

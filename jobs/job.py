@@ -62,7 +62,11 @@ def job_main(name: str, job: str, *, takes_redo: bool = False) -> None:
     try:
         settings = load_settings(arguments.config)
         layout = layout_of(
-            settings.dataset, arguments.run_id, arguments.scale, arguments.ingest_date
+            settings.dataset,
+            arguments.run_id,
+            arguments.scale,
+            arguments.ingest_date,
+            arguments.start_id,
         )
         session = get_session(f"superres {name} {layout.run_id}", settings)
         context, patience = session.sparkContext, settings.processing.gpu_wait_seconds
@@ -92,6 +96,11 @@ def _parser(name: str, *, takes_redo: bool) -> argparse.ArgumentParser:
         type=date.fromisoformat,
         metavar="YYYY-MM-DD",
         help="required if the run id does not contain it",
+    )
+    option(
+        "--start-id",
+        help="names this start of the run in its manifest and records, as in "
+        "2026-01-31-x2-20260201T020000Z; the same for all jobs of the start",
     )
     option("--report", help="also write the printed line here: a path or an s3:// URI")
     if takes_redo:

@@ -1,18 +1,18 @@
-"""The record of a run: what its jobs counted, the images it rejected, and how long it took."""
+"""The record of a run's start: what its jobs counted and rejected, and how long it took."""
 
 from datetime import datetime
 
 from jobs.selection import rejections
 from superres.pipeline import storage
 from superres.pipeline.layout import Layout
-from superres.pipeline.records import RunManifest
+from superres.pipeline.records import RejectedImage, RunManifest
 
 
 def write_manifest(
     layout: Layout, counts: dict[str, int], seconds: dict[str, float], finished_at: datetime
 ) -> RunManifest:
-    """Writes ``runs/{run_id}.json``; counts are named ``{stage}_{what}``, seconds by stage."""
-    rejected = [record.image_id for record in rejections(layout) if record.run_id == layout.run_id]
+    """Writes the manifest; counts are named ``{stage}_{what}``, seconds by stage."""
+    rejected = [record.image_id for record in rejections(layout) if _is_of(layout, record)]
     manifest = RunManifest(
         run_id=layout.run_id,
         scale=layout.scale,
@@ -21,6 +21,14 @@ def write_manifest(
         rejected=rejected,
         seconds=seconds,
         finished_at=finished_at,
+        start_id=layout.start_id,
     )
     storage.write_bytes(layout.manifest, manifest.to_json().encode())
     return manifest
+
+
+def _is_of(layout: Layout, record: RejectedImage) -> bool:
+    """Whether this start rejected the image, or the run where no start is named."""
+    if layout.start_id is not None:
+        return record.start_id == layout.start_id
+    return record.run_id == layout.run_id

@@ -38,7 +38,7 @@ def run_jobs(
     on_progress: OnProgress = lambda _: None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> RunManifest:
-    """Runs the jobs on the layout's pending images and writes the run's manifest.
+    """Runs the jobs on the layout's pending images and writes the manifest of this start.
 
     The tables between the jobs are deleted at the end; a failed run leaves them for inspection.
     """

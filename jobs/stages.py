@@ -139,6 +139,7 @@ def reject(image_id: str, uri: str, stage: Stage, reason: str, layout: Layout) -
         reason=reason,
         rejected_at=datetime.now(UTC),
         run_id=layout.run_id,
+        start_id=layout.start_id,
     )
     storage.write_bytes(layout.rejection(image_id), record.to_json().encode())
     storage.delete(layout.evaluation(image_id))  # of an earlier run, with --redo

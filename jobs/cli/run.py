@@ -90,6 +90,7 @@ def run(
         raise click.UsageError("--follow cannot be combined with --input, --ingest-date or --redo")
     day = ingest_date.date() if ingest_date else datetime.now(UTC).date()
     layout = layout_on(settings.dataset, day, scale or settings.processing.upscale_factor)
+    layout = layout.started(datetime.now(UTC))
     ids = [] if follow else _image_ids(source, mode, settings, layout)
     started = time.monotonic()
     try:

@@ -96,7 +96,7 @@ class Reader:
         stem = uri.rsplit("/", 1)[-1].removesuffix(".json")
         if self.kind_of(uri) == "runs":
             manifest = RunManifest.from_json(content, uri)
-            _check_name(uri, stem, manifest.run_id)
+            _check_name(uri, stem, manifest.name)
             return record_status(self.database, status_of_manifest(manifest), tag)
         evaluation = Evaluation.from_json(content, uri)
         _check_name(uri, stem, evaluation.image_id)

@@ -19,7 +19,7 @@ State = Literal["running", "succeeded", "failed", "stopped"]
 
 @dataclass(frozen=True)
 class RunStatus:
-    """The status of a run, named by its run_id, or of an execution.
+    """The status of one start of a run, named as its manifest, or of an execution.
 
     ``detail`` of a run: counts, rejected (image_ids) and seconds, as in its manifest. Of an
     execution: error and cause, where it failed.
@@ -38,7 +38,7 @@ class RunStatus:
 def status_of_manifest(manifest: RunManifest) -> RunStatus:
     """Returns the status of a run with a manifest: it has succeeded."""
     return RunStatus(
-        manifest.run_id,
+        manifest.name,
         "run",
         "succeeded",
         manifest.scale,
@@ -85,7 +85,7 @@ def record_run(session: Session, status: RunStatus, tag: str = "") -> bool:
 
 
 def known_run_tags(session: Session) -> dict[str, str]:
-    """Returns the tags of the known manifests, by run_id."""
+    """Returns the tags of the known manifests, by name."""
     rows = session.execute(select(Run.name, Run.tag).where(Run.kind == "run"))
     return dict(rows.tuples().all())
 

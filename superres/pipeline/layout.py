@@ -5,12 +5,14 @@ local folder or an ``s3://`` prefix.
 """
 
 import re
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from typing import Self
 
 from superres.errors import ConfigError
 from superres.pipeline import storage
 from superres.pipeline.config import Dataset, checked_location
+from superres.pipeline.records import start_id_of
 
 _LOW_RESOLUTION = re.compile(
     r"/scale=(?P<scale>[234])/ingest_date=(?P<date>\d{4}-\d{2}-\d{2})/[0-9a-f]{32}\.[a-z0-9]+$"
@@ -20,12 +22,21 @@ _RUN_ID = re.compile(r"(?P<date>\d{4}-\d{2}-\d{2})-x(?P<scale>[234])(?:-.+)?")
 
 @dataclass(frozen=True)
 class Layout:
-    """The locations of one run: the images of one scale and one ingest date."""
+    """The locations of one run: the images of one scale and one ingest date.
+
+    ``start_id`` names one start of the run; only its manifest lies elsewhere than another's, so
+    that starting again goes on with the work.
+    """
 
     dataset: Dataset
     run_id: str
     scale: int
     ingest_date: date
+    start_id: str | None = None
+
+    def started(self, at: datetime) -> Self:
+        """The layout for a start at this moment."""
+        return replace(self, start_id=start_id_of(self.run_id, at))
 
     @property
     def _partition(self) -> str:
@@ -84,8 +95,9 @@ class Layout:
 
     @property
     def manifest(self) -> str:
-        """The record of the run itself."""
-        return storage.join(self.dataset.reconstructed_images_dir, "runs", f"{self.run_id}.json")
+        """The record of this start, or of the run where no start is named."""
+        name = self.start_id or self.run_id
+        return storage.join(self.dataset.reconstructed_images_dir, "runs", f"{name}.json")
 
     def _results(self, kind: str, *name: str) -> str:
         return storage.join(self.dataset.reconstructed_images_dir, kind, self._partition, *name)
@@ -131,7 +143,11 @@ def layout_on(dataset: Dataset, ingest_date: date, scale: int) -> Layout:
 
 
 def layout_of(
-    dataset: Dataset, run_id: str, scale: int | None = None, ingest_date: date | None = None
+    dataset: Dataset,
+    run_id: str,
+    scale: int | None = None,
+    ingest_date: date | None = None,
+    start_id: str | None = None,
 ) -> Layout:
     """The layout of a run; a run_id of the form ``2026-01-31-x2[-name]`` has date and scale.
 
@@ -153,8 +169,18 @@ def layout_of(
             f"--run-id {run_id!r} names no date and scale; write it as 2026-01-31-x2, "
             "or give --ingest-date and --scale"
         )
+    _check_start(run_id, start_id)
     locations = {key: storage.absolute(uri) for key, uri in dataset.model_dump().items()}
-    return Layout(Dataset(**locations), run_id, scale, ingest_date)
+    return Layout(Dataset(**locations), run_id, scale, ingest_date, start_id)
+
+
+def _check_start(run_id: str, start_id: str | None) -> None:
+    form = rf"{re.escape(run_id)}-\d{{8}}T\d{{6}}Z"
+    if start_id is not None and not re.fullmatch(form, start_id):
+        raise ConfigError(
+            f"--start-id {start_id!r}: write the run id and the time of the start in UTC, "
+            f"as in {run_id}-20260201T020000Z"
+        )
 
 
 def _date(text: str, run_id: str) -> date:

@@ -1,8 +1,9 @@
 """The records that pass between the parts, each with a JSON form.
 
 Readers accept every version that was ever written (the tests keep a file of each) and ignore
-unknown fields, so that a writer may be newer than its reader. Identifiers, modes and scales are
-defined here too; storage keys are in ``superres.pipeline.layout``.
+unknown fields, so that a writer may be newer than its reader; a new field with a default is no new
+version. Identifiers, modes and scales are defined here too; storage keys are in
+``superres.pipeline.layout``.
 """
 
 import hashlib
@@ -92,6 +93,7 @@ class RejectedImage(_Record):
     reason: str
     rejected_at: AwareDatetime
     run_id: str | None = None
+    start_id: str | None = None
 
 
 class StoredImage(_Part):
@@ -128,10 +130,14 @@ class Evaluation(_Record):
     seconds: float
     model_digest: str
     finished_at: AwareDatetime
+    start_id: str | None = None
 
 
 class RunManifest(_Record):
-    """The record of a run: counts, rejected images, and seconds by stage."""
+    """The record of one start of a run: counts, rejected images, and seconds by stage.
+
+    ``start_id`` is None where each job was submitted by hand.
+    """
 
     run_id: str
     scale: Scale
@@ -140,12 +146,23 @@ class RunManifest(_Record):
     rejected: list[str]
     seconds: dict[str, float]
     finished_at: AwareDatetime
+    start_id: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What the file of the manifest is named after."""
+        return self.start_id or self.run_id
 
 
 def image_id_of(mode: Mode, scale: int, canonical_reference: str) -> str:
     """32 hex digits; the same reference always gives the same id, so a repeat overwrites."""
     text = f"{mode}\n{scale}\n{canonical_reference}"
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def start_id_of(run_id: str, started_at: datetime) -> str:
+    """Names one start of a run: ``2026-01-31-x2-20260201T020000Z``, in UTC."""
+    return f"{run_id}-{started_at.astimezone(UTC):%Y%m%dT%H%M%SZ}"
 
 
 def name_of(source: str) -> str:

@@ -6,6 +6,7 @@ import json
 import sys
 import zipimport
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from jobs.mass_reconstruct import run_reconstruct
 from jobs.mass_split import run_split
 from jobs.progress import watching
 from jobs.runner import run_jobs
+from jobs.selection import rejections
 from jobs.stages import reject
 from superres.errors import IncompleteImageError, StorageError
 from superres.imaging.colour import Planes
@@ -263,6 +265,35 @@ def test_evaluate_alone_writes_the_manifest(
     assert manifest.counts == {"evaluate_images": 2, "evaluate_rejected": 0}
     assert set(manifest.rejected) == bad
     assert manifest.seconds["evaluate"] > 0
+
+
+def test_starting_again_resumes_the_run_and_writes_a_manifest_of_its_own(
+    spark: "SparkSession", inbox: Path, run_setup: RunSetup
+) -> None:
+    layout = run_setup.layout
+    first = layout.started(datetime(2026, 2, 1, 2, tzinfo=UTC))
+    ids = import_folder(inbox, run_setup, mode="upscale")
+    bad = spoil(ids, run_setup)
+    before = run_jobs(spark, run_setup.settings, first, fused=True)
+    assert before.start_id == f"{layout.run_id}-20260201T020000Z"
+    assert set(before.rejected) == bad
+    write_png(inbox / "later.png", textured_planes(40, 50, seed=9))
+    later = import_folder(inbox, run_setup, mode="upscale")["later.png"]
+    again = layout.started(datetime(2026, 2, 1, 3, tzinfo=UTC))
+    after = run_jobs(spark, run_setup.settings, again, fused=True)
+    assert (after.counts["evaluate_images"], after.rejected) == (1, [])
+    # Both manifests are there, and each image names the start that finished it.
+    for layout_of_start, manifest in ((first, before), (again, after)):
+        content = storage.read_bytes(layout_of_start.manifest)
+        assert RunManifest.from_json(content) == manifest
+    starts = {
+        file.stem: Evaluation.from_json(storage.read_bytes(file.uri)).start_id
+        for file in storage.list_files(layout.evaluations)
+    }
+    assert starts.pop(later) == again.start_id
+    assert set(starts.values()) == {first.start_id}
+    (rejected,) = {record.start_id for record in rejections(layout)}
+    assert rejected == first.start_id
 
 
 def test_a_crashed_attempt_is_never_read(

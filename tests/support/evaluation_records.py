@@ -47,7 +47,9 @@ def evaluation(
     )
 
 
-def manifest(run_id: str = "2026-01-31-x2", minutes: float = 0) -> RunManifest:
+def manifest(
+    run_id: str = "2026-01-31-x2", minutes: float = 0, start_id: str | None = None
+) -> RunManifest:
     return RunManifest(
         run_id=run_id,
         scale=2,
@@ -56,6 +58,7 @@ def manifest(run_id: str = "2026-01-31-x2", minutes: float = 0) -> RunManifest:
         rejected=[],
         seconds={"split": 1.0},
         finished_at=MOMENT + timedelta(minutes=minutes),
+        start_id=start_id,
     )
 
 
@@ -69,7 +72,7 @@ def write(results: str, *records: Evaluation | RunManifest) -> list[str]:
     uris = []
     for record in records:
         if isinstance(record, RunManifest):
-            uri = storage.join(results, "runs", f"{record.run_id}.json")
+            uri = storage.join(results, "runs", f"{record.name}.json")
         else:
             uri = evaluation_uri(results, record)
         storage.write_bytes(uri, record.to_json().encode())

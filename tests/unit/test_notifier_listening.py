@@ -76,6 +76,13 @@ def test_a_manifest_is_recorded_as_a_run(reader, results, database):
     assert (run.name, run.kind, run.state) == ("2026-01-31-x2", "run", "succeeded")
 
 
+def test_two_starts_of_a_run_are_recorded_one_beside_the_other(reader, results, database):
+    starts = [f"2026-01-31-x2-20260201T0{hour}0000Z" for hour in (2, 3)]
+    for uri in write(results, *(manifest(start_id=start) for start in starts)):
+        assert read(reader, uri)
+    assert {run.name for run in recorded_runs(database)} == set(starts)
+
+
 def test_a_deleted_record_is_no_error(reader, results):
     [uri] = write(results, evaluation(1))
     Path(uri).unlink()

@@ -1,7 +1,7 @@
 """Which images a run processes, and how they are dealt out to tasks."""
 
 import os
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
@@ -168,6 +168,28 @@ def test_of_an_image_stored_in_two_formats_the_newer_counts(run_setup: RunSetup,
     assert locations.originals[IDS[1]].endswith(f"{IDS[1]}.{suffixes[last]}")
     (older,) = pending.left_out
     assert f"{ours} is newer" in str(older)
+
+
+def test_a_start_changes_the_place_of_the_manifest_alone(run_setup: RunSetup) -> None:
+    layout = run_setup.layout
+    moment = datetime(2026, 2, 1, 3, 0, 59, tzinfo=timezone(timedelta(hours=1)))
+    started = layout.started(moment)
+    assert started.start_id == f"{layout.run_id}-20260201T020059Z"
+    assert started.manifest.endswith(f"/runs/{started.start_id}.json")
+    assert layout.manifest.endswith(f"/runs/{layout.run_id}.json")
+    for name in ("low_resolution", "patches", "inference", "evaluations", "rejections"):
+        assert getattr(started, name) == getattr(layout, name)
+    named = layout_of(run_setup.settings.dataset, layout.run_id, start_id=started.start_id)
+    assert named == started
+
+
+@pytest.mark.parametrize(
+    "start_id",
+    ["today", "2026-01-31-x2", "2026-01-31-x3-20260201T020059Z", "2026-01-31-x2-2026-02-01"],
+)
+def test_a_start_of_another_run_is_refused(run_setup: RunSetup, start_id: str) -> None:
+    with pytest.raises(ConfigError, match=r"--start-id .*as in 2026-01-31-x2-2026"):
+        layout_of(run_setup.settings.dataset, "2026-01-31-x2", start_id=start_id)
 
 
 @pytest.mark.parametrize(("scale", "day"), [(3, None), (None, date(2026, 2, 1))])
