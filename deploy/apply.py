@@ -1,12 +1,16 @@
 """``make deploy``: shows Terraform's plan and applies it once confirmed."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy.callbacks import Report
+from deploy.cost import Estimate
 from deploy.environments import Deployed, Environment, has_bucket, initialised
-from deploy.terraform import DATA, INFRA, Run, run_command, terraform_on
+from deploy.resources import existing_resources, planned_resources
+from deploy.terraform import DATA, INFRA, Run, Terraform, run_command, terraform_on
+from superres.errors import PrerequisiteError
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -43,10 +47,11 @@ def deploy(
     confirm: Callable[[], bool],
     report: Report,
     run: Run = run_command,
+    estimate: Estimate | None = None,
 ) -> Deployed | None:
-    """Plans, confirms and applies; returns None when not confirmed.
+    """Plans, reports what that costs, confirms and applies; returns None when not confirmed.
 
-    The package must have been built.
+    The package must have been built. Without an estimate nothing is billed, as in the local cloud.
     """
     ensure_state_bucket(environment, account, s3, report, run)
     terraform = initialised(environment, account, run)
@@ -59,10 +64,46 @@ def deploy(
         allowed=(0, _CHANGES),
     )
     if changed == _CHANGES:
+        if estimate is not None:
+            shown = json.loads(terraform.read("show", "-json", str(plan)))
+            for line in estimate.lines(planned_resources(shown)):
+                report(line)
         if not confirm():
             return None
-        terraform.call("apply", str(plan))
+        _apply(terraform, plan, environment, report, estimate)
     return Deployed(environment, terraform.outputs())
+
+
+def _apply(
+    terraform: Terraform,
+    plan: Path,
+    environment: Environment,
+    report: Report,
+    estimate: Estimate | None,
+) -> None:
+    """Applies a plan; if that fails or is interrupted, says what is billed already."""
+    try:
+        terraform.call("apply", str(plan))
+    except PrerequisiteError as error:
+        raise PrerequisiteError(
+            f"{error}; {_left_behind(terraform, environment, estimate)}"
+        ) from None
+    except KeyboardInterrupt:
+        report(f"Interrupted; {_left_behind(terraform, environment, estimate)}")
+        raise
+
+
+def _left_behind(terraform: Terraform, environment: Environment, estimate: Estimate | None) -> str:
+    """Returns what exists after an apply that did not end, and how to go on or remove it."""
+    billed = "part of it exists"
+    if estimate is not None:
+        try:
+            shown = json.loads(terraform.read("show", "-json"))
+            billed = estimate.in_short(existing_resources(shown))
+        except PrerequisiteError:  # the state cannot be read, for the same reason perhaps
+            billed = "part of it may exist and be billed"
+    name = environment.name
+    return f"{billed}: make deploy ENV={name} goes on, make destroy ENV={name} removes it"
 
 
 def _forwarding(deployed: Deployed) -> list[str]:

@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from deploy.callbacks import Pause, Report
 from deploy.environments import Environment
 from deploy.executions import running_executions
+from deploy.resources import existing_resources
 from deploy.steps import live_clusters
 from deploy.terraform import SAMPLE_PACKAGE, Terraform, value_of
 from superres.errors import PrerequisiteError
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from types_boto3_s3.type_defs import ObjectIdentifierTypeDef
     from types_boto3_stepfunctions import SFNClient
 
-_BUCKET = ("managed", "aws_s3_bucket")
 _BATCH = 1000  # the most that DeleteObjects accepts
 _WAIT_SECONDS = 10.0
 _MAX_WAITS = 120  # a cluster takes five minutes to terminate
@@ -71,17 +71,8 @@ def stop_work(
 
 def buckets_of(terraform: Terraform) -> list[str]:
     """Returns every bucket in the state; outputs may be missing after a partial deployment."""
-    values = json.loads(terraform.read("show", "-json")).get("values", {})
-    modules = [values.get("root_module", {})]
-    found = []
-    while modules:
-        module = modules.pop()
-        modules += module.get("child_modules", [])
-        resources = module.get("resources", [])
-        # Data sources read buckets that are not ours.
-        ours = [each for each in resources if (each["mode"], each["type"]) == _BUCKET]
-        found += [each["values"]["bucket"] for each in ours]
-    return sorted(found)
+    resources = existing_resources(json.loads(terraform.read("show", "-json")))
+    return sorted(each.values["bucket"] for each in resources if each.type == "aws_s3_bucket")
 
 
 def empty_bucket(s3: "S3Client", bucket: str, prefix: str = "") -> int:

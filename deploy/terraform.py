@@ -34,10 +34,25 @@ Run = Callable[[Sequence[str], Mapping[str, str], bool], "subprocess.CompletedPr
 def run_command(
     command: Sequence[str], environment: Mapping[str, str], capture: bool
 ) -> "subprocess.CompletedProcess[str]":
-    """Runs a command as a process; output that is not captured goes to the terminal."""
-    return subprocess.run(
-        list(command), env=dict(environment), capture_output=capture, text=True, check=False
-    )
+    """Runs a command as a process; output that is not captured goes to the terminal.
+
+    Ctrl-C reaches the process as well. Terraform then finishes what it is creating and writes its
+    state, so it is waited for: killed, it would leave resources behind that no state knows.
+    """
+    pipe = subprocess.PIPE if capture else None
+    interrupted = False
+    with subprocess.Popen(
+        list(command), env=dict(environment), stdout=pipe, stderr=pipe, text=True
+    ) as process:
+        while True:
+            try:
+                output, errors = process.communicate()
+                break
+            except KeyboardInterrupt:
+                interrupted = True
+    if interrupted:
+        raise KeyboardInterrupt
+    return subprocess.CompletedProcess(list(command), process.returncode, output, errors)
 
 
 def check_version(run: Run = run_command) -> str:

@@ -7,9 +7,11 @@ from deploy.cli import shared
 from deploy.cli.package import build_and_print
 from deploy.cli.shared import environment_option, print_line, yes_option
 from deploy.clients import Clients
+from deploy.cost import Estimate
 from deploy.environments import Environment
 from deploy.permissions import Scope
 from deploy.preflight import Needs
+from deploy.prices import read_prices
 from deploy.terraform import check_version
 from deploy.wheelhouses import RECIPES
 from superres.errors import PrerequisiteError
@@ -30,7 +32,12 @@ def deploy(name: str, yes: bool) -> None:
     def confirm() -> bool:
         return yes or click.confirm(f"Apply this to account {account}?", default=False)
 
-    deployed = apply.deploy(environment, account, clients.s3, confirm, print_line)
+    estimate = None
+    if environment.name != "local":
+        estimate = Estimate(needs, read_prices(environment.region), environment.region)
+    deployed = apply.deploy(
+        environment, account, clients.s3, confirm, print_line, estimate=estimate
+    )
     if deployed is None:
         raise PrerequisiteError("nothing was changed")
     for line in apply.next_steps(deployed):

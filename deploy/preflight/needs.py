@@ -15,6 +15,7 @@ _VALUES = """{
   primary       = var.processing.primary.instance_types,
   core          = var.processing.core.instance_types,
   cores         = var.processing.core.instances,
+  core_disk     = var.processing.core.disk_gigabytes,
   gpu           = var.processing.gpu.instance_types,
   tasks         = var.processing.gpu.max_instances,
   services      = [
@@ -26,6 +27,8 @@ _VALUES = """{
   public        = var.public_addresses,
   kafka         = var.kafka.enabled ? var.kafka : null,
 }"""
+
+_ROOT_DISK, _PRIMARY_DISK = 64, 100  # gigabytes
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,15 @@ class Needs:
     zone_count: int
     endpoint_services: tuple[str, ...]
     kafka: Kafka | None
+    core_disk: int = 0  # gigabytes
+
+    def disk_of(self, fleet: Group) -> int:
+        """The gigabytes of an instance's disks (``fleets`` in modules/processing/cluster.tf)."""
+        if fleet is self.primary:
+            return _ROOT_DISK + _PRIMARY_DISK
+        if fleet is self.task and self.gpu:
+            return _ROOT_DISK  # GPU types have a local disk
+        return _ROOT_DISK + self.core_disk
 
     @property
     def cluster(self) -> tuple[Group, ...]:
@@ -90,4 +102,5 @@ def _needs(values: dict[str, Any], region: str) -> Needs:
         zone_count=values["zone_count"],
         endpoint_services=tuple(endpoints),
         kafka=Kafka(kafka["version"], kafka["instance_type"]) if kafka else None,
+        core_disk=values["core_disk"],
     )

@@ -75,9 +75,11 @@ def test_clusters_that_do_not_terminate_are_an_error(monkeypatch):
 
 def test_buckets_are_found_in_all_modules_of_the_state(tmp_path):
     def bucket(name: str, mode: str = "managed") -> dict[str, object]:
-        return {"mode": mode, "type": "aws_s3_bucket", "values": {"bucket": name}}
+        kind = "aws_s3_bucket"
+        address = f"{kind}.{name}"
+        return {"address": address, "mode": mode, "type": kind, "values": {"bucket": name}}
 
-    key = {"mode": "managed", "type": "aws_kms_key", "values": {}}
+    key = {"address": "aws_kms_key.x", "mode": "managed", "type": "aws_kms_key", "values": {}}
     storage = {"resources": [bucket("raw"), key, bucket("not-ours", "data")]}
     root = {"resources": [bucket("work")], "child_modules": [{"child_modules": [storage]}]}
     run = Recorder({"show": json.dumps({"values": {"root_module": root}})})

@@ -1,6 +1,10 @@
 """How the commands run Terraform: version, provider mirrors, environments, plan and outputs."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +12,10 @@ import pytest
 
 from deploy import terraform
 from deploy.apply import deploy, next_steps
+from deploy.cost import Estimate
 from deploy.environments import Deployed, Environment, read_deployed, read_environment
+from deploy.preflight import Group, Needs
+from deploy.prices import read_prices
 from superres.errors import ConfigError, PrerequisiteError
 from tests.support.fake_aws import Recorder, stubbed
 from tests.support.paths import ROOT
@@ -204,6 +211,97 @@ def test_a_plan_without_changes_needs_no_confirmation(dev, data):
     run = Recorder({"plan": 0, "output": "{}"})
     assert deploy(dev, ACCOUNT, s3_with_state_bucket(True), confirm, print, run) is not None
     assert run.verbs == ["init", "plan", "output"]
+
+
+NAT = {"address": "aws_nat_gateway.this", "type": "aws_nat_gateway", "mode": "managed"}
+SHOWN = {
+    "resource_changes": [NAT | {"change": {"actions": ["create"], "after": {}}}],
+    "values": {"root_module": {"resources": [NAT | {"values": {}}]}},
+}
+
+
+def smoke_estimate() -> Estimate:
+    nothing = Group("task", (), 0)
+    needs = Needs("emr-spark-8.1.0", False, nothing, nothing, nothing, False, (), 2, (), None)
+    return Estimate(needs, read_prices("eu-central-1"), "eu-central-1")
+
+
+def test_what_the_plan_costs_is_reported_before_the_question(dev, data):
+    events: list[str] = []
+    run = Recorder({"plan": 2, "show": json.dumps(SHOWN)})
+
+    def confirm() -> bool:
+        events.append("apply?")
+        return False
+
+    bucket = s3_with_state_bucket(True)
+    deploy(dev, ACCOUNT, bucket, confirm, events.append, run, smoke_estimate())
+    assert run.verbs == ["init", "plan", "show"]
+    assert "  always: $ 0.052 an hour, $ 38 a month" in events
+    assert events[-1] == "apply?"
+
+
+def test_a_failed_apply_says_what_is_billed_and_how_to_go_on(dev, data):
+    run = Recorder({"plan": 2, "apply": 1, "show": json.dumps(SHOWN)})
+    bucket = s3_with_state_bucket(True)
+    with pytest.raises(PrerequisiteError) as failed:
+        deploy(dev, ACCOUNT, bucket, lambda: True, lambda _: None, run, smoke_estimate())
+    line = str(failed.value)
+    assert "\n" not in line
+    assert line.startswith("terraform apply failed; see its output above; what exists is billed")
+    for part in ("$ 0.05 an hour (1 × NAT gateway)", "make deploy ENV=dev goes on", "make destroy"):
+        assert part in line
+
+
+def test_an_interrupted_apply_says_it_too(dev, data):
+    class Interrupted(Recorder):
+        def __call__(self, command, environment, capture):
+            done = super().__call__(command, environment, capture)
+            if self.verbs[-1] == "apply":
+                raise KeyboardInterrupt
+            return done
+
+    lines: list[str] = []
+    run = Interrupted({"plan": 2, "show": json.dumps(SHOWN)})
+    bucket = s3_with_state_bucket(True)
+    with pytest.raises(KeyboardInterrupt):
+        deploy(dev, ACCOUNT, bucket, lambda: True, lines.append, run, smoke_estimate())
+    assert lines[-1].startswith("Interrupted; what exists is billed, about $ 0.05 an hour")
+    assert lines[-1].endswith("make destroy ENV=dev removes it")
+
+
+def test_an_apply_that_fails_with_an_unreadable_state_says_what_it_knows(dev, data):
+    class Unreadable(Recorder):
+        def __call__(self, command, environment, capture):
+            if "apply" in self.verbs:
+                self.answers["show"] = 1
+            return super().__call__(command, environment, capture)
+
+    run = Unreadable({"plan": 2, "apply": 1, "show": json.dumps(SHOWN)})
+    bucket = s3_with_state_bucket(True)
+    with pytest.raises(PrerequisiteError, match="part of it may exist and be billed: make deploy"):
+        deploy(dev, ACCOUNT, bucket, lambda: True, lambda _: None, run, smoke_estimate())
+
+
+def test_ctrl_c_waits_until_terraform_has_written_its_state(tmp_path):
+    state = tmp_path / "state"
+    script = f"trap 'sleep 1; echo all > {state}; exit 1' INT; echo ready; sleep 60 & wait"
+    program = (
+        "from deploy.terraform import run_command; import os; "
+        f"run_command(['sh', '-c', {script!r}], os.environ, False)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout.readline() == b"ready\n"
+        # As a terminal does it: to all processes in the foreground.
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(timeout=60) != 0
+    assert state.read_text() == "all\n"
 
 
 def test_a_failed_plan_is_an_error(dev, data):
