@@ -146,6 +146,10 @@ deploy: setup ## Deploy to AWS: shows the plan and asks (ENV=dev YES=1)
 submit: setup ## Process images on AWS and follow the run (ENV= INGEST_DATE= RUN_ID= SCALE= REDO=1)
 	@$(DEPLOY) submit --env "$(ENV)" $(WHICH_RUN)
 
+.PHONY: smoke
+smoke: setup ## Process ten images on AWS and say what that proves (ENV=smoke ARGS=--keep)
+	@$(DEPLOY) smoke --env "$(ENV)" $(ARGS)
+
 .PHONY: emr-step
 emr-step: setup ## Run one job as a step of EMR and follow it (JOB=mass_split RUN_ID=… CLUSTER=…)
 	@$(DEPLOY) emr-step --env "$(ENV)" --job "$(JOB)" $(WHICH_RUN) $(if $(CLUSTER),--cluster "$(CLUSTER)")

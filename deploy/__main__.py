@@ -16,6 +16,7 @@ from deploy.cli.destroy import destroy
 from deploy.cli.emr_step import emr_step
 from deploy.cli.logs import logs
 from deploy.cli.package import package
+from deploy.cli.smoke import smoke
 from deploy.cli.status import status
 from deploy.cli.submit import submit
 from superres.cli.execution import execute as execute_command
@@ -26,7 +27,7 @@ def cli() -> None:
     """Deploy superres to AWS, run it there, see how it is doing, and destroy it."""
 
 
-for command in (package, deploy, submit, emr_step, status, logs, destroy):
+for command in (package, deploy, submit, emr_step, smoke, status, logs, destroy):
     cli.add_command(command)
 
 

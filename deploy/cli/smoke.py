@@ -1,0 +1,44 @@
+"""``make smoke``."""
+
+import os
+import time
+
+import boto3
+import click
+
+from deploy.cli import shared
+from deploy.cli.shared import environment_option, print_line, print_with_time
+from deploy.smoke.running import Result, Target, run_smoke
+
+
+@click.command()
+@environment_option
+@click.option("--page", metavar="URL", help="Address of the page, if you have forwarded it.")
+@click.option("--uploads", metavar="URL", help="Address of the uploads, if you have forwarded it.")
+@click.option("--keep", is_flag=True, help="Keep the images and their results.")
+def smoke(name: str, page: str | None, uploads: str | None, keep: bool) -> None:
+    """Process ten small images, compare the pixels, and say what that proves.
+
+    Exits with 1 when an image is wrong or something did not happen as it should.
+    """
+    deployed, clients = shared.open_deployed(name)
+    region = deployed.environment.region
+    # For the core's client of S3, and for superres ingest.
+    os.environ.setdefault("AWS_DEFAULT_REGION", region)
+    session = boto3.session.Session(region_name=region)
+    target = Target(deployed, clients, session, page, uploads)
+    result = run_smoke(target, int(time.time()), print_with_time, keep=keep)
+    _print_report(result)
+    if not result.passed:
+        click.get_current_context().exit(1)
+
+
+def _print_report(result: Result) -> None:
+    """Prints what is wrong, then a line for each verdict."""
+    for line in (*result.problems, *result.wrong):
+        click.echo(line, err=True)
+    right = result.images - len(result.wrong)
+    print_line(f"{right} of {result.images} images are right, sample by sample")
+    for title, verdict in result.verdicts.items():
+        reason = f": {verdict.reason}" if verdict.reason else ""
+        print_line(f"  {title}: {verdict.state}{reason}")

@@ -1,0 +1,162 @@
+"""Brings the images in: by the upload service, or as a source in S3 that is ingested from here."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from uuid import uuid4
+
+from deploy.smoke.images import SmokeImage
+from deploy.smoke.services import Site
+from deploy.smoke.waiting import wait_until
+from superres.errors import PrerequisiteError
+from superres.imaging.files import STORED_SUFFIXES
+from superres.pipeline import storage
+from superres.pipeline.arrival import reference_of
+from superres.pipeline.config import Settings
+from superres.pipeline.layout import Layout, layout_on
+from superres.pipeline.records import Mode
+
+_MODES: tuple[Mode, ...] = ("evaluate", "upscale")
+_STORED_SECONDS = 180.0
+_INGEST_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Sent:
+    """An image that was sent, and where it and its results lie."""
+
+    image: SmokeImage
+    image_id: str
+    layout: Layout
+
+    @property
+    def low_resolution(self) -> str | None:
+        """The URI of the image that the jobs upscale; None until it is stored."""
+        stem = storage.join(self.layout.low_resolution, self.image_id)
+        found = (uri for suffix in STORED_SUFFIXES if storage.exists(uri := f"{stem}.{suffix}"))
+        return next(found, None)
+
+    @property
+    def files(self) -> list[str]:
+        """The URIs of everything that may have been stored for it, but the uploaded file."""
+        layout, ours = self.layout, self.image_id
+        stems = [
+            storage.join(folder, ours) for folder in (layout.low_resolution, layout.high_resolution)
+        ]
+        names = [f"{stem}.{suffix}" for stem in stems for suffix in (*STORED_SUFFIXES, "json")]
+        return [*names, layout.result(ours), layout.evaluation(ours), layout.rejection(ours)]
+
+
+def send_by_uploads(
+    images: Sequence[SmokeImage], uploads: Site, settings: Settings, scale: int
+) -> list[Sent]:
+    """Uploads the images as the page does, and waits until ingestion has stored them."""
+    sent: list[Sent] = []
+    for mode in _MODES:
+        group = {image.name: image for image in images if image.mode == mode}
+        content, content_type = multipart_form(
+            {"mode": mode, "scale": str(scale)},
+            [(image.name, image.content) for image in group.values()],
+        )
+        status, body = uploads.ask("POST", "/uploads", content, content_type)
+        if status != 202:
+            answer = body[:200].decode(errors="replace")
+            raise PrerequisiteError(f"{uploads.address}/uploads: answered {status}: {answer}")
+        answer = json.loads(body)
+        if answer["rejected"]:
+            raise PrerequisiteError(f"the upload service rejected {answer['rejected']}")
+        for each in answer["images"]:
+            layout = layout_on(settings.dataset, ingest_date_in(each["evaluation"]), scale)
+            sent.append(Sent(group[each["name"]], each["image_id"], layout))
+    _wait_until_stored(sent)
+    return sent
+
+
+def multipart_form(fields: dict[str, str], files: Sequence[tuple[str, bytes]]) -> tuple[bytes, str]:
+    """Returns the body of a form with files, and its content type."""
+    boundary = uuid4().hex
+    head = f"--{boundary}\r\nContent-Disposition: form-data; name="
+    parts = [f'{head}"{name}"\r\n\r\n{value}\r\n'.encode() for name, value in fields.items()]
+    for name, content in files:
+        parts += [f'{head}"files"; filename="{name}"\r\n\r\n'.encode(), content, b"\r\n"]
+    return b"".join(
+        [*parts, f"--{boundary}--\r\n".encode()]
+    ), f"multipart/form-data; boundary={boundary}"
+
+
+def ingest_date_in(uri: str) -> date:
+    """Returns the date in the URI of a result."""
+    found = re.search(r"ingest_date(?:=|%3D)(\d{4}-\d{2}-\d{2})", uri)
+    if found is None:
+        raise PrerequisiteError(f"{uri}: has no ingest_date")
+    return date.fromisoformat(found[1])
+
+
+def _wait_until_stored(sent: Sequence[Sent]) -> None:
+    left = list(sent)
+
+    def all_stored() -> bool:
+        left[:] = [each for each in left if each.low_resolution is None]
+        return not left
+
+    if not wait_until(all_stored, _STORED_SECONDS):
+        names = ", ".join(each.image.name for each in left)
+        raise PrerequisiteError(
+            f"not stored {_STORED_SECONDS:.0f} s after their upload: {names}; see the log of the "
+            "ingestion instance"
+        )
+
+
+def send_by_s3(
+    images: Sequence[SmokeImage], prefix: str, settings: Settings, config: str, scale: int
+) -> list[Sent]:
+    """Puts the images below an S3 prefix and ingests them from this machine, without a broker."""
+    by_uri, days = {}, {datetime.now(UTC).date()}
+    for image in images:
+        uri = storage.join(prefix, image.mode, image.name)
+        storage.write_bytes(uri, image.content)
+        by_uri[uri] = image
+    for mode in _MODES:
+        _ingest(storage.join(prefix, mode), mode, config, scale)
+    return _stored_from(by_uri, settings, days | {datetime.now(UTC).date()}, scale)
+
+
+def _ingest(prefix: str, mode: Mode, config: str, scale: int) -> None:
+    program = Path(sys.executable).with_name("superres")
+    with tempfile.TemporaryDirectory(prefix="superres-") as folder:
+        done = subprocess.run(
+            [program, "ingest", prefix, "--mode", mode, "--scale", str(scale), "--config", config],
+            env={**os.environ, "SUPERRES_KAFKA__ENABLED": "false"},
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=_INGEST_SECONDS,
+            check=False,
+        )
+    if done.returncode:
+        reason = (done.stderr or done.stdout).strip().splitlines() or ["no reason given"]
+        raise PrerequisiteError(f"superres ingest {prefix}: {reason[-1]}")
+
+
+def _stored_from(
+    by_uri: dict[str, SmokeImage], settings: Settings, days: set[date], scale: int
+) -> list[Sent]:
+    """Returns the images stored from these URIs, by the references kept with them."""
+    sent = []
+    for layout in (layout_on(settings.dataset, day, scale) for day in days):
+        for file in storage.list_files(layout.low_resolution):
+            reference = None if file.uri.endswith(".json") else reference_of(file.uri)
+            if reference is not None and reference.source in by_uri:
+                sent.append(Sent(by_uri[reference.source], reference.image_id, layout))
+    if len(sent) < len(by_uri):
+        raise PrerequisiteError(
+            f"only {len(sent)} of {len(by_uri)} images were stored by ingestion"
+        )
+    return sent
