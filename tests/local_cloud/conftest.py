@@ -13,13 +13,16 @@ from tests.local_cloud.executions import clients_on
 from tests.local_cloud.stack import ENVIRONMENT, Stack, running_stack
 
 _FOLDER = Path(__file__).parent
-# The third needs empty buckets; transient clusters come after the persistent one.
+# The third needs empty buckets; transient clusters come after the persistent one. Permissions are
+# those of the calls of all tests before.
 _ORDER = [
     "test_cleanup",
     "test_apply",
     "test_end_to_end",
+    "test_smoke",
     "test_failures",
     "test_transient",
+    "test_permissions",
     "test_destroy",
 ]
 _SECONDS = pytest.StashKey[dict[str, float]]()
