@@ -49,7 +49,9 @@ data "aws_iam_policy_document" "key" {
     }
   }
 
-  # Without these two, events for an encrypted queue vanish silently:
+  # Without these two, events for an encrypted queue vanish silently. SQS lists S3 and EventBridge (by its
+  # old name, CloudWatch Events) among the services that give aws:SourceArn when they use a queue's key;
+  # for an encrypted topic EventBridge does not give it.
   # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html
   statement {
     sid       = "S3EventsToQueues"
