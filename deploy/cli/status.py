@@ -2,7 +2,7 @@
 
 import click
 
-from deploy import executions, steps
+from deploy import drift, executions, steps
 from deploy.cli import shared
 from deploy.cli.shared import environment_option, print_line
 from superres.errors import PrerequisiteError
@@ -11,7 +11,7 @@ from superres.errors import PrerequisiteError
 @click.command()
 @environment_option
 def status(name: str) -> None:
-    """Show what is deployed, which clusters are up and how the latest executions ended."""
+    """Show what is deployed, clusters, executions, and what differs from this checkout."""
     deployed, clients = shared.open_deployed(name)
     environment = deployed.environment
     if not deployed.outputs:
@@ -35,3 +35,5 @@ def status(name: str) -> None:
         print_line(line.rstrip())
     if not latest:
         print_line(f"  run      none yet; make submit ENV={name}")
+    # Last, since Terraform asks about every resource.
+    print_line(f"  plan     {drift.drift_line(deployed)}")

@@ -52,7 +52,7 @@ def estimate(needs: Needs = NEEDS, region: str = REGION) -> Estimate:
     return Estimate(needs, read_prices(region), region)
 
 
-def idle(*resources: Resource) -> dict[str, tuple[float, Any]]:
+def idle(*resources: Resource) -> dict[str, Any]:
     """Returns the count and the price of each line that is always billed."""
     costs = estimate().costs(resources)
     assert costs.unknown == ()
