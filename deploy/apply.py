@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from deploy.callbacks import Report
 from deploy.cost import Estimate
@@ -107,25 +108,41 @@ def _left_behind(terraform: Terraform, environment: Environment, estimate: Estim
 
 
 def _forwarding(deployed: Deployed) -> list[str]:
-    """Returns how to reach an internal load balancer from a laptop; nothing for a public one."""
+    """Returns how to reach services inside the network; nothing for a public load balancer."""
+    page = deployed.addresses.get("page_url", "")
+    if urlsplit(page).hostname == "localhost":  # without a load balancer
+        return [
+            "Both addresses are ports of this machine, once AWS's Session Manager plugin forwards "
+            "them (leave these running):",
+            *(
+                f"  {_session(deployed, service)} --document-name AWS-StartPortForwardingSession "
+                f"--parameters portNumber={port},localPortNumber={port}"
+                for service, port in (("notifier", 8080), ("ingestion", 8081))
+            ),
+        ]
     host = str(deployed.get("load_balancer_dns_name") or "")
     if not host.startswith("internal-"):  # AWS names internal ones so, and only those
         return []
-    scheme = str(deployed["page_url"]).partition(":")[0]
+    scheme = page.partition(":")[0]
     port, local = {"http": (80, 8080), "https": (443, 8443)}[scheme]
-    region = deployed.environment.region
-    instance = (
-        "aws autoscaling describe-auto-scaling-groups --auto-scaling-group-names "
-        f"{deployed['service_groups']['notifier']} --region {region} "
-        "--query 'AutoScalingGroups[0].Instances[0].InstanceId' --output text"
-    )
     return [
         "These addresses can be reached inside the network only. From elsewhere, with AWS's "
         f"Session Manager plugin, run this, then open {scheme}://localhost:{local}:",
-        f'  aws ssm start-session --region {region} --target "$({instance})" '
+        f"  {_session(deployed, 'notifier')} "
         "--document-name AWS-StartPortForwardingSessionToRemoteHost "
         f"--parameters host={host},portNumber={port},localPortNumber={local}",
     ]
+
+
+def _session(deployed: Deployed, service: str) -> str:
+    """Returns the command that starts a session to an instance of a service."""
+    region = deployed.environment.region
+    instance = (
+        "aws autoscaling describe-auto-scaling-groups --auto-scaling-group-names "
+        f"{deployed['service_groups'][service]} --region {region} "
+        "--query 'AutoScalingGroups[0].Instances[0].InstanceId' --output text"
+    )
+    return f'aws ssm start-session --region {region} --target "$({instance})"'
 
 
 def next_steps(deployed: Deployed) -> list[str]:

@@ -358,6 +358,21 @@ def test_the_command_that_reaches_an_internal_load_balancer_is_printed(dev, page
     assert "ssm" not in "\n".join(next_steps(Deployed(dev, outputs)))
 
 
+def test_without_a_load_balancer_the_commands_that_reach_both_services_are_printed(dev):
+    outputs = {
+        "page_url": "http://localhost:8080",
+        "uploads_url": "http://localhost:8081/uploads",
+        "config_uri": "s3://artifacts/dev.yaml",
+        "load_balancer_dns_name": None,
+        "service_groups": {"ingestion": "superres-dev-i", "notifier": "superres-dev-n"},
+    }
+    lines = next_steps(Deployed(dev, outputs))
+    commands = [line for line in lines if "aws ssm start-session" in line]
+    for command, group, port in zip(commands, "ni", (8080, 8081), strict=True):
+        assert f"--auto-scaling-group-names superres-dev-{group} " in command
+        assert command.endswith(f"--parameters portNumber={port},localPortNumber={port}")
+
+
 def test_outputs_are_read_from_the_state(dev, data):
     sts, stub = stubbed("sts")
     stub.add_response("get_caller_identity", {"Account": ACCOUNT})
