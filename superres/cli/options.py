@@ -1,5 +1,6 @@
 """Options that several commands share, and the settings made from them."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,27 @@ from superres.pipeline.config import Processing, load_settings, validated
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 DIR = click.Path(exists=True, file_okay=False, path_type=Path)
 PATH = click.Path(path_type=Path)
+
+
+class _JpegQualities(click.ParamType[tuple[int, int]]):
+    """Two qualities of JPEG, as in 70-85, or one."""
+
+    name = "MIN-MAX"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """Returns lowest and highest."""
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", value)
+        lowest, highest = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+        if not 1 <= lowest <= highest <= 100:
+            self.fail(f"{value!r} is not two qualities from 1 to 100, as in 70-85", param, ctx)
+        return lowest, highest
+
+
+JPEG_QUALITIES = _JpegQualities()
 
 
 def _number(_: click.Context, __: click.Parameter, value: str | None) -> int | None:

@@ -8,7 +8,7 @@ import click
 from rich.progress import TextColumn
 
 from superres.cli.execution import INTERRUPTED
-from superres.cli.options import DIR, FILE, PATH, scale_option
+from superres.cli.options import DIR, FILE, JPEG_QUALITIES, PATH, scale_option
 from superres.cli.terminal import print_message, progress_bar
 from superres.errors import PrerequisiteError
 
@@ -71,8 +71,20 @@ if TYPE_CHECKING:
 @click.option(
     "--start-from",
     type=FILE,
-    help="Reuse all layers but the last of this checkpoint; the file name must contain x2, x3 or "
-    "x4.",
+    help="Start from this checkpoint; of another scale, all layers but the last are reused. The "
+    "file name must contain x2, x3 or x4.",
+)
+@click.option(
+    "--jpeg",
+    "qualities",
+    type=JPEG_QUALITIES,
+    help="Train for photographs that were saved as JPEG at such a quality, as in 70-85.",
+)
+@click.option(
+    "--half-precision/--single-precision",
+    default=False,
+    show_default=True,
+    help="Train for engines that compute in bfloat16 too.",
 )
 @click.option(
     "--check-every",
@@ -111,6 +123,8 @@ def train(
     patch: int,
     learning_rate: float,
     seed: int,
+    qualities: tuple[int, int] | None,
+    half_precision: bool,
     threads: int,
     **options: Any,
 ) -> None:
@@ -129,7 +143,9 @@ def train(
             f"train needs {error.name or error}, which is not installed; install superres[train]"
         ) from error
     torch.set_num_threads(threads)
-    schedule = Schedule(scale or 2, iterations, batch, patch, learning_rate, seed)
+    schedule = Schedule(
+        scale or 2, iterations, batch, patch, learning_rate, seed, qualities, half_precision
+    )
     try:
         with TrainingBar(schedule.scale, iterations) as bar:
             weights = train_network(list(folders), output, schedule, report=bar.report, **options)

@@ -5,6 +5,7 @@ Dong, Loy and Tang, "Accelerating the Super-Resolution Convolutional Neural Netw
 """
 
 import math
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -32,10 +33,15 @@ class Fsrcnn(nn.Module):
 
     _taps: Tensor
 
-    def __init__(self, scale: int) -> None:
-        """An untrained network with random values; ``start_from_bicubic`` is a better start."""
+    def __init__(self, scale: int, *, half_precision: bool = False) -> None:
+        """An untrained network with random values; ``start_from_bicubic`` is a better start.
+
+        With ``half_precision`` it computes what an engine does in bfloat16: inputs of layers and
+        weights of convolutions are rounded to it, sums are not.
+        """
         super().__init__()
         self.scale = scale
+        self._rounded: Callable[[Tensor], Tensor] = _to_bfloat16 if half_precision else _unchanged
         self.feature_extraction = _layer(1, FEATURES, 5)
         self.shrink = _layer(FEATURES, SHRUNK, 1)
         mapping = [_layer(SHRUNK, SHRUNK, 3) for _ in range(MAPPINGS)]
@@ -75,15 +81,44 @@ class Fsrcnn(nn.Module):
 
     def forward(self, luma: Tensor) -> Tensor:
         """Upscales a batch; see the class."""
-        features = self.expand(self.map(self.shrink(self.feature_extraction(luma))))
+        rounded = self._rounded
+        features = rounded(luma)
+        for convolution, activation in self._layers():
+            kernel = rounded(convolution.weight)
+            reach = convolution.kernel_size[0] // 2
+            convolved = functional.conv2d(features, kernel, convolution.bias, padding=reach)
+            features = rounded(activation(convolved))
         outputs = self.scale**2
         side = math.isqrt(self._taps.numel() // outputs)
         padded = functional.pad(self.deconv.weight.flatten(1), (0, 1))
-        kernel = padded[:, self._taps].view(FEATURES, outputs, side, side).transpose(0, 1)
+        kernel = rounded(padded)[:, self._taps].view(FEATURES, outputs, side, side).transpose(0, 1)
         bias = _bias(self.deconv).expand(outputs)
         return functional.pixel_shuffle(
             functional.conv2d(features, kernel, bias, padding=side // 2), self.scale
         )
+
+    def _layers(self) -> Iterator[tuple[nn.Conv2d, nn.Module]]:
+        """Convolution and activation of each layer before the deconvolution."""
+        flat = [*self.feature_extraction, *self.shrink, *self.map, *self.expand]
+        for convolution, activation in zip(flat[::2], flat[1::2], strict=True):
+            assert isinstance(convolution, nn.Conv2d)
+            yield convolution, activation
+
+    @torch.no_grad()
+    def round_convolutions(self) -> None:
+        """Rounds the weights of all convolutions to bfloat16; they stay float32."""
+        for convolution, _ in self._layers():
+            convolution.weight.copy_(_to_bfloat16(convolution.weight))
+        self.deconv.weight.copy_(_to_bfloat16(self.deconv.weight))
+
+
+def _unchanged(values: Tensor) -> Tensor:
+    return values
+
+
+def _to_bfloat16(values: Tensor) -> Tensor:
+    """Rounds to bfloat16 and back; the gradient passes straight through (Bengio et al., 2013)."""
+    return values + (values.bfloat16().float() - values).detach()
 
 
 def _layer(inputs: int, outputs: int, side: int) -> nn.Sequential:

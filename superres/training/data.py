@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superres.errors import ConfigError
-from superres.imaging.colour import FloatPlane, protocol_luma
+from superres.imaging.colour import STUDIO_BLACK, STUDIO_RANGE, FloatPlane, protocol_luma
 from superres.imaging.decoding import decode_file
+from superres.imaging.jpeg import through_jpeg
 from superres.imaging.limits import Limits
 from superres.imaging.resample import crop_to_multiple, resize_plane
 
 REDUCTIONS = (1.0, 0.9, 0.8, 0.7, 0.6)  # the paper's section 4.1
+_BLOCK = 8  # side of a block of JPEG
 LIMITS = Limits(max_bytes=256 << 20, max_pixels=100_000_000)
 
 
@@ -62,12 +64,18 @@ def augmented_pairs(files: list[Path], scale: int, patch: int) -> list[Pair]:
 
 
 def batches(
-    pairs: list[Pair], scale: int, patch: int, batch: int, random: np.random.Generator
+    pairs: list[Pair],
+    scale: int,
+    patch: int,
+    batch: int,
+    random: np.random.Generator,
+    qualities: tuple[int, int] | None = None,
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
     """Endless batches of crops: (batch, 1, patch, patch) and (batch, 1, s*patch, s*patch).
 
     The probability of an image is proportional to its area; each crop is rotated and mirrored at
-    random. The same generator state gives the same batches.
+    random. With ``qualities`` each low-resolution crop goes through JPEG, at a quality between the
+    two, both included. The same generator state gives the same batches.
     """
     areas = np.array([pair.high.size for pair in pairs], dtype=np.float64)
     cumulative = np.cumsum(areas / areas.sum())
@@ -80,7 +88,10 @@ def batches(
             top = int(random.integers(pair.low.shape[0] - patch + 1))
             left = int(random.integers(pair.low.shape[1] - patch + 1))
             turn = int(random.integers(8))
-            low[row, 0] = _turned(pair.low[top : top + patch, left : left + patch], turn)
+            crop = pair.low[top : top + patch, left : left + patch]
+            if qualities is not None:
+                crop = _compressed_crop(pair.low, top, left, patch, qualities, random)
+            low[row, 0] = _turned(crop, turn)
             top, left, side = top * scale, left * scale, patch * scale
             high[row, 0] = _turned(pair.high[top : top + side, left : left + side], turn)
         yield low, high
@@ -89,3 +100,32 @@ def batches(
 def _turned(crop: FloatPlane, turn: int) -> FloatPlane:
     rotated = np.rot90(crop, turn % 4)
     return rotated.T if turn >= 4 else rotated
+
+
+def _compressed_crop(
+    low: FloatPlane,
+    top: int,
+    left: int,
+    patch: int,
+    qualities: tuple[int, int],
+    random: np.random.Generator,
+) -> FloatPlane:
+    """The crop (patch, patch) at ``top`` and ``left`` of an image that went through JPEG.
+
+    Only the surroundings are compressed. They begin up to seven pixels before the crop, so that the
+    edges of JPEG's blocks fall anywhere in it.
+    """
+    first_row = max(0, top - int(random.integers(_BLOCK)))
+    first_column = max(0, left - int(random.integers(_BLOCK)))
+    around = low[first_row : top + patch + _BLOCK, first_column : left + patch + _BLOCK]
+    quality = int(random.integers(qualities[0], qualities[1] + 1))
+    # A colour file has luma in full range. A grey one is taken as it is, and measured in studio
+    # range by the literature's protocol.
+    if random.random() < 0.5:
+        full = (around - STUDIO_BLACK) / STUDIO_RANGE
+        compressed = through_jpeg(full * np.float32(255), quality) / np.float32(255)
+        around = compressed * STUDIO_RANGE + STUDIO_BLACK
+    else:
+        around = through_jpeg(around * np.float32(255), quality) / np.float32(255)
+    row, column = top - first_row, left - first_column
+    return around[row : row + patch, column : column + patch]

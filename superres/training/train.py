@@ -20,6 +20,7 @@ from pytorch_optimizer import SOAP
 
 from superres.errors import ConfigError, ModelError, PrerequisiteError
 from superres.imaging.files import image_files
+from superres.imaging.jpeg import through_jpeg
 from superres.network.fsrcnn import Fsrcnn, network_from, weights_of
 from superres.network.onnx_graph import export_onnx
 from superres.network.weights import load_weights, save_weights
@@ -34,7 +35,13 @@ VALIDATION_EVERY = 10  # each tenth image of the last data folder validates
 
 @dataclass(frozen=True)
 class Schedule:
-    """What the result depends on besides the data."""
+    """What the result depends on besides the data.
+
+    Attributes:
+        qualities: JPEG qualities, lowest and highest, that low resolution goes through.
+        half_precision: Trains for engines that compute in bfloat16; the resulting convolutions have
+            weights that it holds exactly.
+    """
 
     scale: int
     iterations: int
@@ -42,6 +49,8 @@ class Schedule:
     patch: int = 32
     learning_rate: float = 3e-3
     seed: int = 0
+    qualities: tuple[int, int] | None = None
+    half_precision: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,9 +86,9 @@ def train(
     """Trains, or resumes from ``output/checkpoint_x{s}.pt``; returns the safetensors path.
 
     Also writes the ONNX export, the history (CSV), the training curve and the checkpoint there.
-    ``start_from`` is a checkpoint of any scale; all its layers but the deconvolution are reused, as
-    in the paper. Calls ``report(iteration, loss, progress)`` after every step. Raises
-    ``ConfigError`` for unusable data, or a checkpoint of another schedule.
+    ``start_from`` is a checkpoint of any scale; of another scale all layers but the deconvolution
+    are reused, as in the paper. Calls ``report(iteration, loss, progress)`` after every step.
+    Raises ``ConfigError`` for unusable data, or a checkpoint of another schedule.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise PrerequisiteError("--device cuda: torch finds no GPU here; use --device cpu")
@@ -87,14 +96,21 @@ def train(
     checkpoint = output / f"checkpoint_x{schedule.scale}.pt"
     training, validation = _split_files(folders)
     pairs = augmented_pairs(training, schedule.scale, schedule.patch)
-    held_out = [make_pair(read_luma(file), schedule.scale) for file in validation]
+    held_out = [_validation_pair(file, schedule) for file in validation]
     state = _fresh(schedule, start_from, device)
     if checkpoint.is_file():
         _resume(state, checkpoint, schedule)
     forward: Callable[[torch.Tensor], torch.Tensor] = (
         torch.compile(state.network) if compile_network else state.network
     )
-    crops = batches(pairs, schedule.scale, schedule.patch, schedule.batch, state.random)
+    crops = batches(
+        pairs,
+        schedule.scale,
+        schedule.patch,
+        schedule.batch,
+        state.random,
+        schedule.qualities,
+    )
     losses: list[float] = []
     while state.iteration < schedule.iterations:
         low, high = next(crops)
@@ -121,17 +137,28 @@ def _split_files(folders: list[Path]) -> tuple[list[Path], list[Path]]:
     return training, validation
 
 
+def _validation_pair(file: Path, schedule: Schedule) -> Pair:
+    """A pair of a held-out image, at the middle of the JPEG qualities."""
+    pair = make_pair(read_luma(file), schedule.scale)
+    if schedule.qualities is None:
+        return pair
+    low = through_jpeg(pair.low * np.float32(255), sum(schedule.qualities) // 2)
+    return Pair(low / np.float32(255), pair.high)
+
+
 def _fresh(schedule: Schedule, start_from: Path | None, device: str) -> _State:
     torch.manual_seed(schedule.seed)
-    network = Fsrcnn(schedule.scale)
+    network = Fsrcnn(schedule.scale, half_precision=schedule.half_precision)
     network.start_from_bicubic()
     if start_from is not None:
-        # Any scale is fine: only the deconvolution depends on it, and that is not reused.
         donor = network_from(load_weights(start_from, _scale_of(start_from)))
-        body = {k: v for k, v in donor.state_dict().items() if not k.startswith("deconv")}
+        # Only the deconvolution depends on the scale.
+        same = donor.scale == schedule.scale
+        reused = donor.state_dict().items()
+        body = {name: value for name, value in reused if same or not name.startswith("deconv")}
         network.load_state_dict(body, strict=False)
     network.to(device)
-    average = Fsrcnn(schedule.scale).to(device)
+    average = Fsrcnn(schedule.scale, half_precision=schedule.half_precision).to(device)
     average.load_state_dict(network.state_dict())
     optimizer = SOAP(
         network.parameters(),
@@ -212,7 +239,8 @@ def _resume(state: _State, path: Path, schedule: Schedule) -> None:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises anything from EOFError to RuntimeError here
         raise ModelError(f"{path}: damaged; delete it to train from the start") from error
-    if content["schedule"] != asdict(schedule):
+    # A checkpoint of an older version lacks the options that came later.
+    if Schedule(**content["schedule"]) != schedule:
         raise ConfigError(
             f"{path}: made with the options {content['schedule']}; give the same options, "
             "or another --output"
@@ -226,6 +254,8 @@ def _resume(state: _State, path: Path, schedule: Schedule) -> None:
 
 
 def _finish(state: _State, output: Path, schedule: Schedule) -> Path:
+    if schedule.half_precision:
+        state.average.round_convolutions()
     weights = weights_of(state.average)
     target = output / f"fsrcnn_x{schedule.scale}.safetensors"
     save_weights(weights, target)

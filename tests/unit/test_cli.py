@@ -357,6 +357,20 @@ def test_train_prints_how_to_resume_and_resumes(few_images, monkeypatch, capsys)
     assert "give the same options, or another --output" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+def test_train_takes_jpeg_qualities(few_images, capsys):
+    assert execute([*TRAINING, "--jpeg", "70-85", "--half-precision"]) == 0
+    assert execute([*TRAINING, "--jpeg", "71-85", "--half-precision"]) == 1
+    assert "'qualities': (70, 85)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wrong", ["85-70", "0-50", "70-101", "good", "70-", "-70"])
+def test_train_refuses_what_are_no_jpeg_qualities(wrong, few_images, capsys):
+    assert execute([*TRAINING, f"--jpeg={wrong}"]) == 2
+    printed = capsys.readouterr().err
+    assert f"'{wrong}' is not two qualities from 1 to 100, as in 70-85" in printed
+
+
 def test_train_without_torch_prints_what_to_install(few_images, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "torch", None)
     assert execute(TRAINING) == 1

@@ -1,6 +1,7 @@
 """Training: it improves, it goes on where it stopped, and it leaves what it promises."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ from PIL import Image
 
 from superres.errors import ConfigError, ModelError, PrerequisiteError
 from superres.imaging.files import image_files
-from superres.network.fsrcnn import network_from
-from superres.network.weights import load_weights, save_weights
+from superres.imaging.jpeg import through_jpeg
+from superres.network.fsrcnn import Fsrcnn, network_from
+from superres.network.weights import load_weights, make_weights, save_weights
 from superres.training.data import augmented_pairs, batches, make_pair, read_luma
 from superres.training.train import Progress, Schedule, draw_curve, train
 from tests.support.networks import random_weights
@@ -198,6 +200,16 @@ def test_another_scale_starts_from_the_body(folder, tmp_path):
         assert np.array_equal(started.tensors[name], array) == (not name.startswith("deconv"))
 
 
+@pytest.mark.slow
+def test_the_same_scale_starts_from_all_layers(folder, tmp_path):
+    donor = tmp_path / "fsrcnn_x2.safetensors"
+    save_weights(random_weights(2), donor)
+    still = Schedule(scale=2, iterations=1, batch=1, patch=8, learning_rate=0.0)
+    started = load_weights(train([folder], tmp_path / "out", still, start_from=donor), 2)
+    for name, array in random_weights(2).tensors.items():
+        np.testing.assert_array_equal(started.tensors[name], array)
+
+
 def test_a_start_without_a_scale_in_its_name_is_refused(folder, tmp_path):
     donor = tmp_path / "weights.safetensors"
     save_weights(random_weights(2), donor)
@@ -216,6 +228,65 @@ def test_curve_of_a_perfect_network_is_drawn(tmp_path):
     """A loss of 0 has no position on a logarithmic axis; the curve must be drawn all the same."""
     draw_curve([Progress(1, 0.1, 30.0), Progress(2, 0.0, 40.0)], tmp_path / "curve.png")
     assert (tmp_path / "curve.png").stat().st_size > 1000
+
+
+# ---- half precision
+
+
+def bfloat16(array: np.ndarray) -> np.ndarray:
+    return torch.from_numpy(np.array(array)).bfloat16().float().numpy()
+
+
+def is_convolution(array: np.ndarray) -> bool:
+    return array.ndim == 4
+
+
+def test_a_network_in_half_precision_computes_what_bfloat16_does():
+    weights = random_weights(2)
+    network = Fsrcnn(2, half_precision=True)
+    network.load_state_dict({n: torch.from_numpy(np.array(a)) for n, a in weights.tensors.items()})
+    low = torch.rand(1, 1, 12, 12, generator=torch.Generator().manual_seed(1))
+    rounded = make_weights(
+        2,
+        {n: bfloat16(a) if is_convolution(a) else a for n, a in weights.tensors.items()},
+        "test",
+    )
+    features = low.bfloat16().float()
+    plain = network_from(rounded)
+    for name in ("feature_extraction", "shrink", "map", "expand"):
+        layers = list(getattr(plain, name))
+        for convolution, activation in zip(layers[::2], layers[1::2], strict=True):
+            features = activation(convolution(features)).bfloat16().float()
+    with torch.inference_mode():
+        expected = plain.deconv(features)
+        torch.testing.assert_close(network(low), expected, rtol=0, atol=1e-5)
+        # Rounding to eight bits shows.
+        assert (network(low) - network_from(weights)(low)).abs().max() > 1e-4
+
+
+@pytest.mark.slow
+def test_training_in_half_precision_gives_weights_that_it_holds_exactly(folder, tmp_path):
+    schedule = replace(SCHEDULE, half_precision=True)
+    trained = load_weights(train([folder], tmp_path, schedule), 2)
+    for name, array in trained.tensors.items():
+        exact = np.array_equal(array, bfloat16(array))
+        assert exact or not is_convolution(array), name
+    biases = trained.tensors["deconv.bias"]
+    assert not np.array_equal(biases, bfloat16(biases))
+
+
+@pytest.mark.slow
+def test_checkpoints_of_before_these_options_are_resumed(folder, finished, tmp_path):
+    checkpoint = tmp_path / "checkpoint_x2.pt"
+    content = torch.load(finished[0] / "checkpoint_x2.pt", weights_only=True)
+    for name in ("qualities", "half_precision"):
+        del content["schedule"][name]
+    torch.save(content, checkpoint)
+    reported: list[object] = []
+    train([folder], tmp_path, SCHEDULE, report=lambda *line: reported.append(line))
+    assert reported == []
+    with pytest.raises(ConfigError, match="give the same options"):
+        train([folder], tmp_path, replace(SCHEDULE, half_precision=True))
 
 
 # ---- data
@@ -252,6 +323,39 @@ def test_crops_of_both_sizes_show_the_same_content(folder):
     means = high.reshape(32, 16, 2, 16, 2).mean(axis=(2, 4))
     assert np.abs(means - low[:, 0]).mean() < 0.01
     assert len({crop.tobytes() for crop in low}) == 32
+
+
+def blockiness(crops: np.ndarray) -> np.ndarray:
+    """Mean step between neighbouring columns, by column modulo 8."""
+    steps = np.abs(np.diff(crops, axis=-1)).mean(axis=(0, 1, 2))
+    return np.array([steps[phase::8].mean() for phase in range(8)])
+
+
+def test_crops_go_through_jpeg_with_its_blocks_anywhere(folder):
+    pairs = augmented_pairs(image_files(folder), 2, 16)
+    clean, high = next(batches(pairs, 2, 16, 64, np.random.default_rng(3)))
+    low, _ = next(batches(pairs, 2, 16, 64, np.random.default_rng(3), (10, 10)))
+    fine, _ = next(batches(pairs, 2, 16, 64, np.random.default_rng(3), (100, 100)))
+    # The first crop is the same one: its position was drawn before its quality.
+    assert 0.004 < np.abs(low[0] - clean[0]).mean() < 0.1
+    assert np.abs(fine[0] - clean[0]).max() < 4 / 255
+    # No phase stands out, as it would if each crop began with a block.
+    steps = blockiness(low)
+    assert steps.max() < 1.5 * steps.min()
+    means = high.reshape(64, 16, 2, 16, 2).mean(axis=(2, 4))
+    assert np.abs(means[0] - low[0, 0]).mean() < 0.1
+
+
+def test_jpeg_moves_luma_by_its_quantisation_only():
+    luma = np.linspace(16, 235, 64 * 48, dtype=np.float32).reshape(64, 48)
+    errors = [float(np.abs(through_jpeg(luma, q) - luma).mean()) for q in (95, 75, 40, 10)]
+    assert errors == sorted(errors)
+    assert errors[0] < 1
+    flat = np.full((9, 7), 128.4, np.float32)
+    np.testing.assert_array_equal(through_jpeg(flat, 50), np.full((9, 7), 128, np.float32))
+    outside = np.array([[-4.0, 300.0]], np.float32)
+    assert through_jpeg(outside, 100).min() >= 0
+    assert through_jpeg(outside, 100).max() <= 255
 
 
 def test_the_same_seed_draws_the_same_crops(folder):
