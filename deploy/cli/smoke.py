@@ -2,13 +2,16 @@
 
 import os
 import time
+from typing import TYPE_CHECKING
 
 import boto3
 import click
 
 from deploy.cli import shared
 from deploy.cli.shared import environment_option, print_line, print_with_time
-from deploy.smoke.running import Result, Target, run_smoke
+
+if TYPE_CHECKING:
+    from deploy.smoke.running import Result
 
 
 @click.command()
@@ -21,6 +24,9 @@ def smoke(name: str, page: str | None, uploads: str | None, keep: bool) -> None:
 
     Exits with 1 when an image is wrong or something did not happen as it should.
     """
+    # The only command that computes images; the others start without numpy and libvips.
+    from deploy.smoke.running import Target, run_smoke
+
     deployed, clients = shared.open_deployed(name)
     region = deployed.environment.region
     # For the core's client of S3, and for superres ingest.
@@ -33,7 +39,7 @@ def smoke(name: str, page: str | None, uploads: str | None, keep: bool) -> None:
         click.get_current_context().exit(1)
 
 
-def _print_report(result: Result) -> None:
+def _print_report(result: "Result") -> None:
     """Prints what is wrong, then a line for each verdict."""
     for line in (*result.problems, *result.wrong):
         click.echo(line, err=True)

@@ -155,9 +155,8 @@ def _scaling(seen: Observed) -> Verdict:
     return failed(f"{seen.task_instances} are still up") if seen.task_instances else PROVEN
 
 
-def _split(seen: Observed) -> Verdict:
-    # Its run_id has a part that StringSplit must not shift, and its first act is to ask S3 for what
-    # is not there yet.
+def _missing_keys(seen: Observed) -> Verdict:
+    # The first act of its first table is to ask S3 for what is not there yet.
     return seen.completed("mass_split")
 
 
@@ -222,7 +221,6 @@ CHECKS: Mapping[str, Callable[[Observed], Verdict]] = {
     "Step Functions accepts the state machine, and follows steps without events:PutRule": (
         _follows_steps
     ),
-    "States.StringSplit drops empty parts": _split,
     "EMR counts the tags of a request when it checks permissions": _tags,
     "A cluster in private subnets starts with the endpoint of ours": _endpoint,
     "A cluster in public subnets starts without an endpoint": _public_subnets,
@@ -231,7 +229,7 @@ CHECKS: Mapping[str, Callable[[Observed], Verdict]] = {
     "A GPU instance joins YARN, and inference gets its GPU": _gpu,
     "Executors of CPU jobs keep to core instances": _node_labels,
     "Managed scaling removes idle task instances": _scaling,
-    "Spark's S3 connector is told of missing keys": _split,
+    "Spark's S3 connector is told of missing keys": _missing_keys,
     "EMR commits tables with a committer of its own": _committer,
     "Tables that Spark writes are encrypted with our key": _encryption,
     "EMR copies the logs of steps to S3": _step_logs,

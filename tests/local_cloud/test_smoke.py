@@ -1,4 +1,4 @@
-"""`make smoke` against the shared stack: uploads without a broker, a run, pixels, page, clean-up."""
+"""`make smoke` on the shared stack: uploads without a broker, a run, pixels, page, clean-up."""
 
 import re
 import secrets
@@ -23,7 +23,6 @@ _SUPERRES = Path(sys.executable).with_name("superres")
 # What the local cloud proves of the list; the others need what it does not have.
 PROVEN = {
     "Step Functions accepts the state machine, and follows steps without events:PutRule",
-    "States.StringSplit drops empty parts",
     "A cluster in private subnets starts with the endpoint of ours",
     "Bootstrap actions install on EMR's image",
     "Spark's S3 connector is told of missing keys",
