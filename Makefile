@@ -204,4 +204,4 @@ test-tools: setup-dev ## Fetch what the tests need beside Debian's packages
 
 .PHONY: clean
 clean: local-down kafka-down ## Remove everything that make built
-	@rm -rf .venv .local localstack/.venv scripts/spark/lib scripts/kafka/lib tests/web/node_modules infra/{.checked,.terraform.lock.hcl,state/.terraform.lock.hcl} infra/tools/{.setup,.venv,bin,node_modules} build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis spark-warehouse
+	@rm -rf .venv .local localstack/.venv scripts/spark/lib scripts/kafka/lib tests/web/node_modules infra/{.checked,.terraform.lock.hcl,state/.terraform.lock.hcl,deploy_role/.terraform.lock.hcl} infra/tools/{.setup,.venv,bin,node_modules} build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis spark-warehouse

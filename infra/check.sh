@@ -65,6 +65,6 @@ print(cli_configuration(Path("infra"), DATA / "cli.tfrc") or "")')
 quietly "checkov" tools/.venv/bin/checkov --directory . --framework terraform --skip-download --quiet --compact \
   --skip-path tools --skip-path tests &
 checkov=$!
-passed=$(printf '%s\n' . state modules/* | xargs -P "$(nproc)" -n 1 "$here/check.sh" --folder | awk '{ n += $1 } END { print n }')
+passed=$(printf '%s\n' . state deploy_role modules/* | xargs -P "$(nproc)" -n 1 "$here/check.sh" --folder | awk '{ n += $1 } END { print n }')
 wait "$checkov"
 echo "infra: $passed tests of Terraform passed; tflint and checkov found nothing"
