@@ -30,6 +30,11 @@ from superres.quality.metrics import Quality, decibels
 @click.argument("folders", nargs=-1, required=True, metavar="DIR...", type=DIR)
 @scale_option("2, 3 and 4")
 @model_option
+@click.option(
+    "--jpeg-quality",
+    type=click.IntRange(1, 100),
+    help="Save the low resolution as JPEG at this quality before upscaling it.",
+)
 @click.option("--details", is_flag=True, help="Also print each image.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object instead of tables.")
 @device_option
@@ -38,6 +43,7 @@ def evaluate(
     folders: tuple[Path, ...],
     scale: int | None,
     model: str | None,
+    jpeg_quality: int | None,
     details: bool,
     as_json: bool,
     device: str | None,
@@ -62,7 +68,11 @@ def evaluate(
             models[each] = model_name(processing, engine)
             for folder in folders:
                 result = evaluate_folder(
-                    folder, engine, processing.limits, lambda _: progress.advance(task)
+                    folder,
+                    engine,
+                    processing.limits,
+                    lambda _: progress.advance(task),
+                    jpeg_quality,
                 )
                 results.append(result)
                 for name, reason in result.skipped:
@@ -74,11 +84,17 @@ def evaluate(
         raise ConfigError("no image could be measured; use larger images")
     if as_json:
         measured = [result.to_dict() for result in results]
-        content = {"protocol": PAPER_PROTOCOL, "models": models, "results": measured}
+        content = {
+            "protocol": PAPER_PROTOCOL,
+            "jpeg_quality": jpeg_quality,
+            "models": models,
+            "results": measured,
+        }
         click.echo(json.dumps(content, indent=2))
     else:
         show_qualities(results, details=details)
-        click.echo(f"Protocol {PAPER_PROTOCOL}; models {', '.join(models.values())}")
+        jpeg = f", JPEG of quality {jpeg_quality}" if jpeg_quality else ""
+        click.echo(f"Protocol {PAPER_PROTOCOL}{jpeg}; models {', '.join(models.values())}")
     if skipped:
         click.get_current_context().exit(1)
 

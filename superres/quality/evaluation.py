@@ -20,6 +20,7 @@ from superres.errors import ImageRejectedError
 from superres.imaging.colour import FloatPlane, Planes, protocol_luma
 from superres.imaging.decoding import DecodedImage, decode_file
 from superres.imaging.files import image_files
+from superres.imaging.jpeg import through_jpeg
 from superres.imaging.limits import Limits
 from superres.imaging.resample import (
     crop_to_multiple,
@@ -98,15 +99,17 @@ def _quality_dict(quality: Quality | None) -> dict[str, float | None] | None:
     return {"psnr": quality.psnr if math.isfinite(quality.psnr) else None, "ssim": quality.ssim}
 
 
-def measure_luma(luma: FloatPlane, engine: Engine) -> tuple[Quality | None, Quality | None]:
+def measure_luma(
+    luma: FloatPlane, engine: Engine, jpeg_quality: int | None = None
+) -> tuple[Quality | None, Quality | None]:
     """Quality of ours and of bicubic on one high-resolution luma plane, by the paper's protocol.
 
     The (H, W) luma on [0, 255] is rounded to whole levels before anything else, as MATLAB's
     ``rgb2ycbcr`` does to uint8 images; with that, bicubic on Set5 measures 33.66/30.39/28.42 dB and
     SSIM .9299/.8682/.8104, the literature's figures to the last digit (without: 33.67/30.40/28.43
-    and .9302/.8687/.8108). The low resolution stays float, not rounded; both results are
-    clipped and rounded, and ``scale`` pixels are shaved on each side. None for an image too small
-    for one SSIM window.
+    and .9302/.8687/.8108). The low resolution stays float, not rounded, unless it goes through
+    JPEG at ``jpeg_quality``; both results are clipped and rounded, and ``scale`` pixels are shaved
+    on each side. None for an image too small for one SSIM window.
     """
     scale = engine.scale
     truth = np.ascontiguousarray(crop_to_multiple(np.rint(luma), scale), dtype=np.float32)
@@ -114,6 +117,8 @@ def measure_luma(luma: FloatPlane, engine: Engine) -> tuple[Quality | None, Qual
     if min(height, width) < scale:
         return None, None
     low = resize_plane(truth, height // scale, width // scale)
+    if jpeg_quality is not None:
+        low = through_jpeg(low, jpeg_quality)
     ours = engine.upscale((low / np.float32(255))[np.newaxis, np.newaxis])[0, 0] * np.float32(255)
     candidates = (_rounded(ours), _rounded(enlarge_plane(low, scale)))
     ours_quality, bicubic_quality = compare(truth, *candidates, shave=scale)
@@ -125,8 +130,11 @@ def evaluate_folder(
     engine: Engine,
     limits: Limits,
     report: Callable[[Path], None] = lambda _: None,
+    jpeg_quality: int | None = None,
 ) -> FolderQuality:
     """Measures every image directly in a folder of high-resolution images, one after the other.
+
+    With ``jpeg_quality``, low resolution goes through JPEG at this quality first.
 
     An image that cannot be decoded or is too small is skipped, with a reason. Calls
     ``report(file)`` after each file. Raises ``ConfigError`` when the folder has no images.
@@ -136,7 +144,7 @@ def evaluate_folder(
     for file in image_files(folder):
         try:
             luma = protocol_luma(decode_file(file, limits).planes())
-            ours, bicubic = measure_luma(luma, engine)
+            ours, bicubic = measure_luma(luma, engine, jpeg_quality)
         except ImageRejectedError as error:
             skipped.append((file.name, str(error)))
         else:

@@ -260,6 +260,20 @@ def test_evaluate_prints_json(capsys):
     assert 0 < result["bicubic"]["ssim"] < 1
 
 
+def test_evaluate_measures_jpeg_input(capsys):
+    make("one/a.png", 60, 60)
+    found = {}
+    for quality in (None, 90, 10):
+        given = ["--jpeg-quality", str(quality)] if quality else []
+        assert execute(["evaluate", "one", "--scale", "2", "--json", *given]) == 0
+        printed = json.loads(capsys.readouterr().out)
+        assert printed["jpeg_quality"] == quality
+        found[quality] = printed["results"][0]["bicubic"]["psnr"]
+    assert found[None] > found[90] > found[10]
+    assert execute(["evaluate", "one", "--scale", "2", "--jpeg-quality", "90"]) == 0
+    assert "Protocol bt601-y/luma-first, JPEG of quality 90; models" in capsys.readouterr().out
+
+
 def test_evaluate_ignores_hidden_files_and_folders_with_image_names(capsys):
     make("one/a.png", 60, 60)
     make("one/.hidden.png", 5, 5)
