@@ -4,11 +4,13 @@ import json
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import boto3
 import pytest
 
+from superres.pipeline.records import start_id_of
 from tests.support.http_server import until
 from tests.support.localstack import REGION, LocalCloud
 from tests.support.state_machine import JOBS, Lifecycle, machines, rendered
@@ -24,6 +26,7 @@ class Result:
     error: str
     cause: str
     output: Any
+    started_at: datetime
     entered: list[str]
     arguments: list[list[str]]
 
@@ -108,6 +111,7 @@ class Machine:
             ended.get("error", ""),
             ended.get("cause", ""),
             json.loads(ended.get("output", "null")),
+            ended["startDate"],
             [each["name"] for each in states if each["kind"] == "Entered"],
             [step["HadoopJarStep"]["Args"] for step in steps.values()],
         )
@@ -195,8 +199,11 @@ def test_the_run_id_follows_from_the_input(machine: Machine) -> None:
         assert ended.status == "SUCCEEDED", f"{given}: {ended.cause}"
         expected = [["spark-submit", f"{job}.py", "--run-id", run_id] for job in JOBS]
         assert [each[:4] for each in ended.arguments] == expected, given
-        assert ended.arguments[0][4] == "--report"
-        assert ended.arguments[0][5].startswith(f"s3://work/run_id={run_id}/reports/")
+        assert ended.arguments[0][6] == "--report"
+        assert ended.arguments[0][7].startswith(f"s3://work/run_id={run_id}/reports/")
+        # All steps of an execution name one start, after its beginning.
+        (start,) = {(each[4], each[5]) for each in ended.arguments}
+        assert start == ("--start-id", start_id_of(run_id, ended.started_at))
         assert "TerminateCluster" not in ended.entered
 
 

@@ -88,7 +88,8 @@ def test_steps_are_the_four_jobs_in_order() -> None:
         step = found[name]["Parameters"]["Step"]
         assert step["Name"] == job
         assert step["HadoopJarStep"]["Jar"] == "command-runner.jar"
-        assert f"'{job}.py', '--run-id', $.run.run_id" in step["HadoopJarStep"]["Args.$"]
+        named = f"'{job}.py', '--run-id', $.run.run_id, '--start-id', $.start_id"
+        assert named in step["HadoopJarStep"]["Args.$"]
         # A persistent cluster must outlive a failed step.
         assert step["ActionOnFailure"] == "CONTINUE"
         assert found[name]["TimeoutSeconds"] == 600

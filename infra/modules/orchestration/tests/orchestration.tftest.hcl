@@ -56,11 +56,11 @@ run "the_definition_has_this_environments_names" {
     condition = {
       for name, state in jsondecode(output.definition).States.Runs.ItemProcessor.States : name => state.Parameters.Step.HadoopJarStep["Args.$"] if can(state.Parameters.Step)
       } == {
-      Split       = "States.Array('spark-submit', '--conf', 'spark.a=mass_split', 's3://artifacts/mass_split.py', '--run-id', $.run.run_id, '--report', States.Format('s3://work/run_id={}/reports/{}.json', $.run.run_id, $$.Execution.Name))"
-      SplitAgain  = "States.Array('spark-submit', '--conf', 'spark.a=mass_split', 's3://artifacts/mass_split.py', '--run-id', $.run.run_id, '--report', States.Format('s3://work/run_id={}/reports/{}.json', $.run.run_id, $$.Execution.Name), '--redo')"
-      Infer       = "States.Array('spark-submit', '--conf', 'spark.a=batch_inference', 's3://artifacts/batch_inference.py', '--run-id', $.run.run_id)"
-      Reconstruct = "States.Array('spark-submit', '--conf', 'spark.a=mass_reconstruct', 's3://artifacts/mass_reconstruct.py', '--run-id', $.run.run_id)"
-      Evaluate    = "States.Array('spark-submit', '--conf', 'spark.a=evaluate', 's3://artifacts/evaluate.py', '--run-id', $.run.run_id)"
+      Split       = "States.Array('spark-submit', '--conf', 'spark.a=mass_split', 's3://artifacts/mass_split.py', '--run-id', $.run.run_id, '--start-id', $.start_id, '--report', States.Format('s3://work/run_id={}/reports/{}.json', $.run.run_id, $$.Execution.Name))"
+      SplitAgain  = "States.Array('spark-submit', '--conf', 'spark.a=mass_split', 's3://artifacts/mass_split.py', '--run-id', $.run.run_id, '--start-id', $.start_id, '--report', States.Format('s3://work/run_id={}/reports/{}.json', $.run.run_id, $$.Execution.Name), '--redo')"
+      Infer       = "States.Array('spark-submit', '--conf', 'spark.a=batch_inference', 's3://artifacts/batch_inference.py', '--run-id', $.run.run_id, '--start-id', $.start_id)"
+      Reconstruct = "States.Array('spark-submit', '--conf', 'spark.a=mass_reconstruct', 's3://artifacts/mass_reconstruct.py', '--run-id', $.run.run_id, '--start-id', $.start_id)"
+      Evaluate    = "States.Array('spark-submit', '--conf', 'spark.a=evaluate', 's3://artifacts/evaluate.py', '--run-id', $.run.run_id, '--start-id', $.start_id)"
     }
     error_message = "Each step is submitted with the arguments of its job and the run's name."
   }
