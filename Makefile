@@ -19,6 +19,7 @@ ARGS ?=
 ENV ?= dev
 INGEST_DATE ?=
 RUN_ID ?=
+START_ID ?=
 REDO ?=
 JOB ?=
 CLUSTER ?=
@@ -151,8 +152,8 @@ smoke: setup ## Process ten images on AWS and say what that proves (ENV=smoke AR
 	@$(DEPLOY) smoke --env "$(ENV)" $(ARGS)
 
 .PHONY: emr-step
-emr-step: setup ## Run one job as a step of EMR and follow it (JOB=mass_split RUN_ID=… CLUSTER=…)
-	@$(DEPLOY) emr-step --env "$(ENV)" --job "$(JOB)" $(WHICH_RUN) $(if $(CLUSTER),--cluster "$(CLUSTER)")
+emr-step: setup ## Run one job as a step of EMR and follow it (JOB=mass_split RUN_ID=… START_ID=… CLUSTER=…)
+	@$(DEPLOY) emr-step --env "$(ENV)" --job "$(JOB)" $(WHICH_RUN) $(if $(START_ID),--start-id "$(START_ID)") $(if $(CLUSTER),--cluster "$(CLUSTER)")
 
 .PHONY: status
 status: setup ## Show what is deployed and the status of the latest runs (ENV=dev)

@@ -139,7 +139,9 @@ def submit_step(
     return Step(cluster, answer["StepIds"][0])
 
 
-def check_run(run_id: str | None, scale: int | None, ingest_date: str | None) -> None:
+def check_run(
+    run_id: str | None, scale: int | None, ingest_date: str | None, start_id: str | None = None
+) -> None:
     """Raises ``ConfigError`` for a run that no job would accept, before any call to AWS."""
     day = None
     if ingest_date is not None:
@@ -152,13 +154,18 @@ def check_run(run_id: str | None, scale: int | None, ingest_date: str | None) ->
             raise ConfigError(f"INGEST_DATE (--ingest-date) {ingest_date!r}: {error}") from None
     if run_id is not None:
         try:
-            layout_of(dataset_in("."), run_id, scale, day)
+            layout_of(dataset_in("."), run_id, scale, day, start_id)
         except ConfigError as error:
             raise ConfigError(f"RUN_ID: {error}") from None
 
 
 def job_arguments(
-    run_id: str, scale: int | None, ingest_date: str | None, *, redo: bool
+    run_id: str,
+    scale: int | None,
+    ingest_date: str | None,
+    start_id: str | None = None,
+    *,
+    redo: bool,
 ) -> list[str]:
     """Returns the arguments of a job after ``--config``."""
     arguments = ["--run-id", run_id]
@@ -166,6 +173,8 @@ def job_arguments(
         arguments += ["--scale", str(scale)]
     if ingest_date is not None:
         arguments += ["--ingest-date", ingest_date]
+    if start_id is not None:
+        arguments += ["--start-id", start_id]
     return [*arguments, "--redo"] if redo else arguments
 
 

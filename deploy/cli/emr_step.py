@@ -21,6 +21,12 @@ from superres.errors import ConfigError, PrerequisiteError
     help="Upscaling factor, if the run id does not contain it.",
 )
 @click.option("--ingest-date", metavar="YYYY-MM-DD", help="Day, if the run id does not contain it.")
+@click.option(
+    "--start-id",
+    metavar="ID",
+    help="Start of the run that the job belongs to, such as 2026-01-31-x2-20260201T020000Z; names "
+    "the manifest.",
+)
 @redo_option
 @click.option("--cluster", metavar="ID", help="Cluster.  [default: the persistent one]")
 def emr_step(
@@ -29,6 +35,7 @@ def emr_step(
     run_id: str,
     scale: str | None,
     ingest_date: str | None,
+    start_id: str | None,
     redo: bool,
     cluster: str | None,
 ) -> None:
@@ -43,9 +50,9 @@ def emr_step(
     if job not in JOBS:
         raise ConfigError(f"JOB (--job) {job!r}: no such job; there are {', '.join(JOBS)}")
     number = int(scale) if scale else None
-    steps.check_run(run_id, number, ingest_date)
+    steps.check_run(run_id, number, ingest_date, start_id)
     deployed, clients = shared.open_deployed(name)
-    arguments = steps.job_arguments(run_id, number, ingest_date, redo=redo)
+    arguments = steps.job_arguments(run_id, number, ingest_date, start_id, redo=redo)
     step = steps.submit_step(clients.emr, deployed, job, arguments, cluster)
     print_with_time(f"{job}: step {step.id} on {step.cluster}")
     status = steps.follow_step(clients.emr, step, job, deployed["log_uri"], print_with_time)

@@ -32,6 +32,7 @@ from superres.pipeline.records import (
     Metrics,
     RejectedImage,
     RunManifest,
+    start_id_of,
 )
 from superres.quality.evaluation import measure_result
 from superres.quality.metrics import Quality
@@ -292,9 +293,20 @@ def test_submit_follows_the_four_steps(finished, stored):
     for job in ("mass_split", "batch_inference", "mass_reconstruct", "evaluate"):
         assert re.search(rf"{run} {job}: completed after ", finished.printed), finished.printed
     assert re.search(r"execution \S+ succeeded", finished.printed)
-    manifest = RunManifest.from_json(storage.read_bytes(stored.layout.manifest))
+    (manifest,) = manifests(stored.layout)
+    assert manifest.run_id == run
+    assert {record.start_id for record in finished.records.values()} == {manifest.start_id}
     assert manifest.rejected == []
     assert manifest.counts == {"evaluate_images": len(GOOD), "evaluate_rejected": 0}
+
+
+def manifests(layout: Layout) -> list[RunManifest]:
+    """Returns the manifest of each start, the first first."""
+    folder = storage.join(layout.dataset.reconstructed_images_dir, "runs")
+    files = sorted(storage.list_files(folder), key=lambda file: file.name)
+    found = [RunManifest.from_json(storage.read_bytes(file.uri)) for file in files]
+    assert [file.stem for file in files] == [manifest.start_id for manifest in found]
+    return found
 
 
 def test_results_are_pixel_for_pixel_those_of_superres_upscale(finished, stored, tmp_path):
@@ -495,6 +507,11 @@ def test_the_next_execution_finishes_a_stopped_one_without_repeating_work(
     ended = day.start().ended()
     assert ended["status"] == "SUCCEEDED", ended.get("cause")
     assert day.finished() == {*first, later}
+    # It has a manifest of its own; the first start keeps its.
+    before, after = manifests(day.layout)
+    assert after.start_id == start_id_of(day.layout.run_id, ended["startDate"])
+    assert (before.counts["evaluate_images"], before.rejected) == (len(first), [])
+    assert (after.counts["evaluate_images"], after.rejected) == (1, [bad])
     assert storage.exists(day.layout.rejection(bad))
     for image_id in day.finished():
         assert len(versions(day.layout.evaluation(image_id), stack)) == 1

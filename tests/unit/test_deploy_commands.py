@@ -162,6 +162,7 @@ STEP = ["emr-step", "--job", "mass_split"]
         ([*STEP, "--run-id", "mine"], "RUN_ID: --run-id 'mine' names no date and scale"),
         ([*STEP, "--run-id", "2026-02-30-x2"], "RUN_ID: --run-id '2026-02-30-x2': 2026-02-30 is"),
         ([*STEP, "--run-id", "2026-01-31-x2", "--scale", "3"], "--scale 3 contradict"),
+        ([*STEP, "--run-id", "2026-01-31-x2", "--start-id", "now"], "--start-id 'now': write"),
         (["submit", "--run-id", "mine"], "RUN_ID: --run-id 'mine' names no date and scale"),
         (["submit", "--ingest-date", "20260131"], "INGEST_DATE (--ingest-date) '20260131': write"),
         (["submit", "--ingest-date", "2026-02-30"], "INGEST_DATE (--ingest-date) '2026-02-30': "),
@@ -292,8 +293,8 @@ def test_every_command_has_a_make_target_of_its_name():
 def test_make_targets_pass_their_variables_on():
     planned = planned_by_make("submit", "ENV=prod", "INGEST_DATE=2026-01-31", "REDO=1")
     assert re.search(r'--env "prod" +--ingest-date "2026-01-31" +--redo', planned)
-    planned = planned_by_make("emr-step", "JOB=evaluate", "RUN_ID=x", "CLUSTER=j-1")
-    assert re.search(r'--job "evaluate" +--run-id "x" +--cluster "j-1"', planned)
+    planned = planned_by_make("emr-step", "JOB=evaluate", "RUN_ID=x", "START_ID=y", "CLUSTER=j-1")
+    assert re.search(r'--job "evaluate" +--run-id "x" +--start-id "y" --cluster "j-1"', planned)
     assert "--yes" not in planned_by_make("destroy")
     assert "--yes" in planned_by_make("destroy", "YES=1")
     assert "--without-gpu" in planned_by_make("package", "GPU=no")

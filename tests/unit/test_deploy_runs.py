@@ -332,14 +332,10 @@ def test_a_step_is_followed_to_its_end():
 def test_the_jobs_accept_the_job_arguments():
     from jobs.job import _parser
 
-    given = job_arguments("mine", 3, "2026-01-31", redo=True)
+    given = job_arguments("mine", 3, "2026-01-31", "mine-20260201T020000Z", redo=True)
     parsed = _parser("mass_split", takes_redo=True).parse_args(["--config", "c", *given])
-    assert (parsed.run_id, parsed.scale, str(parsed.ingest_date), parsed.redo) == (
-        "mine",
-        3,
-        "2026-01-31",
-        True,
-    )
+    assert (parsed.run_id, parsed.scale, str(parsed.ingest_date)) == ("mine", 3, "2026-01-31")
+    assert (parsed.start_id, parsed.redo) == ("mine-20260201T020000Z", True)
 
 
 def test_clusters_of_other_environments_are_left_alone():
