@@ -138,10 +138,16 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     stop_cloud(started)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def start_another_cloud() -> Callable[[Path], Cloud]:
     """Starts another LocalStack on a free port; the test must stop it."""
     return lambda folder: start_cloud(folder, _free_port())
+
+
+@pytest.fixture(scope="session")
+def stop_another_cloud() -> Callable[[Cloud], None]:
+    """Stops a LocalStack."""
+    return stop_cloud
 
 
 @pytest.fixture(scope="session")
