@@ -61,7 +61,7 @@ class Stores:
         return key.policy if key else None
 
     def _policy_of_secretsmanager(self, account: str, region: str, name: str) -> Any:
-        secret = _secret(account, region, name.removeprefix("secret:"))
+        secret = _secret(account, region, f"arn:aws:secretsmanager:{region}:{account}:{name}")
         return getattr(secret, "policy", None)
 
     def _policy_of_iam(self, account: str, region: str, name: str) -> Any:
@@ -142,7 +142,7 @@ class Stores:
             key = topic.kms_master_key_id if topic else None
             context = {"aws:sns:topicArn": arn}
         else:
-            secret = _secret(account, region, name.removeprefix("secret:"))
+            secret = _secret(account, region, arn)
             key = getattr(secret, "kms_key_id", None)
             context = {"SecretARN": arn}
         found = _key_arn(account, region, key) if key else None
@@ -178,6 +178,7 @@ def _topic(account: str, region: str, name: str) -> Any:
 
 
 def _secret(account: str, region: str, name: str) -> Any:
+    """Returns a secret, given its name or ARN."""
     with suppress(Exception):  # moto's error of an unknown secret
         return secretsmanager_backends[account][region].secrets[name]
     return None
