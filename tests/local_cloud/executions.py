@@ -33,7 +33,7 @@ def eventually(happened: Callable[[], bool], what: str, seconds: float = 60.0) -
 
 @dataclass(frozen=True)
 class Execution:
-    """An execution of the deployed state machine, or of a variant of it."""
+    """An execution of the deployed state machine."""
 
     stack: Stack
     arn: str
@@ -88,10 +88,10 @@ class Day:
         assert [one.rejected for one in taken] == [None] * len(files)
         return [one.image_id for one in taken]
 
-    def start(self, machine: str | None = None) -> Execution:
-        """Starts the state machine, or a variant of it, for this day."""
+    def start(self) -> Execution:
+        """Starts the state machine for this day."""
         started = self.stack.client("stepfunctions").start_execution(
-            stateMachineArn=machine or self.stack.outputs["state_machine_arn"],
+            stateMachineArn=self.stack.outputs["state_machine_arn"],
             input=json.dumps({"ingest_date": self.date.isoformat(), "scale": SCALE}),
         )
         return Execution(self.stack, started["executionArn"])

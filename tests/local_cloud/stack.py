@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from urllib.request import urlopen
 
 import boto3
 from botocore.config import Config
@@ -92,6 +93,11 @@ class Stack:
         }
 
     @property
+    def permissions(self) -> Path:
+        """The file in which LocalStack reports each permission that it evaluated."""
+        return self.folder / "localstack" / "permissions.jsonl"
+
+    @property
     def log(self) -> str:
         """The file with LocalStack's log."""
         return (self.folder / "localstack" / "localstack.log").read_text(errors="replace")
@@ -107,6 +113,17 @@ class Stack:
             aws_secret_access_key="test",
             config=Config(retries={"max_attempts": 2}, s3={"addressing_style": "path"}),
         )
+
+    def client_of(self, service: str, principal: str, role: str, source_arn: str) -> Any:
+        """Returns a client with the credentials of a role that a service of AWS assumed."""
+        address = self.credentials_uri(principal, role, "test", source_arn)
+        with urlopen(address, timeout=30) as answer:
+            given = json.load(answer)
+        session = boto3.session.Session(
+            given["AccessKeyId"], given["SecretAccessKey"], given["Token"], REGION
+        )
+        make: Any = session.client
+        return make(service, endpoint_url=self.cloud.endpoint)
 
     def up(self) -> None:
         """Starts LocalStack, as `make local-up` does."""
