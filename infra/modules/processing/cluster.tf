@@ -95,6 +95,7 @@ locals {
       instance_types = var.device == "cuda" ? var.gpu.instance_types : var.core.instance_types
       on_demand      = 0
       # A fleet must start with at least one; managed scaling removes it when it stays idle.
+      # https://docs.aws.amazon.com/emr/latest/APIReference/API_InstanceFleetConfig.html
       spot           = 1
       disk_gigabytes = var.device == "cuda" ? null : var.core.disk_gigabytes # GPU types have a local disk
       configurations = var.device == "cuda" ? local.gpu_configurations : []
