@@ -7,6 +7,10 @@ module "observability" {
   budget_dollars    = var.alarms.budget_dollars
   lag_messages      = var.alarms.lag_messages
   state_machine_arn = module.orchestration.state_machine_arn
+  cluster           = var.cluster_lifecycle == "persistent" ? { id = module.processing.cluster_id } : null
+  gpus              = var.processing.device == "cuda"
+  buckets           = module.storage.buckets
+  log_groups        = { steps = module.processing.log_group, ingestion = module.ingestion.log_group, notifier = module.notifier.log_group }
   scheduled         = var.schedule.enabled
   load_balancer     = one(module.load_balancer[*].arn_suffix)
   target_groups     = { for name, target in merge(module.load_balancer[*].targets...) : name => target.group_arn_suffix }

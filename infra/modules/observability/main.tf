@@ -178,6 +178,46 @@ locals {
   )
 }
 
+# Inference waits, and there is not one instance for it. A job gives up by itself
+# (processing.gpu_wait_seconds); this tells someone, whatever keeps it from doing so. Only of a persistent
+# cluster: the id of a transient one is not known before it exists.
+# https://docs.aws.amazon.com/emr/latest/ManagementGuide/managed-scaling-metrics.html
+resource "aws_cloudwatch_metric_alarm" "no_capacity" {
+  count = var.cluster == null ? 0 : 1
+
+  alarm_name          = "${var.name}-no-capacity"
+  alarm_description   = "For half an hour Spark has waited for room while no instance for inference runs: there is no capacity or quota for its types, or their bootstrap fails"
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  evaluation_periods  = 6
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [aws_sns_topic.alarms.arn]
+  ok_actions          = [aws_sns_topic.alarms.arn]
+
+  metric_query {
+    id          = "stranded"
+    label       = "Containers that wait while no instance runs"
+    expression  = "IF(FILL(running, 0) < 1, waiting, 0)"
+    return_data = true
+  }
+
+  dynamic "metric_query" {
+    for_each = { waiting = "ContainerPending", running = "TaskUnitsRunning" }
+
+    content {
+      id = metric_query.key
+
+      metric {
+        namespace   = "AWS/ElasticMapReduce"
+        metric_name = metric_query.value
+        dimensions  = { JobFlowId = var.cluster.id }
+        period      = 300
+        stat        = "Minimum"
+      }
+    }
+  }
+}
+
 # There must always be some of these, so missing data counts as none.
 resource "aws_cloudwatch_metric_alarm" "below" {
   for_each = local.shortages
@@ -195,6 +235,11 @@ resource "aws_cloudwatch_metric_alarm" "below" {
   treat_missing_data  = "breaching"
   alarm_actions       = [aws_sns_topic.alarms.arn]
   ok_actions          = [aws_sns_topic.alarms.arn]
+}
+
+locals {
+  # Known before the alarms are made.
+  alarm_names = sort([for name in concat(keys(local.alarms), keys(local.shortages), var.cluster == null ? [] : ["no-capacity"]) : "${var.name}-${name}"])
 }
 
 # ---- what it costs

@@ -12,5 +12,7 @@ output "dashboard_name" {
 
 output "alarm_names" {
   description = "Names of all alarms."
-  value       = sort(concat([for alarm in aws_cloudwatch_metric_alarm.above : alarm.alarm_name], [for alarm in aws_cloudwatch_metric_alarm.below : alarm.alarm_name]))
+  value       = local.alarm_names
+
+  depends_on = [aws_cloudwatch_metric_alarm.above, aws_cloudwatch_metric_alarm.below, aws_cloudwatch_metric_alarm.no_capacity]
 }

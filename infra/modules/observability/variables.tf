@@ -54,6 +54,27 @@ variable "scheduled" {
   type        = bool
 }
 
+variable "cluster" {
+  description = "Id of the persistent EMR cluster; null with transient ones."
+  type        = object({ id = string })
+  default     = null
+}
+
+variable "gpus" {
+  description = "Whether inference runs on GPUs, whose load bootstrap/send_logs.sh measures."
+  type        = bool
+}
+
+variable "buckets" {
+  description = "Names of the buckets, by a short name."
+  type        = map(string)
+}
+
+variable "log_groups" {
+  description = "Names of the log groups of steps and services, by a short name."
+  type        = map(string)
+}
+
 variable "kafka" {
   description = "Name of the cluster, and the topic and consumer group whose lag is looked at; null without Kafka."
   type        = object({ cluster_name = string, topic = string, group = string })

@@ -19,6 +19,10 @@ variables {
   target_groups      = { page = "targetgroup/superres-test-page/1", upload = "targetgroup/superres-test-upload/1" }
   database           = "superres-test-notifier"
   budget_dollars     = 300
+  cluster            = { id = "j-1" }
+  gpus               = true
+  buckets            = { raw = "superres-test-raw", results = "superres-test-results" }
+  log_groups         = { steps = "/superres-test/steps" }
 }
 
 run "someone_is_told" {
@@ -29,7 +33,7 @@ run "someone_is_told" {
     condition = toset(output.alarm_names) == toset([
       for name in [
         "queue-age-evaluations", "queue-age-run-status", "dead-letters-evaluations", "dead-letters-run-status", "consumer-lag",
-        "run-failed", "run-aborted", "no-healthy-page", "no-healthy-upload", "database-full", "no-runs",
+        "run-failed", "run-aborted", "no-healthy-page", "no-healthy-upload", "database-full", "no-runs", "no-capacity",
       ] : "superres-test-${name}"
     ])
     error_message = "Queues, dead letters, lag, failed runs, missing runs, missing instances and a full disk each have an alarm."
@@ -37,7 +41,7 @@ run "someone_is_told" {
 
   assert {
     condition = alltrue([
-      for each in concat(values(aws_cloudwatch_metric_alarm.above), values(aws_cloudwatch_metric_alarm.below)) :
+      for each in concat(values(aws_cloudwatch_metric_alarm.above), values(aws_cloudwatch_metric_alarm.below), aws_cloudwatch_metric_alarm.no_capacity) :
       toset(each.alarm_actions) == toset([aws_sns_topic.alarms.arn]) && toset(each.ok_actions) == toset([aws_sns_topic.alarms.arn]) && each.alarm_description != ""
     ])
     error_message = "Each alarm notifies the topic when it starts and when it ends."
@@ -68,6 +72,15 @@ run "someone_is_told" {
     error_message = "Instances of which nothing is heard are as bad as none."
   }
 
+  assert {
+    condition = { for each in aws_cloudwatch_metric_alarm.no_capacity[0].metric_query : each.id => try([each.metric[0].metric_name, each.metric[0].dimensions["JobFlowId"]], [each.expression]) } == {
+      stranded = ["IF(FILL(running, 0) < 1, waiting, 0)"]
+      waiting  = ["ContainerPending", "j-1"]
+      running  = ["TaskUnitsRunning", "j-1"]
+    }
+    error_message = "Containers that wait raise an alarm only while no instance of the cluster infers."
+  }
+
   # The topic.
   assert {
     condition     = aws_sns_topic.alarms.kms_master_key_id == var.key_arn && aws_sns_topic_subscription.email[0].endpoint == "someone@example.org"
@@ -88,10 +101,30 @@ run "someone_is_told" {
   # The dashboard.
   assert {
     condition = alltrue([
-      for metric in ["NumberOfMessagesSent", "SumOffsetLag", "ApproximateAgeOfOldestMessage", "ExecutionsFailed", "HealthyHostCount"] :
+      for metric in ["NumberOfMessagesSent", "SumOffsetLag", "ApproximateAgeOfOldestMessage", "ExecutionsFailed", "HealthyHostCount", "ContainerPending", "TaskUnitsRunning", "BucketSizeBytes", "IncomingBytes"] :
       strcontains(aws_cloudwatch_dashboard.this.dashboard_body, "\"${metric}\"")
     ])
-    error_message = "Images, lag, queues, runs and instances are drawn."
+    error_message = "Images, lag, queues, runs, instances, waiting containers and what is billed are drawn."
+  }
+
+  assert {
+    condition     = [for each in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : each.properties.markdown if each.type == "text"] == ["## Does it work?", "## Is it slow?", "## What does it cost?"]
+    error_message = "It answers three questions, in this order."
+  }
+
+  assert {
+    condition     = [for each in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : each.properties.alarms if each.type == "alarm"] == [[for name in output.alarm_names : "arn:aws:cloudwatch:eu-central-1:123456789012:alarm:${name}"]]
+    error_message = "It begins with the state of every alarm."
+  }
+
+  # A cell is one column of one row of the grid, 24 columns wide.
+  assert {
+    condition = length(distinct(flatten([
+      for each in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : [for row in range(each.y, each.y + each.height) : [for column in range(each.x, each.x + each.width) : "${row} ${column}"]]
+      ]))) == sum([for each in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : each.width * each.height]) && alltrue([
+      for each in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : each.x + each.width <= 24
+    ])
+    error_message = "No widget covers another or leaves the grid."
   }
 }
 
@@ -103,6 +136,16 @@ run "what_is_not_there_is_not_watched" {
     database       = null
     budget_dollars = null
     scheduled      = false
+    cluster        = null
+    gpus           = false
+  }
+
+  assert {
+    condition = (
+      length(aws_cloudwatch_metric_alarm.no_capacity) == 0 && !strcontains(aws_cloudwatch_dashboard.this.dashboard_body, "nvidia_smi") &&
+      strcontains(aws_cloudwatch_dashboard.this.dashboard_body, "SEARCH('{AWS/ElasticMapReduce,JobFlowId} MetricName=\\\"ContainerPending\\\"', 'Average', 300)")
+    )
+    error_message = "Transient clusters have no alarm, and are searched for by the dashboard; without GPUs none is drawn."
   }
 
   assert {

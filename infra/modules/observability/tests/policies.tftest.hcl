@@ -24,6 +24,9 @@ variables {
   kafka              = { cluster_name = "superres-test", topic = "images-topic", group = "superres-consumer" }
   load_balancer      = "app/superres-test/1"
   target_groups      = {}
+  gpus               = false
+  buckets            = {}
+  log_groups         = {}
 }
 
 run "policies" {
