@@ -42,6 +42,10 @@ resource "aws_emr_security_configuration" "this" {
       EnableInTransitEncryption = false
       EnableAtRestEncryption    = true
       AtRestEncryptionConfiguration = {
+        # Settings of EMRFS, which releases from 7.10 on translate into those of S3A; whether 8.x, which has no
+        # EMRFS, still does is not documented. It does not matter: without them the bucket encrypts with the
+        # same key whatever is put there.
+        # https://docs.aws.amazon.com/emr/latest/ReleaseGuide/emr-s3a-migrate.html
         S3EncryptionConfiguration = {
           EncryptionMode = "SSE-KMS"
           AwsKmsKey      = var.key_arn
