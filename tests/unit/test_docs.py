@@ -66,7 +66,7 @@ def test_make_has_every_target_and_variable(page):
 def test_superres_has_every_command_and_option(page):
     context = click.Context(cli)
     for line in typed(page):
-        for name, rest in re.findall(r"\bsuperres ([a-z]+)([^|;&]*)", line):
+        for name, rest in re.findall(r"\bsuperres ([a-z][a-z-]*)([^|;&]*)", line):
             command = cli.get_command(context, name)
             assert command is not None, line
             options = {text for each in command.params for text in each.opts + each.secondary_opts}
