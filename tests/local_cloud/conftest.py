@@ -18,6 +18,7 @@ _FOLDER = Path(__file__).parent
 _ORDER = [
     "test_cleanup",
     "test_apply",
+    "test_deploy_role",
     "test_end_to_end",
     "test_smoke",
     "test_failures",

@@ -5,6 +5,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from tests.local_cloud.deploy_calls import forgotten_actions
 from tests.local_cloud.executions import Day, wait_for_first_step
 from tests.local_cloud.stack import ENVIRONMENT, NAME, Stack
 
@@ -57,6 +58,10 @@ def test_destroy_leaves_nothing(transient: Stack, tmp_path: Path) -> None:
     alive = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING", "TERMINATING"]
     assert stack.client("emr").list_clusters(ClusterStates=alive)["Clusters"] == []
     assert enabled_keys(stack) == []
+    deletions = ("Delete", "Detach", "Disassociate", "Release", "Remove", "Revoke", "Terminate")
+    used, forgotten = forgotten_actions(stack, (*deletions, "ScheduleKeyDeletion", "StopExecution"))
+    assert {"ec2:DeleteVpc", "s3:DeleteBucket", "kms:ScheduleKeyDeletion"} <= used
+    assert forgotten == set()
 
 
 def left(stack: Stack) -> list[tuple[str, str]]:
