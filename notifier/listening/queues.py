@@ -25,6 +25,7 @@ from notifier.recording import record_status
 from notifier.store.runs import RunStatus, State
 from superres.errors import RecordError, StorageError
 from superres.pipeline import storage
+from superres.pipeline.layout import date_and_scale_of
 from superres.pipeline.stored_events import stored_in
 
 # A receive cannot be interrupted, so this is also how long a stop takes. An idle queue costs 1.3
@@ -204,6 +205,8 @@ class _StatusChange(_Part):
 class _Input(_Part):
     scale: Annotated[int, Field(ge=2, le=4)] | None = None
     ingest_date: date | None = None
+    run_id: str | None = None
+    run_ids: list[str] | None = None
 
 
 def handle_status(reader: Reader, body: str) -> None:
@@ -246,8 +249,14 @@ def _moment(milliseconds: int | None) -> datetime | None:
 
 
 def _input(text: str | None) -> _Input:
-    """Parses the input of an execution; an invalid one is for the state machine to reject."""
+    """Parses the input of an execution; an invalid one is for the state machine to reject.
+
+    Where it names a single run, that run says date and scale.
+    """
     try:
-        return _Input.model_validate_json(text or "{}")
+        given = _Input.model_validate_json(text or "{}")
     except ValidationError:
         return _Input()
+    runs = [given.run_id] if given.run_id else given.run_ids or []
+    named = date_and_scale_of(runs[0]) if len(runs) == 1 else None
+    return _Input(ingest_date=named[0], scale=named[1]) if named else given

@@ -126,6 +126,17 @@ def default_run_id(ingest_date: date, scale: int) -> str:
     return f"{ingest_date.isoformat()}-x{scale}"
 
 
+def date_and_scale_of(run_id: str) -> tuple[date, int] | None:
+    """The ingest date and scale that a run id names; None where it names none."""
+    named = _RUN_ID.fullmatch(run_id)
+    if named is None:
+        return None
+    try:
+        return date.fromisoformat(named["date"]), int(named["scale"])
+    except ValueError:  # there is no such day
+        return None
+
+
 def run_of_image(low_resolution: str) -> str | None:
     """The default run of the image at this URI; None where the layout has no such image."""
     named = _LOW_RESOLUTION.search(low_resolution)

@@ -1,7 +1,7 @@
 """Parsing the messages of both queues: events of S3, and statuses of executions."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -95,6 +95,21 @@ def test_the_error_of_an_execution_is_kept_and_a_long_cause_is_cut():
 def test_an_unknown_input_leaves_scale_and_date_unset(text):
     found = status_in(status_event("RUNNING", input=text))
     assert (found.scale, found.ingest_date, found.state) == (None, None, "running")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ({"run_id": "2026-02-01-x3-again"}, (3, date(2026, 2, 1))),
+        ({"run_ids": ["2026-02-01-x4"]}, (4, date(2026, 2, 1))),
+        ({"run_ids": ["2026-02-01-x4", "2026-02-01-x2"]}, (None, None)),
+        ({"run_ids": ["2026-02-30-x4"]}, (None, None)),
+        ({"run_id": "mine", "scale": 3}, (3, None)),
+    ],
+)
+def test_a_single_named_run_says_scale_and_date(content, expected):
+    found = status_in(status_event("RUNNING", input=json.dumps(content)))
+    assert (found.scale, found.ingest_date) == expected
 
 
 @pytest.mark.parametrize(
