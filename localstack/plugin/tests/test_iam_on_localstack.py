@@ -280,3 +280,119 @@ def test_a_cluster_calls_with_its_instance_profile(strict: Any) -> None:
     )
     denied = s3.get_object(Bucket=LOGS, Key=logs[f"steps/{step['Id']}/stderr.gz"])["Body"].read()
     assert b"403" in gzip.decompress(denied) or b"AccessDenied" in gzip.decompress(denied)
+
+
+# ---- services of AWS
+
+
+def until(check: Callable[[], Any], seconds: float = 60) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (answer := check()):
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.1)
+    return answer
+
+
+def decisions(cloud: Any, principal: str) -> list[tuple[str, bool]]:
+    """Returns the reported actions of a principal, and whether each was allowed."""
+    lines = (cloud.folder / "permissions.jsonl").read_text().splitlines()
+    found = [each for each in map(json.loads, lines) if each["role"] == principal]
+    return [(each["action"], each["allowed"]) for each in found]
+
+
+def statement(service: str, action: str, **condition: str) -> dict[str, Any]:
+    source = {"ArnEquals": {"aws:SourceArn": condition["source"]}} if condition else {}
+    principal = {"Service": f"{service}.amazonaws.com"}
+    found = {"Effect": "Allow", "Action": action, "Principal": principal, "Condition": source}
+    return found if action == "sts:AssumeRole" else found | {"Resource": "*"}
+
+
+def test_an_execution_assumes_the_role_for_its_own_state_machine(strict: Any) -> None:
+    iam, states = strict.client("iam"), strict.client("stepfunctions")
+    prefix = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine"
+    trust = document([statement("states", "sts:AssumeRole", source=f"{prefix}:mine")])
+    role = iam.create_role(RoleName="machine", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    listing = {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": f"arn:aws:s3:::{BUCKET}"}
+    iam.put_role_policy(RoleName="machine", PolicyName="own", PolicyDocument=document([listing]))
+
+    def outcome(name: str, bucket: str) -> dict[str, Any]:
+        list_objects = {
+            "Type": "Task",
+            "Resource": "arn:aws:states:::aws-sdk:s3:listObjectsV2",
+            "Parameters": {"Bucket": bucket},
+            "End": True,
+        }
+        definition = json.dumps({"StartAt": "List", "States": {"List": list_objects}})
+        made = states.create_state_machine(name=name, roleArn=role, definition=definition)
+        begun = states.start_execution(stateMachineArn=made["stateMachineArn"])
+        described: dict[str, Any] = until(
+            lambda: (
+                (found := states.describe_execution(executionArn=begun["executionArn"]))["status"]
+                != "RUNNING"
+                and found
+            )
+        )
+        states.delete_state_machine(stateMachineArn=made["stateMachineArn"])
+        return described
+
+    assert outcome("mine", BUCKET)["status"] == "SUCCEEDED"
+    denied = outcome("other", BUCKET)
+    assert denied["status"] == "FAILED"
+    assert "sts:AssumeRole" in denied["cause"]
+
+
+def test_events_need_the_queue_and_its_key(strict: Any) -> None:
+    s3, sqs, kms = strict.client("s3"), strict.client("sqs"), strict.client("kms")
+    source = {"source": f"arn:aws:s3:::{BUCKET}"}
+    own = {
+        "Effect": "Allow",
+        "Action": "kms:*",
+        "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"},
+        "Resource": "*",
+    }
+    key = kms.create_key(Policy=document([own]))["KeyMetadata"]["KeyId"]
+    attributes = {
+        "Policy": document([statement("s3", "sqs:SendMessage", **source)]),
+        "KmsMasterKeyId": key,
+    }
+    url = sqs.create_queue(QueueName="events", Attributes=attributes)["QueueUrl"]
+    arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:events"
+    events = {
+        "Bucket": BUCKET,
+        "NotificationConfiguration": {
+            "QueueConfigurations": [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}]
+        },
+    }
+    # S3 sends a test event, and refuses a queue that does not take it.
+    code, _, _ = error(s3.put_bucket_notification_configuration, **events)
+    assert code == "InvalidArgument"
+    assert decisions(strict, "s3.amazonaws.com")[-2:] == [
+        ("sqs:SendMessage", True),
+        ("kms:GenerateDataKey", False),
+    ]
+    allowed = statement("s3", "kms:*", **source)
+    kms.put_key_policy(KeyId=key, PolicyName="default", Policy=document([own, allowed]))
+    s3.put_bucket_notification_configuration(**events)
+    assert "s3:TestEvent" in sqs.receive_message(QueueUrl=url)["Messages"][0]["Body"]
+
+
+def test_an_alarm_publishes_as_cloudwatch(strict: Any) -> None:
+    sns, cloudwatch = strict.client("sns"), strict.client("cloudwatch")
+    topic = sns.create_topic(Name="alarms")["TopicArn"]
+    policy = document([statement("cloudwatch", "sns:Publish")])
+    sns.set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=policy)
+    cloudwatch.put_metric_alarm(
+        AlarmName="alarm",
+        AlarmActions=[topic],
+        Namespace="test",
+        MetricName="errors",
+        Statistic="Sum",
+        Period=86400,
+        EvaluationPeriods=1,
+        Threshold=1,
+        ComparisonOperator="GreaterThanThreshold",
+        TreatMissingData="ignore",
+    )
+    cloudwatch.set_alarm_state(AlarmName="alarm", StateValue="ALARM", StateReason="a test")
+    published = until(lambda: decisions(strict, "cloudwatch.amazonaws.com"))
+    assert published[0] == ("sns:Publish", True)
