@@ -89,6 +89,11 @@ STORED = FakeCloud(objects=frozenset({"b/a/1"}))
             {"Bucket": "b"},
             ("s3:ListBucketMultipartUploads", "arn:aws:s3:::b"),
         ),
+        (
+            "ListBucketMetricsConfigurations",
+            {"Bucket": "b"},
+            ("s3:GetMetricsConfiguration", "arn:aws:s3:::b"),
+        ),
         ("ListBuckets", {}, ("s3:ListAllMyBuckets", "*")),
         ("GetBucketPolicy", {"Bucket": "b"}, ("s3:GetBucketPolicy", "arn:aws:s3:::b")),
     ],
@@ -104,6 +109,13 @@ def test_only_a_request_to_list_has_a_prefix() -> None:
     assert listing.context == {"s3:prefix": ("a/",)}
     (whole,) = needs("s3", "ListObjectsV2", Bucket="b")
     assert "s3:prefix" not in whole.context
+
+
+def test_tags_of_a_new_object_need_a_permission_of_their_own() -> None:
+    assert pairs(needs("s3", "PutObject", **OBJECT, Tagging="a=b")) == [
+        ("s3:PutObject", "arn:aws:s3:::b/a/1"),
+        ("s3:PutObjectTagging", "arn:aws:s3:::b/a/1"),
+    ]
 
 
 @pytest.mark.parametrize("operation", ["GetObject", "HeadObject"])

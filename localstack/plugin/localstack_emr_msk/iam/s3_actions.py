@@ -47,7 +47,27 @@ _ACTIONS: Mapping[str, str] = {
     "DeleteBucketTagging": "PutBucketTagging",
     "DeleteBucketOwnershipControls": "PutBucketOwnershipControls",
     "GetObjectLockConfiguration": "GetBucketObjectLockConfiguration",
+    "PutObjectLockConfiguration": "PutBucketObjectLockConfiguration",
+    "PutBucketAccelerateConfiguration": "PutAccelerateConfiguration",
+    "PutBucketReplication": "PutReplicationConfiguration",
+    "DeleteBucketReplication": "PutReplicationConfiguration",
+    "GetBucketLifecycle": "GetLifecycleConfiguration",
+    "PutBucketLifecycle": "PutLifecycleConfiguration",
+    # One action to read, also all of them, and one to write and delete.
+    **{
+        f"{verb}Bucket{kind}Configuration{plural}": f"{access}{kind}Configuration"
+        for kind in ("Analytics", "IntelligentTiering", "Inventory", "Metrics")
+        for verb, plural, access in (
+            ("Get", "", "Get"),
+            ("List", "s", "Get"),
+            ("Put", "", "Put"),
+            ("Delete", "", "Put"),
+        )
+    },
 }
+# What a request to write may bring along, and the action that it needs then as well:
+# https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html
+_EXTRAS = {"ACL": "PutObjectAcl", "Tagging": "PutObjectTagging"}
 _VERSIONED = ("GetObject", "DeleteObject", "GetObjectTagging", "PutObjectTagging")
 # Condition keys and the parameters that they come from. Only a request to list has a prefix.
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/amazon-s3-policy-keys.html
@@ -72,14 +92,23 @@ def permissions(call: Call) -> Iterator[Needed]:
     if operation in ("CopyObject", "UploadPartCopy"):
         name, key, version = copy_source(given["CopySource"])
         yield _on_object("GetObject", f"arn:aws:s3:::{name}", key, version, {})
-        yield _on_object("PutObject", bucket, given["Key"], None, _keys(given, _WRITING))
+        yield from _to_write(given, bucket)
         return
     action = _ACTIONS.get(operation, operation)
-    if given.get("Key") is not None:
-        keys = _keys(given, _WRITING) if action == "PutObject" else {}
-        yield _on_object(action, bucket, given["Key"], given.get("VersionId"), keys)
+    if given.get("Key") is not None and action == "PutObject":
+        yield from _to_write(given, bucket)
+    elif given.get("Key") is not None:
+        yield _on_object(action, bucket, given["Key"], given.get("VersionId"), {})
     else:
         yield Needed(f"s3:{action}", bucket, _keys(given, _LISTING) if "List" in operation else {})
+
+
+def _to_write(given: Mapping[str, Any], bucket: str) -> Iterator[Needed]:
+    keys = _keys(given, _WRITING)
+    yield _on_object("PutObject", bucket, given["Key"], None, keys)
+    for field, action in _EXTRAS.items():
+        if given.get(field):
+            yield _on_object(action, bucket, given["Key"], None, keys)
 
 
 def to_learn_of_absence(call: Call, cloud: Cloud) -> Iterator[Needed]:
