@@ -67,8 +67,7 @@ def quota_findings(
     vcpus = _vcpus(ec2, kinds)
     for quota, demand in _demands(needs, vcpus):
         if demand.full:
-            value = quotas.get_service_quota(ServiceCode="ec2", QuotaCode=quota.code)
-            yield from _compared(quota, demand, value["Quota"]["Value"], needs)
+            yield from _compared(quota, demand, _value(quota, quotas), needs)
 
 
 def _demands(needs: Needs, vcpus: dict[str, int]) -> Iterator[tuple[Quota, Demand]]:
@@ -131,6 +130,19 @@ def _users(quota: Quota) -> str:
         GPU_ON_DEMAND: "one GPU instance needs",
         GPU_SPOT: "one GPU instance needs",
     }.get(quota, "one task instance needs")
+
+
+def _value(quota: Quota, quotas: "ServiceQuotasClient") -> float:
+    """Returns the account's value, or the default where no own value is kept.
+
+    https://docs.aws.amazon.com/servicequotas/2019-06-24/apireference/API_GetServiceQuota.html
+    """
+    try:
+        found = quotas.get_service_quota(ServiceCode="ec2", QuotaCode=quota.code)
+        return found["Quota"]["Value"]
+    except quotas.exceptions.NoSuchResourceException:
+        default = quotas.get_aws_default_service_quota(ServiceCode="ec2", QuotaCode=quota.code)
+        return default["Quota"]["Value"]
 
 
 def _vcpus(ec2: "EC2Client", kinds: Iterable[str]) -> dict[str, int]:

@@ -234,6 +234,22 @@ def test_without_task_instances_only_the_on_demand_quota_counts():
     assert list(quota_findings(fixed, ec2, client)) == []
 
 
+def test_a_quota_without_a_value_of_its_own_has_the_default():
+    cpu = replace(NEEDS, gpu=False, task=Group("task", (), 0))
+    ec2, ec2_stub = stubbed("ec2")
+    types = [{"InstanceType": kind, "VCpuInfo": {"DefaultVCpus": n}} for kind, n in VCPUS.items()]
+    ec2_stub.add_response("describe_instance_types", {"InstanceTypes": types})
+    client, stub = stubbed("service-quotas")
+    stub.add_client_error("get_service_quota", "NoSuchResourceException", "none")
+    stub.add_response(
+        "get_aws_default_service_quota",
+        {"Quota": {"Value": 5.0}},
+        {"ServiceCode": "ec2", "QuotaCode": ON_DEMAND},
+    )
+    (small,) = quota_findings(cpu, ec2, client)
+    assert "is 5 vCPUs, cluster and services need 44" in small.line
+
+
 # ---- zones and endpoint services
 
 
