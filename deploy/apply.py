@@ -49,13 +49,16 @@ def deploy(
     report: Report,
     run: Run = run_command,
     estimate: Estimate | None = None,
+    prepare: Callable[[Terraform], None] = lambda _: None,
 ) -> Deployed | None:
     """Plans, reports what that costs, confirms and applies; returns None when not confirmed.
 
     The package must have been built. Without an estimate nothing is billed, as in the local cloud.
+    ``prepare`` may change the state before the plan.
     """
     ensure_state_bucket(environment, account, s3, report, run)
     terraform = initialised(environment, account, run)
+    prepare(terraform)
     plan: Path = terraform.data / "deploy.tfplan"
     changed = terraform.call(
         "plan",

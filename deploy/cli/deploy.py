@@ -12,6 +12,7 @@ from deploy.environments import Environment
 from deploy.permissions import Scope
 from deploy.preflight import Needs
 from deploy.prices import read_prices
+from deploy.purged import forget_purged_cluster
 from deploy.terraform import check_version
 from deploy.wheelhouses import RECIPES
 from superres.errors import PrerequisiteError
@@ -36,7 +37,13 @@ def deploy(name: str, yes: bool) -> None:
     if environment.name != "local":
         estimate = Estimate(needs, read_prices(environment.region), environment.region)
     deployed = apply.deploy(
-        environment, account, clients.s3, confirm, print_line, estimate=estimate
+        environment,
+        account,
+        clients.s3,
+        confirm,
+        print_line,
+        estimate=estimate,
+        prepare=lambda root: forget_purged_cluster(root, clients.emr, print_line),
     )
     if deployed is None:
         raise PrerequisiteError("nothing was changed")

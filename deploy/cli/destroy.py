@@ -10,6 +10,7 @@ from deploy.cli import shared
 from deploy.cli.shared import environment_option, print_line, yes_option
 from deploy.clients import Clients
 from deploy.environments import Environment
+from deploy.purged import forget_purged_cluster
 from superres.errors import PrerequisiteError
 
 
@@ -37,6 +38,7 @@ def destroy(name: str, yes: bool) -> None:
             _confirm(environment)
         state_machine = outputs.get("state_machine_arn")
         _stop_work(environment, state_machine, clients)
+        forget_purged_cluster(root, clients.emr, print_line)
         destroying.destroy_with_terraform(root, environment, buckets, clients.s3)
         # The schedule may have started something just before Terraform removed it.
         _stop_work(environment, None, clients)
