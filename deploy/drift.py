@@ -48,7 +48,7 @@ def drift_line(deployed: Deployed, package: Path = PACKAGE, run: Run = run_bound
             f"status ENV={name}"
         )
     try:
-        changed = _changes(deployed.environment, package, run)
+        changed = _changes(deployed.environment, run)
     except PrerequisiteError as error:
         return f"not compared: {error}"
     if not changed:
@@ -61,15 +61,13 @@ def drift_line(deployed: Deployed, package: Path = PACKAGE, run: Run = run_bound
     return f"{len(changed)} differ from this checkout ({of}): {listed}; see make deploy ENV={name}"
 
 
-def _changes(environment: Environment, package: Path, run: Run) -> list[str]:
+def _changes(environment: Environment, run: Run) -> list[str]:
     terraform: Terraform = replace(terraform_on(INFRA, DATA / environment.full_name), run=run)
     plan = terraform.data / "status.tfplan"
     try:
         terraform.read("get")  # modules that came with this checkout
-        terraform.read(
-            *("plan", "-lock=false", f"-var-file={environment.values}", f"-out={plan}"),
-            f"-var=package_dir={package}",
-        )
+        # With the package's default path, as a deployment: the state has the paths of files.
+        terraform.read("plan", "-lock=false", f"-var-file={environment.values}", f"-out={plan}")
         return changed_addresses(json.loads(terraform.read("show", "-json", str(plan))))
     finally:
         plan.unlink(missing_ok=True)
