@@ -16,7 +16,7 @@ storage = {
 }
 
 kafka = {
-  # The smallest without ZooKeeper. Both brokers cost about 330 $ a month (docs/operations.md).
+  # The smallest without ZooKeeper. Both brokers cost about 350 $ a month (deploy/prices.yaml).
   instance_type    = "kafka.m7g.large"
   volume_gigabytes = 10
   partitions       = 4
