@@ -22,7 +22,13 @@ from tests.support.paths import ROOT
 from tests.support.rendered_policies import rendered_policies
 
 INFRA = ROOT / "infra"
-SERVICES = ("s3", "sqs", "kafka", "secretsmanager")
+SERVICES = ("s3", "sqs", "kafka", "secretsmanager", "stepfunctions")
+# Modules that call clients which other modules make.
+CALLERS = {
+    "ingestion.starts.queue",
+    "ingestion.starts.executions",
+    "superres.service.executions",
+}
 
 # Operations with another name than their permission, and those that boto3 adds to S3:
 # https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations.html
@@ -34,6 +40,10 @@ PERMISSIONS = {
     "s3:DeleteObjects": {"s3:DeleteObject"},
     "sqs:DeleteMessageBatch": {"sqs:DeleteMessage"},
     "sqs:ChangeMessageVisibilityBatch": {"sqs:ChangeMessageVisibility"},
+    **{
+        f"stepfunctions:{operation}": {f"states:{operation}"}
+        for operation in ("DescribeExecution", "ListExecutions", "StartExecution")
+    },
 }
 # https://docs.aws.amazon.com/msk/latest/developerguide/kafka-actions.html
 KAFKA = {
@@ -158,7 +168,7 @@ def permissions_for(*programs: str) -> set[str]:
         kafka |= {f"kafka-cluster:{action}" for name in imported for action in KAFKA.get(name, ())}
         if module == "superres.pipeline.storage":
             continue
-        if "boto3" in imports_of(tree):
+        if "boto3" in imports_of(tree) or module in CALLERS:
             calls |= calls_in(tree)
         for node in ast.walk(tree):
             if (
@@ -228,7 +238,8 @@ def ingestion() -> set[str]:
     known = policies("ingestion")
     with_kafka = known[("ingestion_may_do_what_it_does_and_no_more", "policy")]
     without_kafka = known[("without_kafka_and_load_balancer", "policy")]
-    return clients | with_kafka | without_kafka
+    starts = policies("orchestration")[("new_images_may_start_executions", "starts_policy")]
+    return clients | with_kafka | without_kafka | starts
 
 
 def notifier() -> set[str]:
@@ -257,7 +268,9 @@ LOG_DELIVERY = {
     "logs": "Step Functions delivers its log with the role of the state machine",
     "xray": "and its traces",
 }
-INGESTION = [f"ingestion.cli.{name}" for name in ("produce", "consume", "ingest", "uploads")]
+INGESTION = [
+    f"ingestion.cli.{name}" for name in ("produce", "consume", "ingest", "uploads", "start_runs")
+]
 ROLES = {
     "ingestion": (
         lambda: service_needs(*INGESTION),
@@ -288,6 +301,9 @@ def test_the_calls_in_the_code_are_found():
         *INGESTION
     )
     assert "sqs:ReceiveMessage" in service_needs("notifier.cli.notify")
+    assert {"states:StartExecution", "sqs:DeleteMessage"} <= service_needs(
+        "ingestion.cli.start_runs"
+    )
     assert "s3:PutObject" not in service_needs("notifier.cli.notify")
     assert "s3:DeleteObject" not in service_needs("ingestion.cli.produce", "ingestion.cli.consume")
     assert "s3:DeleteObject" in service_needs("ingestion.cli.uploads")  # without Kafka
