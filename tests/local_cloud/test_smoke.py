@@ -56,7 +56,7 @@ def serving(stack: Stack, folder: Path, unit: str, **variables: str) -> Iterator
     """Runs a service of this checkout with the deployed configuration; yields its address."""
     port, folder = free_port(), folder / unit
     folder.mkdir()
-    site = Site(f"http://127.0.0.1:{port}", "")
+    site = Site(f"http://127.0.0.1:{port}", "no token is needed for health")
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [_SUPERRES, unit, "--config", stack.outputs["config_uri"], "--port", str(port)],
