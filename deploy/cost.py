@@ -82,14 +82,7 @@ def costs_of(resources: Iterable[Resource], needs: Needs, prices: Prices) -> Cos
     resources = list(resources)
     idle, run = _Reckoning(prices), _Reckoning(prices)
     for resource in resources:
-        known = _RULES.get(resource.type)
-        month = prices.monthly(resource.type)
-        if known is not None:
-            known(resource, resources, idle)
-        elif month is not None:
-            idle.add(_plain(resource.type), _metrics(resource), month)
-        elif resource.type not in {*prices.free, *prices.usage, "aws_emr_cluster"}:
-            idle.unknown[resource.type] += 1
+        _add_resource(resource, resources, idle)
     types = {resource.type for resource in resources}
     public = _has_public_addresses(resources)
     # The one resource of a persistent cluster has no prices; what it consists of is in the values.
@@ -104,6 +97,20 @@ def costs_of(resources: Iterable[Resource], needs: Needs, prices: Prices) -> Cos
         tuple(dict.fromkeys(text for kind, text in prices.usage.items() if kind in types)),
         tuple(f"{name} ({count})" for name, count in sorted(unknown.items())),
     )
+
+
+def _add_resource(resource: Resource, resources: list[Resource], to: _Reckoning) -> None:
+    prices = to.prices
+    rule, month = _RULES.get(resource.type), prices.monthly(resource.type)
+    if rule is not None:
+        try:
+            rule(resource, resources, to)
+        except (KeyError, TypeError, ValueError):  # a plan leaves out what AWS will choose
+            to.unknown[f"{resource.type} with values that are not known yet"] += 1
+    elif month is not None:
+        to.add(_plain(resource.type), _metrics(resource), month)
+    elif resource.type not in {*prices.free, *prices.usage, "aws_emr_cluster"}:
+        to.unknown[resource.type] += 1
 
 
 def _plain(resource_type: str) -> str:

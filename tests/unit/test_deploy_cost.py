@@ -177,6 +177,14 @@ def test_what_the_table_lacks_is_named_and_not_counted_as_nothing():
     assert "not in the table (deploy/prices.yaml): aws_lambda_function (1)" in lines
 
 
+def test_values_that_a_plan_does_not_know_are_named():
+    costs = estimate().costs([resource("aws_msk_cluster"), resource("aws_db_instance")])
+    assert costs.unknown == (
+        "aws_db_instance with values that are not known yet (1)",
+        "aws_msk_cluster with values that are not known yet (1)",
+    )
+
+
 def test_the_lines_have_sums_the_date_and_what_is_billed_by_use():
     plan = [resource("aws_nat_gateway"), resource("aws_sqs_queue"), resource("aws_vpc")]
     lines = list(estimate().lines(plan))
