@@ -13,6 +13,10 @@ mock_provider "aws" {
   }
 }
 
+variables {
+  package_dir = "tests/package"
+}
+
 run "plan" {
   command = plan
 

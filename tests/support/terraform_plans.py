@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from deploy.environments import read_environment
-from deploy.terraform import DATA, INFRA, SAMPLE_PACKAGE, terraform_on
+from deploy.terraform import DATA, INFRA, terraform_on
 from tests.support.required_tools import require
 
 
@@ -16,7 +16,6 @@ def plan_of(name: str) -> dict[str, Any]:
     output = terraform.read(
         *("test", "-verbose", "-json", "-filter=tests/plan.tftest.hcl"),
         f"-var-file={read_environment(name).values}",
-        f"-var=package_dir={SAMPLE_PACKAGE}",
     )
     (plan,) = [
         line["test_plan"] for line in map(json.loads, output.splitlines()) if "test_plan" in line
