@@ -51,9 +51,12 @@ def test_arns_are_of_this_account_and_project(statements):
         assert "$" not in arn
         assert "superres-" in arn or arn.startswith(
             (
+                "arn:aws:ec2:eu-central-1:123456789012:instance/",
                 "arn:aws:iam::123456789012:role/aws-service-role/",
                 "arn:aws:kms:eu-central-1:123456789012:key/",
                 "arn:aws:secretsmanager:eu-central-1:123456789012:secret:rds!",
+                "arn:aws:ssm:eu-central-1:123456789012:session/",
+                "arn:aws:ssm:eu-central-1::document/AWS-StartPortForwardingSession",
                 "arn:aws:ssm:eu-central-1::parameter/aws/service/",
             )
         ), arn
@@ -71,4 +74,20 @@ def test_the_checks_before_a_deployment_are_allowed(statements):
         "iam:SimulatePrincipalPolicy",
         "kafka:ListKafkaVersions",
         "servicequotas:GetServiceQuota",
+    }
+
+
+def test_submitting_watching_and_destroying_are_allowed(statements):
+    allowed = {action for each in statements for action in each.actions}
+    assert allowed >= {
+        "autoscaling:DescribeAutoScalingGroups",
+        "elasticmapreduce:AddJobFlowSteps",
+        "elasticmapreduce:TerminateJobFlows",
+        "logs:DescribeLogStreams",
+        "s3:DeleteObjectVersion",
+        "secretsmanager:GetSecretValue",
+        "ssm:StartSession",
+        "states:GetExecutionHistory",
+        "states:StartExecution",
+        "states:StopExecution",
     }
