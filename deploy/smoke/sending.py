@@ -117,15 +117,15 @@ def _wait_until_stored(sent: Sequence[Sent]) -> None:
 def send_by_s3(
     images: Sequence[SmokeImage], prefix: str, settings: Settings, config: str, scale: int
 ) -> list[Sent]:
-    """Puts the images below an S3 prefix and ingests them from this machine, without a broker."""
-    by_uri, days = {}, {datetime.now(UTC).date()}
+    """Puts the images below a prefix and ingests them from this machine, without a broker."""
+    by_url, days = {}, {datetime.now(UTC).date()}
     for image in images:
         uri = storage.join(prefix, image.mode, image.name)
         storage.write_bytes(uri, image.content)
-        by_uri[uri] = image
+        by_url[uri if storage.is_s3(uri) else Path(uri).as_uri()] = image
     for mode in _MODES:
         _ingest(storage.join(prefix, mode), mode, config, scale)
-    return _stored_from(by_uri, settings, days | {datetime.now(UTC).date()}, scale)
+    return _stored_from(by_url, settings, days | {datetime.now(UTC).date()}, scale)
 
 
 def _ingest(prefix: str, mode: Mode, config: str, scale: int) -> None:
@@ -146,17 +146,15 @@ def _ingest(prefix: str, mode: Mode, config: str, scale: int) -> None:
 
 
 def _stored_from(
-    by_uri: dict[str, SmokeImage], settings: Settings, days: set[date], scale: int
+    by_url: dict[str, SmokeImage], settings: Settings, days: set[date], scale: int
 ) -> list[Sent]:
-    """Returns the images stored from these URIs, by the references kept with them."""
+    """Returns the images stored from these URLs, by the references kept with them."""
     sent = []
     for layout in (layout_on(settings.dataset, day, scale) for day in days):
         for file in storage.list_files(layout.low_resolution):
             reference = None if file.uri.endswith(".json") else reference_of(file.uri)
-            if reference is not None and reference.source in by_uri:
-                sent.append(Sent(by_uri[reference.source], reference.image_id, layout))
-    if len(sent) < len(by_uri):
-        raise PrerequisiteError(
-            f"only {len(sent)} of {len(by_uri)} images were stored by ingestion"
-        )
+            if reference is not None and reference.url in by_url:
+                sent.append(Sent(by_url[reference.url], reference.image_id, layout))
+    if len(sent) < len(by_url):
+        raise PrerequisiteError(f"only {len(sent)} of {len(by_url)} images were stored")
     return sent

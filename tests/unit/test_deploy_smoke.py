@@ -12,13 +12,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from deploy.environments import Deployed, read_environment
 from deploy.smoke import running
 from deploy.smoke.images import expected_results, largest_difference, make_images
 from deploy.smoke.running import Result
-from deploy.smoke.sending import Sent, ingest_date_in, multipart_form, send_by_uploads
+from deploy.smoke.sending import (
+    Sent,
+    ingest_date_in,
+    multipart_form,
+    send_by_s3,
+    send_by_uploads,
+)
 from deploy.smoke.services import Site, reached_services, tunnel_command
 from deploy.smoke.verdicts import CHECKS, PROVEN, Observed, Verdict, verdicts
 from deploy.smoke.waiting import wait_until
@@ -140,6 +147,26 @@ def test_images_are_uploaded_in_their_mode_and_waited_for(uploads, settings):
 def test_a_refused_upload_is_one_line(uploads, settings):
     with pytest.raises(PrerequisiteError, match=r"uploads\.invalid/uploads: answered 401"):
         send_by_uploads(make_images(3), AppSite(uploads.address, "wrong"), settings, 2)
+
+
+@pytest.mark.slow
+def test_without_uploads_the_images_are_a_source(settings, tmp_path):
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump(settings.model_dump(mode="json")))
+    images = make_images(4)
+    prefix = str(tmp_path / "uploads" / "smoke-4")
+    sent = send_by_s3(images, prefix, settings, str(config), 2)
+    assert {each.image.name for each in sent} == {image.name for image in images}
+    assert all(each.low_resolution for each in sent)
+
+
+@pytest.mark.slow
+def test_a_source_that_is_not_ingested_is_one_line(settings, tmp_path):
+    config = tmp_path / "config.yaml"
+    config.write_text("processing: [")
+    prefix = str(tmp_path / "uploads" / "smoke-4")
+    with pytest.raises(PrerequisiteError, match=r"superres ingest .*: .*config\.yaml: "):
+        send_by_s3(make_images(4), prefix, settings, str(config), 2)
 
 
 def test_a_form_holds_fields_and_files():
