@@ -16,6 +16,7 @@ from tests.support.localstack import REGION, LocalCloud
 from tests.support.state_machine import JOBS, Lifecycle, machines, rendered
 
 pytestmark = pytest.mark.localstack
+MISSING = "none-such-bucket"
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,9 @@ class Machine:
         self.s3.create_bucket(
             Bucket=self.bucket, CreateBucketConfiguration={"LocationConstraint": REGION}
         )
-        self.client = boto3.client(
-            "stepfunctions",
-            endpoint_url=cloud.endpoint,
-            region_name=REGION,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-        )
+        session = boto3.session.Session("test", "test", region_name=REGION)
+        self.client = session.client("stepfunctions", endpoint_url=cloud.endpoint)
+        self.role = make_role(session.client("iam", endpoint_url=cloud.endpoint), self.bucket)
 
     def store(self, *days: str, scale: int = 2) -> None:
         for day in days:
@@ -82,7 +79,7 @@ class Machine:
         arn = self.client.create_state_machine(
             name=f"test-{uuid.uuid4().hex[:12]}",
             definition=json.dumps(definition),
-            roleArn="arn:aws:iam::000000000000:role/test",
+            roleArn=self.role,
         )["stateMachineArn"]
         started = self.client.start_execution(stateMachineArn=arn, input=json.dumps(given))
         return started["executionArn"]
@@ -127,10 +124,25 @@ class Machine:
         return self.client.describe_execution(executionArn=execution)
 
 
+def make_role(iam: Any, bucket: str) -> str:
+    """Makes a role that may look into a bucket and into one that is missing; returns its ARN."""
+    name = f"list-{bucket}"
+    trust = {"Action": "sts:AssumeRole", "Principal": {"Service": "states.amazonaws.com"}}
+    arns = [f"arn:aws:s3:::{each}" for each in (bucket, MISSING, f"{MISSING}/*")]
+    looking = {"Action": ["s3:GetObject", "s3:ListBucket"], "Resource": arns}
+    trusted, policy = (
+        json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **each}]})
+        for each in (trust, looking)
+    )
+    role: str = iam.create_role(RoleName=name, AssumeRolePolicyDocument=trusted)["Role"]["Arn"]
+    iam.put_role_policy(RoleName=name, PolicyName="look", PolicyDocument=policy)
+    return role
+
+
 def _replacement(task: dict[str, Any], answer: object, fails: bool) -> dict[str, Any]:
     """Returns a state that has the task's result, or fails and is caught like the task."""
     if fails:
-        missing = {"Bucket": "none-such-bucket", "Key": "none"}
+        missing = {"Bucket": MISSING, "Key": "none"}
         resource = "arn:aws:states:::aws-sdk:s3:getObject"
         return task | {"Resource": resource, "Parameters": missing, "Retry": []}
     kept = {"Type": "Pass", "Next": task["Next"]}
