@@ -370,7 +370,7 @@ def _analyze(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 def test_systemd_accepts_the_units(units):
     files = sorted(str(path) for path in units.iterdir())
-    assert len(files) == 9
+    assert len(files) == 12
     seen = _analyze("verify", "--man=no", *files)
     assert (seen.returncode, seen.stderr) == (0, "")
 
