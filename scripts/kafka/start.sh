@@ -128,7 +128,7 @@ END
 listening() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; } # PORT
 
 start_broker() { # PORT CONTROLLER_PORT [IAM_PORT]; sets pid and recording
-  local used deadline=$((SECONDS + 60))
+  local used deadline=$((SECONDS + 180)) # a busy machine
   for used in "$@"; do
     ! listening "$used" || fail "port $used on 127.0.0.1 is taken by another process; stop that one or" \
       "choose others: KAFKA_PORT=9192 KAFKA_CONTROLLER_PORT=9193 ${3:+KAFKA_IAM_PORT=9198 }make kafka-up"
