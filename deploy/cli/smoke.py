@@ -33,7 +33,11 @@ def smoke(name: str, page: str | None, uploads: str | None, keep: bool) -> None:
     os.environ.setdefault("AWS_DEFAULT_REGION", region)
     session = boto3.session.Session(region_name=region)
     target = Target(deployed, clients, session, page, uploads)
-    result = run_smoke(target, int(time.time()), print_with_time, keep=keep)
+    try:
+        result = run_smoke(target, int(time.time()), print_with_time, keep=keep)
+    except KeyboardInterrupt:
+        click.echo(f"an execution that was started goes on; see make status ENV={name}", err=True)
+        raise
     _print_report(result)
     if not result.passed:
         click.get_current_context().exit(1)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from deploy import executions
@@ -17,7 +17,6 @@ from deploy.smoke.services import Reached, reached_services
 from deploy.smoke.verdicts import Verdict, verdicts
 from superres.pipeline import storage
 from superres.pipeline.config import Settings, load_settings
-from superres.pipeline.layout import layout_of
 from superres.pipeline.records import RejectedImage
 
 _GPU_LEVELS = 1  # a GPU sums in another order than a CPU
@@ -57,61 +56,81 @@ class Result:
         return not (self.wrong or self.problems or failures)
 
 
+@dataclass
+class _Batch:
+    """The images of one call, and what has become of them so far."""
+
+    seed: int
+    settings: Settings
+    scale: int
+    sent: list[Sent] = field(default_factory=list)
+    run_ids: list[str] = field(default_factory=list)
+
+    @property
+    def images(self) -> list[SmokeImage]:
+        """The ten images."""
+        return make_images(self.seed)
+
+    @property
+    def prefix(self) -> str:
+        """Where they lie as a source."""
+        return storage.join(self.settings.ingestion.uploads_dir, f"smoke-{self.seed}")
+
+    def name_runs(self) -> list[str]:
+        """Names a run of its own for each day that the images were ingested on."""
+        days = sorted({each.layout.ingest_date for each in self.sent})
+        self.run_ids += [f"{day.isoformat()}-x{self.scale}-smoke-{self.seed}" for day in days]
+        return self.run_ids
+
+
 def run_smoke(target: Target, seed: int, report: Report, *, keep: bool) -> Result:
     """Sends ten images, processes them, and returns what that proves."""
-    deployed = target.deployed
-    settings = load_settings(deployed["config_uri"], {})
-    scale = int(deployed["default_scale"])
-    images = make_images(seed)
-    prefix = storage.join(settings.ingestion.uploads_dir, f"smoke-{seed}")
-    with reached_services(deployed, target.session, target.page, target.uploads) as reached:
-        for reason in reached.reasons:
-            report(reason)
-        sent: list[Sent] = []
-        run_ids: list[str] = []
-        try:
-            sent += _send(images, reached, prefix, settings, deployed["config_uri"], scale, report)
-            days = sorted({each.layout.ingest_date for each in sent})
-            run_ids += [f"{day.isoformat()}-x{scale}-smoke-{seed}" for day in days]
-            problems: list[str] = []
-            for run_id in run_ids:
-                execution = _run(target, run_id, report, problems)
-            wrong = _wrong_results(
-                sent, expected_results(images, settings.processing, scale), settings
-            )
-            report(f"{len(sent) - len(wrong)} of {len(sent)} results are those of superres upscale")
-            report("looking at logs and page, which takes some minutes on AWS")
-            smoke = Smoke(
-                deployed,
-                target.clients,
-                target.session,
-                settings,
-                execution,
-                run_ids[-1],
-                sent,
-                reached,
-            )
-            found = verdicts(observe(smoke))
-        finally:
-            if not keep:
-                _clean_up(images, sent, run_ids, prefix, settings)
-    return Result(tuple(wrong), len(sent), tuple(problems), found)
+    settings = load_settings(target.deployed["config_uri"], {})
+    batch = _Batch(seed, settings, int(target.deployed["default_scale"]))
+    try:
+        with reached_services(
+            target.deployed, target.session, target.page, target.uploads
+        ) as reached:
+            for reason in reached.reasons:
+                report(reason)
+            _send(batch, reached, target.deployed["config_uri"], report)
+            return _process(target, batch, reached, report)
+    finally:
+        if not keep:
+            _clean_up(batch)
 
 
-def _send(
-    images: Sequence[SmokeImage],
-    reached: Reached,
-    prefix: str,
-    settings: Settings,
-    config: str,
-    scale: int,
-    report: Report,
-) -> list[Sent]:
+def _send(batch: _Batch, reached: Reached, config: str, report: Report) -> None:
+    count = len(batch.images)
     if reached.uploads is not None:
-        report(f"uploading {len(images)} images to {reached.uploads.address}/uploads")
-        return send_by_uploads(images, reached.uploads, settings, scale)
-    report(f"ingesting {len(images)} images from {prefix}, since the uploads are not reached")
-    return send_by_s3(images, prefix, settings, config, scale)
+        report(f"uploading {count} images to {reached.uploads.address}/uploads")
+        batch.sent += send_by_uploads(batch.images, reached.uploads, batch.settings, batch.scale)
+        return
+    report(f"ingesting {count} images from {batch.prefix}, since the uploads are not reached")
+    batch.sent += send_by_s3(batch.images, batch.prefix, batch.settings, config, batch.scale)
+
+
+def _process(target: Target, batch: _Batch, reached: Reached, report: Report) -> Result:
+    """Runs an execution for each day of the images, and judges the last one."""
+    problems: list[str] = []
+    executed = [(run_id, _run(target, run_id, report, problems)) for run_id in batch.name_runs()]
+    expected = expected_results(batch.images, batch.settings.processing, batch.scale)
+    wrong = _wrong_results(batch.sent, expected, batch.settings)
+    report(f"{len(batch.sent) - len(wrong)} of {len(batch.sent)} results are as they should be")
+    report("looking at logs and page, which takes some minutes on AWS")
+    run_id, execution = executed[-1]
+    smoke = Smoke(
+        target.deployed,
+        target.clients,
+        target.session,
+        batch.settings,
+        execution,
+        run_id,
+        batch.sent,
+        reached,
+    )
+    found = verdicts(observe(smoke))
+    return Result(tuple(wrong), len(batch.sent), tuple(problems), found)
 
 
 def _run(target: Target, run_id: str, report: Report, problems: list[str]) -> Execution:
@@ -156,25 +175,17 @@ def _wrong(sent: Sent, expected: Any, levels: int) -> str:
     return f"{name}: {uri} differs by up to {apart} levels" if apart > levels else ""
 
 
-def _clean_up(
-    images: Sequence[SmokeImage],
-    sent: Sequence[Sent],
-    run_ids: Sequence[str],
-    prefix: str,
-    settings: Settings,
-) -> None:
+def _clean_up(batch: _Batch) -> None:
     """Deletes the images and everything made of them."""
-    storage.delete_tree(prefix)
-    for image in images:
+    dataset, uploads = batch.settings.dataset, batch.settings.ingestion.uploads_dir
+    storage.delete_tree(batch.prefix)
+    for image in batch.images:
         digest = hashlib.sha256(image.content).hexdigest()
-        storage.delete(storage.join(settings.ingestion.uploads_dir, f"{digest}.png"))
-    for each in sent:
-        for uri in each.files:
-            storage.delete(uri)
-    for run_id in run_ids:
-        layout = layout_of(settings.dataset, run_id, None, None)
-        storage.delete_tree(storage.join(settings.dataset.patches_dir, f"run_id={run_id}"))
-        folder = layout.manifest.rpartition("/")[0]
-        for file in storage.list_files(folder):
+        storage.delete(storage.join(uploads, f"{digest}.png"))
+    for uri in (uri for each in batch.sent for uri in each.files):
+        storage.delete(uri)
+    for run_id in batch.run_ids:
+        storage.delete_tree(storage.join(dataset.patches_dir, f"run_id={run_id}"))
+        for file in storage.list_files(storage.join(dataset.reconstructed_images_dir, "runs")):
             if file.name.startswith(run_id):
                 storage.delete(file.uri)

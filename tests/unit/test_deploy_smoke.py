@@ -303,7 +303,7 @@ def test_nothing_is_left_of_what_was_sent(settings, tmp_path):
     others = [f"{runs}/2026-01-31-x2.json", layout.result("f" * 32)]
     for uri in [*ours, *others]:
         storage.write_bytes(uri, b"content")
-    running._clean_up(images, sent, [run_id], prefix, settings)
+    running._clean_up(running._Batch(1, settings, 2, sent, [run_id]))
     assert [uri for uri in ours if storage.exists(uri)] == []
     assert [uri for uri in others if storage.exists(uri)] == others
 
