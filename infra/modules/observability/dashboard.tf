@@ -6,9 +6,9 @@ locals {
   # The persistent cluster has one id; those of transient ones are not known before they exist, so they are
   # searched for, which finds other EMR clusters of the account and region too.
   # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/search-expression-syntax.html
+  # By way of JSON, since the two are of different types.
   emr = {
     for metric in ["ContainerPending", "CoreUnitsRunning", "TaskUnitsRunning", "TaskUnitsRequested"] :
-    # As JSON, since the two are of different types.
     metric => jsondecode(var.cluster == null ? jsonencode([{
       expression = "SEARCH('{AWS/ElasticMapReduce,JobFlowId} MetricName=\"${metric}\"', 'Average', 300)"
       label      = "${metric} $${PROP('Dim.JobFlowId')}"
