@@ -58,7 +58,7 @@ def _print_findings(environment: Environment, needs: Needs, account: str, client
     else:
         partition = clients.sts.meta.partition
         scope = Scope(partition, account, environment.region, environment.project)
-        found = preflight.findings(needs, scope, clients)
+        found = preflight.findings(needs, scope, environment.full_name, clients)
     blocked = False
     for finding in found:
         click.echo(f"{'' if finding.stops else 'warning: '}{finding.line}", err=True)

@@ -35,8 +35,11 @@ __all__ = [
 ]
 
 
-def findings(needs: Needs, scope: Scope, clients: "Clients") -> Iterator[Finding]:
-    """Yields the problems that a deployment would meet, and the checks that could not be made."""
+def findings(needs: Needs, scope: Scope, name: str, clients: "Clients") -> Iterator[Finding]:
+    """Yields the problems that a deployment would meet, and the checks that could not be made.
+
+    ``name`` is the environment's full name, with which the names of its parts begin.
+    """
     caller = clients.sts.get_caller_identity()["Arn"]
     ec2, quotas, kafka = clients.ec2, clients.quotas, needs.kafka
     yield from local_findings(needs, clients)
@@ -46,7 +49,8 @@ def findings(needs: Needs, scope: Scope, clients: "Clients") -> Iterator[Finding
     if kafka is not None:
         yield from checked("versions of Kafka", lambda: broker_findings(kafka, clients.kafka))
     yield from checked(
-        f"the permissions of {caller}", lambda: permission_findings(scope, caller, clients.iam)
+        f"the permissions of {caller}",
+        lambda: permission_findings(scope, name, caller, clients.iam),
     )
 
 

@@ -1,6 +1,6 @@
 """Whether the caller may do what deploying needs, as IAM's simulation says."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from deploy.permissions import Scope, Statement, read_statements
@@ -13,8 +13,10 @@ _SHOWN = 8  # actions named in a finding
 _REMEDY = "deploy with a role that may (infra/deploy_role/README.md)"
 
 
-def permission_findings(scope: Scope, caller: str, iam: "IAMClient") -> Iterator[Finding]:
-    """Yields the actions that the caller (an ARN) lacks.
+def permission_findings(
+    scope: Scope, name: str, caller: str, iam: "IAMClient"
+) -> Iterator[Finding]:
+    """Yields the actions that the caller (an ARN) lacks for the environment of this full name.
 
     The simulation knows the caller's policies and boundary, and the account's service control
     policies only without their conditions.
@@ -32,7 +34,9 @@ def permission_findings(scope: Scope, caller: str, iam: "IAMClient") -> Iterator
         return
     source = _role_of(caller, iam) if kind.startswith("assumed-role/") else caller
     denied = [
-        action for statement in read_statements(scope) for action in _denied(statement, source, iam)
+        action
+        for statement in read_statements(scope)
+        for action in _denied(statement, _examples(statement, scope, name), source, iam)
     ]
     if denied:
         yield Finding(f"{source} may not {_some(denied)}: {_REMEDY}, or allow it")
@@ -44,7 +48,17 @@ def _role_of(caller: str, iam: "IAMClient") -> str:
     return iam.get_role(RoleName=name)["Role"]["Arn"]
 
 
-def _denied(statement: Statement, source: str, iam: "IAMClient") -> Iterator[str]:
+def _examples(statement: Statement, scope: Scope, name: str) -> list[str]:
+    """Returns the statement's resources as ARNs of this environment, without wildcards."""
+    return [
+        arn if arn == "*" else arn.replace(f"{scope.project}-*", f"{name}-x").replace("*", "x")
+        for arn in statement.resources
+    ]
+
+
+def _denied(
+    statement: Statement, resources: Iterable[str], source: str, iam: "IAMClient"
+) -> Iterator[str]:
     """Yields the actions of a statement that are refused on all of its resources.
 
     A statement lists kinds of resources that not every action knows, so one that is allowed counts.
@@ -56,7 +70,7 @@ def _denied(statement: Statement, source: str, iam: "IAMClient") -> Iterator[str
     ]
     allowed: set[str] = set()
     refused: set[str] = set()
-    for resource in statement.resources:
+    for resource in resources:
         pages = iam.get_paginator("simulate_principal_policy").paginate(
             PolicySourceArn=source,
             ActionNames=list(statement.actions),

@@ -393,6 +393,7 @@ class Simulation:
     def __init__(self, denied=(), unsettled=(), only=None):
         self.denied, self.unsettled, self.only = denied, unsettled, only or {}
         self.sources: set[str] = set()
+        self.resources: set[str] = set()
 
     def get_role(self, **request):
         arn = f"arn:aws:iam::123456789012:role/path/{request['RoleName']}"
@@ -405,6 +406,7 @@ class Simulation:
     def paginate(self, **request):
         self.sources.add(request["PolicySourceArn"])
         (resource,) = request["ResourceArns"]
+        self.resources.add(resource)
         for action in request["ActionNames"]:
             refused = action in self.denied or (
                 action in self.only and self.only[action] not in resource
@@ -422,13 +424,16 @@ class Simulation:
 
 
 def permissions(caller: str, iam: Any) -> list[Finding]:
-    return list(permission_findings(SCOPE, caller, iam))
+    return list(permission_findings(SCOPE, "superres-dev", caller, iam))
 
 
 def test_a_caller_who_may_deploy_gives_no_finding():
     iam = Simulation()
     assert permissions(USER, iam) == []
     assert iam.sources == {USER}
+    # What the caller may do in this environment alone suffices.
+    assert "arn:aws:iam::123456789012:role/superres-dev-x" in iam.resources
+    assert not any("*" in resource for resource in iam.resources - {"*"})
 
 
 def test_missing_permissions_stop_and_some_are_named():
@@ -480,7 +485,7 @@ def test_a_check_without_permission_becomes_a_warning():
     clients: Any = SimpleNamespace(
         emr=emr[0], ec2=ec2[0], quotas=quotas_client[0], kafka=kafka[0], iam=iam[0], sts=sts[0]
     )
-    found = list(findings(NEEDS, SCOPE, clients))
+    found = list(findings(NEEDS, SCOPE, "superres-dev", clients))
     assert [finding.stops for finding in found] == [False] * 6
     subjects = [finding.line.partition(" could not be checked (")[0] for finding in found]
     assert subjects == [
