@@ -244,6 +244,20 @@ def test_a_unit_starts_with_its_settings_and_secrets(installed):
     assert {name: started["environment"].get(name) for name in expected} == expected
 
 
+def test_uploads_without_a_consumer_have_its_memory_and_a_command_to_ingest(machine):
+    done = machine.install(SUPERRES_UNITS="uploads", SUPERRES_KAFKA__ENABLED="false")
+    assert done.returncode == 0, done.stderr
+    assert "MemoryMax=75%\n" in _service(machine.root / "etc/systemd/system", "uploads")
+    started = machine.start("ingest", "s3://raw/uploads/new")
+    assert started["arguments"][0] == "ingest"
+    assert started["environment"]["SUPERRES_KAFKA__ENABLED"] == "false"
+    assert not (machine.home / "bin" / "produce").exists()
+
+
+def test_uploads_beside_a_consumer_leave_it_the_memory(units):
+    assert "MemoryMax=25%\n" in _service(units, "uploads")
+
+
 def test_a_unit_does_not_have_the_secrets_of_another(installed):
     for unit in ("consume", "produce", "start-runs", "notify"):
         assert TOKEN not in json.dumps(installed.start(unit))
