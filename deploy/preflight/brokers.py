@@ -10,8 +10,8 @@ from deploy.preflight.needs import Kafka
 if TYPE_CHECKING:
     from types_boto3_kafka import KafkaClient
 
-# Broker types of MSK. Without ZooKeeper it refuses t3.
-# https://docs.aws.amazon.com/msk/latest/developerguide/broker-instance-sizes.html
+# Types of brokers: https://docs.aws.amazon.com/msk/latest/developerguide/broker-instance-sizes.html
+# That MSK refuses t3 without ZooKeeper is what users report (modules/streaming/variables.tf).
 _TYPE = re.compile(r"kafka\.(t3\.small|(m5|m7g)\.(\d+x|x)?large)|express\.m7g\.(\d+x|x)?large")
 _WITHOUT_ZOOKEEPER = ".kraft"
 
