@@ -69,6 +69,8 @@ def observe(smoke: Smoke) -> Observed:
         task_instances=_task_instances_left(smoke, cluster, task_fleet),
         encryption=_encryption(smoke),
         log_groups=_log_groups(smoke),
+        cluster_metrics=_cluster_metrics(smoke, cluster),
+        gpu_measured=_gpu_measured(smoke),
         images_on_page=_images_on_page(smoke),
         run_on_page=_run_on_page(smoke),
         started_by_images=_started_by_images(smoke),
@@ -205,6 +207,33 @@ def _log_groups(smoke: Smoke) -> dict[str, bool]:
         return bool(found)
 
     return {name: received(group) for name, group in groups.items() if group}
+
+
+def _cluster_metrics(smoke: Smoke, cluster: Mapping[str, Any]) -> frozenset[str]:
+    """Returns the names of the metrics that EMR has given CloudWatch of the cluster."""
+    if smoke.local or not cluster:
+        return frozenset()
+    pages: Any = (
+        smoke.session.client("cloudwatch")
+        .get_paginator("list_metrics")
+        .paginate(
+            Namespace="AWS/ElasticMapReduce",
+            Dimensions=[{"Name": "JobFlowId", "Value": cluster["Id"]}],
+        )
+    )
+    return frozenset(each["MetricName"] for page in pages for each in page["Metrics"])
+
+
+def _gpu_measured(smoke: Smoke) -> bool:
+    """Returns whether a GPU of this environment was measured in the last three hours."""
+    if smoke.local:
+        return False
+    found = smoke.session.client("cloudwatch").list_metrics(
+        Namespace=smoke.deployed["name"],
+        MetricName="nvidia_smi_utilization_gpu",
+        RecentlyActive="PT3H",
+    )
+    return bool(found["Metrics"])
 
 
 # ---- storage

@@ -54,6 +54,8 @@ class Observed:
         task_instances: how many task instances there still are; None where nobody looked.
         encryption: how a table that Spark wrote is encrypted; None where there is none.
         log_groups: whether each log group of CloudWatch has received something.
+        cluster_metrics: names of the metrics that CloudWatch has of the cluster.
+        gpu_measured: whether CloudWatch has the load of a GPU.
         images_on_page: how many of our images the page knows; None where it was not reached.
         run_on_page: what the page says of the execution; None where it was not reached.
         started_by_images: whether new images started an execution by themselves.
@@ -75,6 +77,8 @@ class Observed:
     task_instances: int | None = None
     encryption: str | None = None
     log_groups: Mapping[str, bool] = field(default_factory=dict)
+    cluster_metrics: frozenset[str] = frozenset()
+    gpu_measured: bool = False
     images_on_page: int | None = None
     run_on_page: str | None = None
     started_by_images: bool = False
@@ -197,6 +201,20 @@ def _log_groups(seen: Observed) -> Verdict:
     return failed(f"nothing came to {', '.join(silent)}") if silent else PROVEN
 
 
+def _cluster_metrics(seen: Observed) -> Verdict:
+    if seen.local:
+        return _LOCAL
+    wanted = {"ContainerPending", *({"TaskUnitsRunning"} if seen.task_fleet else set())}
+    missing = sorted(wanted - seen.cluster_metrics)
+    return failed(f"CloudWatch has no {', '.join(missing)} of it") if missing else PROVEN
+
+
+def _gpu_metrics(seen: Observed) -> Verdict:
+    if seen.device != "cuda":
+        return _NO_GPU
+    return PROVEN if seen.gpu_measured else failed("CloudWatch has no nvidia_smi_utilization_gpu")
+
+
 def _images_on_page(seen: Observed) -> Verdict:
     if seen.images_on_page is None:
         return _NO_PAGE
@@ -234,6 +252,11 @@ CHECKS: Mapping[str, Callable[[Observed], Verdict]] = {
     "Tables that Spark writes are encrypted with our key": _encryption,
     "EMR copies the logs of steps to S3": _step_logs,
     "Logs of services and steps come to CloudWatch": _log_groups,
+    "EMR reports what waits for room, and the instances of fleets": _cluster_metrics,
+    "The CloudWatch agent measures GPUs, whose driver comes after bootstrap": _gpu_metrics,
+    "EMR's image has the agent of Systems Manager": lambda _: elsewhere(
+        "aws ssm start-session --target i-… shows it, while a cluster is up"
+    ),
     "S3's events reach the page through the encrypted queue": _images_on_page,
     "EventBridge's events reach the page through the encrypted queue": _run_on_page,
     "New images start a run": _starts,

@@ -81,6 +81,7 @@ def test_submitting_watching_and_destroying_are_allowed(statements):
     allowed = {action for each in statements for action in each.actions}
     assert allowed >= {
         "autoscaling:DescribeAutoScalingGroups",
+        "cloudwatch:ListMetrics",
         "elasticmapreduce:AddJobFlowSteps",
         "elasticmapreduce:TerminateJobFlows",
         "logs:DescribeLogStreams",

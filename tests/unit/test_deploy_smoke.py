@@ -333,11 +333,14 @@ ON_AWS = Observed(
     logs=dict.fromkeys(_JOBS, "application_1_2"),
     encryption="aws:kms",
     log_groups={"steps": True},
+    cluster_metrics=frozenset({"ContainerPending", "TaskUnitsRunning"}),
     images_on_page=10,
     run_on_page="succeeded",
     images=10,
 )
-WITH_GPU = replace(ON_AWS, device="cuda", task_fleet=True, rapids=True, executors_on_task=())
+WITH_GPU = replace(
+    ON_AWS, device="cuda", task_fleet=True, rapids=True, executors_on_task=(), gpu_measured=True
+)
 ENDPOINT = "A cluster in private subnets starts with the endpoint of ours"
 PUBLIC = "A cluster in public subnets starts without an endpoint"
 LABELS = "Executors of CPU jobs keep to core instances"
@@ -350,6 +353,8 @@ COMMITTER = "EMR commits tables with a committer of its own"
 STEP_LOGS = "EMR copies the logs of steps to S3"
 ENCRYPTED = "Tables that Spark writes are encrypted with our key"
 LOG_GROUPS = "Logs of services and steps come to CloudWatch"
+METRICS = "EMR reports what waits for room, and the instances of fleets"
+GPU_METRICS = "The CloudWatch agent measures GPUs, whose driver comes after bootstrap"
 IMAGES = "S3's events reach the page through the encrypted queue"
 RUN = "EventBridge's events reach the page through the encrypted queue"
 SCALING = "Managed scaling removes idle task instances"
@@ -396,6 +401,11 @@ def test_nothing_fails_when_all_went_well():
         (replace(ON_AWS, encryption="AES256"), ENCRYPTED, "failed"),
         (replace(ON_AWS, encryption=None), ENCRYPTED, "failed"),
         (replace(ON_AWS, log_groups={"steps": False}), LOG_GROUPS, "failed"),
+        (replace(ON_AWS, cluster_metrics=frozenset()), METRICS, "failed"),
+        (replace(WITH_GPU, cluster_metrics=frozenset({"ContainerPending"})), METRICS, "failed"),
+        (replace(ON_AWS, local=True, cluster_metrics=frozenset()), METRICS, ELSEWHERE),
+        (ON_AWS, GPU_METRICS, ELSEWHERE),
+        (replace(WITH_GPU, gpu_measured=False), GPU_METRICS, "failed"),
         (replace(ON_AWS, images_on_page=9), IMAGES, "failed"),
         (replace(ON_AWS, images_on_page=None), IMAGES, ELSEWHERE),
         (replace(ON_AWS, run_on_page=""), RUN, "failed"),
