@@ -396,3 +396,78 @@ def test_an_alarm_publishes_as_cloudwatch(strict: Any) -> None:
     cloudwatch.set_alarm_state(AlarmName="alarm", StateValue="ALARM", StateReason="a test")
     published = until(lambda: decisions(strict, "cloudwatch.amazonaws.com"))
     assert published[0] == ("sns:Publish", True)
+
+
+# ---- Spark's S3 connector
+
+JOB = b"""import sys
+from pyspark.sql import SparkSession
+
+session = SparkSession.builder.getOrCreate()
+session.range(10).write.parquet(sys.argv[1])
+print("rows", session.read.parquet(sys.argv[1]).count())
+"""
+
+
+def spark_policy(condition: dict[str, Any]) -> str:
+    objects = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"]
+    listing = {"Action": "s3:ListBucket", "Resource": f"arn:aws:s3:::{BUCKET}"}
+    allowed = [
+        {"Action": objects, "Resource": f"arn:aws:s3:::{BUCKET}/spark/*"},
+        {"Action": "s3:ListBucketMultipartUploads", "Resource": f"arn:aws:s3:::{BUCKET}"},
+        listing | ({"Condition": condition} if condition else {}),
+    ]
+    return document([{"Effect": "Allow", **each} for each in allowed])
+
+
+@pytest.mark.spark
+def test_spark_cannot_write_where_listing_depends_on_a_prefix(strict: Any) -> None:
+    # It asks whether keys exist before it writes them. Without the permission to list, S3 answers
+    # 403 to that, and such a request has no prefix.
+    iam, s3, emr = strict.client("iam"), strict.client("s3"), strict.client("emr")
+    s3.put_object(Bucket=BUCKET, Key="own/job.py", Body=JOB)
+    cluster = emr.run_job_flow(
+        Name="spark",
+        ReleaseLabel="emr-spark-8.1.0",
+        Applications=[{"Name": "Spark"}],
+        JobFlowRole="profile",
+        ServiceRole="service",
+        LogUri=f"s3://{LOGS}/",
+        Instances=INSTANCES | {"KeepJobFlowAliveWhenNoSteps": True},
+    )["JobFlowId"]
+
+    def ended(name: str) -> str:
+        arguments = ["spark-submit", f"s3://{BUCKET}/own/job.py", f"s3://{BUCKET}/spark/{name}"]
+        jar = {"Jar": "command-runner.jar", "Args": arguments}
+        step = {"Name": name, "ActionOnFailure": "CONTINUE", "HadoopJarStep": jar}
+        (identifier,) = emr.add_job_flow_steps(JobFlowId=cluster, Steps=[step])["StepIds"]
+
+        def state() -> str:
+            found = emr.describe_step(ClusterId=cluster, StepId=identifier)["Step"]["Status"]
+            return str(found["State"]) if found["State"] in ("COMPLETED", "FAILED") else ""
+
+        return str(until(state, 240))
+
+    try:
+        of_prefix = {"StringLike": {"s3:prefix": ["spark/*"]}}
+        policy = spark_policy(of_prefix)
+        iam.put_role_policy(RoleName="nodes", PolicyName="spark", PolicyDocument=policy)
+        assert ended("refused") == "FAILED"
+        iam.put_role_policy(RoleName="nodes", PolicyName="spark", PolicyDocument=spark_policy({}))
+        assert ended("allowed") == "COMPLETED"
+    finally:
+        iam.delete_role_policy(RoleName="nodes", PolicyName="spark")
+        emr.terminate_job_flows(JobFlowIds=[cluster])
+    lines = (strict.folder / "permissions.jsonl").read_text().splitlines()
+    denied = {
+        (each["call"], each["action"])
+        for each in map(json.loads, lines)
+        if not each["allowed"] and each["principal"].endswith(f"/{primary(emr, cluster)}")
+    }
+    assert ("s3:HeadObject", "s3:ListBucket") in denied
+
+
+def primary(emr: Any, cluster: str) -> str:
+    """Returns the instance id of a cluster's primary node."""
+    (found,) = emr.list_instances(ClusterId=cluster)["Instances"]
+    return str(found["Ec2InstanceId"])
