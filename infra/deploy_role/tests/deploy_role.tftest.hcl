@@ -29,7 +29,7 @@ run "the_role_reaches_the_project_in_one_region" {
         for each in jsondecode(policy.policy).Statement :
         each.Resource != "*" || can(each.Condition.StringEquals["aws:RequestedRegion"]) || contains([
           "AskQuotas", "CheckStateMachine", "DeliveryOfLogs", "NamesOfEndpoints", "ReadInstances", "ReadLoadBalancers",
-          "ReadLogGroups", "ReadNetwork", "SettingsOfBrokers",
+          "ReadLogGroups", "ReadMetrics", "ReadNetwork", "SettingsOfBrokers",
         ], each.Sid)
       ]
     ]))
