@@ -259,11 +259,48 @@ run "several_ingestion_instances_without_a_load_balancer_are_refused" {
   command = plan
 
   variables {
+    kafka         = {}
     load_balancer = { enabled = false }
     ingestion     = { instances = 2 }
   }
 
   expect_failures = [var.load_balancer]
+}
+
+run "new_images_start_runs_where_that_is_on" {
+  command = apply
+
+  variables {
+    starts = { on_new_images = true }
+  }
+
+  assert {
+    condition = alltrue([
+      for line in [
+        "export SUPERRES_STARTS__QUEUE_URL='${output.queues["new_images"]}'",
+        "export SUPERRES_STARTS__STATE_MACHINE_ARN='${output.state_machine_arn}'",
+      ] : contains(split("\n", module.ingestion.user_data), line)
+    ])
+    error_message = "The instances of ingestion know the queue of new images and what to start."
+  }
+
+  assert {
+    condition     = can(regex("export SUPERRES_UNITS='[a-z ]*start-runs'", module.ingestion.user_data))
+    error_message = "They run the unit that starts runs."
+  }
+}
+
+run "new_images_start_nothing_where_that_is_off" {
+  command = apply
+
+  variables {
+    starts = { on_new_images = false }
+  }
+
+  assert {
+    condition     = !strcontains(module.ingestion.user_data, "export SUPERRES_STARTS__") && !can(regex("export SUPERRES_UNITS='[a-z ]*start-runs'", module.ingestion.user_data))
+    error_message = "Without it, no instance reads the queue."
+  }
 }
 
 run "public_with_all_it_takes" {
