@@ -66,7 +66,9 @@ def uploads(host: str | None, port: int | None, config: str | None) -> None:
     def load(running: Callable[[], bool]) -> Flask:
         if not settings.kafka.enabled:
             pending = PendingUploads(settings, running)
-            return create_app(settings, token, pending.publish, pending.ready, pending.registry)
+            return create_app(
+                settings, token, pending.publish, pending.ready, pending.registry, pending.alive
+            )
         publisher = Publisher(settings.kafka)
         return create_app(settings, token, publisher.publish, publisher.ready)
 

@@ -52,11 +52,14 @@ class PendingUploads:
             storage.write_bytes(storage.join(self._folder, name), reference.to_json().encode())
         self._arrived.set()
 
+    def alive(self) -> str:
+        """Returns why only a restart helps; empty while images are being stored."""
+        return "" if self._thread.is_alive() else "uploads are not being stored; see the log"
+
     def ready(self) -> str:
         """Returns why images cannot be stored; empty when they can."""
-        if not self._thread.is_alive():
-            return "uploads are not being stored; see the log"
-        return self._handler.storage_health.failing if self._handler and self._begun else ""
+        failing = self._handler.storage_health.failing if self._handler and self._begun else ""
+        return self.alive() or failing
 
     def _store(self) -> None:
         with handler_without_broker(self._settings, self.registry) as handler:

@@ -52,6 +52,7 @@ def create_app(
     publish: Publish,
     ready: Check = always_well,
     registry: CollectorRegistry | None = None,
+    alive: Check = always_well,
 ) -> Flask:
     """Returns the application.
 
@@ -61,6 +62,7 @@ def create_app(
         publish: produces references to Kafka, or keeps them in storage.
         ready: the check of ``/readyz``.
         registry: what ``/metrics`` shows beside the application's own metrics.
+        alive: the check of ``/healthz``.
     """
     app = Flask(__name__, static_url_path="/uploads/static")
     app.request_class = _UploadRequest
@@ -84,7 +86,7 @@ def create_app(
         _authorize(token)
         return receiver.receive()
 
-    app.register_blueprint(health_blueprint(Health(receiver.registry, ready=ready)))
+    app.register_blueprint(health_blueprint(Health(receiver.registry, alive=alive, ready=ready)))
     register_responses(app)
     return app
 

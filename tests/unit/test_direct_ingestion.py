@@ -201,6 +201,15 @@ def test_an_upload_of_a_process_that_died_is_stored_by_the_next(settings, runnin
     assert len(low_resolution(settings)) == 1
 
 
+def test_a_service_that_stores_nothing_any_more_is_not_alive(settings, running):
+    pending = PendingUploads(settings, running.is_set)
+    client = create_app(settings, TOKEN, pending.publish, alive=pending.alive).test_client()
+    assert client.get("/healthz").status_code == 200
+    running.clear()
+    until(lambda: client.get("/healthz").status_code == 503, _SECONDS)
+    assert pending.ready() == "uploads are not being stored; see the log"
+
+
 def test_an_upload_for_two_scales_waits_twice(settings):
     stopped = PendingUploads(settings, lambda: False)
     wanted = [Wanted("upscale", scale, lambda: NOON) for scale in (2, 3)]
