@@ -9,6 +9,7 @@ from pyspark.sql import SparkSession
 from jobs.batch_inference import run_inference
 from jobs.evaluate import run_evaluate
 from jobs.fused import run_fused
+from jobs.gpu_wait import gpu_within
 from jobs.job import Job, Run
 from jobs.manifest import write_manifest
 from jobs.mass_reconstruct import run_reconstruct
@@ -46,7 +47,8 @@ def run_jobs(
     counts: dict[str, int] = {}
     tables: list[str] = []
     table: str | None = None
-    with watching(session.sparkContext, on_progress) as progress:
+    context, patience = session.sparkContext, settings.processing.gpu_wait_seconds
+    with watching(context, on_progress) as progress, gpu_within(context, patience):
         for name, job in (FUSED_JOBS if fused else SEPARATE_JOBS).items():
             started = time.monotonic()
             report = job(Run(session, settings, layout, progress, redo, table))
