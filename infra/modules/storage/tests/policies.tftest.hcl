@@ -65,7 +65,7 @@ run "policies" {
 
   # The key lets alarms through.
   assert {
-    condition = [for each in jsondecode(aws_kms_key_policy.data.policy).Statement : merge(each, { Principal = toset(each.Principal.Service) }) if each.Sid == "AlarmsToTopics"] == [{
+    condition = [for each in jsondecode(aws_kms_key_policy.data.policy).Statement : merge(each, { Principal = toset(flatten([each.Principal.Service])) }) if each.Sid == "AlarmsToTopics"] == [{
       Sid       = "AlarmsToTopics"
       Effect    = "Allow"
       Action    = ["kms:GenerateDataKey", "kms:Decrypt"]
