@@ -7,9 +7,11 @@ one change, with a message that names what is missing. The evaluation is the loc
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from localstack_emr_msk.iam.actions import permissions
+from localstack_emr_msk.iam.cloud import Call, Cloud
 from localstack_emr_msk.iam.evaluation import Decision, Principal, evaluate
 from localstack_emr_msk.iam.policies import Names, Needed, parse_policy
 
@@ -20,6 +22,11 @@ KEY = f"arn:aws:kms:eu-central-1:{ACCOUNT}:key/data"
 TOPIC = f"arn:aws:sns:eu-central-1:{ACCOUNT}:superres-test-alarms"
 NODES = ("processing", "instances_may_do_what_jobs_do_and_no_more", "node_policy")
 KEY_POLICY = ("storage", "policies", "key_policy")
+PIPELINE = (
+    "orchestration",
+    "with_transient_clusters_it_makes_and_terminates_them",
+    "pipeline_policy",
+)
 Document = dict[str, Any]
 
 
@@ -77,12 +84,23 @@ CASES = {
 
 
 def decide(case: Case, document: Document) -> Decision:
+    if not case.service:
+        return decide_for_role(document, case.needed)
     policy = parse_policy(case.policy[2], json.dumps(document))
-    if case.service:
-        return evaluate(Principal(case.service, Names(service=case.service)), case.needed, policy)
-    session = f"arn:aws:sts::{ACCOUNT}:assumed-role/nodes/i-1"
-    role = f"arn:aws:iam::{ACCOUNT}:role/nodes"
-    return evaluate(Principal(session, Names(session, role, ACCOUNT), [policy]), case.needed, None)
+    return evaluate(Principal(case.service, Names(service=case.service)), case.needed, policy)
+
+
+def decide_for_role(document: Document, needed: Needed) -> Decision:
+    policy = parse_policy("own", json.dumps(document))
+    session = f"arn:aws:sts::{ACCOUNT}:assumed-role/own/session"
+    role = f"arn:aws:iam::{ACCOUNT}:role/own"
+    return evaluate(Principal(session, Names(session, role, ACCOUNT), [policy]), needed, None)
+
+
+def rendered(policy: tuple[str, str, str]) -> Document:
+    module, run, output = policy
+    document: Document = json.loads(rendered_policies(module)[(run, output)])
+    return document
 
 
 @pytest.mark.slow
@@ -90,10 +108,45 @@ def decide(case: Case, document: Document) -> Decision:
 @pytest.mark.parametrize("name", CASES)
 def test_a_call_is_denied_once_a_policy_lacks_what_it_needs(name: str) -> None:
     case = CASES[name]
-    module, *key = case.policy
-    document: Document = json.loads(rendered_policies(module)[(key[0], key[1])])
+    document = rendered(case.policy)
     assert decide(case, document).allowed
     case.change(document)
     changed = decide(case, document)
     assert not changed.allowed
     assert changed.reason == case.reason
+
+
+class NewCluster:
+    """The cloud as far as creating a cluster needs it."""
+
+    def tags(self, arn: str) -> dict[str, str]:
+        return {}
+
+    def role_of_profile(self, account: str, profile: str) -> str:
+        return f"arn:aws:iam::{account}:role/{profile}"
+
+
+def needs_of_cluster(**changed: Any) -> list[Needed]:
+    """Returns the permissions for a cluster such as an execution creates."""
+    given = {
+        "ServiceRole": f"arn:aws:iam::{ACCOUNT}:role/superres-test-emr",
+        "JobFlowRole": "superres-test-emr-nodes",
+        "Tags": [{"Key": "Stack", "Value": "superres-test"}],
+        "ManagedScalingPolicy": {"ComputeLimits": {}},
+        "AutoTerminationPolicy": {"IdleTimeout": 3600},
+    }
+    call = Call("emr", "RunJobFlow", given | changed, "eu-central-1", ACCOUNT)
+    return list(permissions(call, cast(Cloud, NewCluster())))
+
+
+@pytest.mark.slow
+@pytest.mark.terraform
+def test_an_execution_creates_only_clusters_with_its_tag_and_roles() -> None:
+    document = rendered(PIPELINE)
+    needed = needs_of_cluster()
+    assert len(needed) == 6
+    assert all(decide_for_role(document, each).allowed for each in needed)
+    other_tag = needs_of_cluster(Tags=[{"Key": "Stack", "Value": "other"}])
+    assert not decide_for_role(document, other_tag[0]).allowed
+    other_role = needs_of_cluster(JobFlowRole="administrator")
+    assert not decide_for_role(document, other_role[-1]).allowed
