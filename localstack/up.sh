@@ -42,7 +42,7 @@ fi
 
 # Calls with the credentials of a role are evaluated against its policies; permissions.jsonl in the
 # folder has every decision.
-export LOCAL_IAM_MODE=${LOCAL_IAM_MODE:-log} LOCAL_IAM_REPORT=${LOCAL_IAM_REPORT:-$folder/permissions.jsonl}
+export LOCAL_IAM_MODE=${LOCAL_IAM_MODE:-enforce} LOCAL_IAM_REPORT=${LOCAL_IAM_REPORT:-$folder/permissions.jsonl}
 rm -f "$LOCAL_IAM_REPORT"
 
 # hypercorn: the default server listens on all interfaces whatever GATEWAY_LISTEN says.
