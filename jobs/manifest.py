@@ -5,14 +5,18 @@ from datetime import datetime
 from jobs.selection import rejections
 from superres.pipeline import storage
 from superres.pipeline.layout import Layout
-from superres.pipeline.records import RejectedImage, RunManifest
+from superres.pipeline.records import RunManifest
 
 
 def write_manifest(
     layout: Layout, counts: dict[str, int], seconds: dict[str, float], finished_at: datetime
 ) -> RunManifest:
-    """Writes the manifest; counts are named ``{stage}_{what}``, seconds by stage."""
-    rejected = [record.image_id for record in rejections(layout) if _is_of(layout, record)]
+    """Writes the manifest; counts are named ``{stage}_{what}``, seconds by stage.
+
+    It names every image that the run has rejected so far, also in an earlier start: one that was
+    stopped wrote no manifest.
+    """
+    rejected = [record.image_id for record in rejections(layout) if record.run_id == layout.run_id]
     manifest = RunManifest(
         run_id=layout.run_id,
         scale=layout.scale,
@@ -26,9 +30,3 @@ def write_manifest(
     storage.write_bytes(layout.manifest, manifest.to_json().encode())
     return manifest
 
-
-def _is_of(layout: Layout, record: RejectedImage) -> bool:
-    """Whether this start rejected the image, or the run where no start is named."""
-    if layout.start_id is not None:
-        return record.start_id == layout.start_id
-    return record.run_id == layout.run_id
