@@ -130,16 +130,22 @@ def send_by_s3(
 
 def _ingest(prefix: str, mode: Mode, config: str, scale: int) -> None:
     program = Path(sys.executable).with_name("superres")
+    options = ["--mode", mode, "--scale", str(scale), "--config", config]
     with tempfile.TemporaryDirectory(prefix="superres-") as folder:
-        done = subprocess.run(
-            [program, "ingest", prefix, "--mode", mode, "--scale", str(scale), "--config", config],
-            env={**os.environ, "SUPERRES_KAFKA__ENABLED": "false"},
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=_INGEST_SECONDS,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [program, "ingest", prefix, *options],
+                env={**os.environ, "SUPERRES_KAFKA__ENABLED": "false"},
+                cwd=folder,
+                capture_output=True,
+                text=True,
+                timeout=_INGEST_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise PrerequisiteError(
+                f"superres ingest {prefix}: not done after {_INGEST_SECONDS:g} s"
+            ) from None
     if done.returncode:
         reason = (done.stderr or done.stdout).strip().splitlines() or ["no reason given"]
         raise PrerequisiteError(f"superres ingest {prefix}: {reason[-1]}")

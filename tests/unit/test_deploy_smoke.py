@@ -16,7 +16,7 @@ import yaml
 from click.testing import CliRunner
 
 from deploy.environments import Deployed, read_environment
-from deploy.smoke import running
+from deploy.smoke import running, sending
 from deploy.smoke.images import expected_results, largest_difference, make_images
 from deploy.smoke.running import Result
 from deploy.smoke.sending import (
@@ -167,6 +167,13 @@ def test_a_source_that_is_not_ingested_is_one_line(settings, tmp_path):
     prefix = str(tmp_path / "uploads" / "smoke-4")
     with pytest.raises(PrerequisiteError, match=r"superres ingest .*: .*config\.yaml: "):
         send_by_s3(make_images(4), prefix, settings, str(config), 2)
+
+
+def test_a_source_that_takes_too_long_is_one_line(settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(sending, "_INGEST_SECONDS", 0.01)
+    prefix = str(tmp_path / "uploads" / "smoke-4")
+    with pytest.raises(PrerequisiteError, match=r"superres ingest .*: not done after 0\.01 s"):
+        send_by_s3(make_images(4), prefix, settings, str(tmp_path / "config.yaml"), 2)
 
 
 def test_a_form_holds_fields_and_files():

@@ -77,6 +77,8 @@ def test_an_operator_compares(
         ("ArnNotEquals", True),
         ("ForAllValues:StringEquals", True),
         ("ForAnyValue:StringEquals", False),
+        ("ForAnyValue:StringNotEquals", False),
+        ("ForAnyValue:StringEqualsIfExists", False),
     ],
 )
 def test_a_key_that_the_request_lacks(operator: str, expected: bool) -> None:

@@ -77,8 +77,11 @@ def holds(condition: Condition, context: Context) -> bool:
     if parts.test == "null":
         return (found is None) == (condition.values[0].lower() == "true")
     if not found:
-        # Without the key, only a comparison for "is not" holds.
-        return parts.if_exists or parts.negated or parts.quantifier == "forallvalues"
+        # Without the key, there are no values: all of them match, and none does. Without a
+        # quantifier, only a comparison for "is not" holds.
+        if parts.quantifier:
+            return parts.quantifier == "forallvalues"
+        return parts.if_exists or parts.negated
     test = _test_of(parts)
     wanted = [text for each in condition.values if (text := expanded(each, context)) is not None]
 
