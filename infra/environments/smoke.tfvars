@@ -55,5 +55,5 @@ processing = {
 # Started by hand: make submit, or make smoke. Each start pays for a cluster.
 schedule = { enabled = false }
 starts   = { on_new_images = false }
-# A run of ten images ends within the hour; one that hangs is not paid for longer than that.
+# Each of the four steps of ten images ends within minutes; one that hangs is not paid for longer than an hour.
 pipeline = { step_seconds = 3600 }
