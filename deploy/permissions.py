@@ -24,13 +24,23 @@ class Scope:
 
 @dataclass(frozen=True)
 class Statement:
-    """Actions on resources, under conditions: each key must equal one of its values."""
+    """Actions on resources, under conditions.
+
+    Attributes:
+        sid: its name.
+        resource_types: of Terraform, that it is for.
+        actions: with their service, as in ``s3:GetObject``.
+        resources: ARNs, or ``*``.
+        conditions: by key, the values of which a request must have one.
+        flags: by key, ``true`` or ``false``, which a request must have if it has the key.
+    """
 
     sid: str
     resource_types: tuple[str, ...]
     actions: tuple[str, ...]
     resources: tuple[str, ...]
     conditions: dict[str, tuple[str, ...]]
+    flags: dict[str, str]
 
 
 def read_statements(scope: Scope, file: Path = FILE) -> Iterator[Statement]:
@@ -48,4 +58,5 @@ def read_statements(scope: Scope, file: Path = FILE) -> Iterator[Statement]:
                 ),
                 tuple(each.get("resources", ["*"])),
                 {key: tuple(values) for key, values in each.get("conditions", {}).items()},
+                each.get("flags", {}),
             )

@@ -33,13 +33,19 @@ def permission_findings(
         )
         return
     source = _role_of(caller, iam) if kind.startswith("assumed-role/") else caller
-    denied = [
-        action
-        for statement in read_statements(scope)
-        for action in _denied(statement, _examples(statement, scope, name), source, iam)
-    ]
+    denied: list[str] = []
+    unclear: list[str] = []
+    for statement in read_statements(scope):
+        found = _denied(statement, _examples(statement, scope, name), source, iam)
+        (unclear if "*" in statement.resources else denied).extend(found)
     if denied:
         yield Finding(f"{source} may not {_some(denied)}: {_REMEDY}, or allow it")
+    if unclear:
+        yield Finding(
+            f"{source} may not {_some(unclear)} on every resource; unless its policies allow them "
+            f"on those of {name}, {_REMEDY}",
+            stops=False,
+        )
 
 
 def _role_of(caller: str, iam: "IAMClient") -> str:
@@ -67,6 +73,9 @@ def _denied(
     context: Any = [
         {"ContextKeyName": key, "ContextKeyValues": [values[0]], "ContextKeyType": "string"}
         for key, values in statement.conditions.items()
+    ] + [
+        {"ContextKeyName": key, "ContextKeyValues": [value], "ContextKeyType": "boolean"}
+        for key, value in statement.flags.items()
     ]
     allowed: set[str] = set()
     refused: set[str] = set()

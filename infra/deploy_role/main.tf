@@ -65,6 +65,16 @@ data "aws_iam_policy_document" "deploy" {
           values   = condition.value
         }
       }
+
+      dynamic "condition" {
+        for_each = try(statement.value.flags, {})
+
+        content {
+          test     = "BoolIfExists"
+          variable = condition.key
+          values   = [condition.value]
+        }
+      }
     }
   }
 }

@@ -437,13 +437,21 @@ def test_a_caller_who_may_deploy_gives_no_finding():
 
 
 def test_missing_permissions_stop_and_some_are_named():
-    (one,) = permissions(USER, Simulation(denied={"ec2:CreateVpc"}))
+    (one,) = permissions(USER, Simulation(denied={"iam:CreateRole"}))
     assert one.stops
-    assert f"{USER} may not ec2:CreateVpc: deploy with a role that may" in one.line
+    assert f"{USER} may not iam:CreateRole: deploy with a role that may" in one.line
     everything = {action for each in read_statements(SCOPE) for action in each.actions}
-    (many,) = permissions(USER, Simulation(denied=everything))
-    listed_actions = sum(len(each.actions) for each in read_statements(SCOPE))
-    assert f"and {listed_actions - 8} more" in many.line
+    named, unnamed = permissions(USER, Simulation(denied=everything))
+    for finding, on_all in ((named, False), (unnamed, True)):
+        statements = [each for each in read_statements(SCOPE) if ("*" in each.resources) == on_all]
+        assert f"and {sum(len(each.actions) for each in statements) - 8} more" in finding.line
+    assert (named.stops, unnamed.stops) == (True, False)
+
+
+def test_what_is_refused_on_all_resources_may_be_allowed_on_those_of_the_environment():
+    (finding,) = permissions(USER, Simulation(denied={"ec2:CreateVpc"}))
+    assert not finding.stops
+    assert f"{USER} may not ec2:CreateVpc on every resource; unless its policies" in finding.line
 
 
 def test_an_action_may_be_refused_on_resources_that_it_does_not_know():

@@ -51,6 +51,16 @@ run "the_role_reaches_the_project_in_one_region" {
   }
 
   assert {
+    condition = alltrue(flatten([
+      for policy in values(aws_iam_policy.deploy) : [
+        for each in jsondecode(policy.policy).Statement :
+        each.Condition.BoolIfExists["ssm:SessionDocumentAccessCheck"] == "true" if contains(flatten([each.Action]), "ssm:StartSession")
+      ]
+    ]))
+    error_message = "A session must name a document, or it is a shell."
+  }
+
+  assert {
     condition     = one(jsondecode(aws_iam_role_policy.not_itself.policy).Statement).Resource == "arn:aws:iam::123456789012:role/superres-deploy"
     error_message = "The role must not change itself."
   }
