@@ -58,6 +58,8 @@ class LocalCloud:
             patch.delenv(name, raising=False)
         for name, value in self.environment.items():
             patch.setenv(name, value)
+        # boto3's own session keeps the credentials that it first found.
+        patch.setattr(boto3, "DEFAULT_SESSION", None)
 
     def s3(self) -> "S3Client":
         return boto3.client(

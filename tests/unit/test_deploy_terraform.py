@@ -296,6 +296,8 @@ def test_ctrl_c_waits_until_terraform_has_written_its_state(tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        # A shell ignores it for what it starts in the background, and so do all descendants.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         assert process.stdout.readline() == b"ready\n"
         # As a terminal does it: to all processes in the foreground.
