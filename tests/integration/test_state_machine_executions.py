@@ -17,6 +17,8 @@ from tests.support.state_machine import JOBS, Lifecycle, machines, rendered
 
 pytestmark = pytest.mark.localstack
 MISSING = "none-such-bucket"
+# None of these names a run.
+UNREADABLE = ("abc", "2026-01-31-x9", "2026-01-31-x22", "2026-01-31-again-x2", "20----x2", "", 5)
 
 
 @dataclass(frozen=True)
@@ -250,9 +252,12 @@ def test_bad_input_fails_before_images_are_searched(machine: Machine) -> None:
         {"run_ids": "2026-01-31-x3"},
         {"run_ids": ["2026-01-31-x3"], "scale": 3},
         {"run_ids": ["2026-01-31-x3"], "run_id": "2026-01-31-x3"},
+        *({"run_id": each} for each in UNREADABLE),
+        *({"run_ids": ["2026-01-31-x2", each]} for each in UNREADABLE),
     ]
     for given, ended in zip(bad, machine.run_each(bad), strict=True):
         assert (ended.status, ended.error) == ("FAILED", "SuperResolution.BadInput"), given
+        assert "run_ids, a list of them" in ended.cause, given
         assert "FindImages" not in ended.entered
 
 
