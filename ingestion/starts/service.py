@@ -17,7 +17,7 @@ from superres.pipeline.config import Starts
 from superres.service.health import health_server
 
 _CLIENT_CONFIG = Config(connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 2})
-# Ten batches of held messages, each with both attempts timed out.
+# Fifty batches of held messages, of which every second has an attempt timed out.
 _STUCK_SECONDS = 600.0
 
 _log = structlog.get_logger()

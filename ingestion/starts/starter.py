@@ -17,20 +17,24 @@ _RECEIVE_SECONDS = 5
 # Images that arrive together shall get one run.
 _QUIET_SECONDS = 2
 _MAX_GATHER_SECONDS = 10.0
-_MOST_HELD = 100
+_MOST_GATHERED = 100
+_MOST_HELD = 500
 _LOOK_SECONDS = 5.0
 _APART = timedelta(minutes=1)
+# A configuration that makes every execution fail shall not pay for a cluster every minute.
+_LONGEST_PAUSE = timedelta(minutes=30)
 _MAX_RETRY_SECONDS = 30.0
 
 _log = structlog.get_logger()
 
 
 class Starter:
-    """Holds messages about new images until an execution that processes them has started.
+    """Holds messages about new images until an execution that processes them has succeeded.
 
     Nothing is lost if it dies: SQS shows the messages it held to others a minute later. While an
     execution runs it holds what it has and receives no more, since each receive counts towards
-    the dead-letter queue.
+    the dead-letter queue. After a failed execution it starts the next for the same messages, after
+    a pause that doubles with each failure.
 
     Args:
         queue: the messages.
@@ -58,6 +62,8 @@ class Starter:
         self._stop = stop
         self._now = now
         self._held: list[NewImages] = []
+        self._gather_again = False
+        self._reported = 0
         self._retry_seconds = 0.0
         self.failing = ""
         self.turned_at = monotonic()
@@ -83,44 +89,53 @@ class Starter:
 
         Raises ``TransferError`` when SQS or Step Functions does not answer.
         """
-        if not self._held:
-            self._gather()
-        if not self._held:
-            return
+        fresh = self._gather_again or not self._held
+        self._gather_again = False
         try:
-            self._start_or_wait()
+            if fresh:
+                self._gather()
+            if self._held:
+                self._start_or_wait(fresh)
         finally:
             if self._held:
                 self._held = self._queue.keep(self._held)
 
     def _gather(self) -> None:
         """Receives messages until none comes for some seconds."""
-        until, wait = 0.0, _RECEIVE_SECONDS
+        until, wait = 0.0, _QUIET_SECONDS if self._held else _RECEIVE_SECONDS
+        most = len(self._held) + _MOST_GATHERED
         while not self._stop.is_set():
             received, any_came = self._queue.receive(wait)
             self._held += received
             self._metrics.messages.inc(len(received))
             until = until or monotonic() + _MAX_GATHER_SECONDS
-            if not any_came or len(self._held) >= _MOST_HELD or monotonic() > until:
+            if not any_came or len(self._held) >= most or monotonic() > until:
                 return
             wait = _QUIET_SECONDS
 
-    def _start_or_wait(self) -> None:
+    def _start_or_wait(self, fresh: bool) -> None:
         situation = self._executions.look()
-        if situation.latest is not None:
-            self._delete_covered(situation.latest)
+        self._report_failure(situation)
+        self._delete_processed(situation)
         if not self._held:
             return
-        started = self._start(situation) if self._may_start(situation) else None
-        if started is None:
+        if not self._may_start(situation):
             self._stop.wait(_LOOK_SECONDS)
-        else:
-            self._delete_covered(started)
+        elif not fresh and len(self._held) < _MOST_HELD:
+            self._gather_again = True  # what came while it waited goes along
+        elif self._start(situation) is None:
+            self._stop.wait(_LOOK_SECONDS)
 
     def _may_start(self, situation: Situation) -> bool:
         if situation.running:
             return False
-        return situation.latest is None or self._now() >= situation.latest.started_at + _APART
+        latest = situation.latest
+        if latest is None:
+            return True
+        at = latest.started_at + _APART
+        if latest.failed and latest.ended_at is not None:
+            at = max(at, latest.ended_at + _pause(situation.failures))
+        return self._now() >= at
 
     def _start(self, situation: Situation) -> Started | None:
         number = situation.next_number
@@ -131,16 +146,31 @@ class Starter:
             _log.info("started", execution=number, run_ids=sorted(run_ids))
         return started
 
-    def _delete_covered(self, started: Started) -> None:
-        """Deletes the messages whose images were stored before an execution of their run began."""
-        covered = [
-            message
-            for message in self._held
-            if message.run_ids <= started.run_ids and message.sent_at <= started.started_at
-        ]
-        if covered:
-            self._queue.delete(covered)
-            self._held = [message for message in self._held if message not in covered]
+    def _report_failure(self, situation: Situation) -> None:
+        latest = situation.latest
+        if latest is None or not latest.failed or latest.number <= self._reported:
+            return
+        self._reported = latest.number
+        _log.warning(
+            "execution_failed",
+            execution=latest.number,
+            status=latest.status,
+            failures=situation.failures,
+            next_one_after_seconds=_pause(situation.failures).total_seconds(),
+        )
+
+    def _delete_processed(self, situation: Situation) -> None:
+        """Deletes the messages whose images an execution has processed."""
+        processed: list[NewImages] = []
+        left: list[NewImages] = []
+        for message in self._held:
+            done = any(
+                each.has_processed(message.run_ids, message.sent_at) for each in situation.recent
+            )
+            (processed if done else left).append(message)
+        if processed:
+            self._queue.delete(processed)
+            self._held = left
 
     def _fail(self, error: TransferError) -> None:
         self._metrics.failures.inc()
@@ -154,3 +184,9 @@ class Starter:
         if self.failing:
             _log.info("outage_ended")
         self.failing, self._retry_seconds = "", 0.0
+
+
+def _pause(failures: int) -> timedelta:
+    """How long nothing starts after so many failures: a minute, two, four and so on."""
+    pause: timedelta = _APART * 2 ** (failures - 1)
+    return min(pause, _LONGEST_PAUSE)

@@ -17,6 +17,8 @@ class ListedExecution:
     arn: str
     name: str
     started_at: datetime
+    status: str = "RUNNING"
+    ended_at: datetime | None = None
 
 
 def list_executions(
@@ -32,7 +34,13 @@ def list_executions(
         stateMachineArn=state_machine, **wanted
     ):
         for each in page["executions"]:
-            yield ListedExecution(each["executionArn"], each["name"], each["startDate"])
+            yield ListedExecution(
+                each["executionArn"],
+                each["name"],
+                each["startDate"],
+                each["status"],
+                each.get("stopDate"),
+            )
 
 
 def start_execution(

@@ -46,14 +46,21 @@ def queue(aws_environment: LocalCloud) -> Iterator[Queue]:
 @pytest.fixture
 def machine(aws_environment: LocalCloud) -> str:
     """A state machine whose executions take two seconds."""
-    return make_machine(2)
+    return make_machine(waiting(2))
 
 
-def make_machine(seconds: int) -> str:
-    work = {"Type": "Wait", "Seconds": seconds, "End": True}
+def waiting(seconds: int) -> dict[str, Any]:
+    return {"Type": "Wait", "Seconds": seconds, "End": True}
+
+
+def definition_of(work: dict[str, Any]) -> str:
+    return json.dumps({"StartAt": "Work", "States": {"Work": work}})
+
+
+def make_machine(work: dict[str, Any]) -> str:
     made: Any = boto3.client("stepfunctions").create_state_machine(
         name=f"test-{uuid.uuid4().hex[:12]}",
-        definition=json.dumps({"StartAt": "Work", "States": {"Work": work}}),
+        definition=definition_of(work),
         roleArn="arn:aws:iam::000000000000:role/test",
     )
     return str(made["stateMachineArn"])
@@ -122,7 +129,7 @@ def test_three_instances_start_one_execution_at_a_time_and_miss_no_image(
 
 def test_messages_of_an_instance_that_stops_start_an_execution_elsewhere(queue: Queue) -> None:
     client: Any = boto3.client("stepfunctions")
-    machine = make_machine(600)
+    machine = make_machine(waiting(600))
     by_hand = client.start_execution(stateMachineArn=machine, input="{}")["executionArn"]
     queue.send(event_of(1, "2026-01-31"))
     with instances(1, queue, machine):
@@ -132,13 +139,45 @@ def test_messages_of_an_instance_that_stops_start_an_execution_elsewhere(queue: 
     with instances(1, queue, machine):
         until(lambda: hidden(queue) == 1, PATIENCE)
         client.stop_execution(executionArn=by_hand)
-        until(lambda: queue.count() == 0, PATIENCE)
+        until(lambda: new_images(machine) == ["new-images-1"], PATIENCE)
         ours = by_hand.rpartition(":")[0] + ":new-images-1"
         client.stop_execution(executionArn=ours)
     stopped, started = executions_of(machine)
     assert (stopped["executionArn"], started["executionArn"]) == (by_hand, ours)
     assert json.loads(started["input"]) == {"run_ids": ["2026-01-31-x2"]}
     assert started["startDate"] >= stopped["stopDate"]
+
+
+def test_failed_executions_cost_no_image_and_are_started_ever_more_rarely(queue: Queue) -> None:
+    failing = make_machine({"Type": "Fail", "Error": "Test.Broken"})
+    queue.send(event_of(1, "2026-01-31"))
+    with instances(2, queue, failing):
+        until(lambda: len(new_images(failing)) == 3, PATIENCE)
+        mend(failing)
+        until(lambda: queue.count() == 0, PATIENCE)
+    assert queue.dead_count() == 0
+    found = executions_of(failing)
+    assert [each["name"] for each in found] == [f"new-images-{at + 1}" for at in range(len(found))]
+    assert {json.loads(each["input"])["run_ids"][0] for each in found} == {"2026-01-31-x2"}
+    assert [each["status"] for each in found[:3]] == ["FAILED"] * 3
+    assert found[-1]["status"] == "SUCCEEDED"
+    pauses = [later["startDate"] - each["stopDate"] for each, later in pairwise(found[:4])]
+    for pause, expected in zip(pauses, [APART, 2 * APART, 4 * APART], strict=True):
+        assert pause >= expected
+
+
+def new_images(machine: str) -> list[str]:
+    """Returns the names of what new images started, the first first."""
+    client: Any = boto3.client("stepfunctions")
+    listed = client.list_executions(stateMachineArn=machine)["executions"]
+    return sorted(each["name"] for each in listed if each["name"].startswith("new-images-"))
+
+
+def mend(machine: str) -> None:
+    client: Any = boto3.client("stepfunctions")
+    client.update_state_machine(
+        stateMachineArn=machine, definition=definition_of({"Type": "Succeed"})
+    )
 
 
 def hidden(queue: Queue) -> int:

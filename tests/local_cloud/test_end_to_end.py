@@ -574,9 +574,14 @@ def test_every_start_is_one_of_its_own_at_least_a_minute_apart(stack, starting):
 def test_every_message_about_a_new_image_led_to_a_start(stack, starting):
     client, queues = stack.client("sqs"), stack.outputs["queues"]
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    for queue in ("new_images", "new_images_dead_letters"):
+
+    def empty(queue: str) -> bool:
         found = client.get_queue_attributes(QueueUrl=queues[queue], AttributeNames=names)
-        assert set(found["Attributes"].values()) == {"0"}, queue
+        return set(found["Attributes"].values()) == {"0"}
+
+    # They are deleted soon after their execution has succeeded.
+    eventually(lambda: empty("new_images"), "the messages are deleted", 240)
+    assert empty("new_images_dead_letters")
     # One for each low-resolution image: the originals in the same bucket start nothing.
     _, text = starting.ask("start-runs", "GET", "/metrics")
     assert b"\nsuperres_starts_messages_total 2.0\n" in text

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from ingestion.starts.executions import Executions, Situation, Started
 from ingestion.starts.prometheus_metrics import new_metrics
@@ -147,7 +148,8 @@ def listing(*names: str) -> dict[str, Any]:
 
 
 def description(status: str, content: object) -> dict[str, Any]:
-    return {
+    ended = {} if status == "RUNNING" else {"stopDate": NOON + SECOND}
+    return ended | {
         "executionArn": f"{EXECUTION}:new-images-7",
         "stateMachineArn": MACHINE,
         "status": status,
@@ -165,8 +167,15 @@ def test_the_latest_execution_of_new_images_is_found_among_all():
         description("SUCCEEDED", {"run_ids": ["2026-01-31-x2"]}),
         {"executionArn": f"{EXECUTION}:new-images-7"},
     )
+    stub.add_response(
+        "describe_execution",
+        description("SUCCEEDED", {}),
+        {"executionArn": f"{EXECUTION}:new-images-6"},
+    )
     situation = Executions(client, MACHINE).look()
-    assert situation == Situation(False, Started(7, NOON, frozenset({"2026-01-31-x2"})))
+    runs = frozenset({"2026-01-31-x2"})
+    assert situation.latest == Started(7, NOON, runs, "SUCCEEDED", NOON + SECOND)
+    assert [each.number for each in situation.recent] == [7, 6]
     assert situation.next_number == 8
 
 
@@ -187,7 +196,28 @@ def test_an_execution_that_no_list_has_yet_counts():
     stub.add_response("list_executions", listing())
     stub.add_response("list_executions", listing("new-images-6"))
     stub.add_response("describe_execution", description("RUNNING", {"run_ids": sorted(runs)}))
-    assert executions.look() == Situation(True, Started(7, NOON, runs))
+    stub.add_response("describe_execution", description("SUCCEEDED", {}))
+    situation = executions.look()
+    assert situation.running
+    assert situation.latest == Started(7, NOON, runs)
+    assert [each.number for each in situation.recent] == [7, 6]
+
+
+def test_the_input_of_an_earlier_execution_is_asked_for_once():
+    client, stub = stubbed("stepfunctions")
+    executions = Executions(client, MACHINE)
+    seven = description("FAILED", {"run_ids": ["2026-01-31-x2"]})
+    six = description("FAILED", {"run_ids": ["2026-01-30-x2"]})
+    for described in ([seven, six], [seven]):
+        stub.add_response("list_executions", listing())
+        stub.add_response("list_executions", listing("new-images-7", "new-images-6"))
+        for each in described:
+            stub.add_response("describe_execution", each)
+        found = executions.look().recent
+    assert [each.run_ids for each in found] == [{"2026-01-31-x2"}, {"2026-01-30-x2"}]
+    # The list has a redrive's success, where the earlier answer had a failure.
+    assert [each.status for each in found] == ["FAILED", "SUCCEEDED"]
+    stub.assert_no_pending_responses()
 
 
 def test_a_number_that_another_instance_has_used_starts_nothing():
@@ -244,7 +274,7 @@ class FakeExecutions:
     """Executions; each start takes the number unless it is taken already."""
 
     running: bool = False
-    latest: Started | None = None
+    recent: list[Started] = field(default_factory=list)
     taken: set[int] = field(default_factory=set)
     started: list[Started] = field(default_factory=list)
     now: datetime = NOON + 2 * SECOND
@@ -253,14 +283,20 @@ class FakeExecutions:
     def look(self) -> Situation:
         if self.broken:
             raise TransferError("Step Functions: no answer")
-        return Situation(self.running, self.latest)
+        ours = any(each.status == "RUNNING" for each in self.recent)
+        return Situation(self.running or ours, tuple(self.recent))
 
     def start(self, number: int, run_ids: frozenset[str]) -> Started | None:
         if number in self.taken:
             return None
-        self.latest = Started(number, self.now, run_ids)
-        self.started.append(self.latest)
-        return self.latest
+        started = Started(number, self.now, run_ids)
+        self.recent.insert(0, started)
+        self.started.append(started)
+        return started
+
+    def end(self, status: str = "SUCCEEDED") -> None:
+        """Ends the latest, which is running."""
+        self.recent[0] = replace(self.recent[0], status=status, ended_at=self.now)
 
 
 class Instant(Event):
@@ -280,6 +316,16 @@ def starter_of(queue: FakeQueue, executions: FakeExecutions, stop: Event | None 
     )
 
 
+def turns(starter: Starter, number: int) -> None:
+    for _ in range(number):
+        starter.turn()
+
+
+def ended(number: int, status: str) -> Started:
+    """An execution of a second at noon."""
+    return Started(number, NOON, frozenset({"2026-01-31-x2"}), status, NOON + SECOND)
+
+
 def test_images_that_arrive_together_get_one_execution():
     first, second = message("2026-01-30-x2", receipt="a"), message("2026-01-31-x3", receipt="b")
     queue, executions = FakeQueue([[first], [second], []]), FakeExecutions()
@@ -287,7 +333,7 @@ def test_images_that_arrive_together_get_one_execution():
     (started,) = executions.started
     assert started.number == 1
     assert started.run_ids == {"2026-01-30-x2", "2026-01-31-x3"}
-    assert queue.deleted == [first, second]
+    assert queue.kept == [[first, second]]
 
 
 def test_without_messages_nobody_asks_step_functions():
@@ -296,43 +342,125 @@ def test_without_messages_nobody_asks_step_functions():
     assert not executions.started
 
 
-def test_while_an_execution_runs_messages_are_held_and_then_start_the_next():
+def test_messages_are_deleted_once_their_execution_has_succeeded():
     image = message("2026-01-31-x2")
+    queue, executions = FakeQueue([[image]]), FakeExecutions()
+    starter = starter_of(queue, executions)
+    for _ in range(3):
+        starter.turn()
+        assert not queue.deleted
+    assert queue.kept == [[image]] * 3
+    executions.end()
+    starter.turn()
+    assert queue.deleted == [image]
+    assert len(executions.started) == 1
+    assert len(queue.kept) == 3
+
+
+def test_while_an_execution_runs_messages_are_held_and_then_start_the_next():
+    image, later = message("2026-01-31-x2"), message("2026-02-01-x2", receipt="later")
     queue, executions = FakeQueue([[image]]), FakeExecutions(running=True)
     starter = starter_of(queue, executions)
     starter.turn()
-    queue.batches.append([message("2026-02-01-x2", receipt="later")])
+    queue.batches.append([later])
     starter.turn()
     assert queue.kept == [[image], [image]]
     assert queue.batches  # no more were received
     assert not executions.started
-    assert not queue.deleted
     executions.running = False
-    starter.turn()
-    assert [each.run_ids for each in executions.started] == [{"2026-01-31-x2"}]
-    assert queue.deleted == [image]
+    turns(starter, 2)
+    # What came in the meantime goes along.
+    assert [each.run_ids for each in executions.started] == [{"2026-01-31-x2", "2026-02-01-x2"}]
+    assert queue.kept[-1] == [image, later]
 
 
 def test_two_starts_are_a_minute_apart():
-    executions = FakeExecutions(latest=Started(4, NOON, frozenset({"2026-01-31-x2"})))
+    executions = FakeExecutions(recent=[ended(4, "SUCCEEDED")])
     queue = FakeQueue([[message("2026-01-31-x2", sent_at=NOON + SECOND)]])
     starter = starter_of(queue, executions)
     executions.now = NOON + 59 * SECOND
-    starter.turn()
+    turns(starter, 2)
     assert not executions.started
     executions.now = NOON + 60 * SECOND
-    starter.turn()
+    turns(starter, 2)
     assert [each.number for each in executions.started] == [5]
 
 
-def test_what_another_instance_started_covers_images_stored_before():
-    covered = message("2026-01-31-x2", sent_at=NOON - SECOND, receipt="covered")
+@pytest.mark.parametrize("status", ["FAILED", "TIMED_OUT", "ABORTED"])
+def test_a_failed_execution_costs_no_message_and_the_next_starts_after_a_pause(status):
+    image = message("2026-01-31-x2")
+    queue, executions = FakeQueue([[image]]), FakeExecutions()
+    starter = starter_of(queue, executions)
+    starter.turn()
+    for number, minutes in enumerate([1, 2, 4, 8, 16, 30, 30], start=2):
+        executions.now += timedelta(hours=2)
+        executions.end(status)
+        pause = timedelta(minutes=minutes)
+        executions.now += pause - SECOND
+        turns(starter, 2)
+        assert executions.started[-1].number == number - 1, "too early"
+        executions.now += SECOND
+        turns(starter, 2)
+        assert executions.started[-1].number == number
+    assert {each.run_ids for each in executions.started} == {image.run_ids}
+    assert not queue.deleted
+    executions.end()
+    starter.turn()
+    assert queue.deleted == [image]
+
+
+def test_a_success_ends_the_pauses():
+    failed = [ended(number, "FAILED") for number in (5, 3, 2, 1)]
+    failed.insert(1, ended(4, "SUCCEEDED"))
+    executions = FakeExecutions(recent=failed)
+    executions.now = NOON + timedelta(minutes=1) + SECOND
+    queue = FakeQueue([[message("2026-01-31-x2", sent_at=NOON + SECOND)]])
+    starter_of(queue, executions).turn()
+    assert [each.number for each in executions.started] == [6]
+
+
+def test_a_failure_is_logged_once_with_what_follows():
+    executions = FakeExecutions(recent=[ended(2, "ABORTED"), ended(1, "FAILED")])
+    queue = FakeQueue([[message("2026-01-31-x2")]])
+    starter = starter_of(queue, executions)
+    with capture_logs() as logs:
+        turns(starter, 2)
+    (logged,) = (each for each in logs if each["event"] == "execution_failed")
+    assert (logged["execution"], logged["status"], logged["failures"]) == (2, "ABORTED", 2)
+    assert logged["next_one_after_seconds"] == 120
+
+
+@pytest.mark.parametrize("status", ["RUNNING", "FAILED", "SUCCEEDED"])
+def test_a_starter_that_dies_loses_no_message(status):
+    image = message("2026-01-31-x2")
+    executions = FakeExecutions()
+    starter_of(FakeQueue([[image]]), executions).turn()
+    if status != "RUNNING":
+        executions.end(status)
+    # Another instance receives what the dead one held.
+    again = replace(image, receipt="again")
+    queue = FakeQueue([[again]])
+    starter = starter_of(queue, executions)
+    starter.turn()
+    assert len(executions.started) == 1
+    assert queue.deleted == ([again] if status == "SUCCEEDED" else [])
+    if status == "RUNNING":
+        executions.end("FAILED")
+    executions.now += timedelta(minutes=1)
+    turns(starter, 2)
+    assert len(executions.started) == (1 if status == "SUCCEEDED" else 2)
+
+
+def test_what_another_instance_started_processes_images_stored_before():
+    before = message("2026-01-31-x2", sent_at=NOON - SECOND, receipt="before")
     later = message("2026-01-31-x2", sent_at=NOON + SECOND, receipt="later")
     other = message("2026-01-31-x3", sent_at=NOON - SECOND, receipt="other")
-    executions = FakeExecutions(running=True, latest=Started(4, NOON, frozenset({"2026-01-31-x2"})))
-    queue = FakeQueue([[covered, later, other]])
+    # It has started another one since, for other runs.
+    next_one = Started(5, NOON + SECOND, frozenset({"2026-02-01-x2"}))
+    executions = FakeExecutions(recent=[next_one, ended(4, "SUCCEEDED")])
+    queue = FakeQueue([[before, later, other]])
     starter_of(queue, executions).turn()
-    assert queue.deleted == [covered]
+    assert queue.deleted == [before]
     assert queue.kept == [[later, other]]
 
 
@@ -342,7 +470,10 @@ def test_a_number_that_is_taken_costs_no_message():
     starter = starter_of(queue, executions)
     starter.turn()
     assert not queue.deleted
-    executions.latest = Started(1, NOON + SECOND, frozenset({"2026-01-31-x2"}))
+    executions.recent = [Started(1, NOON + SECOND, frozenset({"2026-01-31-x2"}))]
+    starter.turn()
+    assert not queue.deleted
+    executions.end()
     starter.turn()
     assert queue.deleted == [image]
     assert not executions.started
@@ -356,6 +487,8 @@ def test_an_outage_of_step_functions_costs_no_message():
         starter.turn()
     assert queue.kept == [[image]]
     executions.broken = False
+    turns(starter, 2)
+    executions.end()
     starter.turn()
     assert queue.deleted == [image]
 
@@ -366,7 +499,7 @@ def test_messages_lost_to_others_start_nothing():
     starter = starter_of(queue, executions)
     starter.turn()
     executions.running = False
-    starter.turn()
+    turns(starter, 2)
     assert not executions.started
 
 
