@@ -82,6 +82,13 @@ def running_executions(stepfunctions: "SFNClient", state_machine: str) -> Iterat
     return list_executions(stepfunctions, state_machine, "RUNNING")
 
 
+def named_runs(stepfunctions: "SFNClient", arn: str, default_scale: int) -> set[str]:
+    """Returns the run ids that the input of an execution leads to."""
+    described = stepfunctions.describe_execution(executionArn=arn)
+    content = json.loads(described.get("input") or "{}")
+    return set(run_id_of(content, default_scale).split()) if isinstance(content, dict) else set()
+
+
 # ---- following
 
 

@@ -66,6 +66,16 @@ output "alarm_topic_arn" {
   value       = module.observability.topic_arn
 }
 
+output "key_arn" {
+  description = "ARN of the key that encrypts everything."
+  value       = module.storage.key_arn
+}
+
+output "new_images_rule" {
+  description = "Name of the rule by which new images start executions; it may be disabled."
+  value       = module.orchestration.new_images_rule
+}
+
 output "dashboard_name" {
   description = "Name of the dashboard in CloudWatch."
   value       = module.observability.dashboard_name

@@ -1,35 +1,37 @@
 """Collects what AWS says of a run: ``Observed``."""
 
 import gzip
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from itertools import takewhile
 from typing import Any
-
-from botocore.exceptions import ClientError
 
 from deploy import executions
 from deploy.clients import Clients
 from deploy.environments import Deployed
 from deploy.smoke.sending import Sent
 from deploy.smoke.services import Reached, Site
-from deploy.smoke.verdicts import CPU_JOBS, Observed
+from deploy.smoke.verdicts import CPU_JOBS, STARTED_PREFIX, Observed
 from deploy.smoke.waiting import wait_until
 from deploy.steps import Step, application_of, step_status
 from superres.errors import TransferError
 from superres.pipeline import storage
 from superres.pipeline.config import Settings
+from superres.service.executions import list_executions
 
 # EMR copies logs every five minutes:
 # https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-manage-view-web-log-files.html
 _LOG_SECONDS = 420.0
 _PAGE_SECONDS = 360.0  # the notifier looks through storage every five minutes
 _SCALING_SECONDS = 900.0
+# Images wait for whatever runs; then an execution is started within half a minute.
+_STARTS_SECONDS = 180.0
 
 
 @dataclass(frozen=True)
 class Smoke:
-    """A run under observation."""
+    """A run under observation; ``since`` is before its first image was sent."""
 
     deployed: Deployed
     clients: Clients
@@ -39,6 +41,7 @@ class Smoke:
     run_id: str
     sent: Sequence[Sent]
     reached: Reached
+    since: datetime
 
     @property
     def local(self) -> bool:
@@ -53,6 +56,8 @@ def observe(smoke: Smoke) -> Observed:
     attributes = cluster.get("Ec2InstanceAttributes", {})
     task_fleet = _task_fleet(smoke, cluster)
     logs = {job: _log(smoke, step) for job, step in steps.items()}
+    encryption, key = _encryption(smoke)
+    enabled = _starts_enabled(smoke)
     return Observed(
         local=smoke.local,
         device=smoke.settings.processing.device,
@@ -67,13 +72,16 @@ def observe(smoke: Smoke) -> Observed:
         logs=logs,
         executors_on_task=_executors_on_task(smoke, cluster, task_fleet, logs),
         task_instances=_task_instances_left(smoke, cluster, task_fleet),
-        encryption=_encryption(smoke),
+        encryption=encryption,
+        encryption_key=key,
+        own_key=smoke.deployed["key_arn"],
         log_groups=_log_groups(smoke),
         cluster_metrics=_cluster_metrics(smoke, cluster),
         gpu_measured=_gpu_measured(smoke),
         images_on_page=_images_on_page(smoke),
         run_on_page=_run_on_page(smoke),
-        started_by_images=_started_by_images(smoke),
+        starts_enabled=enabled,
+        started_by_images=_started_by_images(smoke, enabled),
         images=len(smoke.sent),
     )
 
@@ -239,14 +247,15 @@ def _gpu_measured(smoke: Smoke) -> bool:
 # ---- storage
 
 
-def _encryption(smoke: Smoke) -> str | None:
-    """Returns the encryption of a table of the run."""
+def _encryption(smoke: Smoke) -> tuple[str | None, str]:
+    """Returns the encryption of a table of the run, and the key."""
     folder = storage.join(smoke.settings.dataset.patches_dir, f"run_id={smoke.run_id}")
     tables = [file.uri for file in storage.list_files(folder) if file.name.endswith(".parquet")]
     if not tables:
-        return None
+        return None, ""
     bucket, _, key = tables[0].removeprefix(storage.S3).partition("/")
-    return smoke.clients.s3.head_object(Bucket=bucket, Key=key).get("ServerSideEncryption", "none")
+    head = smoke.clients.s3.head_object(Bucket=bucket, Key=key)
+    return head.get("ServerSideEncryption", "none"), head.get("SSEKMSKeyId", "")
 
 
 # ---- the page
@@ -291,18 +300,32 @@ def _run_on_page(smoke: Smoke) -> str | None:
     return state
 
 
-def _started_by_images(smoke: Smoke) -> bool:
-    """Whether new images started an execution with the run that our images belong to."""
+# ---- what new images start
+
+
+def _starts_enabled(smoke: Smoke) -> bool:
+    """Whether the rule lets new images start executions; not asked of the local cloud."""
+    if smoke.local:
+        return False
+    events = smoke.session.client("events")
+    found = events.describe_rule(Name=smoke.deployed["new_images_rule"])
+    return bool(found["State"] != "DISABLED")
+
+
+def _started_by_images(smoke: Smoke, enabled: bool) -> bool:
+    """Whether our images started an execution; where they should, waits a while for it."""
+    return wait_until(lambda: _has_started(smoke), _STARTS_SECONDS if enabled else -1.0)
+
+
+def _has_started(smoke: Smoke) -> bool:
     runs = {each.layout.run_id for each in smoke.sent}
-    machine = smoke.deployed["state_machine_arn"]
     stepfunctions = smoke.clients.stepfunctions
-    page = stepfunctions.list_executions(stateMachineArn=machine, maxResults=20)
-    for each in page["executions"]:
-        try:
-            described = stepfunctions.describe_execution(executionArn=each["executionArn"])
-        except ClientError:
-            continue  # it was forgotten meanwhile
-        content = json.loads(described.get("input") or "{}")
-        if isinstance(content, dict) and runs & set(content.get("run_ids") or []):
-            return True
-    return False
+    default_scale = int(smoke.deployed["default_scale"])
+    listed = list_executions(stepfunctions, smoke.deployed["state_machine_arn"])
+    # The latest first.
+    ours = takewhile(lambda execution: execution.started_at >= smoke.since, listed)
+    return any(
+        execution.name.startswith(STARTED_PREFIX)
+        and runs & executions.named_runs(stepfunctions, execution.arn, default_scale)
+        for execution in ours
+    )

@@ -55,10 +55,12 @@ class Sent:
 
 
 def send_by_uploads(
-    images: Sequence[SmokeImage], uploads: Site, settings: Settings, scale: int
-) -> list[Sent]:
-    """Uploads the images as the page does, and waits until ingestion has stored them."""
-    sent: list[Sent] = []
+    images: Sequence[SmokeImage], uploads: Site, settings: Settings, scale: int, sent: list[Sent]
+) -> None:
+    """Uploads the images as the page does, and waits until ingestion has stored them.
+
+    Adds to ``sent`` as it goes, for the sake of whoever deletes them after an error.
+    """
     for mode in _MODES:
         group = {image.name: image for image in images if image.mode == mode}
         content, content_type = multipart_form(
@@ -70,13 +72,12 @@ def send_by_uploads(
             answer = body[:200].decode(errors="replace")
             raise PrerequisiteError(f"{uploads.address}/uploads: answered {status}: {answer}")
         answer = json.loads(body)
-        if answer["rejected"]:
-            raise PrerequisiteError(f"the upload service rejected {answer['rejected']}")
         for each in answer["images"]:
             layout = layout_on(settings.dataset, ingest_date_in(each["evaluation"]), scale)
             sent.append(Sent(group[each["name"]], each["image_id"], layout))
+        if answer["rejected"]:
+            raise PrerequisiteError(f"the upload service rejected {answer['rejected']}")
     _wait_until_stored(sent)
-    return sent
 
 
 def multipart_form(fields: dict[str, str], files: Sequence[tuple[str, bytes]]) -> tuple[bytes, str]:
@@ -115,17 +116,29 @@ def _wait_until_stored(sent: Sequence[Sent]) -> None:
 
 
 def send_by_s3(
-    images: Sequence[SmokeImage], prefix: str, settings: Settings, config: str, scale: int
-) -> list[Sent]:
-    """Puts the images below a prefix and ingests them from this machine, without a broker."""
+    images: Sequence[SmokeImage],
+    prefix: str,
+    settings: Settings,
+    config: str,
+    scale: int,
+    sent: list[Sent],
+) -> None:
+    """Puts the images below a prefix and ingests them from this machine, without a broker.
+
+    Adds to ``sent`` whatever was stored, after an error too.
+    """
     by_url, days = {}, {datetime.now(UTC).date()}
     for image in images:
         uri = storage.join(prefix, image.mode, image.name)
         storage.write_bytes(uri, image.content)
         by_url[uri if storage.is_s3(uri) else Path(uri).as_uri()] = image
-    for mode in _MODES:
-        _ingest(storage.join(prefix, mode), mode, config, scale)
-    return _stored_from(by_url, settings, days | {datetime.now(UTC).date()}, scale)
+    try:
+        for mode in _MODES:
+            _ingest(storage.join(prefix, mode), mode, config, scale)
+    finally:
+        sent += _stored_from(by_url, settings, days | {datetime.now(UTC).date()}, scale)
+    if len(sent) < len(by_url):
+        raise PrerequisiteError(f"only {len(sent)} of {len(by_url)} images were stored")
 
 
 def _ingest(prefix: str, mode: Mode, config: str, scale: int) -> None:
@@ -161,6 +174,4 @@ def _stored_from(
             reference = None if file.uri.endswith(".json") else reference_of(file.uri)
             if reference is not None and reference.url in by_url:
                 sent.append(Sent(by_url[reference.url], reference.image_id, layout))
-    if len(sent) < len(by_url):
-        raise PrerequisiteError(f"only {len(sent)} of {len(by_url)} images were stored")
     return sent

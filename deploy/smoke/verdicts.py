@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 State = Literal["proven", "failed", "not in this environment"]
+STARTED_PREFIX = "new-images-"  # of the executions that new images start
 CPU_JOBS = ("mass_split", "mass_reconstruct", "evaluate")
 
 
@@ -53,12 +54,15 @@ class Observed:
             no log of a task instance was found.
         task_instances: how many task instances there still are; None where nobody looked.
         encryption: how a table that Spark wrote is encrypted; None where there is none.
+        encryption_key: the key that it is encrypted with.
+        own_key: the key of this environment.
         log_groups: whether each log group of CloudWatch has received something.
         cluster_metrics: names of the metrics that CloudWatch has of the cluster.
         gpu_measured: whether CloudWatch has the load of a GPU.
         images_on_page: how many of our images the page knows; None where it was not reached.
         run_on_page: what the page says of the execution; None where it was not reached.
-        started_by_images: whether new images started an execution by themselves.
+        starts_enabled: whether new images start executions here.
+        started_by_images: whether our images started an execution by themselves.
         images: how many were sent.
     """
 
@@ -76,11 +80,14 @@ class Observed:
     executors_on_task: tuple[str, ...] | None = None
     task_instances: int | None = None
     encryption: str | None = None
+    encryption_key: str = ""
+    own_key: str = ""
     log_groups: Mapping[str, bool] = field(default_factory=dict)
     cluster_metrics: frozenset[str] = frozenset()
     gpu_measured: bool = False
     images_on_page: int | None = None
     run_on_page: str | None = None
+    starts_enabled: bool = False
     started_by_images: bool = False
     images: int = 0
 
@@ -167,11 +174,12 @@ def _missing_keys(seen: Observed) -> Verdict:
 def _committer(seen: Observed) -> Verdict:
     if seen.local:
         return _LOCAL
-    log = seen.logs.get("mass_split")
-    if log is None:
-        return failed("the log of mass_split did not come")
-    if "PathOutputCommitProtocol" in log:
-        return failed("the log of mass_split mentions PathOutputCommitProtocol")
+    came = _step_logs(seen)
+    if came.state == "failed":
+        return came
+    naming = [job for job, log in seen.logs.items() if "PathOutputCommitProtocol" in (log or "")]
+    if naming:
+        return failed(f"the log of {', '.join(naming)} names it")
     return seen.completed("mass_split")
 
 
@@ -185,7 +193,16 @@ def _step_logs(seen: Observed) -> Verdict:
 def _encryption(seen: Observed) -> Verdict:
     if seen.encryption is None:
         return failed("the run left no table")
-    return PROVEN if seen.encryption.startswith("aws:kms") else failed(f"it is {seen.encryption}")
+    if not seen.encryption.startswith("aws:kms"):
+        return failed(f"it is {seen.encryption}")
+    if not seen.own_key or _key_id(seen.encryption_key) != _key_id(seen.own_key):
+        return failed(f"the key is {seen.encryption_key or 'not named'}, not {seen.own_key}")
+    return PROVEN
+
+
+def _key_id(key: str) -> str:
+    """Returns the id in the ARN of a key; S3 names a key by either."""
+    return key.rpartition("/")[2]
 
 
 def _follows_steps(seen: Observed) -> Verdict:
@@ -232,7 +249,11 @@ def _run_on_page(seen: Observed) -> Verdict:
 
 
 def _starts(seen: Observed) -> Verdict:
-    return PROVEN if seen.started_by_images else elsewhere("new images start nothing here")
+    if seen.started_by_images:
+        return PROVEN
+    if seen.local or not seen.starts_enabled:
+        return elsewhere("new images start nothing here")
+    return failed(f"no execution {STARTED_PREFIX}… with the run of ours was started")
 
 
 CHECKS: Mapping[str, Callable[[Observed], Verdict]] = {
@@ -248,7 +269,7 @@ CHECKS: Mapping[str, Callable[[Observed], Verdict]] = {
     "Executors of CPU jobs keep to core instances": _node_labels,
     "Managed scaling removes idle task instances": _scaling,
     "Spark's S3 connector is told of missing keys": _missing_keys,
-    "EMR commits tables with a committer of its own": _committer,
+    "No step's log names PathOutputCommitProtocol": _committer,
     "Tables that Spark writes are encrypted with our key": _encryption,
     "EMR copies the logs of steps to S3": _step_logs,
     "Logs of services and steps come to CloudWatch": _log_groups,

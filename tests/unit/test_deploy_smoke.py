@@ -1,10 +1,11 @@
 """`make smoke` without AWS: its images, how they are sent, what counts as wrong, its verdicts."""
 
 import io
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from threading import Event
 from types import SimpleNamespace
@@ -15,8 +16,11 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from deploy import executions
 from deploy.environments import Deployed, read_environment
-from deploy.smoke import running, sending
+from deploy.executions import Execution
+from deploy.smoke import evidence, running, sending
+from deploy.smoke.evidence import Smoke
 from deploy.smoke.images import expected_results, largest_difference, make_images
 from deploy.smoke.running import Result
 from deploy.smoke.sending import (
@@ -26,13 +30,13 @@ from deploy.smoke.sending import (
     send_by_s3,
     send_by_uploads,
 )
-from deploy.smoke.services import Site, reached_services, tunnel_command
+from deploy.smoke.services import Reached, Site, reached_services, tunnel_command
 from deploy.smoke.verdicts import CHECKS, PROVEN, Observed, Verdict, verdicts
 from deploy.smoke.waiting import wait_until
 from ingestion.direct.pending import PendingUploads
 from ingestion.uploads.app import create_app
 from superres.cli.upscale import upscale
-from superres.errors import PrerequisiteError
+from superres.errors import PrerequisiteError, StorageError
 from superres.imaging.decoding import decode
 from superres.imaging.limits import Limits
 from superres.imaging.png import encode_png_bytes
@@ -132,7 +136,8 @@ def uploads(settings: Settings) -> Iterator[AppSite]:
 
 def test_images_are_uploaded_in_their_mode_and_waited_for(uploads, settings):
     images = make_images(3)
-    sent = send_by_uploads(images, uploads, settings, 3)
+    sent: list[Sent] = []
+    send_by_uploads(images, uploads, settings, 3, sent)
     assert [each.image for each in sent] == sorted(images, key=lambda image: image.mode)
     for each in sent:
         low = each.low_resolution
@@ -146,7 +151,24 @@ def test_images_are_uploaded_in_their_mode_and_waited_for(uploads, settings):
 
 def test_a_refused_upload_is_one_line(uploads, settings):
     with pytest.raises(PrerequisiteError, match=r"uploads\.invalid/uploads: answered 401"):
-        send_by_uploads(make_images(3), AppSite(uploads.address, "wrong"), settings, 2)
+        send_by_uploads(make_images(3), AppSite(uploads.address, "wrong"), settings, 2, [])
+
+
+class FailingSecond(AppSite):
+    """The upload service, which accepts one request."""
+
+    asked = 0
+
+    def ask(self, *args: Any, **kwargs: Any) -> tuple[int, bytes]:
+        FailingSecond.asked += 1
+        return super().ask(*args, **kwargs) if FailingSecond.asked == 1 else (503, b"busy")
+
+
+def test_what_was_uploaded_before_an_error_is_known(uploads, settings):
+    sent: list[Sent] = []
+    with pytest.raises(PrerequisiteError, match="answered 503: busy"):
+        send_by_uploads(make_images(3), FailingSecond(uploads.address, TOKEN), settings, 2, sent)
+    assert [each.image.mode for each in sent] == ["evaluate"] * 5
 
 
 @pytest.mark.slow
@@ -155,7 +177,8 @@ def test_without_uploads_the_images_are_a_source(settings, tmp_path):
     config.write_text(yaml.safe_dump(settings.model_dump(mode="json")))
     images = make_images(4)
     prefix = str(tmp_path / "uploads" / "smoke-4")
-    sent = send_by_s3(images, prefix, settings, str(config), 2)
+    sent: list[Sent] = []
+    send_by_s3(images, prefix, settings, str(config), 2, sent)
     assert {each.image.name for each in sent} == {image.name for image in images}
     assert all(each.low_resolution for each in sent)
 
@@ -166,14 +189,23 @@ def test_a_source_that_is_not_ingested_is_one_line(settings, tmp_path):
     config.write_text("processing: [")
     prefix = str(tmp_path / "uploads" / "smoke-4")
     with pytest.raises(PrerequisiteError, match=r"superres ingest .*: .*config\.yaml: "):
-        send_by_s3(make_images(4), prefix, settings, str(config), 2)
+        send_by_s3(make_images(4), prefix, settings, str(config), 2, [])
 
 
 def test_a_source_that_takes_too_long_is_one_line(settings, tmp_path, monkeypatch):
     monkeypatch.setattr(sending, "_INGEST_SECONDS", 0.01)
     prefix = str(tmp_path / "uploads" / "smoke-4")
     with pytest.raises(PrerequisiteError, match=r"superres ingest .*: not done after 0\.01 s"):
-        send_by_s3(make_images(4), prefix, settings, str(tmp_path / "config.yaml"), 2)
+        send_by_s3(make_images(4), prefix, settings, str(tmp_path / "config.yaml"), 2, [])
+
+
+def test_what_was_ingested_before_an_error_is_known(settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(sending, "_stored_from", lambda *_: ["stored"])
+    monkeypatch.setattr(sending, "_INGEST_SECONDS", 0.01)
+    sent: list[Any] = []
+    with pytest.raises(PrerequisiteError, match="not done"):
+        send_by_s3(make_images(4), str(tmp_path / "s"), settings, str(tmp_path / "c"), 2, sent)
+    assert sent == ["stored"]
 
 
 def test_a_form_holds_fields_and_files():
@@ -310,9 +342,166 @@ def test_nothing_is_left_of_what_was_sent(settings, tmp_path):
     others = [f"{runs}/2026-01-31-x2.json", layout.result("f" * 32)]
     for uri in [*ours, *others]:
         storage.write_bytes(uri, b"content")
-    running._clean_up(running._Batch(1, settings, 2, sent, [run_id]))
+    running._clean_up(running._Batch(1, settings, 2, NOON, sent, [run_id]))
     assert [uri for uri in ours if storage.exists(uri)] == []
     assert [uri for uri in others if storage.exists(uri)] == others
+
+
+# ---- after an error
+
+
+class StateMachine:
+    """Step Functions with executions by name: their input, state and start."""
+
+    def __init__(self, **known: tuple[dict[str, Any], str, datetime]) -> None:
+        self._executions = {name.replace("_", "-"): each for name, each in known.items()}
+
+    def get_paginator(self, _: str) -> Any:
+        return SimpleNamespace(paginate=self._list)
+
+    def _list(self, statusFilter: str | None = None, **_: str) -> list[dict[str, Any]]:
+        listed = [
+            {"executionArn": name, "name": name, "startDate": started, "status": state}
+            for name, (_, state, started) in self._executions.items()
+            if statusFilter in (None, state)
+        ]
+        return [{"executions": listed}]
+
+    def describe_execution(self, executionArn: str) -> dict[str, Any]:
+        content, state, _ = self._executions[executionArn]
+        return {"input": json.dumps(content), "status": state}
+
+
+DEPLOYED = deployed_with("smoke", state_machine_arn="m", default_scale=2, new_images_rule="rule")
+
+
+def target_on(machine: StateMachine) -> running.Target:
+    clients: Any = SimpleNamespace(stepfunctions=machine, emr=None)
+    return running.Target(DEPLOYED, clients, None)
+
+
+def batch_on(settings: Settings) -> running._Batch:
+    """A batch of one image that is stored."""
+    sent = Sent(make_images(1)[1], "0" * 32, layout_on(settings.dataset, DAY, 2))
+    storage.write_bytes(sent.files[0], b"content")
+    return running._Batch(1, settings, 2, NOON, [sent], ["2026-01-31-x2-smoke-1"])
+
+
+@pytest.mark.parametrize(
+    ("content", "state", "kept"),
+    [
+        ({"run_id": "2026-01-31-x2-smoke-1"}, "RUNNING", True),
+        ({"run_ids": ["2026-01-30-x2", "2026-01-31-x2"]}, "RUNNING", True),
+        ({}, "RUNNING", True),  # yesterday's and today's images
+        ({"run_ids": ["2026-01-31-x3"]}, "RUNNING", False),
+        ({"run_id": "2026-01-31-x2-smoke-1"}, "ABORTED", False),
+    ],
+)
+def test_images_stay_while_an_execution_processes_them(settings, content, state, kept):
+    batch = batch_on(settings)
+    lines = running._leave_nothing(target_on(StateMachine(a_1=(content, state, NOON))), batch)
+    assert storage.exists(batch.sent[0].files[0]) == kept
+    expected = "images are kept, since an execution still processes them: a-1"
+    assert lines == ((expected,) if kept else ())
+
+
+def test_images_stay_though_the_list_lacks_the_execution(settings, monkeypatch):
+    machine = StateMachine(a_1=({}, "RUNNING", NOON))
+    monkeypatch.setattr(machine, "_list", lambda **_: [{"executions": []}])
+    batch = batch_on(settings)
+    batch.started.append(Execution("a-1", "a-1"))
+    assert "a-1" in running._leave_nothing(target_on(machine), batch)[0]
+    assert storage.exists(batch.sent[0].files[0])
+
+
+@pytest.fixture
+def failing(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sends nothing: the first thing raises, and so does deleting."""
+
+    def fail(*_: Any) -> None:
+        raise PrerequisiteError("the first error")
+
+    def fail_to_delete(_: Any) -> None:
+        raise StorageError("cannot be deleted")
+
+    monkeypatch.setattr(running, "load_settings", lambda *_: settings)
+    monkeypatch.setattr(running, "_send_and_process", fail)
+    monkeypatch.setattr(running, "_clean_up", fail_to_delete)
+
+
+@pytest.mark.usefixtures("failing")
+def test_an_error_in_cleaning_up_does_not_hide_the_first():
+    deployed = deployed_with("smoke", default_scale=2, config_uri="c", state_machine_arn="m")
+    target = replace(target_on(StateMachine()), deployed=deployed)
+    lines: list[str] = []
+    with pytest.raises(PrerequisiteError, match="the first error"):
+        running.run_smoke(target, 1, lines.append, keep=False)
+    assert lines == ["images and results may be left: cannot be deleted"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), StorageError("no network")])
+def test_verdicts_outlive_the_wait_for_another_execution(settings, monkeypatch, error):
+    def fail(*_: Any) -> None:
+        raise error
+
+    def send(_: Any, batch: running._Batch, __: Any) -> Result:
+        batch.sent += batch_on(settings).sent
+        return Result((), 1, (), {"a": PROVEN})
+
+    machine = StateMachine(new_images_7=({"run_ids": ["2026-01-31-x2"]}, "RUNNING", NOON))
+    outputs = {"config_uri": "c", "log_uri": "l", **DEPLOYED.outputs}
+    target = replace(target_on(machine), deployed=deployed_with("smoke", **outputs))
+    monkeypatch.setattr(running, "load_settings", lambda *_: settings)
+    monkeypatch.setattr(running, "_send_and_process", send)
+    monkeypatch.setattr(executions, "follow", fail)
+    lines: list[str] = []
+    result = running.run_smoke(target, 1, lines.append, keep=False)
+    assert result.verdicts == {"a": PROVEN}
+    assert "images are kept" in result.problems[0]
+    assert lines[0].startswith("waiting for execution new-images-7")
+
+
+@pytest.mark.usefixtures("failing")
+def test_an_error_in_cleaning_up_alone_is_a_problem(monkeypatch):
+    deployed = deployed_with("smoke", default_scale=2, config_uri="c", state_machine_arn="m")
+    target = replace(target_on(StateMachine()), deployed=deployed)
+    monkeypatch.setattr(running, "_send_and_process", lambda *_: Result((), 10, (), {}))
+    assert running.run_smoke(target, 1, print, keep=True).passed
+    result = running.run_smoke(target, 1, print, keep=False)
+    assert result.problems == ("images and results may be left: cannot be deleted",)
+
+
+# ---- what new images start
+
+
+def smoke_on(settings: Settings, machine: StateMachine, state: str = "ENABLED") -> Smoke:
+    events = SimpleNamespace(describe_rule=lambda Name: {"State": {"rule": state}[Name]})
+    session = SimpleNamespace(client=lambda _: events)
+    clients: Any = SimpleNamespace(stepfunctions=machine)
+    sent, reached = batch_on(settings).sent, Reached(None, None, ())
+    execution = Execution("a-1", "a-1")
+    return Smoke(DEPLOYED, clients, session, settings, execution, "run", sent, reached, NOON)
+
+
+@pytest.mark.parametrize(
+    ("name", "run", "seconds", "started"),
+    [
+        ("new_images_7", "2026-01-31-x2", 1, True),
+        ("new_images_7", "2026-01-31-x2", -1, False),  # of the same day, before ours came
+        ("new_images_7", "2026-01-30-x2", 1, False),
+        ("by_hand_1", "2026-01-31-x2", 1, False),
+    ],
+)
+def test_only_an_execution_that_our_images_started_counts(settings, name, run, seconds, started):
+    at = NOON + timedelta(seconds=seconds)
+    machine = StateMachine(**{name: ({"run_ids": [run]}, "SUCCEEDED", at)})
+    assert evidence._started_by_images(smoke_on(settings, machine), enabled=False) == started
+
+
+def test_the_rule_says_whether_new_images_start_anything(settings):
+    machine = StateMachine()
+    assert evidence._starts_enabled(smoke_on(settings, machine))
+    assert not evidence._starts_enabled(smoke_on(settings, machine, "DISABLED"))
 
 
 @pytest.mark.parametrize(
@@ -339,6 +528,8 @@ ON_AWS = Observed(
     steps=dict.fromkeys(_JOBS, "COMPLETED"),
     logs=dict.fromkeys(_JOBS, "application_1_2"),
     encryption="aws:kms",
+    encryption_key="arn:aws:kms:eu-central-1:1:key/ours",
+    own_key="arn:aws:kms:eu-central-1:1:key/ours",
     log_groups={"steps": True},
     cluster_metrics=frozenset({"ContainerPending", "TaskUnitsRunning"}),
     images_on_page=10,
@@ -356,7 +547,8 @@ BOOTSTRAP = "Bootstrap actions install on EMR's image"
 GPU = "A GPU instance joins YARN, and inference gets its GPU"
 RAPIDS = "enableSparkRapids beside core instances without a GPU"
 MISSING = "Spark's S3 connector is told of missing keys"
-COMMITTER = "EMR commits tables with a committer of its own"
+COMMITTER = "No step's log names PathOutputCommitProtocol"
+STARTS = "New images start a run"
 STEP_LOGS = "EMR copies the logs of steps to S3"
 ENCRYPTED = "Tables that Spark writes are encrypted with our key"
 LOG_GROUPS = "Logs of services and steps come to CloudWatch"
@@ -404,9 +596,14 @@ def test_nothing_fails_when_all_went_well():
         (WITH_GPU, SCALING, ELSEWHERE),
         (replace(ON_AWS, steps={"mass_split": "FAILED"}), MISSING, "failed"),
         (replace(ON_AWS, logs={"mass_split": "PathOutputCommitProtocol"}), COMMITTER, "failed"),
+        (replace(ON_AWS, logs={"evaluate": "PathOutputCommitProtocol"}), COMMITTER, "failed"),
+        (replace(ON_AWS, logs={"evaluate": None}), COMMITTER, "failed"),
         (replace(ON_AWS, logs={"mass_split": None}), STEP_LOGS, "failed"),
         (replace(ON_AWS, encryption="AES256"), ENCRYPTED, "failed"),
         (replace(ON_AWS, encryption=None), ENCRYPTED, "failed"),
+        (replace(ON_AWS, encryption_key="another"), ENCRYPTED, "failed"),
+        (replace(ON_AWS, encryption_key="ours"), ENCRYPTED, "proven"),
+        (replace(ON_AWS, encryption_key="", own_key=""), ENCRYPTED, "failed"),
         (replace(ON_AWS, log_groups={"steps": False}), LOG_GROUPS, "failed"),
         (replace(ON_AWS, cluster_metrics=frozenset()), METRICS, "failed"),
         (replace(WITH_GPU, cluster_metrics=frozenset({"ContainerPending"})), METRICS, "failed"),
@@ -416,7 +613,10 @@ def test_nothing_fails_when_all_went_well():
         (replace(ON_AWS, images_on_page=9), IMAGES, "failed"),
         (replace(ON_AWS, images_on_page=None), IMAGES, ELSEWHERE),
         (replace(ON_AWS, run_on_page=""), RUN, "failed"),
-        (replace(ON_AWS, started_by_images=True), "New images start a run", "proven"),
+        (replace(ON_AWS, started_by_images=True), STARTS, "proven"),
+        (ON_AWS, STARTS, ELSEWHERE),
+        (replace(ON_AWS, starts_enabled=True), STARTS, "failed"),
+        (replace(ON_AWS, starts_enabled=True, local=True), STARTS, ELSEWHERE),
     ],
 )  # fmt: skip
 def test_each_check_can_fail(seen, title, state):

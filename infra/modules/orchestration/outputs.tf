@@ -30,6 +30,11 @@ output "run_status_policy" {
   value       = module.run_status.policy
 }
 
+output "new_images_rule" {
+  description = "Name of the rule that picks out new images."
+  value       = aws_cloudwatch_event_rule.new_images.name
+}
+
 output "new_images" {
   description = "ARN, URL and name of the queue with events of new images."
   value       = module.new_images.queue
