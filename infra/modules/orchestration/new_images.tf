@@ -1,5 +1,5 @@
 # New images start runs: S3 tells EventBridge of every object of the raw bucket, a rule picks out the
-# low-resolution images, and a queue keeps them until modules/ingestion has started an execution.
+# low-resolution images, and a queue keeps them until an execution that modules/ingestion started has succeeded.
 
 locals {
   new_images_name     = "${var.name}-new-images"
@@ -11,10 +11,12 @@ module "new_images" {
 
   name    = local.new_images_name
   key_arn = var.key_arn
-  # Messages wait for as long as an execution runs, and are received again when an instance that
-  # holds some is replaced.
-  retention_seconds = 604800
-  receive_limit     = 10
+  # A message stays hidden for twelve hours at most, then it is received again: so it lives through
+  # executions, and failures of them, of eight days. Whatever still fails then goes to the dead
+  # letters, before the queue would drop it. Replaced instances cost a receive, too.
+  # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html
+  receive_limit     = 16
+  retention_seconds = 864000 # ten days
 
   senders = {
     AllowNewImages = {

@@ -22,3 +22,11 @@ output "policy" {
   description = "The queue's policy, for tests of the modules that name its senders."
   value       = data.aws_iam_policy_document.queue.json
 }
+
+output "patience" {
+  description = "How long a message waits and how often it is received, for tests of the modules that choose it."
+  value = {
+    retention_seconds = aws_sqs_queue.this.message_retention_seconds
+    receive_limit     = jsondecode(aws_sqs_queue.this.redrive_policy).maxReceiveCount
+  }
+}

@@ -36,6 +36,17 @@ run "new_images_are_told_to_the_queue" {
     condition     = aws_cloudwatch_event_target.new_images.input == null && length(aws_cloudwatch_event_target.new_images.input_transformer) == 0
     error_message = "The event is read as EventBridge sends it."
   }
+
+  # Twelve hours are the longest that SQS hides a message.
+  assert {
+    condition     = module.new_images.patience.receive_limit * 12 * 3600 + 86400 <= module.new_images.patience.retention_seconds
+    error_message = "A message whose runs keep failing becomes a dead letter before the queue drops it, with a day to spare."
+  }
+
+  assert {
+    condition     = module.new_images.patience.receive_limit * 12 >= 7 * 24
+    error_message = "Executions and failures of a week cost no message."
+  }
 }
 
 run "the_definition_has_this_environments_names" {
