@@ -203,6 +203,17 @@ def test_an_execution_that_no_list_has_yet_counts():
     assert [each.number for each in situation.recent] == [7, 6]
 
 
+def test_lists_are_read_until_one_is_found_and_then_to_the_end_of_the_page():
+    client, stub = stubbed("stepfunctions")
+    others = [f"by-clock-{number}" for number in range(100)]
+    stub.add_response("list_executions", listing())
+    for page in (others, ["new-images-7", *others[1:]]):
+        stub.add_response("list_executions", listing(*page) | {"nextToken": "more"})
+    stub.add_response("describe_execution", description("SUCCEEDED", {}))
+    assert [each.number for each in Executions(client, MACHINE).look().recent] == [7]
+    stub.assert_no_pending_responses()
+
+
 def test_the_input_of_an_earlier_execution_is_asked_for_once():
     client, stub = stubbed("stepfunctions")
     executions = Executions(client, MACHINE)
