@@ -29,4 +29,3 @@ def write_manifest(
     )
     storage.write_bytes(layout.manifest, manifest.to_json().encode())
     return manifest
-
