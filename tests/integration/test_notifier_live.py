@@ -20,6 +20,7 @@ from tests.support.example_gallery import TOKEN, Gallery, sample
 from tests.support.http_server import until
 from tests.support.kafka_broker import PATIENCE
 from tests.support.processes import Service
+from tests.support.sqs_queues import senders_policy
 
 ROUNDS = 5
 
@@ -129,8 +130,10 @@ def test_from_s3_over_a_queue_to_an_open_page_within_two_seconds(tmp_path, bucke
     sqs, s3 = boto3.client("sqs"), boto3.client("s3")
     url = sqs.create_queue(QueueName=f"live-{bucket}")["QueueUrl"]
     named = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+    arn = named["Attributes"]["QueueArn"]
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": senders_policy(arn)})
     configuration = {
-        "QueueArn": named["Attributes"]["QueueArn"],
+        "QueueArn": arn,
         "Events": ["s3:ObjectCreated:*"],
         "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": "results/evaluations/"}]}},
     }

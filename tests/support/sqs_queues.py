@@ -41,6 +41,18 @@ class Queue:
         return self.count(self.dead_url)
 
 
+def senders_policy(arn: str) -> str:
+    """Lets the services that send events send them to a queue."""
+    services = ["s3.amazonaws.com", "events.amazonaws.com"]
+    allowed = {
+        "Effect": "Allow",
+        "Principal": {"Service": services},
+        "Action": "sqs:SendMessage",
+        "Resource": arn,
+    }
+    return json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+
+
 def make_queue() -> Queue:
     client = boto3.client("sqs")
     name = f"test-{uuid.uuid4().hex[:12]}"
@@ -56,4 +68,5 @@ def make_queue() -> Queue:
         name,
         {"VisibilityTimeout": str(VISIBILITY_SECONDS), "RedrivePolicy": json.dumps(redrive)},
     )
+    client.set_queue_attributes(QueueUrl=url, Attributes={"Policy": senders_policy(arn)})
     return Queue(client, url, dead_url, arn)
