@@ -12,12 +12,16 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from ingestion.starts.calls import calling
-from superres.service.executions import ListedExecution, list_executions, start_execution
+from superres.service.executions import (
+    NEW_IMAGES,
+    ListedExecution,
+    list_executions,
+    start_execution,
+)
 
 if TYPE_CHECKING:
     from types_boto3_stepfunctions import SFNClient
 
-PREFIX = "new-images-"
 # How many are looked at: enough for the longest pause, and for a message that another instance's
 # executions have overtaken.
 _RECENT = 10
@@ -104,7 +108,7 @@ class Executions:
         content = {"run_ids": sorted(run_ids)}
         with calling("Step Functions"):
             started = start_execution(
-                self._client, self._state_machine, f"{PREFIX}{number}", content
+                self._client, self._state_machine, f"{NEW_IMAGES}{number}", content
             )
         if started is None:
             return None
@@ -117,7 +121,7 @@ class Executions:
         for position, execution in enumerate(
             list_executions(self._client, self._state_machine), start=1
         ):
-            number = execution.name.removeprefix(PREFIX)
+            number = execution.name.removeprefix(NEW_IMAGES)
             if number != execution.name and number.isdecimal():
                 found.append((int(number), execution))
             if len(found) == _RECENT or (found and position >= _PAGE):

@@ -92,7 +92,7 @@ class ImageQueue:
         lost = self._hide((message.receipt for message in messages), _HIDDEN_SECONDS)
         return [message for message in messages if message.receipt not in lost]
 
-    def give_back(self, messages: Sequence[NewImages]) -> None:
+    def release(self, messages: Sequence[NewImages]) -> None:
         """Makes messages visible to other receivers at once."""
         self._hide((message.receipt for message in messages), 0)
 

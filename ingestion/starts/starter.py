@@ -11,6 +11,7 @@ from ingestion.starts.executions import Executions, Situation, Started
 from ingestion.starts.prometheus_metrics import Metrics
 from ingestion.starts.queue import ImageQueue, NewImages
 from superres.errors import TransferError
+from superres.service.outage import Outage
 
 # A receive cannot be interrupted, so this is also how long a stop takes.
 _RECEIVE_SECONDS = 5
@@ -23,7 +24,7 @@ _LOOK_SECONDS = 5.0
 _APART = timedelta(minutes=1)
 # A configuration that makes every execution fail shall not pay for a cluster every minute.
 _LONGEST_PAUSE = timedelta(minutes=30)
-_MAX_RETRY_SECONDS = 30.0
+_FIRST_RETRY_SECONDS, _MAX_RETRY_SECONDS = 1.0, 30.0
 
 _log = structlog.get_logger()
 
@@ -44,7 +45,6 @@ class Starter:
         now: the time in UTC.
 
     Attributes:
-        failing: why it can start nothing at the moment; empty when all is well.
         turned_at: when its loop last turned, by the monotonic clock.
     """
 
@@ -64,9 +64,13 @@ class Starter:
         self._held: list[NewImages] = []
         self._gather_again = False
         self._reported = 0
-        self._retry_seconds = 0.0
-        self.failing = ""
+        self._outage = Outage("starting runs", _FIRST_RETRY_SECONDS, _MAX_RETRY_SECONDS)
         self.turned_at = monotonic()
+
+    @property
+    def failing(self) -> str:
+        """Why it can start nothing at the moment; empty when all is well."""
+        return self._outage.failing
 
     def run(self) -> None:
         """Works until it is stopped, then lets others have the messages that it holds."""
@@ -75,14 +79,15 @@ class Starter:
             try:
                 self.turn()
             except TransferError as error:
-                self._fail(error)
+                self._metrics.failures.inc()
+                self._stop.wait(self._outage.failure(error))
             else:
-                self._recover()
+                self._outage.end()
             self._metrics.held.set(len(self._held))
         try:
-            self._queue.give_back(self._held)
+            self._queue.release(self._held)
         except TransferError as error:
-            _log.warning("not_given_back", messages=len(self._held), reason=str(error))
+            _log.warning("not_released", messages=len(self._held), reason=str(error))
 
     def turn(self) -> None:
         """Receives messages, or holds those it has, and starts an execution when it may.
@@ -171,19 +176,6 @@ class Starter:
         if processed:
             self._queue.delete(processed)
             self._held = left
-
-    def _fail(self, error: TransferError) -> None:
-        self._metrics.failures.inc()
-        if not self.failing:
-            _log.error("outage_began", reason=str(error))
-        self.failing = str(error)
-        self._retry_seconds = min(max(1.0, 2 * self._retry_seconds), _MAX_RETRY_SECONDS)
-        self._stop.wait(self._retry_seconds)
-
-    def _recover(self) -> None:
-        if self.failing:
-            _log.info("outage_ended")
-        self.failing, self._retry_seconds = "", 0.0
 
 
 def _pause(failures: int) -> timedelta:

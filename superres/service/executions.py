@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from types_boto3_stepfunctions import SFNClient
 
 
+NEW_IMAGES = "new-images-"
+"""Begins the names of the executions that new images start; a number follows."""
+
+
 @dataclass(frozen=True)
 class ListedExecution:
     """An execution, as Step Functions lists it."""

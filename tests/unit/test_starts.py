@@ -276,7 +276,7 @@ class FakeQueue:
         self.kept.append(list(messages))
         return [each for each in messages if each.receipt not in self.lost]
 
-    def give_back(self, messages: Iterable[NewImages]) -> None:
+    def release(self, messages: Iterable[NewImages]) -> None:
         self.returned += messages
 
 
