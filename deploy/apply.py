@@ -8,7 +8,13 @@ from urllib.parse import urlsplit
 
 from deploy.callbacks import Report
 from deploy.cost import Estimate
-from deploy.environments import Deployed, Environment, has_bucket, initialised
+from deploy.environments import (
+    SERVICE_PORTS,
+    Deployed,
+    Environment,
+    has_bucket,
+    initialised,
+)
 from deploy.resources import existing_resources, planned_resources
 from deploy.terraform import DATA, INFRA, Run, Terraform, run_command, terraform_on
 from superres.errors import PrerequisiteError
@@ -120,7 +126,7 @@ def _forwarding(deployed: Deployed) -> list[str]:
             *(
                 f"  {_session(deployed, service)} --document-name AWS-StartPortForwardingSession "
                 f"--parameters portNumber={port},localPortNumber={port}"
-                for service, port in (("notifier", 8080), ("ingestion", 8081))
+                for service, port in SERVICE_PORTS.items()
             ),
         ]
     host = str(deployed.get("load_balancer_dns_name") or "")

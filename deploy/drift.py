@@ -7,13 +7,13 @@ nothing.
 import json
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from deploy.environments import Deployed, Environment
 from deploy.package import PACKAGE, ROOT
+from deploy.preflight.finding import listed
 from deploy.resources import changed_addresses
-from deploy.terraform import DATA, INFRA, Run, Terraform, terraform_on
+from deploy.terraform import DATA, INFRA, Run, terraform_on
 from superres.errors import PrerequisiteError
 
 _SECONDS = 180.0  # AWS answers for all resources in half a minute
@@ -56,13 +56,12 @@ def drift_line(deployed: Deployed, package: Path = PACKAGE, run: Run = run_bound
     release = json.loads(manifest.read_text("utf-8"))["release"]
     other = deployed.get("release") not in (None, release)
     of = f"release {release}, {deployed.get('release')} is deployed" if other else "same release"
-    rest = len(changed) - _SHOWN
-    listed = ", ".join(changed[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
-    return f"{len(changed)} differ from this checkout ({of}): {listed}; see make deploy ENV={name}"
+    which = listed(changed, _SHOWN)
+    return f"{len(changed)} differ from this checkout ({of}): {which}; see make deploy ENV={name}"
 
 
 def _changes(environment: Environment, run: Run) -> list[str]:
-    terraform: Terraform = replace(terraform_on(INFRA, DATA / environment.full_name), run=run)
+    terraform = terraform_on(INFRA, DATA / environment.full_name, run)
     plan = terraform.data / "status.tfplan"
     try:
         terraform.read("get")  # modules that came with this checkout

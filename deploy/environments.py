@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from types_boto3_sts import STSClient
 
 
+# At which each service listens on its instances (infra/load_balancer.tf).
+SERVICE_PORTS = {"notifier": 8080, "ingestion": 8081}
+
+
 @dataclass(frozen=True)
 class Environment:
     """One of infra/environments/*.tfvars."""

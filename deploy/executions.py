@@ -36,11 +36,15 @@ class Request:
 
 def run_id_of(content: Mapping[str, Any], default_scale: int) -> str:
     """Returns the run ids that an input leads to: its own, or one made of date and scale."""
+    return " ".join(_runs_of(content, default_scale))
+
+
+def _runs_of(content: Mapping[str, Any], default_scale: int) -> list[str]:
     if content.get("run_id"):
-        return str(content["run_id"])
+        return [str(content["run_id"])]
     if content.get("run_ids"):  # what new images start
-        return " ".join(map(str, content["run_ids"]))
-    return f"{content.get('ingest_date') or 'recent'}-x{content.get('scale') or default_scale}"
+        return [str(each) for each in content["run_ids"]]
+    return [f"{content.get('ingest_date') or 'recent'}-x{content.get('scale') or default_scale}"]
 
 
 @dataclass(frozen=True)
@@ -62,9 +66,7 @@ def submit(
     content = request.to_input()
     run = run_id_of(content, default_scale)
     for execution in running_executions(stepfunctions, state_machine):
-        described = stepfunctions.describe_execution(executionArn=execution.arn)
-        other = json.loads(described.get("input", "{}"))
-        if isinstance(other, dict) and run_id_of(other, default_scale) == run:
+        if named_runs(stepfunctions, execution.arn, default_scale) == {run}:
             return Execution(execution.arn, execution.name, already_running=True)
     prefix = f"{run.replace('.', '_')[:70]}-"  # 80 characters, and no dots
     names = [execution.name for execution in list_executions(stepfunctions, state_machine)]
@@ -86,7 +88,7 @@ def named_runs(stepfunctions: "SFNClient", arn: str, default_scale: int) -> set[
     """Returns the run ids that the input of an execution leads to."""
     described = stepfunctions.describe_execution(executionArn=arn)
     content = json.loads(described.get("input") or "{}")
-    return set(run_id_of(content, default_scale).split()) if isinstance(content, dict) else set()
+    return set(_runs_of(content, default_scale)) if isinstance(content, dict) else set()
 
 
 # ---- following

@@ -1,6 +1,5 @@
 """``make logs``: the last lines of each step's log, from the bucket to which EMR copies logs."""
 
-import gzip
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -9,7 +8,7 @@ from botocore.exceptions import ClientError
 
 from deploy.callbacks import Report
 from deploy.executions import steps_of
-from deploy.steps import Step, application_of, step_status
+from deploy.steps import Step, application_of, step_status, text_of_log
 from superres.errors import ConfigError
 from superres.service.executions import list_executions
 
@@ -83,9 +82,7 @@ def _read(s3: "S3Client", uri: str) -> str | None:
         if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
             return None
         raise
-    if content.startswith(b"\x1f\x8b"):
-        content = gzip.decompress(content)
-    return content.decode("utf-8", "replace")
+    return text_of_log(content)
 
 
 def _keys(s3: "S3Client", uri: str) -> list[str]:

@@ -1,5 +1,6 @@
 """EMR steps: submitting one by hand, following it, and finding its log."""
 
+import gzip
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -176,6 +177,13 @@ def job_arguments(
     if start_id is not None:
         arguments += ["--start-id", start_id]
     return [*arguments, "--redo"] if redo else arguments
+
+
+def text_of_log(content: bytes) -> str:
+    """Decodes a log of EMR, compressed or not."""
+    if content.startswith(b"\x1f\x8b"):
+        content = gzip.decompress(content)
+    return content.decode("utf-8", "replace")
 
 
 def application_of(text: str) -> str | None:

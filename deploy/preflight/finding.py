@@ -23,6 +23,8 @@ def checked(subject: str, check: Callable[[], Iterable[Finding]]) -> list[Findin
         return [Finding(f"{subject} could not be checked ({reason})", stops=False)]
 
 
-def listed(names: Iterable[str]) -> str:
-    """Returns names as a sentence has them, each once."""
-    return ", ".join(dict.fromkeys(names))
+def listed(names: Iterable[str], most: int | None = None) -> str:
+    """Returns names as a sentence has them, each once; beyond ``most`` only how many there are."""
+    given = list(names)
+    rest = len(given[most:]) if most is not None else 0
+    return ", ".join(dict.fromkeys(given[:most])) + (f" and {rest} more" if rest else "")

@@ -79,6 +79,11 @@ class Needs:
         return tuple(fleet for fleet in fleets if fleet.instances > 0)
 
 
+def emr_endpoint_service(region: str) -> str:
+    """Returns EMR Spark 8's own endpoint service (infra/modules/processing/endpoint.tf)."""
+    return f"aws.api.{region}.emr-service-cell01"
+
+
 def needs_of(environment: Environment) -> Needs:
     """Reads what the environment's values ask for."""
     return _needs(value_of(re.sub(r"\s+", " ", _VALUES), environment.values), environment.region)
@@ -87,9 +92,9 @@ def needs_of(environment: Environment) -> Needs:
 def _needs(values: dict[str, Any], region: str) -> Needs:
     gpu = values["device"] == "cuda"
     endpoints = [f"com.amazonaws.{region}.{name}" for name in values["endpoints"]]
-    # EMR Spark 8 talks to a private cluster through it (infra/modules/processing/endpoint.tf).
+    # EMR Spark 8 talks to a private cluster through it.
     if values["release_label"].startswith("emr-spark-") and not values["public"]:
-        endpoints.append(f"aws.api.{region}.emr-service-cell01")
+        endpoints.append(emr_endpoint_service(region))
     kafka = values["kafka"]
     return Needs(
         release_label=values["release_label"],

@@ -39,11 +39,11 @@ def permission_findings(
         found = _denied(statement, _examples(statement, scope, name), source, iam)
         (unclear if "*" in statement.resources else denied).extend(found)
     if denied:
-        yield Finding(f"{source} may not {_some(denied)}: {_REMEDY}, or allow it")
+        yield Finding(f"{source} may not {listed(denied, _SHOWN)}: {_REMEDY}, or allow it")
     if unclear:
         yield Finding(
-            f"{source} may not {_some(unclear)} on every resource; unless its policies allow them "
-            f"on those of {name}, {_REMEDY}",
+            f"{source} may not {listed(unclear, _SHOWN)} on every resource; unless its policies "
+            f"allow them on those of {name}, {_REMEDY}",
             stops=False,
         )
 
@@ -93,8 +93,3 @@ def _denied(
                 )
                 (refused if settled else allowed).add(result["EvalActionName"])
     yield from (action for action in statement.actions if action in refused - allowed)
-
-
-def _some(actions: list[str]) -> str:
-    rest = len(actions) - _SHOWN
-    return listed(actions[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")

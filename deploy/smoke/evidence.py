@@ -1,6 +1,5 @@
 """Collects what AWS says of a run: ``Observed``."""
 
-import gzip
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,15 +9,16 @@ from typing import Any
 from deploy import executions
 from deploy.clients import Clients
 from deploy.environments import Deployed
+from deploy.preflight.needs import emr_endpoint_service
 from deploy.smoke.sending import Sent
 from deploy.smoke.services import Reached, Site
-from deploy.smoke.verdicts import CPU_JOBS, STARTED_PREFIX, Observed
+from deploy.smoke.verdicts import CPU_JOBS, Observed
 from deploy.smoke.waiting import wait_until
-from deploy.steps import Step, application_of, step_status
+from deploy.steps import Step, application_of, step_status, text_of_log
 from superres.errors import TransferError
 from superres.pipeline import storage
 from superres.pipeline.config import Settings
-from superres.service.executions import list_executions
+from superres.service.executions import NEW_IMAGES, list_executions
 
 # EMR copies logs every five minutes:
 # https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-manage-view-web-log-files.html
@@ -132,7 +132,7 @@ def _endpoints(smoke: Smoke, attributes: Mapping[str, Any]) -> int:
         return 0
     ec2: Any = smoke.clients.ec2
     network = ec2.describe_subnets(SubnetIds=[subnet])["Subnets"][0]["VpcId"]
-    service = f"aws.api.{smoke.deployed.environment.region}.emr-service-cell01"
+    service = emr_endpoint_service(smoke.deployed.environment.region)
     found = ec2.describe_vpc_endpoints(Filters=[{"Name": "vpc-id", "Values": [network]}])
     return sum(each["ServiceName"] == service for each in found["VpcEndpoints"])
 
@@ -166,10 +166,7 @@ def _log(smoke: Smoke, step: Step) -> str | None:
 
 
 def _text(uri: str) -> str:
-    content = storage.read_bytes(uri)
-    if content.startswith(b"\x1f\x8b"):
-        content = gzip.decompress(content)
-    return content.decode("utf-8", "replace")
+    return text_of_log(storage.read_bytes(uri))
 
 
 def _executors_on_task(
@@ -325,7 +322,7 @@ def _has_started(smoke: Smoke) -> bool:
     # The latest first.
     ours = takewhile(lambda execution: execution.started_at >= smoke.since, listed)
     return any(
-        execution.name.startswith(STARTED_PREFIX)
+        execution.name.startswith(NEW_IMAGES)
         and runs & executions.named_runs(stepfunctions, execution.arn, default_scale)
         for execution in ours
     )

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -73,7 +74,7 @@ class _Batch:
     run_ids: list[str] = field(default_factory=list)
     started: list[Execution] = field(default_factory=list)
 
-    @property
+    @cached_property
     def images(self) -> list[SmokeImage]:
         """The ten images."""
         return make_images(self.seed)

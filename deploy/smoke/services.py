@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from deploy.environments import Deployed
+from deploy.environments import SERVICE_PORTS, Deployed
 from deploy.smoke.waiting import wait_until
 from superres.errors import SuperresError, TransferError
 from superres.service.public_http import Client
@@ -74,16 +74,15 @@ class Reached:
 
 @dataclass(frozen=True)
 class _Service:
-    """What is known of a service: its output and group, and its port on an instance."""
+    """What is known of a service: its output, group and token."""
 
     output: str
     group: str
     token: str
-    port: int
 
 
-_PAGE = _Service("page_url", "notifier", "notifier", 8080)
-_UPLOADS = _Service("uploads_url", "ingestion", "uploads", 8081)
+_PAGE = _Service("page_url", "notifier", "notifier")
+_UPLOADS = _Service("uploads_url", "ingestion", "uploads")
 
 
 @contextmanager
@@ -124,9 +123,8 @@ def _find(
     if instance is None:
         return f"{address}: there is no instance of {deployed['service_groups'][service.group]}"
     local = free_port()
-    tunnels.enter_context(
-        _tunnel(tunnel_command(instance, deployed.environment.region, service.port, local))
-    )
+    port, region = SERVICE_PORTS[service.group], deployed.environment.region
+    tunnels.enter_context(_tunnel(tunnel_command(instance, region, port, local)))
     tunnelled = Site(f"http://127.0.0.1:{local}", token)
     if wait_until(tunnelled.answers, _TUNNEL_SECONDS):
         return tunnelled

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from superres.service.executions import NEW_IMAGES
+
 State = Literal["proven", "failed", "not in this environment"]
-STARTED_PREFIX = "new-images-"  # of the executions that new images start
 CPU_JOBS = ("mass_split", "mass_reconstruct", "evaluate")
 
 
@@ -253,7 +254,7 @@ def _starts(seen: Observed) -> Verdict:
         return PROVEN
     if seen.local or not seen.starts_enabled:
         return elsewhere("new images start nothing here")
-    return failed(f"no execution {STARTED_PREFIX}… with the run of ours was started")
+    return failed(f"no execution {NEW_IMAGES}… with the run of ours was started")
 
 
 CHECKS: Mapping[str, Callable[[Observed], Verdict]] = {
@@ -268,7 +269,7 @@ CHECKS: Mapping[str, Callable[[Observed], Verdict]] = {
     "A GPU instance joins YARN, and inference gets its GPU": _gpu,
     "Executors of CPU jobs keep to core instances": _node_labels,
     "Managed scaling removes idle task instances": _scaling,
-    "Spark's S3 connector is told of missing keys": _missing_keys,
+    "Spark's S3 connector gets 404 for missing keys": _missing_keys,
     "No step's log names PathOutputCommitProtocol": _committer,
     "Tables that Spark writes are encrypted with our key": _encryption,
     "EMR copies the logs of steps to S3": _step_logs,
