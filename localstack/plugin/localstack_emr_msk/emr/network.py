@@ -93,45 +93,45 @@ def _refusals(request: Request, region: str, network: Network) -> Iterator[str]:
     instances = request.get("Instances") or {}
     named = instances.get("Ec2SubnetIds") or [instances.get("Ec2SubnetId")]
     identifiers = [each for each in named if each]
-    groups = {name: instances.get(name) for name in (_PRIMARY, _WORKERS, _SERVICE)}
-    if not identifiers and not any(groups.values()):
+    ids = {name: instances[name] for name in (_PRIMARY, _WORKERS, _SERVICE) if instances.get(name)}
+    if not identifiers and not ids:
         return  # EMR chooses the default network and creates groups in it.
-    subnets = {each: network.subnet(each) for each in identifiers}
-    for identifier, subnet in subnets.items():
+    subnets: dict[str, Subnet] = {}
+    for identifier in identifiers:
+        subnet = network.subnet(identifier)
         if subnet is None:
             yield f"The subnet {identifier} does not exist."
             return
-    yield from _missing_groups(groups, network)
-    found = [each for each in subnets.values() if each is not None]
-    if network.has_managed_policy(str(request.get("ServiceRole"))):
-        yield from _untagged(request, subnets, groups, network)
-    private = [each for each in found if not each.public]
-    if private and groups[_PRIMARY]:
-        yield from _of_private_subnets(request, region, private[0].vpc, groups, network)
-
-
-def _missing_groups(groups: Mapping[str, str | None], network: Network) -> Iterator[str]:
-    for name, identifier in groups.items():
-        if identifier and network.group(identifier) is None:
+        subnets[identifier] = subnet
+    groups: dict[str, Group] = {}
+    for name, identifier in ids.items():
+        group = network.group(identifier)
+        if group is None:
             yield f"The security group {identifier} of {name} does not exist."
+            return
+        groups[name] = group
+    if network.has_managed_policy(str(request.get("ServiceRole"))):
+        yield from _untagged(request, subnets, ids, groups)
+    private = [each for each in subnets.values() if not each.public]
+    if private and _PRIMARY in ids:
+        yield from _of_private_subnets(request, region, private[0].vpc, ids, groups, network)
 
 
 def _untagged(
     request: Request,
-    subnets: Mapping[str, Subnet | None],
-    groups: Mapping[str, str | None],
-    network: Network,
+    subnets: Mapping[str, Subnet],
+    ids: Mapping[str, str],
+    groups: Mapping[str, Group],
 ) -> Iterator[str]:
     tags = {each.get("Key"): each.get("Value") for each in request.get("Tags") or []}
     if tags.get(TAG) != "true":
         yield _without_tag("the cluster")
     for identifier, subnet in subnets.items():
-        if subnet is not None and subnet.tags.get(TAG) != "true":
+        if subnet.tags.get(TAG) != "true":
             yield _without_tag(f"the subnet {identifier}")
-    for name, chosen in groups.items():
-        group = network.group(chosen) if chosen else None
-        if group is not None and group.tags.get(TAG) != "true":
-            yield _without_tag(f"{name} {chosen}")
+    for name, group in groups.items():
+        if group.tags.get(TAG) != "true":
+            yield _without_tag(f"{name} {ids[name]}")
 
 
 def _without_tag(what: str) -> str:
@@ -145,20 +145,19 @@ def _of_private_subnets(
     request: Request,
     region: str,
     vpc: str,
-    groups: Mapping[str, str | None],
+    ids: Mapping[str, str],
+    groups: Mapping[str, Group],
     network: Network,
 ) -> Iterator[str]:
-    service_id, primary_id = groups[_SERVICE], groups[_PRIMARY]
-    service = network.group(service_id) if service_id else None
-    primary = network.group(primary_id) if primary_id else None
-    if service is None or primary is None or service_id is None or primary_id is None:
+    if _SERVICE not in ids:
         yield f"{_SERVICE} is required for a cluster in a private subnet."
         return
+    service, primary = groups[_SERVICE], groups[_PRIMARY]
     if not str(request.get("ReleaseLabel")).startswith("emr-spark-"):
-        if not _admits(service.inbound, 9443, group=primary_id):
+        if not _admits(service.inbound, 9443, group=ids[_PRIMARY]):
             yield f"{_SERVICE} is missing ingress rule from {_PRIMARY} on port 9443"
         for name in (_PRIMARY, _WORKERS):
-            if groups[name] and not _admits(service.outbound, 8443, group=groups[name]):
+            if name in ids and not _admits(service.outbound, 8443, group=ids[name]):
                 yield f"{_SERVICE} is missing egress rule to {name} on port 8443"
         return
     cidr = network.cidr(vpc)
@@ -166,11 +165,11 @@ def _of_private_subnets(
     endpoint = next((each for each in network.endpoints(vpc) if each.service == wanted), None)
     if endpoint is None or not endpoint.private_dns:
         yield f"The network {vpc} has no interface endpoint for {wanted} with private DNS"
-    elif service_id not in endpoint.groups:
-        yield f"The endpoint for {wanted} does not have {_SERVICE} {service_id}"
+    elif ids[_SERVICE] not in endpoint.groups:
+        yield f"The endpoint for {wanted} does not have {_SERVICE} {ids[_SERVICE]}"
     if not _admits(service.inbound, _HTTPS, cidr=cidr):
         yield f"{_SERVICE} is missing ingress rule from {cidr} on port {_HTTPS}"
-    if not _admits(primary.outbound, _HTTPS, group=service_id):
+    if not _admits(primary.outbound, _HTTPS, group=ids[_SERVICE]):
         yield f"{_PRIMARY} is missing egress rule to {_SERVICE} on port {_HTTPS}"
 
 

@@ -13,7 +13,7 @@ VERSIONS = ("3.8.x", "3.8.x.kraft", "3.9.x", "3.9.x.kraft", "4.0.x.kraft", "4.1.
 # kafka.t3.small is missing, but CreateCluster does, as users report with this list; the form of the
 # error is also in https://github.com/hashicorp/terraform-provider-aws/issues/35151.
 _WITHOUT_ZOOKEEPER = ("express.m7g.", "kafka.m5.", "kafka.m7g.")
-_PROPERTIES = """
+_NAMES_OF_PROPERTIES = """
 allow.everyone.if.no.acl.found auto.create.topics.enable compression.type
 connections.max.idle.ms default.replication.factor delete.topic.enable
 group.initial.rebalance.delay.ms group.max.session.timeout.ms group.min.session.timeout.ms
@@ -32,6 +32,7 @@ transaction.max.timeout.ms transaction.state.log.min.isr
 transaction.state.log.replication.factor transactional.id.expiration.ms
 unclean.leader.election.enable zookeeper.connection.timeout.ms zookeeper.session.timeout.ms
 """
+_PROPERTIES = frozenset(_NAMES_OF_PROPERTIES.split())
 
 
 def version_error(version: str | None) -> str | None:
@@ -62,5 +63,5 @@ def _property_errors(content: bytes) -> Iterator[str]:
         name, equals, _ = text.partition("=")
         if not equals:
             yield f"The line {text!r} of ServerProperties is not name=value."
-        elif name.strip() not in _PROPERTIES.split():
+        elif name.strip() not in _PROPERTIES:
             yield f"The property {name.strip()} is not one that MSK lets you set."

@@ -44,6 +44,15 @@ def _operations(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+def _at_most(what: str, size: int, most: int, unit: str = "bytes") -> Iterator[str]:
+    if size > most:
+        yield f"{what} has {size} {unit}; {most} is the most"
+
+
+def _bytes(text: str | bytes | None) -> int:
+    return len(text if isinstance(text, bytes) else (text or "").encode())
+
+
 # ---- EC2
 
 _USER_DATA_BYTES = 16 * 1024
@@ -85,25 +94,19 @@ _POLICY_CHARACTERS = {"AssumeRolePolicyDocument": 2048, "PolicyDocument": 10240}
 _MANAGED_POLICY_CHARACTERS = 6144
 
 
-def _characters(policy: str) -> int:
-    """IAM does not count white space."""
-    return len(re.sub(r"\s", "", policy))
-
-
 def _role_policies(request: Request) -> Iterator[str]:
     for name, most in _POLICY_CHARACTERS.items():
-        size = _characters(request.get(name) or "")
-        if size > most:
-            yield f"{name} has {size} characters without white space; {most} is the most"
+        yield from _policy(name, request, most)
 
 
 def _managed_policies(request: Request) -> Iterator[str]:
-    size = _characters(request.get("PolicyDocument") or "")
-    if size > _MANAGED_POLICY_CHARACTERS:
-        yield (
-            f"PolicyDocument has {size} characters without white space; "
-            f"{_MANAGED_POLICY_CHARACTERS} is the most"
-        )
+    yield from _policy("PolicyDocument", request, _MANAGED_POLICY_CHARACTERS)
+
+
+def _policy(name: str, request: Request, most: int) -> Iterator[str]:
+    # IAM does not count white space.
+    size = len(re.sub(r"\s", "", request.get(name) or ""))
+    yield from _at_most(name, size, most, "characters without white space")
 
 
 # ---- KMS, S3, SQS
@@ -115,29 +118,21 @@ _METADATA_BYTES = 2 * 1024
 
 
 def _key_policy(request: Request) -> Iterator[str]:
-    size = len((request.get("Policy") or "").encode())
-    if size > _KEY_POLICY_BYTES:
-        yield f"The key policy has {size} bytes; {_KEY_POLICY_BYTES} is the most"
+    yield from _at_most("The key policy", _bytes(request.get("Policy")), _KEY_POLICY_BYTES)
 
 
 def _bucket_policy(request: Request) -> Iterator[str]:
-    policy = request.get("Policy") or ""
-    size = len(policy if isinstance(policy, bytes) else policy.encode())
-    if size > _BUCKET_POLICY_BYTES:
-        yield f"The bucket policy has {size} bytes; {_BUCKET_POLICY_BYTES} is the most"
+    yield from _at_most("The bucket policy", _bytes(request.get("Policy")), _BUCKET_POLICY_BYTES)
 
 
 def _object_key(request: Request) -> Iterator[str]:
-    size = len(str(request.get("Key") or "").encode())
-    if size > _OBJECT_KEY_BYTES:
-        yield f"The key has {size} bytes; {_OBJECT_KEY_BYTES} is the most"
+    yield from _at_most("The key", _bytes(request.get("Key")), _OBJECT_KEY_BYTES)
 
 
 def _object_metadata(request: Request) -> Iterator[str]:
     given = request.get("Metadata") or {}
-    size = sum(len(f"{name}{value}".encode()) for name, value in given.items())
-    if size > _METADATA_BYTES:
-        yield f"The metadata of the object has {size} bytes; {_METADATA_BYTES} is the most"
+    size = sum(_bytes(f"{name}{value}") for name, value in given.items())
+    yield from _at_most("The metadata of the object", size, _METADATA_BYTES)
 
 
 # ---- load balancers
@@ -161,8 +156,7 @@ _PATTERN_CHARACTERS = 2048
 
 def _event_pattern(request: Request) -> Iterator[str]:
     size = len(request.get("EventPattern") or "")
-    if size > _PATTERN_CHARACTERS:
-        yield f"The event pattern has {size} characters; {_PATTERN_CHARACTERS} is the most"
+    yield from _at_most("The event pattern", size, _PATTERN_CHARACTERS, "characters")
 
 
 # Names of parameters of EMR that Step Functions reads before it has a value.
