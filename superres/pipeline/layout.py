@@ -140,12 +140,8 @@ def date_and_scale_of(run_id: str) -> tuple[date, int] | None:
 def run_of_image(low_resolution: str) -> str | None:
     """The default run of the image at this URI; None where the layout has no such image."""
     named = _LOW_RESOLUTION.search(low_resolution)
-    if named is None:
-        return None
-    try:
-        return default_run_id(date.fromisoformat(named["date"]), int(named["scale"]))
-    except ValueError:  # there is no such day
-        return None
+    found = named and date_and_scale_of(f"{named['date']}-x{named['scale']}")
+    return default_run_id(*found) if found else None
 
 
 def layout_on(dataset: Dataset, ingest_date: date, scale: int) -> Layout:
