@@ -460,7 +460,7 @@ def test_status_shows_cluster_and_run(stack, finished):
     assert f"superres-local in {stack.outputs['region']}, persistent" in done.stdout
     assert re.search(rf"cluster  {stack.outputs['cluster_id']}  (waiting|running) ", done.stdout)
     assert re.search(r"run +\S+ \S+  succeeded ", done.stdout), done.stdout
-    # Whoever builds another package meanwhile is told so; the same one must differ in nothing.
+    # Another package may have been built meanwhile; the same one must differ in nothing.
     same_or_other = r"plan     (as deployed: |\d+ differ from this checkout \(release )"
     assert re.search(same_or_other, done.stdout), done.stdout
 

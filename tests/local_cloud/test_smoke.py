@@ -25,7 +25,7 @@ PROVEN = {
     "Step Functions accepts the state machine, and follows steps without events:PutRule",
     "A cluster in private subnets starts with the endpoint of ours",
     "Bootstrap actions install on EMR's image",
-    "Spark's S3 connector is told of missing keys",
+    "Spark's S3 connector gets 404 for missing keys",
     "Tables that Spark writes are encrypted with our key",
     "EMR copies the logs of steps to S3",
     "S3's events reach the page through the encrypted queue",

@@ -26,7 +26,7 @@ class FakeContext:
     def getConf(self) -> dict[str, str]:  # noqa: N802 - Spark's names
         return self._conf
 
-    def getExecutorMemoryStatus(self) -> SimpleNamespace:  # noqa: N802
+    def getExecutorMemoryStatus(self) -> SimpleNamespace:  # noqa: N802 - Spark's names
         if len(self.counts) > 1:
             count = self.counts.pop(0)
         else:
@@ -34,7 +34,7 @@ class FakeContext:
             self.counted_all.set()
         return SimpleNamespace(size=lambda: count + 1)  # the driver is among them
 
-    def cancelAllJobs(self) -> None:  # noqa: N802
+    def cancelAllJobs(self) -> None:  # noqa: N802 - Spark's names
         self.cancelled.set()
 
 
@@ -47,7 +47,7 @@ def spark_job(context: FakeContext) -> None:
 @pytest.mark.parametrize("counts", [(0,), (1, 1, 0)], ids=["none came", "the last one went"])
 def test_without_a_gpu_the_job_is_cancelled_with_a_reason(counts: tuple[int, ...]) -> None:
     context = FakeContext("yarn", GPU, *counts)
-    with pytest.raises(PrerequisiteError) as caught, gpu_within(context, 0.04):  # type: ignore[arg-type]
+    with pytest.raises(PrerequisiteError) as caught, gpu_within(context, 0.04):  # type: ignore[arg-type]  # a stand-in
         spark_job(context)
     message = str(caught.value)
     assert message.startswith("no executor with a GPU for 0.04 s (processing.gpu_wait_seconds)")
@@ -57,14 +57,14 @@ def test_without_a_gpu_the_job_is_cancelled_with_a_reason(counts: tuple[int, ...
 
 def test_with_a_gpu_nothing_is_cancelled() -> None:
     context = FakeContext("yarn", GPU, 1, 1, 1, 1, 1, 1, 1, 1, 1)
-    with gpu_within(context, 0.04):  # type: ignore[arg-type]
+    with gpu_within(context, 0.04):  # type: ignore[arg-type]  # a stand-in
         assert context.counted_all.wait(60)
     assert not context.cancelled.is_set()
 
 
 def test_another_failure_keeps_its_own_reason() -> None:
     context = FakeContext("yarn", GPU, 1)
-    with pytest.raises(Py4JError, match="lost"), gpu_within(context, 60):  # type: ignore[arg-type]
+    with pytest.raises(Py4JError, match="lost"), gpu_within(context, 60):  # type: ignore[arg-type]  # a stand-in
         raise Py4JError("lost")
 
 
@@ -77,5 +77,5 @@ def test_nobody_counts_where_no_gpu_is_awaited(
     master: str, conf: dict[str, str], seconds: float
 ) -> None:
     context = FakeContext(master, conf, 0)
-    with gpu_within(context, seconds):  # type: ignore[arg-type]
+    with gpu_within(context, seconds):  # type: ignore[arg-type]  # a stand-in
         assert not context.counted_all.wait(0.05)

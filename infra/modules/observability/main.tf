@@ -179,7 +179,7 @@ locals {
 }
 
 # Inference waits, and there is not one instance for it. A job gives up by itself
-# (processing.gpu_wait_seconds); this tells someone, whatever keeps it from doing so. Only of a persistent
+# (processing.gpu_wait_seconds); this notifies someone, whatever keeps it from doing so. Only of a persistent
 # cluster: the id of a transient one is not known before it exists.
 # https://docs.aws.amazon.com/emr/latest/ManagementGuide/managed-scaling-metrics.html
 resource "aws_cloudwatch_metric_alarm" "no_capacity" {

@@ -1,4 +1,4 @@
-# New images start runs: S3 tells EventBridge of every object of the raw bucket, a rule picks out the
+# New images start runs: S3 sends EventBridge an event for every object in the raw bucket, a rule picks out the
 # low-resolution images, and a queue keeps them until an execution that modules/ingestion started has succeeded.
 
 locals {

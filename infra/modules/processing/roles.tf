@@ -244,7 +244,7 @@ data "aws_iam_policy_document" "nodes" {
   }
 
   statement {
-    sid       = "ToldToSystemsManager"
+    sid       = "ReportToSystemsManager"
     actions   = ["ssm:UpdateInstanceInformation"]
     resources = ["arn:${local.partition}:ec2:${local.region}:${local.account}:instance/*"]
   }

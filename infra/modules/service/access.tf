@@ -87,7 +87,7 @@ data "aws_iam_policy_document" "role" {
   }
 
   statement {
-    sid       = "ToldToSystemsManager"
+    sid       = "ReportToSystemsManager"
     actions   = ["ssm:UpdateInstanceInformation"]
     resources = ["arn:${local.partition}:ec2:${local.region}:${local.account}:instance/*"]
   }

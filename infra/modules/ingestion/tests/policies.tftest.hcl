@@ -49,7 +49,7 @@ run "ingestion_may_do_what_it_does_and_no_more" {
   command = plan
 
   assert {
-    condition = { for each in jsondecode(output.policy).Statement : each.Sid => [toset(flatten([each.Action])), toset(flatten([each.Resource]))] if !contains(["Release", "Decrypt", "Encrypt", "SendLogs", "Sessions", "ToldToSystemsManager"], each.Sid) } == {
+    condition = { for each in jsondecode(output.policy).Statement : each.Sid => [toset(flatten([each.Action])), toset(flatten([each.Resource]))] if !contains(["Release", "Decrypt", "Encrypt", "SendLogs", "Sessions", "ReportToSystemsManager"], each.Sid) } == {
       Connect          = [toset(["kafka-cluster:Connect"]), toset(["arn:aws:kafka:eu-central-1:123456789012:cluster/superres-test/*"])]
       ReadUploads      = [toset(["s3:GetObject"]), toset(["arn:aws:s3:::raw/uploads/*"])]
       StoreImages      = [toset(["s3:PutObject", "s3:AbortMultipartUpload"]), toset(["arn:aws:s3:::raw/uploads/*", "arn:aws:s3:::raw/high_resolution/*", "arn:aws:s3:::raw/low_resolution/*"])]

@@ -58,7 +58,7 @@ run "the_notifier_may_do_what_it_does_and_no_more" {
   command = plan
 
   assert {
-    condition = { for each in jsondecode(output.policy).Statement : each.Sid => [toset(flatten([each.Action])), toset(flatten([each.Resource]))] if !contains(["Release", "Decrypt", "Encrypt", "SendLogs", "Sessions", "ToldToSystemsManager"], each.Sid) } == {
+    condition = { for each in jsondecode(output.policy).Statement : each.Sid => [toset(flatten([each.Action])), toset(flatten([each.Resource]))] if !contains(["Release", "Decrypt", "Encrypt", "SendLogs", "Sessions", "ReportToSystemsManager"], each.Sid) } == {
       HearOfResults = [
         toset(["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"]),
         toset(["arn:aws:sqs:eu-central-1:123456789012:superres-test-evaluations", "arn:aws:sqs:eu-central-1:123456789012:superres-test-run-status"]),

@@ -35,7 +35,7 @@ run "instances_may_do_what_jobs_do_and_no_more" {
       # Actions that know no resources; the first is held to a namespace.
       SendMetrics          = [toset(["cloudwatch:PutMetricData"]), toset(["*"])]
       Sessions             = [toset(["ssmmessages:CreateControlChannel", "ssmmessages:CreateDataChannel", "ssmmessages:OpenControlChannel", "ssmmessages:OpenDataChannel"]), toset(["*"])]
-      ToldToSystemsManager = [toset(["ssm:UpdateInstanceInformation"]), toset(["arn:aws:ec2:eu-central-1:123456789012:instance/*"])]
+      ReportToSystemsManager = [toset(["ssm:UpdateInstanceInformation"]), toset(["arn:aws:ec2:eu-central-1:123456789012:instance/*"])]
       UseKey               = [toset(["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"]), toset(["arn:aws:kms:eu-central-1:123456789012:key/data"])]
     }
     error_message = "The instances read the package and images, write tables, results and logs, and use one key; no image or result may be deleted."

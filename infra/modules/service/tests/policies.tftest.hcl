@@ -45,7 +45,7 @@ run "an_instance_may_do_what_it_does_and_no_more" {
       SendLogs            = [toset(["logs:CreateLogStream", "logs:PutLogEvents"]), toset(["arn:aws:logs:eu-central-1:123456789012:log-group:/superres-test/services/notifier:*"])]
       # Actions that know no resources.
       Sessions             = [toset(["ssmmessages:CreateControlChannel", "ssmmessages:CreateDataChannel", "ssmmessages:OpenControlChannel", "ssmmessages:OpenDataChannel"]), toset(["*"])]
-      ToldToSystemsManager = [toset(["ssm:UpdateInstanceInformation"]), toset(["arn:aws:ec2:eu-central-1:123456789012:instance/*"])]
+      ReportToSystemsManager = [toset(["ssm:UpdateInstanceInformation"]), toset(["arn:aws:ec2:eu-central-1:123456789012:instance/*"])]
     }
     error_message = "A role may fetch its release, read its secrets, open sessions, and do what its service does."
   }

@@ -177,6 +177,6 @@ run "without_a_load_balancer_nothing_reaches_an_instance" {
 
   assert {
     condition     = length(aws_vpc_security_group_ingress_rule.balancer) == 0 && length(aws_autoscaling_group.this.target_group_arns) == 0 && aws_autoscaling_group.this.health_check_type == "EC2"
-    error_message = "No port is open, and EC2 tells whether an instance is well."
+    error_message = "No port is open, and EC2 checks the health of instances."
   }
 }
