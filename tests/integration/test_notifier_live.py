@@ -20,7 +20,7 @@ from tests.support.example_gallery import TOKEN, Gallery, sample
 from tests.support.http_server import until
 from tests.support.kafka_broker import PATIENCE
 from tests.support.processes import Service
-from tests.support.sqs_queues import senders_policy
+from tests.support.sqs_queues import make_queue
 
 ROUNDS = 5
 
@@ -127,13 +127,9 @@ def test_from_s3_over_a_queue_to_an_open_page_within_two_seconds(tmp_path, bucke
         )
         for record in local
     ]
-    sqs, s3 = boto3.client("sqs"), boto3.client("s3")
-    url = sqs.create_queue(QueueName=f"live-{bucket}")["QueueUrl"]
-    named = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
-    arn = named["Attributes"]["QueueArn"]
-    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": senders_policy(arn)})
+    s3, queue = boto3.client("s3"), make_queue()
     configuration = {
-        "QueueArn": arn,
+        "QueueArn": queue.arn,
         "Events": ["s3:ObjectCreated:*"],
         "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": "results/evaluations/"}]}},
     }
@@ -145,14 +141,14 @@ def test_from_s3_over_a_queue_to_an_open_page_within_two_seconds(tmp_path, bucke
         "low_resolution_dir": f"{base}/low",
         "reconstructed_images_dir": f"{base}/results",
     }
-    config = {"dataset": dataset, "notifier": {"events_queue_url": url}}
+    config = {"dataset": dataset, "notifier": {"events_queue_url": queue.url}}
     with notify(tmp_path, config) as service, chromium() as page:
         page.open(f"{address(service)}/")
         seconds = seconds_to_page(page, records, f"{base}/results")
         print(f"event to page, S3 and SQS: median {seconds:.2f} s")
         assert seconds <= 2.0
         assert page.complaints == []
-    sqs.close()
+    queue.client.close()
     s3.close()
     storage._s3_client.cache_clear()
     gallery.close()

@@ -41,7 +41,7 @@ class Queue:
         return self.count(self.dead_url)
 
 
-def senders_policy(arn: str) -> str:
+def _senders_policy(arn: str) -> str:
     """Lets the services that send events send them to a queue."""
     services = ["s3.amazonaws.com", "events.amazonaws.com"]
     allowed = {
@@ -68,5 +68,5 @@ def make_queue() -> Queue:
         name,
         {"VisibilityTimeout": str(VISIBILITY_SECONDS), "RedrivePolicy": json.dumps(redrive)},
     )
-    client.set_queue_attributes(QueueUrl=url, Attributes={"Policy": senders_policy(arn)})
+    client.set_queue_attributes(QueueUrl=url, Attributes={"Policy": _senders_policy(arn)})
     return Queue(client, url, dead_url, arn)
