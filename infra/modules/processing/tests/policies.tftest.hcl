@@ -33,10 +33,10 @@ run "instances_may_do_what_jobs_do_and_no_more" {
       WriteLogs      = [toset(["s3:PutObject"]), toset(["arn:aws:s3:::logs/emr/*"])]
       SendLogs       = [toset(["logs:CreateLogStream", "logs:PutLogEvents"]), toset(["arn:aws:logs:eu-central-1:123456789012:log-group:/superres-test/steps:*"])]
       # Actions that know no resources; the first is held to a namespace.
-      SendMetrics          = [toset(["cloudwatch:PutMetricData"]), toset(["*"])]
-      Sessions             = [toset(["ssmmessages:CreateControlChannel", "ssmmessages:CreateDataChannel", "ssmmessages:OpenControlChannel", "ssmmessages:OpenDataChannel"]), toset(["*"])]
+      SendMetrics            = [toset(["cloudwatch:PutMetricData"]), toset(["*"])]
+      Sessions               = [toset(["ssmmessages:CreateControlChannel", "ssmmessages:CreateDataChannel", "ssmmessages:OpenControlChannel", "ssmmessages:OpenDataChannel"]), toset(["*"])]
       ReportToSystemsManager = [toset(["ssm:UpdateInstanceInformation"]), toset(["arn:aws:ec2:eu-central-1:123456789012:instance/*"])]
-      UseKey               = [toset(["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"]), toset(["arn:aws:kms:eu-central-1:123456789012:key/data"])]
+      UseKey                 = [toset(["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"]), toset(["arn:aws:kms:eu-central-1:123456789012:key/data"])]
     }
     error_message = "The instances read the package and images, write tables, results and logs, and use one key; no image or result may be deleted."
   }

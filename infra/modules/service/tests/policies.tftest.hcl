@@ -44,7 +44,7 @@ run "an_instance_may_do_what_it_does_and_no_more" {
       Encrypt             = [toset(["kms:GenerateDataKey"]), toset(["arn:aws:kms:eu-central-1:123456789012:key/data"])]
       SendLogs            = [toset(["logs:CreateLogStream", "logs:PutLogEvents"]), toset(["arn:aws:logs:eu-central-1:123456789012:log-group:/superres-test/services/notifier:*"])]
       # Actions that know no resources.
-      Sessions             = [toset(["ssmmessages:CreateControlChannel", "ssmmessages:CreateDataChannel", "ssmmessages:OpenControlChannel", "ssmmessages:OpenDataChannel"]), toset(["*"])]
+      Sessions               = [toset(["ssmmessages:CreateControlChannel", "ssmmessages:CreateDataChannel", "ssmmessages:OpenControlChannel", "ssmmessages:OpenDataChannel"]), toset(["*"])]
       ReportToSystemsManager = [toset(["ssm:UpdateInstanceInformation"]), toset(["arn:aws:ec2:eu-central-1:123456789012:instance/*"])]
     }
     error_message = "A role may fetch its release, read its secrets, open sessions, and do what its service does."
