@@ -32,11 +32,12 @@ from superres.pipeline.records import (
     Metrics,
     Mode,
     StoredImage,
+    applied_recipe,
 )
 from superres.quality.evaluation import PIPELINE_PROTOCOL, measure_result
 from superres.quality.metrics import Quality
 
-_OUTCOME = "image_id string, rejected boolean"
+_OUTCOME = "image_id string, rejected boolean, model_digest string"
 
 
 def evaluate_and_record(run: Run) -> JobReport:
@@ -45,7 +46,7 @@ def evaluate_and_record(run: Run) -> JobReport:
     report = run_evaluate(run)
     counts = {f"evaluate_{name}": count for name, count in report.counts.items()}
     seconds = {"evaluate": round(time.monotonic() - started, 3)}
-    write_manifest(run.layout, counts, seconds, datetime.now(UTC))
+    write_manifest(run.layout, counts, seconds, report.models, datetime.now(UTC))
     return report
 
 
@@ -68,11 +69,19 @@ def run_evaluate(run: Run) -> JobReport:
         for image in batches_to_images(batches):
             rejected = not evaluate_image(image, locations.value, processing, layout)
             count(1)
-            yield pa.RecordBatch.from_pydict({"image_id": [image.image_id], "rejected": [rejected]})
+            outcome = {"rejected": rejected, "model_digest": image.model_digest}
+            yield pa.RecordBatch.from_pylist([{"image_id": image.image_id, **outcome}])
 
     outcomes = images.repartition(tasks).mapInArrow(evaluate_task, _OUTCOME).collect()
     rejected = sum(row["rejected"] for row in outcomes)
-    return JobReport({"images": total - rejected, "rejected": rejected})
+    name = model_name(processing, layout.scale)
+    models = {row["model_digest"]: name for row in outcomes if not row["rejected"]}
+    return JobReport({"images": total - rejected, "rejected": rejected}, models=models)
+
+
+def model_name(processing: Processing, scale: int) -> str:
+    """The file name of the network for a scale."""
+    return processing.checkpoint(scale).rsplit("/", 1)[-1]
 
 
 @dataclass(frozen=True)
@@ -104,12 +113,12 @@ def evaluate_image(
         reject(image.image_id, gone, "evaluate", reason, layout)
         return False
     try:
-        inputs = _look_up(low_uri, locations.originals.get(image.image_id), processing)
+        inputs = _look_up(low_uri, locations.originals.get(image.image_id), processing, layout)
         measured = _measure(image, inputs, processing, layout)
     except (ImageRejectedError, RecordError) as error:
         reject(image.image_id, low_uri, "evaluate", str(error), layout)
         return False
-    _record(image, inputs, measured, started, layout)
+    _record(image, inputs, measured, started, layout, model_name(processing, layout.scale))
     return True
 
 
@@ -124,13 +133,16 @@ class _Inputs:
     original_uri: str | None
 
 
-def _look_up(low_uri: str, original_uri: str | None, processing: Processing) -> _Inputs:
+def _look_up(
+    low_uri: str, original_uri: str | None, processing: Processing, layout: Layout
+) -> _Inputs:
     """The reference decides on the mode; without one, whether there is an original."""
     reference = reference_of(low_uri)
     mode: Mode = "evaluate" if original_uri else "upscale"
     if reference is not None:
         mode = reference.mode
-    low = decode(storage.read_bytes(low_uri), processing.limits, grayscale=processing.grayscale)
+    content = storage.read_bytes(low_uri)
+    low = decode(content, processing.limits, grayscale=layout.recipe.grayscale)
     return _Inputs(low_uri, low, reference, mode, original_uri if mode == "evaluate" else None)
 
 
@@ -156,7 +168,7 @@ def _measure(
         storage.local_copy(inputs.original_uri) as original_path,
         storage.local_copy(image.uri) as result_path,
     ):
-        original = decode_file(original_path, limits, grayscale=processing.grayscale)
+        original = decode_file(original_path, limits, grayscale=layout.recipe.grayscale)
         result = decode_file(result_path, limits)
         if original.info.colours != result.info.colours:
             raise ImageRejectedError(
@@ -175,6 +187,7 @@ def _record(
     measured: _Measured | None,
     started: float,
     layout: Layout,
+    network: str,
 ) -> None:
     """Writes the evaluation, after which the image is finished."""
     reference, size = inputs.reference, inputs.low.info
@@ -196,10 +209,13 @@ def _record(
         model_digest=image.model_digest,
         finished_at=datetime.now(UTC),
         start_id=layout.start_id,
+        model_name=network,
+        recipe=applied_recipe(layout.recipe),
     )
     storage.write_bytes(layout.evaluation(image.image_id), record.to_json().encode())
     # Of an earlier run that this one redoes, or of another message about the same image.
-    storage.delete(layout.rejection(image.image_id))
+    for uri in {layout.rejection(image.image_id), layout.arrival_rejection(image.image_id)}:
+        storage.delete(uri)
 
 
 def _metrics(quality: Quality | None) -> Metrics | None:

@@ -20,6 +20,7 @@ from jobs.session import one_line_reason
 from superres.errors import StorageError
 from superres.pipeline.config import Settings
 from superres.pipeline.layout import Layout, layout_on
+from superres.pipeline.recipe import recipe_of
 from superres.pipeline.records import Evaluation, name_of
 
 _LOOK_SECONDS = 0.5
@@ -48,8 +49,9 @@ def follow_images(
     while True:
         days = [now().date(), now().date() - timedelta(days=1)]
         found, failing = False, set[str]()
-        for of in product(days, scales):
-            layout = layout_on(settings.dataset, *of).started(started_at)
+        for day, scale in product(days, scales):
+            recipe = recipe_of(settings.processing, scale)
+            layout = layout_on(settings.dataset, day, scale, recipe).started(started_at)
             try:
                 pending = pending_images(layout)
                 print_left_out(pending.left_out)

@@ -5,8 +5,8 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
 from pkgutil import resolve_name
@@ -24,6 +24,7 @@ from superres.models import SCALES
 from superres.pipeline import storage
 from superres.pipeline.config import Settings, load_settings
 from superres.pipeline.layout import Layout, layout_of
+from superres.pipeline.recipe import recipe_of
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,14 @@ class Run:
 
 @dataclass(frozen=True)
 class JobReport:
-    """What a job counted, and the table it wrote for the next job, if any."""
+    """What a job counted, and the table it wrote for the next job, if any.
+
+    ``models`` are the networks that made the images it counted: file names by digest.
+    """
 
     counts: dict[str, int]
     table: str | None = None
+    models: Mapping[str, str] = field(default_factory=dict)
 
 
 Job = Callable[[Run], JobReport]
@@ -68,13 +73,16 @@ def job_main(name: str, job: str, *, takes_redo: bool = False) -> None:
             arguments.ingest_date,
             arguments.start_id,
         )
+        layout = layout.with_recipe(recipe_of(settings.processing, layout.scale))
         session = get_session(f"superres {name} {layout.run_id}", settings)
         context, patience = session.sparkContext, settings.processing.gpu_wait_seconds
         with watching(context, _log_progress()) as progress, gpu_within(context, patience):
             run = Run(session, settings, layout, progress, takes_redo and arguments.redo)
             report = resolve_name(job)(run)
         session.stop()
-        line = {"job": name, "run_id": layout.run_id, **report.counts}
+        line: dict[str, object] = {"job": name, "run_id": layout.run_id}
+        line |= {"recipe": layout.recipe.key} if layout.recipe.key else {}
+        line |= report.counts
         line["seconds"] = round(time.monotonic() - started, 3)
         if arguments.report is not None:
             storage.write_bytes(arguments.report, json.dumps(line).encode())

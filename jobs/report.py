@@ -17,6 +17,7 @@ from superres.pipeline.records import (
     Metrics,
     RejectedImage,
     RunManifest,
+    manifest_name,
     name_of,
 )
 from superres.quality.comparison import Comparison, compare_planes, side_by_side
@@ -108,8 +109,9 @@ def outcome_of(image_id: str, layout: Layout) -> Evaluation | RejectedImage | No
     """An image's evaluation, else its rejection; None while it has neither."""
     if storage.exists(uri := layout.evaluation(image_id)):
         return Evaluation.from_json(storage.read_bytes(uri), uri)
-    if storage.exists(uri := layout.rejection(image_id)):
-        return RejectedImage.from_json(storage.read_bytes(uri), uri)
+    for uri in (layout.rejection(image_id), layout.arrival_rejection(image_id)):
+        if storage.exists(uri):
+            return RejectedImage.from_json(storage.read_bytes(uri), uri)
     return None
 
 
@@ -140,7 +142,7 @@ def result_picture(evaluated: Sequence[Evaluation], layout: Layout) -> Path | No
         return None
     shown = [_comparison(record) for record in small[:_PICTURES]]
     folder = Path(layout.dataset.reconstructed_images_dir)
-    path = folder / f"comparison-{layout.run_id}.png"
+    path = folder / f"comparison-{manifest_name(layout.run_id, None, layout.recipe.key)}.png"
     side_by_side(shown, path)
     return path
 

@@ -45,6 +45,7 @@ def run_jobs(
     """
     seconds: dict[str, float] = {}
     counts: dict[str, int] = {}
+    models: dict[str, str] = {}
     tables: list[str] = []
     table: str | None = None
     context, patience = session.sparkContext, settings.processing.gpu_wait_seconds
@@ -56,8 +57,9 @@ def run_jobs(
             tables += [table] if table else []
             progress.report()
             seconds[name] = round(time.monotonic() - started, 3)
+            models |= report.models
             counts |= {f"{name}_{key}": count for key, count in report.counts.items()}
-    manifest = write_manifest(layout, counts, seconds, now())
+    manifest = write_manifest(layout, counts, seconds, models, now())
     for written in tables:
         storage.delete_tree(written)
     return manifest

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from superres.errors import StorageError
 from superres.pipeline import storage
 from superres.pipeline.arrival import newest_of_each
-from superres.pipeline.layout import Layout
+from superres.pipeline.layout import Layout, recipe_folder
 from superres.pipeline.records import IMAGE_ID, RejectedImage
 
 # Decoded bytes per encoded byte, roughly: all that a folder listing shows before a header is read.
@@ -57,12 +57,18 @@ class Selection:
 def stored_images(layout: Layout) -> Selection:
     """The images of the run's scale and date, whether finished or not.
 
-    Left out are files that are not named by an image_id, and the older of two files of one image.
+    Left out are files that are not named by an image_id, the older of two files of one image, and
+    images whose reference has a recipe of its own that is not the run's.
     """
     stored = storage.list_files(layout.low_resolution)
     files = [file for file in stored if not file.name.endswith(".json")]
-    newest = newest_of_each(file for file in files if re.fullmatch(IMAGE_ID, file.stem))
     left_out = []
+    of_others = {file.uri: own for file in files if (own := _recipe_of_another(file.uri, layout))}
+    for uri, own in of_others.items():
+        reason = f"it asks for the {own}, and this run has the {_named(layout.recipe.key)}"
+        left_out.append(LeftOut(uri, reason))
+    files = [file for file in files if file.uri not in of_others]
+    newest = newest_of_each(file for file in files if re.fullmatch(IMAGE_ID, file.stem))
     for file in files:
         if file.stem not in newest:
             reason = (
@@ -76,6 +82,19 @@ def stored_images(layout: Layout) -> Selection:
     return Selection(images, left_out)
 
 
+def _recipe_of_another(uri: str, layout: Layout) -> str | None:
+    """The recipe of the image's own, in words, where it is not the run's."""
+    folder = uri.rsplit("/", 2)[-2]
+    own = re.fullmatch(r"recipe=(\w+)", folder)
+    if own is None or folder == recipe_folder(layout.recipe):
+        return None
+    return _named(None if own[1] == "default" else own[1])
+
+
+def _named(key: str | None) -> str:
+    return f"recipe {key}" if key else "default recipe"
+
+
 def pending_images(layout: Layout) -> Selection:
     """The run's images with neither an evaluation nor a rejection by a job.
 
@@ -83,7 +102,8 @@ def pending_images(layout: Layout) -> Selection:
     same image was rejected.
     """
     stored = stored_images(layout)
-    finished = {file.stem for file in storage.list_files(layout.evaluations)}
+    # Not nested: below the records of the default recipe are those of others.
+    finished = {file.stem for file in storage.list_files(layout.evaluations, nested=False)}
     unfinished = [image for image in stored.images if image.image_id not in finished]
     records = rejections(layout, {image.image_id for image in unfinished})
     rejected = {record.image_id for record in records if record.stage != "ingest"}
@@ -91,12 +111,12 @@ def pending_images(layout: Layout) -> Selection:
 
 
 def forget_finished(layout: Layout) -> None:
-    """Deletes the evaluations and rejections of the stored images, so that all are pending."""
+    """Deletes the run's evaluations and rejections of stored images, so that all are pending."""
     stored = {image.image_id for image in stored_images(layout).images}
     records = [
         file.uri
         for folder in (layout.evaluations, layout.rejections)
-        for file in storage.list_files(folder)
+        for file in storage.list_files(folder, nested=False)
         if file.stem in stored
     ]
     with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
@@ -104,8 +124,8 @@ def forget_finished(layout: Layout) -> None:
 
 
 def rejections(layout: Layout, among: Collection[str] | None = None) -> list[RejectedImage]:
-    """The rejections of the scale and date; with ``among``, only those of these image_ids."""
-    files = storage.list_files(layout.rejections)
+    """The rejections of scale, date and recipe; with ``among``, only those of these image_ids."""
+    files = storage.list_files(layout.rejections, nested=False)
     uris = [file.uri for file in files if among is None or file.stem in among]
     with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
         return [record for record in pool.map(_rejection, uris) if record is not None]

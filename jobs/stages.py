@@ -23,7 +23,8 @@ from superres.pipeline import storage
 from superres.pipeline.arrival import reference_of
 from superres.pipeline.config import Processing
 from superres.pipeline.layout import Layout
-from superres.pipeline.records import RejectedImage, Stage
+from superres.pipeline.recipe import Recipe
+from superres.pipeline.records import RejectedImage, Stage, applied_recipe
 
 Count = Callable[[int], None]
 
@@ -46,7 +47,7 @@ def split_images(
     for image in images:
         started = time.perf_counter()
         try:
-            decoded = _decode(image, processing)
+            decoded = _decode(image, processing, layout.recipe)
             planes = decoded.planes()
         except ImageRejectedError as error:
             reject(image.image_id, image.uri, "split", str(error), layout)
@@ -59,14 +60,14 @@ def split_images(
             yield Timed(tile, share)
 
 
-def _decode(image: SourceImage, processing: Processing) -> DecodedImage:
+def _decode(image: SourceImage, processing: Processing, recipe: Recipe) -> DecodedImage:
     limits = processing.limits
     if image.size > limits.max_bytes:  # known from the listing: do not even fetch it
         raise ImageRejectedError(
             f"{image.size / 2**20:.0f} MiB, over the limit of {processing.max_megabytes:g}; "
             "raise processing.max_megabytes or send a smaller file"
         )
-    return decode(storage.read_bytes(image.uri), limits, grayscale=processing.grayscale)
+    return decode(storage.read_bytes(image.uri), limits, grayscale=recipe.grayscale)
 
 
 def infer_tiles(
@@ -140,6 +141,7 @@ def reject(image_id: str, uri: str, stage: Stage, reason: str, layout: Layout) -
         rejected_at=datetime.now(UTC),
         run_id=layout.run_id,
         start_id=layout.start_id,
+        recipe=applied_recipe(layout.recipe),
     )
     storage.write_bytes(layout.rejection(image_id), record.to_json().encode())
     storage.delete(layout.evaluation(image_id))  # of an earlier run, with --redo

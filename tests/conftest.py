@@ -11,6 +11,7 @@ import pytest
 
 from superres.pipeline.config import Settings, validated
 from superres.pipeline.layout import Layout, layout_of
+from superres.pipeline.recipe import recipe_of
 from tests.support.cleanup import FOLDER_VARIABLE, folder_with_cleanup
 from tests.support.required_tools import require
 
@@ -70,7 +71,8 @@ def make_run_setup(base: str, scale: int = 2, **processing: object) -> RunSetup:
     }
     options = {"patch_size": 32, "upscale_factor": scale} | processing
     settings = validated({"dataset": dataset, "processing": options}, "test")
-    return RunSetup(settings, layout_of(settings.dataset, f"{INGEST_DATE.isoformat()}-x{scale}"))
+    layout = layout_of(settings.dataset, f"{INGEST_DATE.isoformat()}-x{scale}")
+    return RunSetup(settings, layout.with_recipe(recipe_of(settings.processing, scale)))
 
 
 @pytest.fixture

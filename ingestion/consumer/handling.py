@@ -270,5 +270,5 @@ def _stored_key(reference: ImageReference) -> str:
 
 
 def _is_stored(reference: ImageReference, layout: Layout) -> bool:
-    low = storage.join(layout.low_resolution, reference.image_id)
+    low = layout.low_resolution_of(reference)
     return any(storage.exists(f"{low}.{suffix}") for suffix in STORED_SUFFIXES)

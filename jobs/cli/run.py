@@ -25,6 +25,7 @@ from superres.cli.terminal import progress_bar
 from superres.errors import ConfigError, SuperresError
 from superres.pipeline.config import Settings, load_settings
 from superres.pipeline.layout import Layout, dataset_in, layout_on
+from superres.pipeline.recipe import recipe_of
 from superres.pipeline.records import Mode, Scale
 
 
@@ -89,7 +90,8 @@ def run(
     if follow and (source or ingest_date or redo):
         raise click.UsageError("--follow cannot be combined with --input, --ingest-date or --redo")
     day = ingest_date.date() if ingest_date else datetime.now(UTC).date()
-    layout = layout_on(settings.dataset, day, scale or settings.processing.upscale_factor)
+    factor = scale or settings.processing.upscale_factor
+    layout = layout_on(settings.dataset, day, factor, recipe_of(settings.processing, factor))
     layout = layout.started(datetime.now(UTC))
     ids = [] if follow else _image_ids(source, mode, settings, layout)
     started = time.monotonic()

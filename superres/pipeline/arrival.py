@@ -35,7 +35,7 @@ def store_image(
     Raises ``ImageRejectedError`` with the reason when this is no image within the limits, and
     ``StorageError`` when it cannot be stored.
     """
-    low = storage.join(layout.low_resolution, reference.image_id)
+    low = layout.low_resolution_of(reference)
     record = reference.to_json().encode()
     if reference.mode == "upscale":
         suffix = check(content, processing.limits)
@@ -123,7 +123,7 @@ def reject_arrival(image_id: str, source: str, reason: str, layout: Layout) -> R
         reason=reason,
         rejected_at=datetime.now(UTC),
     )
-    storage.write_bytes(layout.rejection(image_id), record.to_json().encode())
+    storage.write_bytes(layout.arrival_rejection(image_id), record.to_json().encode())
     return record
 
 

@@ -1,7 +1,8 @@
 """The storage layout: the location of every image, table and record of a run.
 
-Images and results are stored by ingest date (and scale), tables by run. Every directory may be a
-local folder or an ``s3://`` prefix.
+Images and results are stored by ingest date (and scale), tables by run. What a recipe other than
+the default makes lies in folders of that recipe. Every directory may be a local folder or an
+``s3://`` prefix.
 """
 
 import re
@@ -12,20 +13,22 @@ from typing import Self
 from superres.errors import ConfigError
 from superres.pipeline import storage
 from superres.pipeline.config import Dataset, checked_location
-from superres.pipeline.records import start_id_of
+from superres.pipeline.recipe import DEFAULT_RECIPE, Recipe
+from superres.pipeline.records import ImageReference, manifest_name, start_id_of
 
 _LOW_RESOLUTION = re.compile(
-    r"/scale=(?P<scale>[234])/ingest_date=(?P<date>\d{4}-\d{2}-\d{2})/[0-9a-f]{32}\.[a-z0-9]+$"
+    r"/scale=(?P<scale>[234])/ingest_date=(?P<date>\d{4}-\d{2}-\d{2})"
+    r"/(?:recipe=\w+/)?[0-9a-f]{32}\.[a-z0-9]+$"
 )
 _RUN_ID = re.compile(r"(?P<date>\d{4}-\d{2}-\d{2})-x(?P<scale>[234])(?:-.+)?")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The locations of one run: the images of one scale and one ingest date.
+    """The locations of one run: the images of one scale and one ingest date, and one recipe.
 
     ``start_id`` names one start of the run; only its manifest lies elsewhere than another's, so
-    that starting again goes on with the work.
+    that starting again goes on with the work. Runs of two recipes share nothing but their images.
     """
 
     dataset: Dataset
@@ -33,10 +36,15 @@ class Layout:
     scale: int
     ingest_date: date
     start_id: str | None = None
+    recipe: Recipe = DEFAULT_RECIPE
 
     def started(self, at: datetime) -> Self:
         """The layout for a start at this moment."""
         return replace(self, start_id=start_id_of(self.run_id, at))
+
+    def with_recipe(self, recipe: Recipe) -> Self:
+        """The layout of the run of the same images with another recipe."""
+        return replace(self, recipe=recipe)
 
     @property
     def _partition(self) -> str:
@@ -46,6 +54,16 @@ class Layout:
     def low_resolution(self) -> str:
         """Folder of the images to upscale, with ``{image_id}.json`` for a reference beside one."""
         return storage.join(self.dataset.low_resolution_dir, self._partition)
+
+    def low_resolution_of(self, reference: ImageReference) -> str:
+        """The image to upscale that a reference is about, without its suffix.
+
+        One that has a recipe of its own lies in a folder of that recipe: a listing then shows which
+        runs take it, and no reference has to be read for it.
+        """
+        own = reference.recipe
+        folders = [] if own is None else [recipe_folder(own)]
+        return storage.join(self.low_resolution, *folders, reference.image_id)
 
     @property
     def high_resolution(self) -> str:
@@ -57,19 +75,17 @@ class Layout:
     @property
     def patches(self) -> str:
         """Folder of the tables of tiles before inference."""
-        return storage.join(self.dataset.patches_dir, f"run_id={self.run_id}", "patches")
+        return self._work(self.dataset.patches_dir, "patches")
 
     @property
     def inference(self) -> str:
         """Folder of the tables of upscaled tiles."""
-        return storage.join(self.dataset.inference_result_dir, f"run_id={self.run_id}", "inference")
+        return self._work(self.dataset.inference_result_dir, "inference")
 
     @property
     def reconstructed(self) -> str:
         """Folder of the tables of reconstructed images."""
-        return storage.join(
-            self.dataset.inference_result_dir, f"run_id={self.run_id}", "reconstructed"
-        )
+        return self._work(self.dataset.inference_result_dir, "reconstructed")
 
     def result(self, image_id: str) -> str:
         """The upscaled PNG."""
@@ -80,8 +96,12 @@ class Layout:
         return self._results("evaluations", f"{image_id}.json")
 
     def rejection(self, image_id: str) -> str:
-        """The rejection of an image."""
+        """The rejection of an image by a job."""
         return self._results("rejected", f"{image_id}.json")
+
+    def arrival_rejection(self, image_id: str) -> str:
+        """The rejection of an image by ingestion, which concerns every recipe."""
+        return self.with_recipe(DEFAULT_RECIPE).rejection(image_id)
 
     @property
     def evaluations(self) -> str:
@@ -96,11 +116,24 @@ class Layout:
     @property
     def manifest(self) -> str:
         """The record of this start, or of the run where no start is named."""
-        name = self.start_id or self.run_id
+        name = manifest_name(self.run_id, self.start_id, self.recipe.key)
         return storage.join(self.dataset.reconstructed_images_dir, "runs", f"{name}.json")
 
+    @property
+    def _recipe_folders(self) -> list[str]:
+        return [] if self.recipe.key is None else [recipe_folder(self.recipe)]
+
+    def _work(self, directory: str, kind: str) -> str:
+        return storage.join(directory, f"run_id={self.run_id}", *self._recipe_folders, kind)
+
     def _results(self, kind: str, *name: str) -> str:
-        return storage.join(self.dataset.reconstructed_images_dir, kind, self._partition, *name)
+        folders = [kind, self._partition, *self._recipe_folders]
+        return storage.join(self.dataset.reconstructed_images_dir, *folders, *name)
+
+
+def recipe_folder(recipe: Recipe) -> str:
+    """The name of a folder for one recipe, as in ``recipe=1f2e3d4c``."""
+    return f"recipe={recipe.key or 'default'}"
 
 
 def dataset_in(base: str) -> Dataset:
@@ -144,9 +177,12 @@ def run_of_image(low_resolution: str) -> str | None:
     return default_run_id(*found) if found else None
 
 
-def layout_on(dataset: Dataset, ingest_date: date, scale: int) -> Layout:
+def layout_on(
+    dataset: Dataset, ingest_date: date, scale: int, recipe: Recipe = DEFAULT_RECIPE
+) -> Layout:
     """The layout of the default run of a date and scale."""
-    return layout_of(dataset, default_run_id(ingest_date, scale), scale, ingest_date)
+    run_id = default_run_id(ingest_date, scale)
+    return layout_of(dataset, run_id, scale, ingest_date).with_recipe(recipe)
 
 
 def layout_of(

@@ -13,12 +13,15 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from superres.errors import RecordError
+from superres.pipeline.recipe import Recipe
 
 Mode = Literal["evaluate", "upscale"]
 Scale = Literal[2, 3, 4]
 Stage = Literal["ingest", "split", "infer", "reconstruct", "evaluate"]
 IMAGE_ID = r"^[0-9a-f]{32}$"
 ImageId = Annotated[str, StringConstraints(pattern=IMAGE_ID)]
+RESULT_ID = r"^[0-9a-f]{32}(-[0-9a-f]{8})?$"
+ResultId = Annotated[str, StringConstraints(pattern=RESULT_ID)]
 
 
 class _Record(BaseModel):
@@ -66,8 +69,26 @@ class Attribution(_Part):
     url: str | None = None
 
 
+class AppliedRecipe(_Part):
+    """The recipe that a run applied, where it is not the default: its key and what differs.
+
+    The members are kept as they are: a reader that does not know one yet can still show it.
+    """
+
+    key: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}$")]
+    members: dict[str, Any]
+
+
+def applied_recipe(recipe: Recipe) -> AppliedRecipe | None:
+    """A recipe as records name it; None for the default one."""
+    return AppliedRecipe(key=recipe.key, members=recipe.members) if recipe.key else None
+
+
 class ImageReference(_Record):
-    """Where to fetch an image and what to do with it: the value of a message on Kafka."""
+    """Where to fetch an image and what to do with it: the value of a message on Kafka.
+
+    With a ``recipe`` of its own, only runs of that recipe take the image.
+    """
 
     image_id: ImageId
     url: str
@@ -77,6 +98,7 @@ class ImageReference(_Record):
     requested_at: AwareDatetime
     attribution: Attribution | None = None
     content_type: str | None = None
+    recipe: Recipe | None = None
 
     @property
     def ingest_date(self) -> date:
@@ -94,6 +116,7 @@ class RejectedImage(_Record):
     rejected_at: AwareDatetime
     run_id: str | None = None
     start_id: str | None = None
+    recipe: AppliedRecipe | None = None
 
 
 class StoredImage(_Part):
@@ -112,7 +135,11 @@ class Metrics(_Part):
 
 
 class Evaluation(_Record):
-    """An image that is finished; written last. Without an original there are no metrics."""
+    """An image that is finished; written last. Without an original there are no metrics.
+
+    ``model_name`` and ``model_digest`` are the network's file name and the digest of its weights.
+    ``recipe`` is None for the default recipe, and in records from before there were recipes.
+    """
 
     image_id: ImageId
     run_id: str
@@ -131,12 +158,20 @@ class Evaluation(_Record):
     model_digest: str
     finished_at: AwareDatetime
     start_id: str | None = None
+    model_name: str | None = None
+    recipe: AppliedRecipe | None = None
+
+    @property
+    def result_id(self) -> str:
+        """Identifies the result among those of all images and recipes."""
+        return result_id_of(self.image_id, self.recipe.key if self.recipe else None)
 
 
 class RunManifest(_Record):
     """The record of one start of a run: counts, rejected images, and seconds by stage.
 
-    ``start_id`` is None where each job was submitted by hand.
+    ``start_id`` is None where each job was submitted by hand. ``models`` has the networks that made
+    the results: their file names, by the digest of their weights.
     """
 
     run_id: str
@@ -147,17 +182,37 @@ class RunManifest(_Record):
     seconds: dict[str, float]
     finished_at: AwareDatetime
     start_id: str | None = None
+    models: dict[str, str] = {}
+    recipe: AppliedRecipe | None = None
 
     @property
     def name(self) -> str:
         """What the file of the manifest is named after."""
-        return self.start_id or self.run_id
+        return manifest_name(self.run_id, self.start_id, self.recipe.key if self.recipe else None)
 
 
-def image_id_of(mode: Mode, scale: int, canonical_reference: str) -> str:
-    """32 hex digits; the same reference always gives the same id, so a repeat overwrites."""
+def image_id_of(
+    mode: Mode, scale: int, canonical_reference: str, recipe: Recipe | None = None
+) -> str:
+    """32 hex digits; the same reference always gives the same id, so a repeat overwrites.
+
+    ``recipe`` is one of the reference's own, if it has one.
+    """
     text = f"{mode}\n{scale}\n{canonical_reference}"
+    if recipe is not None:
+        text += f"\nrecipe={recipe.key or 'default'}"
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def result_id_of(image_id: str, recipe_key: str | None) -> str:
+    """Identifies the result that a recipe makes of an image: ``{image_id}[-{key}]``."""
+    return f"{image_id}-{recipe_key}" if recipe_key else image_id
+
+
+def manifest_name(run_id: str, start_id: str | None, recipe_key: str | None) -> str:
+    """Names the manifest of a start, or of a run where no start is named."""
+    name = start_id or run_id
+    return f"{name}-{recipe_key}" if recipe_key else name
 
 
 def start_id_of(run_id: str, started_at: datetime) -> str:

@@ -156,14 +156,14 @@ def size_of(uri: str) -> int | None:
         return next(sizes, None)
 
 
-def list_files(prefix: str, *, hidden: bool = False) -> list[StoredFile]:
+def list_files(prefix: str, *, hidden: bool = False, nested: bool = True) -> list[StoredFile]:
     """All files below a folder or S3 prefix, sorted by URI; empty when there are none.
 
     As in Spark, hidden and half-written files (a name or folder beginning with ``.`` or ``_``) are
-    left out, unless ``hidden`` is set.
+    left out, unless ``hidden`` is set. Without ``nested``, so are those in folders below it.
     """
     with _named_errors(prefix, "list"):
-        found = _list_s3(prefix) if is_s3(prefix) else _list_local(prefix)
+        found = (_list_s3 if is_s3(prefix) else _list_local)(prefix, nested=nested)
         base = (prefix if is_s3(prefix) else str(Path(prefix))).rstrip("/") + "/"
         files = [file for file in found if hidden or not _is_hidden(file.uri.removeprefix(base))]
     return sorted(files, key=lambda file: file.uri)
@@ -278,8 +278,10 @@ def _metadata_arguments(metadata: bytes | None) -> dict[str, Any]:
     return {"Metadata": {_METADATA_KEY: base64.b64encode(metadata).decode()}}
 
 
-def _list_local(prefix: str) -> Iterator[StoredFile]:
-    for folder, _, names in os.walk(prefix, onerror=_raise_unless_gone):
+def _list_local(prefix: str, *, nested: bool) -> Iterator[StoredFile]:
+    for folder, folders, names in os.walk(prefix, onerror=_raise_unless_gone):
+        if not nested:
+            folders.clear()  # os.walk goes into those that are left
         for name in names:
             path = Path(folder) / name
             with suppress(FileNotFoundError):  # another process may just have renamed it
@@ -292,9 +294,11 @@ def _raise_unless_gone(error: OSError) -> None:
         raise error
 
 
-def _list_s3(prefix: str) -> Iterator[StoredFile]:
+def _list_s3(prefix: str, *, nested: bool) -> Iterator[StoredFile]:
     bucket, key = _bucket_and_folder(prefix)
-    for page in _s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key):
+    within = {} if nested else {"Delimiter": "/"}
+    pages = _s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key, **within)
+    for page in pages:
         for entry in page.get("Contents", []):
             uri = f"{S3}{bucket}/{entry['Key']}"
             written = entry["LastModified"].timestamp()

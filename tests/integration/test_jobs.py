@@ -29,6 +29,7 @@ from jobs.stages import reject
 from superres.errors import IncompleteImageError, StorageError
 from superres.imaging.colour import Planes
 from superres.pipeline import storage
+from superres.pipeline.layout import Layout
 from superres.pipeline.records import Evaluation, RejectedImage, RunManifest
 from tests.conftest import RunSetup, make_run_setup
 from tests.support.job_images import (
@@ -295,6 +296,70 @@ def test_starting_again_resumes_the_run_and_writes_a_manifest_of_its_own(
     assert set(starts.values()) == {first.start_id}
     (rejected,) = {record.start_id for record in rejections(layout)}
     assert rejected == first.start_id
+
+
+def evaluations_of(layout: Layout) -> dict[str, Evaluation]:
+    files = storage.list_files(layout.evaluations, nested=False)
+    return {file.stem: Evaluation.from_json(storage.read_bytes(file.uri)) for file in files}
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_two_recipes_of_the_same_images_lie_side_by_side(
+    spark: "SparkSession", inbox: Path, tmp_path: Path, fused: bool
+) -> None:
+    colour, grey = (make_run_setup(str(tmp_path / "data"), grayscale=each) for each in (0, 1))
+    ids = import_folder(inbox, colour)
+    setups = (colour, grey)
+
+    def run_all(**options: bool) -> list[RunManifest]:
+        each = [(setup.settings, setup.layout) for setup in setups]
+        return [run_jobs(spark, *every, fused=fused, **options) for every in each]
+
+    manifests = run_all()
+    assert [manifest.counts["evaluate_images"] for manifest in manifests] == [5, 5]
+    for setup, manifest in zip(setups, manifests, strict=True):
+        written = storage.read_bytes(setup.layout.manifest)
+        assert RunManifest.from_json(written) == manifest
+        records = evaluations_of(setup.layout)
+        assert records.keys() == set(ids.values())
+        digests = {record.model_digest for record in records.values()}
+        assert manifest.models == dict.fromkeys(digests, "fsrcnn_x2.safetensors")
+        for image_id, record in records.items():
+            assert record.result.uri == setup.layout.result(image_id)
+            expected = upscaled(record.low_resolution.uri, setup.settings)
+            assert np.array_equal(read_planes(record.result.uri), expected)
+            assert record.model_name == "fsrcnn_x2.safetensors"
+            assert record.recipe == manifest.recipe
+    assert manifests[0].recipe is None
+    assert manifests[1].recipe is not None
+    assert manifests[1].recipe.members == {"grayscale": True}
+    # Neither takes what the other has finished for its own, or does anything twice.
+    assert [manifest.counts["evaluate_images"] for manifest in run_all()] == [0, 0]
+    before = evaluations_of(colour.layout)
+    again = run_jobs(spark, grey.settings, grey.layout, fused=fused, redo=True)
+    assert again.counts["evaluate_images"] == 5
+    assert evaluations_of(colour.layout) == before
+    after = run_jobs(spark, colour.settings, colour.layout, fused=fused, redo=True)
+    assert after.counts["evaluate_images"] == 5
+    assert evaluations_of(grey.layout).keys() == set(ids.values())
+
+
+def test_an_image_rejected_with_one_recipe_is_pending_for_another(
+    spark: "SparkSession", inbox: Path, tmp_path: Path
+) -> None:
+    colour, grey = (make_run_setup(str(tmp_path / "data"), grayscale=each) for each in (0, 1))
+    ids = import_folder(inbox, colour, mode="upscale")
+    low = Path(colour.layout.low_resolution) / f"{ids['grey.png']}.png"
+    good = low.read_bytes()
+    low.write_bytes(good[:50])
+    assert run_jobs(spark, grey.settings, grey.layout, fused=True).rejected == [ids["grey.png"]]
+    (record,) = rejections(grey.layout)
+    assert record.recipe is not None
+    assert record.recipe.key == grey.layout.recipe.key
+    assert rejections(colour.layout) == []
+    low.write_bytes(good)
+    assert run_jobs(spark, colour.settings, colour.layout, fused=True).rejected == []
+    assert rejections(grey.layout) == [record]
 
 
 def test_a_crashed_attempt_is_never_read(

@@ -1,0 +1,91 @@
+"""The recipe of a result: what decides its pixels and its file, besides the image and the scale.
+
+A new member is a field of ``Recipe``, whose default is what was done before, and an argument in
+``recipe_of``. Keys, records and pages follow by themselves: they only know the members that differ
+from their defaults.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
+
+from superres.models import default_model_path
+from superres.pipeline.config import Processing
+
+Precision = Literal["single", "float16", "bfloat16"]
+
+
+class Recipe(BaseModel):
+    """What decides the pixels and the file of a result; frozen. Its JSON has what is not default.
+
+    ``model_path`` is the checkpoint as configured; None means the included weights. It is the path,
+    and neither the file's name nor its digest, that names the network here: results of two files
+    must not be taken for one another, and a file that a training replaces is meant to replace its
+    results. These stay where they are, until ``--redo`` if they are finished, and each record has
+    the digest of the weights that made it. Services that share a configuration find the same
+    results without reading weights, which ingestion may not do on AWS.
+
+    Unlike in records, an unknown member is an error: without it the pixels would be others.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    model_path: str | None = None
+    grayscale: bool = False
+    precision: Precision = "single"
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = type(self).model_fields
+        dumped: dict[str, Any] = dump(self)
+        return {
+            name: value
+            for name, value in dumped.items()
+            if getattr(self, name) != fields[name].default
+        }
+
+    @property
+    def members(self) -> dict[str, Any]:
+        """The members that differ from their defaults, as in JSON."""
+        return self.model_dump(mode="json")
+
+    @property
+    def key(self) -> str | None:
+        """Names the recipe in keys of storage: 8 hex digits; None for the default recipe.
+
+        A member that is added later changes no key, as long as it has its default.
+        """
+        members = self.members
+        if not members:
+            return None
+        text = json.dumps(members, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+DEFAULT_RECIPE = Recipe()
+
+
+def recipe_of(processing: Processing, scale: int) -> Recipe:
+    """The configured recipe of a run at this scale; the one place that decides on precision."""
+    checkpoint = processing.checkpoint(scale)
+    half = processing.half_precision and processing.device == "cuda"
+    return Recipe(
+        model_path=None if checkpoint == str(default_model_path(scale)) else checkpoint,
+        grayscale=processing.grayscale,
+        precision="float16" if half else "single",
+    )
+
+
+def described(members: Mapping[str, Any]) -> str:
+    """The members of a recipe for people, as in ``grayscale, precision float16``."""
+    return ", ".join(_described(*member) for member in members.items()) or "default"
+
+
+def _described(name: str, value: Any) -> str:
+    if name == "model_path":
+        return f"model {str(value).rsplit('/', 1)[-1]}"
+    words = name.replace("_", " ")
+    return words if value is True else f"{words} {value}"
