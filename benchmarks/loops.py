@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from superres.imaging.colour import Planes
 from superres.imaging.decoding import decode
 from superres.imaging.png import encode_png
-from superres.network.engine import Batch, Engine, fetch_weights, make_engine
+from superres.network.engine import Engine, fetch_weights, make_engine
 from superres.network.tiling import split, strips
 from superres.network.upscaling import upscale_tiles, upscaled_info
 from superres.pipeline import storage
@@ -63,7 +64,7 @@ def prepare_plainly(scale: int) -> None:
     global _engine
     engine = make_engine(fetch_weights(Processing().checkpoint(scale), scale))
 
-    def timed(low: Batch) -> Batch:
+    def timed(low: Planes) -> Planes:
         global _network_seconds
         started = time.perf_counter()
         high = engine.upscale(low)
@@ -89,7 +90,7 @@ def upscale_plainly(source: Path, target: Path) -> Parts:
     return {
         "decode": decoded - started,
         "network": _network_seconds,
-        "colour": upscaled - decoded - _network_seconds,
+        "tiles": upscaled - decoded - _network_seconds,
         "encode": time.perf_counter() - upscaled,
     }
 

@@ -50,7 +50,7 @@ has_gpu() { # 0x10de is NVIDIA; the driver, with nvidia-smi, is installed only a
 
 require wheel "$wheel" "$wheel_sha256"
 require cpu "$cpu" "$cpu_sha256"
-engines=(onnxruntime)
+engines=(cpu)
 bytes_needed=$((2 << 30)) # measured: wheelhouse 0.2 GB, twice while it is unpacked, and 0.6 GB installed
 if has_gpu; then
   [[ -n $gpu ]] || fail "this node has a GPU, but --gpu is missing; run make package without GPU=no, or use CPU instance types"

@@ -7,6 +7,7 @@ OpenCV's INTER_CUBIC is another kernel (a = -0.75, no antialiasing) and must not
 """
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -36,6 +37,32 @@ def enlarge_plane_rows(plane: FloatPlane, scale: int, top: int, bottom: int) -> 
     last = min(plane.shape[0], -(-bottom // scale) + reach)
     enlarged = enlarge_plane(plane[first:last], scale)
     return enlarged[top - first * scale : bottom - first * scale]
+
+
+def bicubic_phases(scale: int) -> NDArray[np.float64]:
+    """(s, 5) weights of input pixels q - 2 … q + 2 for the output pixels s*q … s*q + s - 1."""
+    centres = (np.arange(scale) + 0.5) / scale - 0.5
+    distance = np.abs(centres[:, np.newaxis] - np.arange(-2, 3))
+    near = 1.5 * distance**3 - 2.5 * distance**2 + 1
+    far = -0.5 * distance**3 + 2.5 * distance**2 - 4 * distance + 2
+    weights = np.where(distance < 1, near, np.where(distance < 2, far, 0.0))
+    phases: NDArray[np.float64] = weights / weights.sum(axis=1, keepdims=True)
+    return phases
+
+
+def enlarge_repeating_edges(plane: FloatPlane, scale: int) -> FloatPlane:
+    """Enlarges one (h, w) plane to (scale*h, scale*w); beyond the edge, its pixels are repeated.
+
+    ``enlarge_plane`` differs in the two outermost rows and columns of input pixels, where Pillow
+    renormalises the kernel instead.
+    """
+    for axis in (0, 1):
+        padded = np.pad(plane, [(2, 2) if each == axis else (0, 0) for each in (0, 1)], "edge")
+        windows = sliding_window_view(padded, 5, axis=axis)
+        phases = np.tensordot(windows, bicubic_phases(scale).T, axes=1)  # (h, w, s)
+        shape = [scale * side if each == axis else side for each, side in enumerate(plane.shape)]
+        plane = np.moveaxis(phases, -1, axis + 1).reshape(shape).astype(np.float32)
+    return plane
 
 
 def crop_to_multiple(planes: NDArray[np.generic], scale: int) -> NDArray[np.generic]:

@@ -1,38 +1,47 @@
-"""Engines that run FSRCNN: a function from (N, 1, h, w) to (N, 1, s*h, s*w) for weights and device.
+"""Engines that run FSRCNN: from samples (N, C, h, w) to samples (N, C, s*h, s*w) of the same type.
 
-On a CPU the engine is onnxruntime, which is faster than torch there and takes 28 MB instead of
-5 GB. On a GPU it is torch, optionally in half precision. torch on a CPU is the tests' reference.
+On a CPU the engine is OpenVINO where it is installed, else onnxruntime; on a GPU it is torch,
+optionally in half precision. ``superres.network.reference`` is the arithmetic that all of them
+compute. docs/why.md says what was measured.
 """
 
 import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from superres.errors import PrerequisiteError
+from superres.imaging.colour import Planes
 from superres.network.weights import Weights, load_weights
 from superres.pipeline import storage
 
 Batch = NDArray[np.float32]
+CpuLibrary = Literal["openvino", "onnxruntime"]
 
 
 @dataclass(frozen=True)
 class Engine:
-    """Weights ready to run on a device, in this process.
+    """Weights ready to run on a device, in this process, for one thread.
 
-    ``upscale`` maps luma (N, 1, h, w) to (N, 1, s*h, s*w), float32 on [0, 1], not clipped.
-    ``batch_pixels`` is the number of low-resolution pixels that one call should have at most.
+    ``upscale`` maps samples (N, C, h, w), uint8 or uint16, to (N, C, s*h, s*w): grey or RGB, with
+    or without alpha. ``upscale_luma`` is the network alone, as the literature measures it: luma
+    (N, 1, h, w) to (N, 1, s*h, s*w), float32 on [0, 1], not clipped. Both return arrays that stay
+    valid. ``batch_pixels`` is the number of low-resolution pixels that one call should have at
+    most.
     """
 
     scale: int
     digest: str
     batch_pixels: int
-    upscale: Callable[[Batch], Batch]
+    upscale: Callable[[Planes], Planes]
+    upscale_luma: Callable[[Batch], Batch]
 
 
 def fetch_weights(uri: str, scale: int) -> Weights:
@@ -51,31 +60,39 @@ def make_engine(weights: Weights, device: str = "cpu", *, half: bool = False) ->
     Raises ``PrerequisiteError`` for a GPU without torch or CUDA.
     """
     if device == "cpu":
-        return _onnx_engine(weights)
+        return cpu_engine(weights, cpu_library())
     return torch_engine(weights, device, half=half)
 
 
-def _onnx_engine(weights: Weights) -> Engine:
-    import onnxruntime
+def cpu_library() -> CpuLibrary:
+    """The faster of the installed libraries; OpenVINO's wheel does not run everywhere."""
+    return "openvino" if find_spec("openvino") else "onnxruntime"
 
-    from superres.network.onnx_graph import build_onnx
 
-    options = onnxruntime.SessionOptions()
-    # One thread per process: Spark runs one process per core, and more threads than cores are slow.
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    # Tiles at the edges have other sizes, and a memory plan for each would only use more memory.
-    options.enable_mem_pattern = False
-    options.log_severity_level = 3
-    session: Any = onnxruntime.InferenceSession(
-        build_onnx(weights).SerializeToString(), options, providers=["CPUExecutionProvider"]
+def cpu_engine(weights: Weights, library: CpuLibrary) -> Engine:
+    """An engine on one thread of the CPU. Each graph is compiled when it is first used."""
+    from superres.network.onnx_graph import build_onnx, build_samples_onnx
+
+    if library == "openvino":
+        from superres.network.with_openvino import compile_graph
+    else:
+        from superres.network.with_onnxruntime import compile_graph
+
+    @cache
+    def samples_graph(channels: int, bit_depth: int) -> Callable[[Planes], Planes]:
+        return compile_graph(build_samples_onnx(weights, channels, bit_depth))
+
+    @cache
+    def luma_graph() -> Callable[[Batch], Batch]:
+        return compile_graph(build_onnx(weights))
+
+    return Engine(
+        scale=weights.scale,
+        digest=weights.digest,
+        batch_pixels=1,
+        upscale=lambda low: samples_graph(low.shape[1], 8 * low.dtype.itemsize)(low),
+        upscale_luma=lambda low: luma_graph()(low),
     )
-
-    def upscale(low: Batch) -> Batch:
-        outputs: list[Batch] = session.run(None, {"low": low})
-        return outputs[0]
-
-    return Engine(weights.scale, weights.digest, 1, upscale)
 
 
 def torch_engine(weights: Weights, device: str, *, half: bool = False) -> Engine:
@@ -83,7 +100,7 @@ def torch_engine(weights: Weights, device: str, *, half: bool = False) -> Engine
     try:
         import torch
 
-        from superres.network.fsrcnn import network_from
+        from superres.network.with_torch import luma_graph, samples_graph
     except ImportError as error:
         raise PrerequisiteError(
             f"device {device!r} needs torch; install superres[gpu] or set processing.device: cpu"
@@ -93,16 +110,13 @@ def torch_engine(weights: Weights, device: str, *, half: bool = False) -> Engine
             f"device {device!r}: torch finds no CUDA device on this machine; check the "
             "driver (nvidia-smi) or set processing.device: cpu"
         )
-    kind = torch.float16 if half else torch.float32
-    network = network_from(weights).to(device=device, dtype=kind)
-
-    @torch.inference_mode()
-    def upscale(low: Batch) -> Batch:
-        upscaled = network(torch.from_numpy(low).to(device=device, dtype=kind))
-        result: Batch = upscaled.float().cpu().numpy()
-        return result
-
-    return Engine(weights.scale, weights.digest, 1 if device == "cpu" else 1 << 22, upscale)
+    return Engine(
+        scale=weights.scale,
+        digest=weights.digest,
+        batch_pixels=1 if device == "cpu" else 1 << 22,
+        upscale=samples_graph(weights, device, half=half),
+        upscale_luma=luma_graph(weights, device, half=half),
+    )
 
 
 _engines: dict[tuple[str, str, bool, int], Engine] = {}

@@ -81,6 +81,10 @@ class Fsrcnn(nn.Module):
 
     def forward(self, luma: Tensor) -> Tensor:
         """Upscales a batch; see the class."""
+        return functional.pixel_shuffle(self.phases(luma), self.scale)
+
+    def phases(self, luma: Tensor) -> Tensor:
+        """The result before the pixel shuffle: (N, 1, h, w) to (N, s*s, h, w)."""
         rounded = self._rounded
         features = rounded(luma)
         for convolution, activation in self._layers():
@@ -93,9 +97,7 @@ class Fsrcnn(nn.Module):
         padded = functional.pad(self.deconv.weight.flatten(1), (0, 1))
         kernel = rounded(padded)[:, self._taps].view(FEATURES, outputs, side, side).transpose(0, 1)
         bias = _bias(self.deconv).expand(outputs)
-        return functional.pixel_shuffle(
-            functional.conv2d(features, kernel, bias, padding=side // 2), self.scale
-        )
+        return functional.conv2d(features, kernel, bias, padding=side // 2)
 
     def _layers(self) -> Iterator[tuple[nn.Conv2d, nn.Module]]:
         """Convolution and activation of each layer before the deconvolution."""

@@ -2,10 +2,13 @@
 
 import math
 from functools import cache
+from typing import cast
 
 import numpy as np
 
-from superres.network.engine import Engine, make_engine
+from superres.imaging.colour import Planes
+from superres.network import reference
+from superres.network.engine import Batch, Engine, make_engine
 from superres.network.weights import FEATURES, Weights, expected_shapes, make_weights
 
 
@@ -36,9 +39,21 @@ def random_engine(scale: int) -> Engine:
     return make_engine(random_weights(scale))
 
 
+def engine_with(scale: int, luma: reference.Luma) -> Engine:
+    """The reference arithmetic around another network."""
+
+    def upscale(low: Planes) -> Planes:
+        return cast(Planes, np.stack([reference.upscale(each, scale, luma) for each in low]))
+
+    def upscale_luma(low: Batch) -> Batch:
+        return np.stack([luma(each)[np.newaxis] for each in low[:, 0]])
+
+    return Engine(scale, "test", 1, upscale, upscale_luma)
+
+
 def repeating_engine(scale: int) -> Engine:
     """An engine whose luma is the nearest input pixel, so that expected values are plain to see."""
-    return Engine(scale, "repeat", 1, lambda low: low.repeat(scale, axis=2).repeat(scale, axis=3))
+    return engine_with(scale, lambda low: low.repeat(scale, axis=0).repeat(scale, axis=1))
 
 
 def noise(seed: int, *shape: int, dtype: type = np.uint8) -> np.ndarray:

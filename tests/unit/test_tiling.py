@@ -39,7 +39,7 @@ def stitched(luma: np.ndarray, patch: int, engine: Engine) -> np.ndarray:
         for column in range(grid.columns):
             outer, inner = grid.outer(row, column), grid.inner(row, column)
             low = np.ascontiguousarray(luma[outer.top : outer.bottom, outer.left : outer.right])
-            high = engine.upscale(low[np.newaxis, np.newaxis])[0, 0]
+            high = engine.upscale_luma(low[np.newaxis, np.newaxis])[0, 0]
             top, left = (inner.top - outer.top) * scale, (inner.left - outer.left) * scale
             joined[
                 inner.top * scale : inner.bottom * scale, inner.left * scale : inner.right * scale
@@ -48,7 +48,7 @@ def stitched(luma: np.ndarray, patch: int, engine: Engine) -> np.ndarray:
 
 
 def seam_error(luma: np.ndarray, patch: int, engine: Engine) -> float:
-    whole = engine.upscale(luma[np.newaxis, np.newaxis])[0, 0]
+    whole = engine.upscale_luma(luma[np.newaxis, np.newaxis])[0, 0]
     return float(np.abs(stitched(luma, patch, engine) - whole).max())
 
 

@@ -11,10 +11,10 @@ from superres.imaging.decoding import decode
 from superres.imaging.info import ImageInfo
 from superres.imaging.limits import Limits
 from superres.imaging.png import encode_png_bytes
-from superres.imaging.resample import enlarge_plane
+from superres.imaging.resample import enlarge_repeating_edges
 from superres.network.tiling import split, strips
 from superres.network.upscaling import upscale_image, upscale_tiles, upscaled_info
-from tests.support.networks import noise, random_engine, repeating_engine
+from tests.support.networks import engine_with, noise, random_engine, repeating_engine
 
 STABLE = settings(derandomize=True, deadline=None, max_examples=25)
 
@@ -42,8 +42,12 @@ def textbook(planes: np.ndarray, engine) -> np.ndarray:
     peak = np.iinfo(planes.dtype).max
     unit = planes.astype(np.float64) / peak
     ycbcr = np.tensordot(TO_YCBCR, unit, axes=1) + OFFSET[:, None, None]
-    luma = engine.upscale((ycbcr[0] / 255).astype(np.float32)[None, None])[0, 0] * np.float64(255)
-    chroma = [enlarge_plane(plane.astype(np.float32), engine.scale) for plane in ycbcr[1:]]
+    luma = engine.upscale_luma((ycbcr[0] / 255).astype(np.float32)[None, None])[0, 0] * np.float64(
+        255
+    )
+    chroma = [
+        enlarge_repeating_edges(plane.astype(np.float32), engine.scale) for plane in ycbcr[1:]
+    ]
     back = np.tensordot(
         np.linalg.inv(TO_YCBCR), np.stack([luma, *chroma]) - OFFSET[:, None, None], axes=1
     )
@@ -79,7 +83,7 @@ def test_alpha_is_bicubic_and_leaves_colour_alone(scale, depth, colours, seed):
     planes = noise(seed, colours + 1, 15, 22, dtype=np.uint8 if depth == 8 else np.uint16)
     result = upscaled(planes, random_engine(scale))
     peak = np.iinfo(planes.dtype).max
-    bicubic = enlarge_plane(planes[-1].astype(np.float32), scale)
+    bicubic = enlarge_repeating_edges(planes[-1].astype(np.float32), scale)
     assert np.abs(result[-1] - np.clip(bicubic, 0, peak)).max() <= 0.51
     np.testing.assert_array_equal(result[:-1], upscaled(planes[:-1], random_engine(scale)))
 
@@ -107,9 +111,7 @@ def test_every_grey_level_comes_back(channels, dtype):
 
 @pytest.mark.parametrize("luma", [-3.0, 4.0])
 def test_overshoot_is_clipped_not_wrapped(luma):
-    engine = dataclasses.replace(
-        repeating_engine(2), upscale=lambda low: np.full((1, 1, 16, 16), luma, np.float32)
-    )
+    engine = engine_with(2, lambda low: np.full((16, 16), luma, np.float32))
     result = upscaled(noise(0, 3, 8, 8), engine)
     assert (result == (0 if luma < 0 else 255)).all()
 
@@ -138,9 +140,10 @@ def test_equal_tiles_share_a_call():
 
     def counted(low):
         sizes.append(low.shape)
-        return low.repeat(2, axis=2).repeat(2, axis=3)
+        return repeating.upscale(low)
 
-    engine = dataclasses.replace(repeating_engine(2), batch_pixels=1 << 20, upscale=counted)
+    repeating = repeating_engine(2)
+    engine = dataclasses.replace(repeating, batch_pixels=1 << 20, upscale=counted)
     upscaled(noise(0, 1, 32, 32 * 6), engine, patch=32)
     assert sizes == [(1, 1, 32, 40), (4, 1, 32, 48), (1, 1, 32, 40)]
 

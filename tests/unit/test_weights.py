@@ -182,7 +182,7 @@ def test_shipped_weights_sharpen(scale):
     engine = make_engine(load_weights(default_model_path(scale), scale))
     rows, columns = np.mgrid[:40, :40].astype(np.float32)
     low = 0.5 + 0.3 * np.sin(rows / 4) * np.cos(columns / 5)
-    high = engine.upscale(low[None, None])[0, 0]
+    high = engine.upscale_luma(low[None, None])[0, 0]
     means = high.reshape(40, scale, 40, scale).mean(axis=(1, 3))
     assert np.abs(means - low)[8:-8, 8:-8].max() < 0.02
 
@@ -197,7 +197,7 @@ def test_every_engine_equals_the_plain_network(scale, size):
     with torch.inference_mode():
         plain = plain_network(scale)(torch.from_numpy(low)).numpy()
     for engine in (make_engine(random_weights(scale)), torch_engine(random_weights(scale), "cpu")):
-        result = engine.upscale(low)
+        result = engine.upscale_luma(low)
         assert result.dtype == np.float32
         np.testing.assert_allclose(result, plain, rtol=0, atol=1e-5)
 
@@ -244,7 +244,7 @@ def test_a_lornatang_checkpoint_runs_as_its_own_network(scale, tmp_path):
     torch.save(training_checkpoint(plain_network(scale)), path)
     weights = load_weights(path, scale)
     assert weights.digest == random_weights(scale).digest
-    result = make_engine(weights).upscale(luma())
+    result = make_engine(weights).upscale_luma(luma())
     np.testing.assert_allclose(result, output_of(plain_network(scale)), rtol=0, atol=1e-5)
 
 
