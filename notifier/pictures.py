@@ -129,7 +129,7 @@ class Pictures:
             _check_size(image)
         suffix = "png" if width is None else "webp"
         version = version_of(image)
-        name = f"{image.image_id}-{version}-{kind}-{width or 'whole'}.{suffix}"
+        name = f"{image.result_id}-{version}-{kind}-{width or 'whole'}.{suffix}"
         path = self._folder / image.image_id[:2] / name
         if _touch(path):
             return path
@@ -151,7 +151,7 @@ class Pictures:
         self, path: Path, image: Evaluation, kind: Kind, width: int | None, settings: Settings
     ) -> None:
         limits = _limits(image, settings)
-        grey = settings.processing.grayscale
+        grey = bool(image.recipe and image.recipe.members.get("grayscale"))
         path.parent.mkdir(parents=True, exist_ok=True)
         if kind == "bicubic":
             with _local(image, "low", settings) as low:

@@ -17,7 +17,8 @@ def record_image(database: Database, evaluation: Evaluation, uri: str, tag: str)
         if not record_evaluation(session, evaluation, uri, tag):
             return False
         data = evaluation.model_dump(mode="json")
-        enqueue(session, Event("image.finished", evaluation.image_id, evaluation.finished_at, data))
+        event = Event("image.finished", evaluation.result_id, evaluation.finished_at, data)
+        enqueue(session, event)
         return True
 
 

@@ -16,7 +16,7 @@ from superres.pipeline.records import Evaluation
 # Built once, and from the table: building it from the class for every request would take a quarter
 # of the response time.
 _TABLE = Image.__table__.c
-_RECORD_OF = select(_TABLE.record).where(_TABLE.image_id == bindparam("image_id"))
+_RECORD_OF = select(_TABLE.record).where(_TABLE.result_id == bindparam("result_id"))
 Order = Literal["newest", "best", "worst"]
 """By time, or by gain with the greatest or the least first (without images that have none)."""
 
@@ -49,7 +49,7 @@ class Totals:
 
 
 def record_evaluation(session: Session, evaluation: Evaluation, uri: str, tag: str) -> bool:
-    """Stores an evaluation unless a newer one of the image is known; returns whether it did.
+    """Stores an evaluation unless a newer one of the result is known; returns whether it did.
 
     The newest evaluation wins, in whatever order and however often records are read.
     """
@@ -58,6 +58,7 @@ def record_evaluation(session: Session, evaluation: Evaluation, uri: str, tag: s
     if ours and bicubic and ours.psnr is not None and bicubic.psnr is not None:
         gain = ours.psnr - bicubic.psnr
     values = {
+        "result_id": evaluation.result_id,
         "image_id": evaluation.image_id,
         "finished_at": evaluation.finished_at,
         "run_id": evaluation.run_id,
@@ -73,10 +74,10 @@ def record_evaluation(session: Session, evaluation: Evaluation, uri: str, tag: s
     insert = insert_into(session, Image).values(values)
     written = session.execute(
         insert.on_conflict_do_update(
-            index_elements=[Image.image_id],
-            set_={name: insert.excluded[name] for name in values if name != "image_id"},
+            index_elements=[Image.result_id],
+            set_={name: insert.excluded[name] for name in values if name != "result_id"},
             where=Image.finished_at < insert.excluded.finished_at,
-        ).returning(Image.image_id)
+        ).returning(Image.result_id)
     ).first()
     if written:
         count_change(session)
@@ -89,16 +90,23 @@ def known_tags(session: Session, image_ids: Collection[str]) -> dict[str, str]:
     return dict(rows.tuples().all())
 
 
-def record_of(database: Database, image_id: str) -> str | None:
-    """Returns the record of an image as JSON; None if it is not finished."""
-    found: str | None = database.value(_RECORD_OF, {"image_id": image_id})
+def record_of(database: Database, result_id: str) -> str | None:
+    """Returns the record of a result as JSON; None if it is not finished."""
+    found: str | None = database.value(_RECORD_OF, {"result_id": result_id})
     return found
 
 
-def image_of(session: Session, image_id: str) -> Evaluation | None:
-    """Returns the parsed record of an image; None if it is not finished."""
-    record = session.scalar(_RECORD_OF, {"image_id": image_id})
+def image_of(session: Session, result_id: str) -> Evaluation | None:
+    """Returns the parsed record of a result; None if it is not finished."""
+    record = session.scalar(_RECORD_OF, {"result_id": result_id})
     return None if record is None else Evaluation.from_json(record)
+
+
+def other_results(session: Session, image: Evaluation) -> list[Evaluation]:
+    """Returns what other recipes made of the same image, the default one first."""
+    same = (Image.image_id == image.image_id) & (Image.result_id != image.result_id)
+    records = session.scalars(select(Image.record).where(same).order_by(Image.result_id))
+    return [Evaluation.from_json(record) for record in records]
 
 
 def page_of(
@@ -139,34 +147,34 @@ def totals_of(session: Session) -> Totals:
 
 
 def recent_gains(session: Session, count: int) -> list[tuple[str, datetime, float]]:
-    """Returns (image_id, time, gain in dB) of the images measured last, oldest first."""
+    """Returns (result_id, time, gain in dB) of the images measured last, oldest first."""
     rows = session.execute(
-        select(Image.image_id, Image.finished_at, Image.gain)
+        select(Image.result_id, Image.finished_at, Image.gain)
         .where(Image.gain.is_not(None))
-        .order_by(Image.finished_at.desc(), Image.image_id.desc())
+        .order_by(Image.finished_at.desc(), Image.result_id.desc())
         .limit(count)
     )
-    return [(image_id, moment, gain) for image_id, moment, gain in rows if gain is not None][::-1]
+    return [(result_id, moment, gain) for result_id, moment, gain in rows if gain is not None][::-1]
 
 
 def _selected(order: Order, limit: int, position: Position | None, backwards: bool) -> Select[Any]:
     key = Image.finished_at if order == "newest" else Image.gain
     downwards = (order != "worst") != backwards
-    chosen = select(Image.image_id, key.label("key"), Image.record)
+    chosen = select(Image.result_id, key.label("key"), Image.record)
     if order != "newest":
         chosen = chosen.where(Image.gain.is_not(None))
     if position is not None:
         value = moment_of(int(position.key)) if order == "newest" else position.key
         further, further_id = (
-            (key < value, Image.image_id < position.name)
+            (key < value, Image.result_id < position.name)
             if downwards
-            else (key > value, Image.image_id > position.name)
+            else (key > value, Image.result_id > position.name)
         )
         chosen = chosen.where(or_(further, and_(key == value, further_id)))
-    columns = (key.desc(), Image.image_id.desc()) if downwards else (key, Image.image_id)
+    columns = (key.desc(), Image.result_id.desc()) if downwards else (key, Image.result_id)
     return chosen.order_by(*columns).limit(limit)
 
 
 def _position(row: Row[Any]) -> Position:
     key = microseconds_of(row.key) if isinstance(row.key, datetime) else row.key
-    return Position(key, row.image_id)
+    return Position(key, row.result_id)

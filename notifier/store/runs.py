@@ -21,8 +21,8 @@ State = Literal["running", "succeeded", "failed", "stopped"]
 class RunStatus:
     """The status of one start of a run, named as its manifest, or of an execution.
 
-    ``detail`` of a run: counts, rejected (image_ids) and seconds, as in its manifest. Of an
-    execution: error and cause, where it failed.
+    ``detail`` of a run: counts, rejected (image_ids) and seconds, as in its manifest, and the
+    recipe where it is not the default. Of an execution: error and cause, where it failed.
     """
 
     name: str
@@ -37,6 +37,8 @@ class RunStatus:
 
 def status_of_manifest(manifest: RunManifest) -> RunStatus:
     """Returns the status of a run with a manifest: it has succeeded."""
+    kept = {"counts", "rejected", "seconds"} | ({"recipe"} if manifest.recipe else set())
+    detail = manifest.model_dump(mode="json", include=kept)
     return RunStatus(
         manifest.name,
         "run",
@@ -45,7 +47,7 @@ def status_of_manifest(manifest: RunManifest) -> RunStatus:
         manifest.ingest_date,
         None,
         manifest.finished_at,
-        manifest.model_dump(mode="json", include={"counts", "rejected", "seconds"}),
+        detail,
     )
 
 

@@ -58,13 +58,15 @@ class Change(Table):
 class Image(Table):
     """A finished image: its evaluation record, and the columns that lists sort by.
 
+    ``result_id`` is the image_id, with the key of the recipe where that is not the default one.
     ``gain`` is the PSNR of ours above bicubic in dB; None where there is no original, or where one
     of the two equals it. ``tag`` identifies the version of the stored record.
     """
 
     __tablename__ = "images"
 
-    image_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    result_id: Mapped[str] = mapped_column(String(41), primary_key=True)
+    image_id: Mapped[str] = mapped_column(String(32))
     finished_at: Mapped[datetime] = mapped_column(Moment)
     run_id: Mapped[str] = mapped_column(Text)
     psnr: Mapped[float | None]
@@ -77,8 +79,9 @@ class Image(Table):
     tag: Mapped[str] = mapped_column(Text)
 
     __table_args__ = (
-        Index("images_by_time", "finished_at", "image_id"),
-        Index("images_by_gain", "gain", "image_id"),
+        Index("images_by_time", "finished_at", "result_id"),
+        Index("images_by_gain", "gain", "result_id"),
+        Index("images_by_image", "image_id"),
     )
 
 

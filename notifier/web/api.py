@@ -16,7 +16,7 @@ from notifier.store.paging import Position
 from notifier.store.runs import Kind, RunStatus, State, runs_of
 from notifier.web.context import service
 from notifier.web.problems import problem_schemas
-from superres.pipeline.records import Evaluation, ImageId
+from superres.pipeline.records import Evaluation, ResultId, result_id_of
 from superres.service.problems import Problem
 
 PREFIX = "/api/v1"
@@ -111,9 +111,9 @@ class ImagesQuery(Page):
 
 
 class ImagePath(BaseModel):
-    """Which image."""
+    """Which image; with ``-`` and the key of the recipe where that is not the default one."""
 
-    image_id: ImageId
+    image_id: ResultId
 
 
 @blueprint.get(
@@ -141,7 +141,7 @@ def list_images(query: ImagesQuery) -> Response:
     responses={200: FinishedImage, **problem_schemas(404, 422)},
 )
 def get_image(path: ImagePath) -> Response:
-    """The newest evaluation of an image."""
+    """The newest evaluation of an image; of another recipe than the default with `-{key}`."""
 
     def content() -> dict[str, Any]:
         record = record_of(service().database, path.image_id)
@@ -185,7 +185,8 @@ def _schema_of(model: type[Page]) -> dict[str, Any]:
 
 def _with_links(record: dict[str, Any]) -> dict[str, Any]:
     """Adds the links to a record; building a model would take four times as long."""
-    name = record["image_id"]
+    recipe = record.get("recipe")
+    name = result_id_of(record["image_id"], recipe and recipe["key"])
     links = {
         "self": f"{PREFIX}/images/{name}",
         "page": f"/images/{name}",

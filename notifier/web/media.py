@@ -1,4 +1,4 @@
-"""``/pictures/<image_id>/<kind>``: the pictures of an image, full size or as thumbnails.
+"""``/pictures/<result_id>/<kind>``: the pictures of an image, full size or as thumbnails.
 
 Local files and derived pictures are sent by the application, with validators and ranges. A
 full-size picture in S3 is a redirect to a presigned URL that is valid for ten minutes.
@@ -30,7 +30,7 @@ from superres.errors import ImageRejectedError, StorageError
 from superres.imaging.decoding import check
 from superres.imaging.limits import Limits
 from superres.pipeline import storage
-from superres.pipeline.records import IMAGE_ID, Evaluation, name_of
+from superres.pipeline.records import RESULT_ID, Evaluation, name_of
 from superres.service.problems import Problem
 
 SIGNED_SECONDS = 600
@@ -39,16 +39,16 @@ _ANY_SIZE = Limits(1 << 62, 1 << 62)
 blueprint = Blueprint("media", __name__)
 
 
-@blueprint.get("/pictures/<image_id>/<kind>")
-def picture(image_id: str, kind: str) -> AnyResponse:
+@blueprint.get("/pictures/<result_id>/<kind>")
+def picture(result_id: str, kind: str) -> AnyResponse:
     """Sends a picture: ``width`` for a thumbnail, ``download`` for a file, ``v`` for a version."""
-    if not re.fullmatch(IMAGE_ID, image_id) or kind not in KINDS:
+    if not re.fullmatch(RESULT_ID, result_id) or kind not in KINDS:
         raise Problem(404, f"no such picture; there are {', '.join(KINDS)}")
     width = _width()
     with service().database.reading() as session:
-        image = image_of(session, image_id)
+        image = image_of(session, result_id)
     if image is None:
-        raise Problem(404, f"no finished image {image_id}")
+        raise Problem(404, f"no finished image {result_id}")
     try:
         response = _response(image, kind, width)
     except (NoPictureError, ImageRejectedError) as error:

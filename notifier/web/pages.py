@@ -12,13 +12,21 @@ from flask import Blueprint, Response, make_response, render_template, request, 
 
 from notifier.drawing import COLOURS, DIFFERENCE_PEAK
 from notifier.pictures import MAX_DERIVED_PIXELS
-from notifier.store.images import Order, Totals, image_of, page_of, recent_gains, totals_of
+from notifier.store.images import (
+    Order,
+    Totals,
+    image_of,
+    other_results,
+    page_of,
+    recent_gains,
+    totals_of,
+)
 from notifier.store.paging import Position
 from notifier.store.runs import runs_of
 from notifier.web.chart import Chart, chart_of, decibels
 from notifier.web.context import service
 from notifier.web.showing import downloads_of, picture_of, shown, shown_run
-from superres.pipeline.records import IMAGE_ID
+from superres.pipeline.records import RESULT_ID
 from superres.service.problems import Problem
 
 _GAINS, _LATEST_RUNS, _RUNS = 60, 4, 40
@@ -56,7 +64,7 @@ def _gallery(number: int, order: Order, after: Position | None, before: Position
         overview = Overview(
             totals_of(db),
             chart_of(recent_gains(db, _GAINS)),
-            f"{newest[0].image_id} {newest[0].finished_at.isoformat()}" if newest else "",
+            f"{newest[0].result_id} {newest[0].finished_at.isoformat()}" if newest else "",
         )
     first = after is None and before is None
     return _page(
@@ -74,21 +82,23 @@ def _gallery(number: int, order: Order, after: Position | None, before: Position
     )
 
 
-@blueprint.get("/images/<image_id>")
-def image_page(image_id: str) -> Response:
+@blueprint.get("/images/<result_id>")
+def image_page(result_id: str) -> Response:
     """One image with its comparison, figures and files."""
-    if not re.fullmatch(IMAGE_ID, image_id):
+    if not re.fullmatch(RESULT_ID, result_id):
         raise Problem(404, "there is no image of this name")
     number = service().changes.number
     with service().database.reading() as db:
-        found = image_of(db, image_id)
+        found = image_of(db, result_id)
+        others = other_results(db, found) if found else []
     if found is None:
-        raise Problem(404, f"image {image_id} is not finished; it may still be processed")
+        raise Problem(404, f"image {result_id} is not finished; it may still be processed")
     page = _page(
         "image.html",
         number,
         shown=shown(found),
         image=found,
+        others=[shown(other) for other in others],
         difference=picture_of(found, "difference"),
         downloads=downloads_of(found),
         colours=[f"#{colour:06x}" for colour in COLOURS],

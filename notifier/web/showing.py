@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from notifier.pictures import WIDTHS, Kind, is_derived, version_of
 from notifier.store.runs import RunStatus
 from notifier.web.chart import decibels
+from superres.pipeline.recipe import described
 from superres.pipeline.records import Evaluation, Metrics, name_of
 
 _LABELS: dict[Kind, str] = {
@@ -52,6 +53,7 @@ class Shown:
         gain: None where there is no original.
         loses: whether the gain is negative.
         whole: whether pictures are derived at full size.
+        recipe: None for the default one.
     """
 
     image: Evaluation
@@ -64,6 +66,7 @@ class Shown:
     loses: bool
     whole: bool
     credit_url: str | None
+    recipe: str | None
 
     @property
     def viewer(self) -> dict[str, Any]:
@@ -103,12 +106,13 @@ def shown(image: Evaluation) -> Shown:
         loses=(gain_of(image) or "").startswith("−"),
         whole=whole,
         credit_url=_web_url(image.attribution.url) if image.attribution else None,
+        recipe=described(image.recipe.members) if image.recipe else None,
     )
 
 
 def picture_of(image: Evaluation, kind: Kind) -> Picture:
     """The URLs of a picture; they change with the version of the image."""
-    full = f"/pictures/{image.image_id}/{kind}?v={version_of(image)}"
+    full = f"/pictures/{image.result_id}/{kind}?v={version_of(image)}"
     return Picture(kind, _LABELS[kind], full, {width: f"{full}&width={width}" for width in WIDTHS})
 
 
@@ -158,13 +162,17 @@ def _web_url(url: str | None) -> str | None:
 
 @dataclass(frozen=True)
 class ShownRun:
-    """A run for the templates; counts are None where they are unknown."""
+    """A run for the templates; counts are None where they are unknown.
+
+    ``recipe`` is None for the default one.
+    """
 
     status: RunStatus
     images: int | None
     rejected: int | None
     seconds: float | None
     error: str
+    recipe: str | None
 
 
 def shown_run(status: RunStatus) -> ShownRun:
@@ -173,6 +181,8 @@ def shown_run(status: RunStatus) -> ShownRun:
     seconds = status.detail.get("seconds")
     images = counts.get("evaluate_images") if isinstance(counts, dict) else None
     spent = list(seconds.values()) if isinstance(seconds, dict) else []
+    recipe = status.detail.get("recipe")
+    members = recipe.get("members") if isinstance(recipe, dict) else None
     reasons = [status.detail.get("error"), status.detail.get("cause")]
     return ShownRun(
         status,
@@ -180,4 +190,5 @@ def shown_run(status: RunStatus) -> ShownRun:
         len(rejected) if isinstance(rejected, list) else None,
         sum(spent) if spent and all(isinstance(value, int | float) for value in spent) else None,
         ": ".join(reason for reason in reasons if isinstance(reason, str) and reason)[:600],
+        described(members) if isinstance(members, dict) else None,
     )

@@ -307,13 +307,12 @@ def evaluations_of(layout: Layout) -> dict[str, Evaluation]:
 def test_two_recipes_of_the_same_images_lie_side_by_side(
     spark: "SparkSession", inbox: Path, tmp_path: Path, fused: bool
 ) -> None:
-    colour, grey = (make_run_setup(str(tmp_path / "data"), grayscale=each) for each in (0, 1))
-    ids = import_folder(inbox, colour)
-    setups = (colour, grey)
+    colour = make_run_setup(str(tmp_path / "data"))
+    grey = make_run_setup(str(tmp_path / "data"), grayscale=True)
+    setups, ids = (colour, grey), import_folder(inbox, colour)
 
-    def run_all(**options: bool) -> list[RunManifest]:
-        each = [(setup.settings, setup.layout) for setup in setups]
-        return [run_jobs(spark, *every, fused=fused, **options) for every in each]
+    def run_all() -> list[RunManifest]:
+        return [run_jobs(spark, each.settings, each.layout, fused=fused) for each in setups]
 
     manifests = run_all()
     assert [manifest.counts["evaluate_images"] for manifest in manifests] == [5, 5]
@@ -347,7 +346,8 @@ def test_two_recipes_of_the_same_images_lie_side_by_side(
 def test_an_image_rejected_with_one_recipe_is_pending_for_another(
     spark: "SparkSession", inbox: Path, tmp_path: Path
 ) -> None:
-    colour, grey = (make_run_setup(str(tmp_path / "data"), grayscale=each) for each in (0, 1))
+    colour = make_run_setup(str(tmp_path / "data"))
+    grey = make_run_setup(str(tmp_path / "data"), grayscale=True)
     ids = import_folder(inbox, colour, mode="upscale")
     low = Path(colour.layout.low_resolution) / f"{ids['grey.png']}.png"
     good = low.read_bytes()

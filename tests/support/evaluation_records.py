@@ -6,7 +6,15 @@ from datetime import UTC, date, datetime, timedelta
 from notifier.store.database import Database
 from notifier.store.images import record_evaluation
 from superres.pipeline import storage
-from superres.pipeline.records import Attribution, Evaluation, Metrics, RunManifest, StoredImage
+from superres.pipeline.recipe import DEFAULT_RECIPE, Recipe
+from superres.pipeline.records import (
+    Attribution,
+    Evaluation,
+    Metrics,
+    RunManifest,
+    StoredImage,
+    applied_recipe,
+)
 
 MOMENT = datetime(2026, 1, 31, 12, tzinfo=UTC)
 DAY = date(2026, 1, 31)
@@ -23,6 +31,7 @@ def evaluation(
     gain: float | None = 1.0,
     run_id: str = "2026-01-31-x2",
     day: date = DAY,
+    recipe: Recipe = DEFAULT_RECIPE,
 ) -> Evaluation:
     """An image finished some minutes after ``MOMENT``; without a gain it has no original."""
     name = image_id(number)
@@ -44,11 +53,15 @@ def evaluation(
         seconds=0.5,
         model_digest="0" * 64,
         finished_at=MOMENT + timedelta(minutes=minutes),
+        recipe=applied_recipe(recipe),
     )
 
 
 def manifest(
-    run_id: str = "2026-01-31-x2", minutes: float = 0, start_id: str | None = None
+    run_id: str = "2026-01-31-x2",
+    minutes: float = 0,
+    start_id: str | None = None,
+    recipe: Recipe = DEFAULT_RECIPE,
 ) -> RunManifest:
     return RunManifest(
         run_id=run_id,
@@ -59,11 +72,14 @@ def manifest(
         seconds={"split": 1.0},
         finished_at=MOMENT + timedelta(minutes=minutes),
         start_id=start_id,
+        recipe=applied_recipe(recipe),
     )
 
 
 def evaluation_uri(results: str, record: Evaluation) -> str:
     partition = f"scale={record.scale}/ingest_date={record.ingest_date.isoformat()}"
+    if record.recipe:
+        partition += f"/recipe={record.recipe.key}"
     return storage.join(results, "evaluations", partition, f"{record.image_id}.json")
 
 
@@ -85,6 +101,6 @@ def record_all(database: Database, *evaluations: Evaluation, tag: str = "tag") -
 
     def record(each: Evaluation) -> bool:
         with database.writing() as session:
-            return record_evaluation(session, each, f"/results/{each.image_id}.json", tag)
+            return record_evaluation(session, each, f"/results/{each.result_id}.json", tag)
 
     return [record(each) for each in evaluations]

@@ -31,6 +31,7 @@ from superres.pipeline import storage
 from superres.pipeline.arrival import store_image
 from superres.pipeline.config import validated
 from superres.pipeline.layout import layout_on
+from superres.pipeline.recipe import DEFAULT_RECIPE, Recipe
 from superres.pipeline.records import (
     Attribution,
     Evaluation,
@@ -90,10 +91,11 @@ class Gallery:
     ) -> Evaluation:
         """Upscales and measures an image, and records it unless ``recorded`` is False.
 
-        ``known`` are ``mode``, ``scale``, and fields of the record to replace.
+        ``known`` are ``mode``, ``scale``, ``recipe``, and fields of the record to replace.
         """
         mode: Mode = known.pop("mode", "evaluate")
         scale: Scale = known.pop("scale", 2)
+        recipe: Recipe = known.pop("recipe", DEFAULT_RECIPE)
         reference = ImageReference(
             image_id=image_id_of(mode, scale, name),
             url="https://example.org/",
@@ -102,11 +104,11 @@ class Gallery:
             scale=scale,
             requested_at=datetime(DAY.year, DAY.month, DAY.day, tzinfo=UTC),
         )
-        layout = layout_on(self.settings.dataset, DAY, scale)
+        layout = layout_on(self.settings.dataset, DAY, scale, recipe)
         store_image(content, reference, layout, self.settings.processing)
         stored = Path(layout.low_resolution).glob(f"{reference.image_id}.*")
         (low,) = (path for path in stored if path.suffix != ".json")
-        image = decode_file(low, _LIMITS)
+        image = decode_file(low, _LIMITS, grayscale=recipe.grayscale)
         uri = layout.result(reference.image_id)
         Path(uri).parent.mkdir(parents=True, exist_ok=True)
         encode_png(
@@ -120,7 +122,7 @@ class Gallery:
 
     def record(self, record: Evaluation) -> None:
         """Records an image in the database."""
-        assert record_image(self.database, record, f"{record.image_id}.json", "tag")
+        assert record_image(self.database, record, f"{record.result_id}.json", "tag")
         self.changes.poll()
 
     def get(self, path: str, **headers: str) -> Any:

@@ -35,9 +35,9 @@ def listening(settings: Settings, database: Database) -> Iterator[Listening]:
 
 
 def recorded_ids(database: Database) -> list[str]:
-    """The ids of all images, newest first."""
+    """The ids of all results, newest first."""
     with database.reading() as session:
-        return [image.image_id for image in page_of(session, "newest", 1000).images]
+        return [image.result_id for image in page_of(session, "newest", 1000).images]
 
 
 def recorded_image(database: Database, number: int) -> Evaluation | None:

@@ -8,12 +8,16 @@ from html import unescape
 import pytest
 
 from notifier.recording import record_status
-from notifier.store.runs import RunStatus
+from notifier.store.runs import RunStatus, status_of_manifest
 from notifier.web.chart import chart_of
 from notifier.web.showing import gain_of, shown, shown_run
+from superres.imaging.decoding import decode
+from superres.imaging.info import ImageInfo
+from superres.imaging.limits import Limits
+from superres.pipeline.recipe import Recipe
 from superres.pipeline.records import Metrics, StoredImage
 from tests.support import image_files
-from tests.support.evaluation_records import MOMENT, evaluation
+from tests.support.evaluation_records import MOMENT, evaluation, manifest
 from tests.support.example_gallery import (
     DAY,
     PHOTO,
@@ -45,6 +49,10 @@ def text_of(page: str) -> str:
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", main)).split())
 
 
+def info_of(content: bytes) -> ImageInfo:
+    return decode(content, Limits(1 << 30, 1 << 30)).info
+
+
 def names(page: str) -> list[str]:
     return re.findall(r'<h3 id="name-[^>]+><a [^>]+>([^<]+)</a>', page)
 
@@ -65,6 +73,31 @@ def test_a_card_shows_name_figures_and_credit(one):
     assert 'href="https://example.org/ada" rel="noopener noreferrer nofollow external"' in page
     assert f'datetime="{image.finished_at.isoformat()}"' in page
     assert names(page) == ["a boat.png"]
+
+
+def test_two_recipes_of_an_image_are_shown_and_lead_to_one_another(gallery):
+    default = gallery.finish(PHOTO)
+    grey = gallery.finish(PHOTO, recipe=Recipe(grayscale=True))
+    page = gallery.get("/").text
+    assert re.findall(r'<a href="/images/([0-9a-f-]+)">boat', page) == [
+        grey.result_id,
+        default.result_id,
+    ]
+    assert len(set(re.findall(r'<li data-key="([^"]+)"', page))) == 2
+    assert "grayscale" in text_of(page)
+    for shown_one, other, recipe, of_other in (
+        (default, grey, "default", "grayscale"),
+        (grey, default, "grayscale", "default"),
+    ):
+        page = gallery.get(f"/images/{shown_one.result_id}").text
+        assert f"Recipe {recipe} Other recipes {of_other} Model fsrcnn_x2" in text_of(page)
+        assert f'<a href="/images/{other.result_id}">{of_other}</a>' in page
+        assert f'href="/api/v1/images/{shown_one.result_id}"' in page
+        for kind in ("result", "bicubic", "difference"):
+            address = f"/pictures/{shown_one.result_id}/{kind}"
+            assert f"{address}?v=" in page
+            channels = info_of(gallery.get(address).data).channels
+            assert kind == "difference" or channels == (1 if shown_one is grey else 3), kind
 
 
 def test_every_picture_of_a_page_can_be_loaded(one):
@@ -297,11 +330,24 @@ def test_older_runs_are_on_the_next_page(gallery):
 
 @pytest.mark.parametrize(
     "detail",
-    [{}, {"counts": 1, "rejected": "x", "seconds": {"a": "b"}, "error": 5}, {"counts": []}],
+    [
+        {},
+        {"counts": 1, "rejected": "x", "seconds": {"a": "b"}, "error": 5, "recipe": "x"},
+        {"counts": [], "recipe": {"members": 5}},
+    ],
 )
 def test_a_run_is_shown_without_details_of_unexpected_types(detail):
     run = shown_run(RunStatus("x", "run", "failed", None, None, None, MOMENT, detail))
     assert (run.images, run.rejected, run.seconds, run.error) == (None, None, None, "")
+    assert run.recipe is None
+
+
+def test_a_run_of_another_recipe_says_which(gallery):
+    record_status(
+        gallery.database, status_of_manifest(manifest(recipe=Recipe(precision="float16")))
+    )
+    text = text_of(gallery.get("/runs").text)
+    assert re.search(r"2026-01-31-x2-[0-9a-f]{8} precision float16 succeeded", text)
 
 
 def test_bars_of_the_chart_start_at_zero():

@@ -11,7 +11,9 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
@@ -21,6 +23,7 @@ from notifier.store.images import (
     Order,
     image_of,
     known_tags,
+    other_results,
     page_of,
     recent_gains,
     record_evaluation,
@@ -37,10 +40,12 @@ from notifier.store.runs import (
 )
 from notifier.store.tables import Table
 from superres.errors import ConfigError, RecordError, StorageError
+from superres.pipeline.recipe import Recipe
 from superres.pipeline.records import Metrics, RunManifest
 from tests.support.evaluation_records import MOMENT, evaluation, image_id, record_all
 from tests.support.paths import ROOT
 
+GREY = Recipe(grayscale=True)
 ORDERS: tuple[Order, ...] = ("newest", "best", "worst")
 
 
@@ -93,6 +98,25 @@ def test_the_newest_evaluation_wins(database):
             expected.append(each.finished_at > newest)
             newest = max(newest, each.finished_at)
         assert recorded == expected
+
+
+def test_each_recipe_has_a_result_of_its_own(database):
+    default, grey = evaluation(1), evaluation(1, gain=0.5, recipe=GREY)
+    assert grey.result_id == f"{default.result_id}-{GREY.key}"
+    assert record_all(database, default, grey, default, grey) == [True, True, False, False]
+    with database.reading() as session:
+        assert image_of(session, image_id(1)) == default
+        assert image_of(session, grey.result_id) == grey
+        assert other_results(session, default) == [grey]
+        assert other_results(session, grey) == [default]
+        assert totals_of(session).images == 2
+        assert known_tags(session, [image_id(1)]) == {
+            f"/results/{each.result_id}.json": "tag" for each in (default, grey)
+        }
+    # Finished at the same moment: each page has one, and none has both.
+    for order in ORDERS:
+        seen = [image for page in read_pages(database, order, 1) for image in page.images]
+        assert sorted(image.result_id for image in seen) == [image_id(1), grey.result_id]
 
 
 def test_only_new_evaluations_count_as_changes(database):
@@ -351,6 +375,29 @@ def test_migrations_create_exactly_the_tables(database):
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Table.metadata) == []
+
+
+def migrate(database: Database, revision: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(ROOT / "notifier" / "migrations"))
+    with database.engine.execution_options(writes=True).begin() as connection:
+        config.attributes["connection"] = connection
+        down = revision == "0001"
+        (command.downgrade if down else command.upgrade)(config, revision)
+
+
+def test_results_from_before_there_were_recipes_have_the_default_one(database):
+    record_all(database, evaluation(1), evaluation(1, recipe=GREY), evaluation(2, gain=None))
+    migrate(database, "0001")
+    with database.reading() as session:
+        rows = session.execute(text("SELECT image_id FROM images ORDER BY image_id"))
+        assert list(rows.scalars()) == sorted([image_id(1), image_id(2)])
+    migrate(database, "head")
+    with database.reading() as session:
+        assert image_of(session, image_id(1)) == evaluation(1)
+        assert image_of(session, image_id(2)) == evaluation(2, gain=None)
+        assert known_tags(session, [image_id(1)]) == {f"/results/{image_id(1)}.json": "tag"}
+    assert record_all(database, evaluation(1), evaluation(1, recipe=GREY)) == [False, True]
 
 
 def test_reopening_a_database_keeps_its_content(url, database):

@@ -15,6 +15,7 @@ from notifier.web.context import Tokens
 from notifier.web.security import READ_TOKEN, WRITE_TOKEN, check_exposure, tokens_from
 from superres.errors import ConfigError
 from superres.pipeline.config import Notifier
+from superres.pipeline.recipe import Recipe
 from tests.support.evaluation_records import evaluation, image_id, manifest
 from tests.support.example_gallery import TOKEN, Gallery
 
@@ -81,6 +82,29 @@ def test_an_image_is_its_record_with_links(gallery):
     assert answer == image.model_dump(mode="json")
     assert gallery.client.get(links["self"]).json["image_id"] == image.image_id
     assert gallery.client.get(links["page"]).status_code == 200
+
+
+def test_a_recipe_has_an_address_of_its_own(gallery):
+    default, grey = evaluation(1), evaluation(1, minutes=1, recipe=Recipe(grayscale=True))
+    for image in (default, grey):
+        gallery.record(image)
+    listed = gallery.client.get("/api/v1/images").json["images"]
+    assert [image.pop("links") for image in listed] == [
+        {
+            "self": f"/api/v1/images/{name}",
+            "page": f"/images/{name}",
+            "result": f"/pictures/{name}/result",
+            "original": f"/pictures/{name}/original",
+        }
+        for name in (grey.result_id, image_id(1))
+    ]
+    assert listed == [grey.model_dump(mode="json"), default.model_dump(mode="json")]
+    assert listed[0]["recipe"]["members"] == {"grayscale": True}
+    for image in (default, grey):
+        answer = gallery.client.get(f"/api/v1/images/{image.result_id}").json
+        assert answer["finished_at"] == image.model_dump(mode="json")["finished_at"]
+    assert gallery.client.get(f"/api/v1/images/{image_id(1)}-0000000a").status_code == 404
+    assert gallery.client.get(f"/api/v1/images/{image_id(1)}-a").status_code == 422
 
 
 def test_unknown_resources_and_invalid_queries_are_problems(gallery):

@@ -20,6 +20,7 @@ from notifier.store.database import Database, open_database
 from notifier.store.images import totals_of
 from superres.errors import ConfigError, RecordError, StorageError
 from superres.pipeline import storage
+from superres.pipeline.recipe import Recipe
 from tests.support.evaluation_records import (
     DAY,
     MOMENT,
@@ -39,6 +40,8 @@ from tests.support.notifier_listening import (
     recorded_runs,
     settings_for,
 )
+
+GREY = Recipe(grayscale=True)
 
 
 @pytest.fixture
@@ -83,6 +86,20 @@ def test_two_starts_of_a_run_are_recorded_one_beside_the_other(reader, results, 
     assert {run.name for run in recorded_runs(database)} == set(starts)
 
 
+def test_two_recipes_of_an_image_are_recorded_one_beside_the_other(reader, results, database):
+    both = [evaluation(1), evaluation(1, minutes=1, recipe=GREY)]
+    for uri in write(results, *both):
+        assert read(reader, uri)
+    assert recorded_ids(database) == [both[1].result_id, image_id(1)]
+    # Nor is one of them read again by a scan.
+    assert Scanner(reader).scan(Event()) == Scanned(2, 0, None)
+    for uri in write(results, manifest(), manifest(recipe=GREY)):
+        assert read(reader, uri)
+    runs = {run.name: run.detail.get("recipe") for run in recorded_runs(database)}
+    assert runs.pop("2026-01-31-x2") is None
+    assert runs == {f"2026-01-31-x2-{GREY.key}": {"key": GREY.key, "members": {"grayscale": True}}}
+
+
 def test_a_deleted_record_is_no_error(reader, results):
     [uri] = write(results, evaluation(1))
     Path(uri).unlink()
@@ -118,6 +135,7 @@ def test_an_unreadable_record_is_logged_once(reader, results, database, content,
     ("path", "kind"),
     [
         ("evaluations/scale=2/ingest_date=2026-01-31/a.json", "evaluations"),
+        ("evaluations/scale=2/ingest_date=2026-01-31/recipe=1f2e3d4c/a.json", "evaluations"),
         ("runs/a.json", "runs"),
         ("evaluations/scale=2/ingest_date=2026-01-31/.a.json.12", None),
         ("evaluations/.a/a.json", None),
