@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from superres.pipeline.recipe import Recipe
 from superres.pipeline.records import Attribution, ImageReference, Mode, Scale, image_id_of
 
 
@@ -26,10 +27,14 @@ class Wanted:
         source: str,
         attribution: Attribution | None = None,
         content_type: str | None = None,
+        recipe: Recipe | None = None,
     ) -> ImageReference:
-        """A new reference; ``canonical`` identifies the image, however its URL is written."""
+        """A new reference; ``canonical`` identifies the image, however its URL is written.
+
+        Without a ``recipe`` of its own, the image is processed as each run is configured.
+        """
         return ImageReference(
-            image_id=image_id_of(self.mode, self.scale, canonical),
+            image_id=image_id_of(self.mode, self.scale, canonical, recipe),
             url=url,
             source=source,
             mode=self.mode,
@@ -37,4 +42,5 @@ class Wanted:
             requested_at=self.now(),
             attribution=attribution,
             content_type=content_type,
+            recipe=recipe,
         )

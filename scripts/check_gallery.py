@@ -1,6 +1,7 @@
 """Checks that a gallery shows every finished image: what `make run SERVE=no` ends with."""
 
 import json
+import re
 import time
 from typing import Any
 from urllib.request import urlopen
@@ -24,8 +25,9 @@ def check_gallery(address: str) -> None:
     Raises ``SuperresError`` when images are missing after half a minute.
     """
     results = load_settings(config_or_default(None)).dataset.reconstructed_images_dir
-    # An image that was sent on two days has two records, and is one in the gallery.
-    finished = {file.stem for file in storage.list_files(storage.join(results, "evaluations"))}
+    # An image that was sent on two days has two records, and is one in the gallery; of each recipe.
+    files = storage.list_files(storage.join(results, "evaluations"))
+    finished = {(file.stem, *re.findall(r"/recipe=\w+/", file.uri)) for file in files}
     deadline = time.monotonic() + _PATIENCE
     try:
         while (shown := answer(f"{address}/api/v1/totals")["images"]) < len(finished):

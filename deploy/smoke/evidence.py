@@ -262,19 +262,19 @@ def _images_on_page(smoke: Smoke) -> int | None:
     page = smoke.reached.page
     if page is None:
         return None
-    left = {each.image_id for each in smoke.sent}
+    left = {each.result_id for each in smoke.sent}
 
     def all_known() -> bool:
-        left.difference_update({image for image in left if _knows(page, image)})
+        left.difference_update({result for result in left if _knows(page, result)})
         return not left
 
     wait_until(all_known, _PAGE_SECONDS)
     return len(smoke.sent) - len(left)
 
 
-def _knows(page: Site, image_id: str) -> bool:
+def _knows(page: Site, result_id: str) -> bool:
     try:
-        return page.ask("GET", f"/api/v1/images/{image_id}")[0] == 200
+        return page.ask("GET", f"/api/v1/images/{result_id}")[0] == 200
     except TransferError:
         return False
 

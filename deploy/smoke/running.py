@@ -181,11 +181,12 @@ def _wrong_results(
 def _wrong(sent: Sent, expected: Any, levels: int) -> str:
     name, uri = sent.image.name, sent.layout.result(sent.image_id)
     if not storage.exists(uri):
-        rejection = sent.layout.rejection(sent.image_id)
-        if not storage.exists(rejection):
-            return f"{name}: {uri} is not there"
-        record = RejectedImage.from_json(storage.read_bytes(rejection))
-        return f"{name}: rejected in {record.stage}: {record.reason}"
+        layout, image_id = sent.layout, sent.image_id
+        for rejection in (layout.rejection(image_id), layout.arrival_rejection(image_id)):
+            if storage.exists(rejection):
+                record = RejectedImage.from_json(storage.read_bytes(rejection))
+                return f"{name}: rejected in {record.stage}: {record.reason}"
+        return f"{name}: {uri} is not there"
     apart = largest_difference(storage.read_bytes(uri), expected)
     if apart is None:
         return f"{name}: {uri} has another size or depth than superres upscale gives"

@@ -21,7 +21,8 @@ from superres.pipeline import storage
 from superres.pipeline.arrival import reference_of
 from superres.pipeline.config import Settings
 from superres.pipeline.layout import Layout, layout_on
-from superres.pipeline.records import Mode
+from superres.pipeline.recipe import recipe_of
+from superres.pipeline.records import Mode, result_id_of
 
 _MODES: tuple[Mode, ...] = ("evaluate", "upscale")
 _STORED_SECONDS = 180.0
@@ -51,7 +52,13 @@ class Sent:
             storage.join(folder, ours) for folder in (layout.low_resolution, layout.high_resolution)
         ]
         names = [f"{stem}.{suffix}" for stem in stems for suffix in (*STORED_SUFFIXES, "json")]
-        return [*names, layout.result(ours), layout.evaluation(ours), layout.rejection(ours)]
+        results = [layout.result(ours), layout.evaluation(ours)]
+        return [*names, *results, layout.rejection(ours), layout.arrival_rejection(ours)]
+
+    @property
+    def result_id(self) -> str:
+        """What the page and the REST API call its result."""
+        return result_id_of(self.image_id, self.layout.recipe.key)
 
 
 def send_by_uploads(
@@ -73,11 +80,15 @@ def send_by_uploads(
             raise PrerequisiteError(f"{uploads.address}/uploads: answered {status}: {answer}")
         answer = json.loads(body)
         for each in answer["images"]:
-            layout = layout_on(settings.dataset, ingest_date_in(each["evaluation"]), scale)
+            layout = _layout(settings, ingest_date_in(each["evaluation"]), scale)
             sent.append(Sent(group[each["name"]], each["image_id"], layout))
         if answer["rejected"]:
             raise PrerequisiteError(f"the upload service rejected {answer['rejected']}")
     _wait_until_stored(sent)
+
+
+def _layout(settings: Settings, day: date, scale: int) -> Layout:
+    return layout_on(settings.dataset, day, scale, recipe_of(settings.processing, scale))
 
 
 def multipart_form(fields: dict[str, str], files: Sequence[tuple[str, bytes]]) -> tuple[bytes, str]:
@@ -169,7 +180,7 @@ def _stored_from(
 ) -> list[Sent]:
     """Returns the images stored from these URLs, by the references kept with them."""
     sent = []
-    for layout in (layout_on(settings.dataset, day, scale) for day in days):
+    for layout in (_layout(settings, day, scale) for day in days):
         for file in storage.list_files(layout.low_resolution):
             reference = None if file.uri.endswith(".json") else reference_of(file.uri)
             if reference is not None and reference.url in by_url:

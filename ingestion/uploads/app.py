@@ -29,6 +29,7 @@ from superres.imaging.limits import Limits
 from superres.pipeline import storage
 from superres.pipeline.config import Settings
 from superres.pipeline.layout import layout_on
+from superres.pipeline.recipe import recipe_of
 from superres.pipeline.records import ImageReference, Mode, Scale
 from superres.service.health import Check, Health, always_well
 from superres.service.health_blueprint import health_blueprint
@@ -169,7 +170,8 @@ class _Receiver:
         return wanted.reference(f"upload:{received.digest}", _as_uri(uri), f"upload:{safe_name}")
 
     def _described(self, name: str, reference: ImageReference) -> dict[str, str]:
-        layout = layout_on(self._settings.dataset, reference.ingest_date, reference.scale)
+        recipe = reference.recipe or recipe_of(self._settings.processing, reference.scale)
+        layout = layout_on(self._settings.dataset, reference.ingest_date, reference.scale, recipe)
         return {
             "name": name,
             "image_id": reference.image_id,

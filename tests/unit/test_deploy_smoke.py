@@ -41,8 +41,10 @@ from superres.imaging.decoding import decode
 from superres.imaging.limits import Limits
 from superres.imaging.png import encode_png_bytes
 from superres.pipeline import storage
+from superres.pipeline.arrival import reject_arrival
 from superres.pipeline.config import Processing, Settings, validated
 from superres.pipeline.layout import dataset_in, layout_on
+from superres.pipeline.recipe import Recipe
 from superres.pipeline.records import RejectedImage
 from superres.service.supervisor import free_port
 from tests.support.http_server import HttpServer
@@ -325,6 +327,21 @@ def test_what_is_wrong_with_a_result_is_said(settings):
     assert running._wrong(sent, expected, 1) == ""
     storage.write_bytes(uri, encode_png_bytes(expected[:, :4]))
     assert "another size or depth" in running._wrong(sent, expected, 1)
+
+
+def test_a_result_of_another_recipe_is_looked_for_where_it_is(settings):
+    recipe = Recipe(precision="float16")
+    layout = layout_on(settings.dataset, DAY, 2, recipe)
+    sent = Sent(make_images(1)[1], "0" * 32, layout)
+    assert sent.result_id == f"{'0' * 32}-{recipe.key}"
+    reject_arrival(sent.image_id, "upload:a", "too large", layout)
+    wrong = running._wrong(sent, np.zeros((1, 8, 8), np.uint8), 0)
+    assert wrong == f"{sent.image.name}: rejected in ingest: too large"
+    for uri in (layout.result(sent.image_id), layout.evaluation(sent.image_id)):
+        storage.write_bytes(uri, b"content")
+    running._clean_up(running._Batch(1, settings, 2, NOON, [sent], []))
+    left = storage.list_files(settings.dataset.reconstructed_images_dir)
+    assert [file.uri for file in left] == []
 
 
 def test_nothing_is_left_of_what_was_sent(settings, tmp_path):

@@ -17,7 +17,7 @@ from ingestion.consumer.messages import ReceivedMessage
 from ingestion.consumer.prometheus_metrics import new_metrics
 from ingestion.direct.ingesting import ingest_directly
 from ingestion.direct.pending import PendingUploads
-from ingestion.direct.storing import store_all
+from ingestion.direct.storing import handler_without_broker, store_all
 from ingestion.references import Wanted
 from ingestion.sources.folder import FolderSource
 from ingestion.uploads.app import create_app
@@ -25,6 +25,7 @@ from superres.errors import ConfigError, StorageError
 from superres.pipeline import storage
 from superres.pipeline.arrival import reference_of
 from superres.pipeline.config import Settings, validated
+from superres.pipeline.recipe import Recipe
 from superres.pipeline.records import RejectedImage
 from tests.support.http_server import until
 from tests.support.source_reading import NOON, WANTED, NumberedSource
@@ -86,6 +87,27 @@ def test_images_of_a_source_are_stored_and_bad_ones_rejected(settings, tmp_path)
     assert len(low_resolution(settings)) == 1
     (record,) = rejections(settings)
     assert (record.source, record.stage) == ("folder:torn.png", "ingest")
+
+
+def test_images_with_a_recipe_of_their_own_are_stored_for_it(settings, tmp_path):
+    folder, grey = photos(tmp_path / "photos", boat=GOOD, torn=CORRUPT), Recipe(grayscale=True)
+    references = [
+        WANTED.reference(name, (folder / name).as_uri(), name, recipe=recipe)
+        for name in ("boat.png", "torn.png")
+        for recipe in (None, grey, grey)
+    ]
+    with handler_without_broker(settings) as handler:
+        values = (reference.to_json().encode() for reference in references)
+        store_all(handler, values, lambda: False)
+    stored = {uri: reference_of(uri) for uri in low_resolution(settings)}
+    assert len(stored) == 2
+    assert all(reference in stored.values() for reference in references[:2])
+    in_folders = [uri for uri in stored if f"/recipe={grey.key}/" in uri]
+    assert [stored[uri] for uri in in_folders] == [references[1]]
+    # A rejection concerns every recipe, and lies where it always did.
+    assert len(rejections(settings)) == 2
+    files = storage.list_files(f"{settings.dataset.reconstructed_images_dir}/rejected")
+    assert not [file.uri for file in files if "recipe=" in file.uri]
 
 
 def test_a_limit_ends_a_source_early(settings, tmp_path):

@@ -5,8 +5,19 @@ from datetime import UTC, date, datetime
 
 from rich.console import Console
 
-from jobs.report import print_table
-from superres.pipeline.records import Evaluation, Metrics, StoredImage
+from jobs.report import outcome_of, print_table
+from jobs.stages import reject
+from superres.pipeline import storage
+from superres.pipeline.arrival import reject_arrival
+from superres.pipeline.recipe import Recipe
+from superres.pipeline.records import (
+    Evaluation,
+    Metrics,
+    RejectedImage,
+    StoredImage,
+    applied_recipe,
+)
+from tests.conftest import RunSetup
 
 STORED = StoredImage(uri="a.png", width=4, height=4)
 
@@ -45,6 +56,25 @@ def test_the_mean_is_over_the_same_images_for_both() -> None:
     unmeasured = evaluated("small.png", None, None, measured=False)
     row = ["mean", "of", "2", "32.00", "29.00", "+3.00", "0.9000", "0.8000"]
     assert last_row(*some, equal, unmeasured) == row
+
+
+def test_the_outcome_of_an_image_is_that_of_the_recipe(run_setup: RunSetup) -> None:
+    layout, image_id = run_setup.layout.with_recipe(Recipe(grayscale=True)), "a" * 32
+    # Ingestion rejects for every recipe.
+    reject_arrival(image_id, "test", "no image", layout)
+    for each in (layout, run_setup.layout):
+        outcome = outcome_of(image_id, each)
+        assert isinstance(outcome, RejectedImage)
+        assert outcome.stage == "ingest"
+    finished = evaluated("a.png", 30, 28).to_json().encode()
+    storage.write_bytes(run_setup.layout.evaluation(image_id), finished)
+    assert isinstance(outcome_of(image_id, run_setup.layout), Evaluation)
+    assert isinstance(outcome_of(image_id, layout), RejectedImage)
+    reject(image_id, "test", "split", "damaged", layout)
+    outcome = outcome_of(image_id, layout)
+    assert isinstance(outcome, RejectedImage)
+    assert outcome.stage == "split"
+    assert outcome.recipe == applied_recipe(layout.recipe)
 
 
 def test_without_figures_there_is_no_mean() -> None:

@@ -1,7 +1,9 @@
 """Which images a run processes, and how they are dealt out to tasks."""
 
 import os
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -20,14 +22,16 @@ from jobs.selection import (
 )
 from superres.errors import ConfigError, RecordError
 from superres.pipeline import storage
-from superres.pipeline.arrival import store_image
+from superres.pipeline.arrival import reference_of, store_image
 from superres.pipeline.layout import layout_of
+from superres.pipeline.recipe import DEFAULT_RECIPE, Recipe
 from superres.pipeline.records import RejectedImage, Stage
 from tests.conftest import RunSetup
 from tests.support.image_files import photo, pillow
 from tests.support.references import image_reference
 
 IDS = ["a" * 32, "b" * 32, "c" * 32]
+GREY = Recipe(grayscale=True)
 
 
 def _store_inputs(run_setup: RunSetup) -> None:
@@ -57,6 +61,41 @@ def test_finished_and_rejected_images_are_left_out(run_setup: RunSetup) -> None:
     storage.write_bytes(run_setup.layout.evaluation(IDS[0]), b"{}")
     _reject(run_setup, IDS[1], "split")
     assert _pending(run_setup) == [IDS[2]]
+
+
+def test_what_another_recipe_finished_or_rejected_is_pending(run_setup: RunSetup) -> None:
+    _store_inputs(run_setup)
+    other = replace(run_setup, layout=run_setup.layout.with_recipe(GREY))
+    for mine, theirs in ((run_setup, other), (other, run_setup)):
+        storage.write_bytes(theirs.layout.evaluation(IDS[0]), b"{}")
+        _reject(theirs, IDS[1], "split")
+        assert _pending(theirs) == [IDS[2]]
+        assert _pending(mine) == IDS
+        forget_finished(mine.layout)
+        assert _pending(theirs) == [IDS[2]]
+        forget_finished(theirs.layout)
+        assert _pending(theirs) == IDS
+
+
+def test_only_a_run_of_its_own_recipe_takes_an_image(run_setup: RunSetup) -> None:
+    plain = run_setup.layout
+    wanted = {IDS[0]: None, IDS[1]: GREY, IDS[2]: DEFAULT_RECIPE}
+    for image_id, recipe in wanted.items():
+        reference = image_reference(image_id=image_id, recipe=recipe)
+        settings = run_setup.settings.processing
+        store_image(pillow(photo(40, 48), "PNG"), reference, plain, settings)
+    for layout, taken in (
+        (plain, {IDS[0], IDS[2]}),
+        (plain.with_recipe(GREY), {IDS[0], IDS[1]}),
+        (plain.with_recipe(Recipe(precision="float16")), {IDS[0]}),
+    ):
+        pending = pending_images(layout)
+        assert {image.image_id for image in pending.images} == taken
+        left = {Path(file.uri).stem: file.reason for file in pending.left_out}
+        assert left.keys() == set(IDS) - taken
+        assert reference_of(pending.images[0].uri) == image_reference(image_id=IDS[0])
+    assert left[IDS[1]].startswith(f"it asks for the recipe {GREY.key}, and this run has the")
+    assert left[IDS[2]].startswith("it asks for the default recipe, and this run has the recipe ")
 
 
 def test_a_rejected_message_does_not_hide_an_image_that_is_stored(run_setup: RunSetup) -> None:

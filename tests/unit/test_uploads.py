@@ -14,6 +14,7 @@ from ingestion.cli.uploads import Publisher, uploads
 from ingestion.references import Wanted
 from superres.errors import ConfigError, TransferError
 from superres.pipeline.config import Kafka
+from superres.pipeline.recipe import Recipe
 from superres.pipeline.records import image_id_of
 from superres.service.supervisor import free_port
 from tests.support import image_files
@@ -48,6 +49,18 @@ def test_an_image_is_stored_under_its_digest_and_published(app):
     assert unquote(image["result"]).endswith(f"/results/images/scale=2/{day}.png")
     assert unquote(image["evaluation"]).endswith(f"/results/evaluations/scale=2/{day}.json")
     assert answer.json["rejected"] == []
+
+
+def test_the_places_of_the_result_are_those_of_the_configured_recipe(tmp_path):
+    app = UploadApp(tmp_path, processing={"grayscale": True})
+    (image,) = app.send(("boat.png", GOOD)).json["images"]
+    (reference,) = app.published
+    # The run decides, not the reference: it has no recipe of its own.
+    assert reference.recipe is None
+    own = f"recipe={Recipe(grayscale=True).key}/{reference.image_id}"
+    day = f"scale=2/ingest_date={reference.ingest_date}"
+    assert unquote(image["result"]).endswith(f"/results/images/{day}/{own}.png")
+    assert unquote(image["evaluation"]).endswith(f"/results/evaluations/{day}/{own}.json")
 
 
 def test_the_form_may_choose_mode_and_scale(app):
