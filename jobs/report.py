@@ -12,6 +12,7 @@ from superres.imaging.decoding import decode_file
 from superres.imaging.limits import Limits
 from superres.pipeline import storage
 from superres.pipeline.layout import Layout
+from superres.pipeline.recipe import described
 from superres.pipeline.records import (
     Evaluation,
     Metrics,
@@ -53,6 +54,8 @@ def print_report(
         console.print(
             f"{earlier} of these images were finished before; --redo processes them again"
         )
+    if layout.recipe.key:
+        results.print(f"Recipe   {escape(described(layout.recipe.members))}", soft_wrap=True)
     results.print(f"Results  {layout.dataset.reconstructed_images_dir}", soft_wrap=True)
     picture = result_picture(evaluations, layout)
     if picture:

@@ -52,6 +52,8 @@ def _describe(fault: dict[str, Any]) -> str:
     path = ".".join(map(str, fault["loc"]))
     if fault["loc"][-1:] == ("version",):
         return f"version {fault['input']!r} is unknown here (1 is known); upgrade superres"
+    if fault["type"] == "extra_forbidden":
+        return f"{path}: unknown here; upgrade superres"
     reason = " ".join(fault["msg"].split())
     return f"{path}: {reason}" if path else reason
 

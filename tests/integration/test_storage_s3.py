@@ -26,6 +26,7 @@ def test_storage_reads_writes_and_lists(bucket: str, tmp_path: Path) -> None:
         storage.write_bytes(f"{base}/{name}", name.encode())
     storage.write_bytes(f"s3://{bucket}/folder-beside/d.txt", b"")
     assert [file.name for file in storage.list_files(base)] == ["a.txt", "b.txt"]
+    assert [file.name for file in storage.list_files(base, nested=False)] == ["a.txt"]
     assert storage.read_bytes(f"{base}/a.txt") == b"a.txt"
     assert storage.exists(f"{base}/a.txt")
     assert not storage.exists(f"{base}/a")

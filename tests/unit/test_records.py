@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from superres.errors import RecordError
 from superres.pipeline import records
+from superres.pipeline.recipe import Recipe
 from superres.pipeline.records import (
     Attribution,
     Evaluation,
@@ -20,6 +21,7 @@ from superres.pipeline.records import (
     RejectedImage,
     RunManifest,
     StoredImage,
+    applied_recipe,
     image_id_of,
     ingest_date_of,
 )
@@ -125,25 +127,34 @@ stored = st.builds(StoredImage, uri=texts, width=st.integers(1), height=st.integ
 metrics = st.none() | st.builds(Metrics, psnr=st.none() | finite, ssim=finite)
 modes = st.sampled_from(["evaluate", "upscale"])
 scales = st.sampled_from([2, 3, 4])
+recipes = st.builds(
+    Recipe, model_path=st.none() | texts, grayscale=st.booleans(),
+    precision=st.sampled_from(["single", "float16", "bfloat16"]),
+)  # fmt: skip
+applied = recipes.map(applied_recipe)
 every_record = st.one_of(
     st.builds(
         ImageReference, image_id=ids, url=texts, source=texts, mode=modes, scale=scales,
         requested_at=moments, attribution=attributions, content_type=st.none() | texts,
+        recipe=st.none() | recipes,
     ),
     st.builds(
         RejectedImage, image_id=ids, source=texts, reason=texts, rejected_at=moments,
         stage=st.sampled_from(["ingest", "split", "infer", "reconstruct", "evaluate"]),
+        recipe=applied,
     ),
     st.builds(
         Evaluation, image_id=ids, run_id=texts, mode=modes, scale=scales, ingest_date=st.dates(),
         source=texts, attribution=attributions, low_resolution=stored, result=stored,
         original=st.none() | stored, protocol=st.none() | texts, ours=metrics, bicubic=metrics,
-        seconds=finite, model_digest=texts, finished_at=moments,
+        seconds=finite, model_digest=texts, finished_at=moments, model_name=st.none() | texts,
+        recipe=applied,
     ),
     st.builds(
         RunManifest, run_id=texts, scale=scales, ingest_date=st.dates(),
         counts=st.dictionaries(texts, st.integers(0)), rejected=st.lists(texts),
         seconds=st.dictionaries(texts, finite), finished_at=moments,
+        models=st.dictionaries(texts, texts), recipe=applied,
     ),
 )  # fmt: skip
 
@@ -197,6 +208,20 @@ def test_text_that_is_no_record_is_refused(kind, text):
 def test_a_wrong_field_is_named(field, value):
     content = json.loads(text_of(ImageReference))
     assert f": {field}" in refusal(ImageReference, json.dumps({**content, field: value}))
+
+
+def test_a_recipe_that_cannot_be_followed_is_refused_and_one_to_show_is_not():
+    wanted = {**json.loads(text_of(ImageReference)), "recipe": {"glow": 3, "grayscale": True}}
+    message = refusal(ImageReference, json.dumps(wanted))
+    assert message.endswith(": recipe.glow: unknown here; upgrade superres")
+    applied = {"key": "0123abcd", "members": wanted["recipe"]}
+    text = json.dumps({**json.loads(text_of(Evaluation)), "recipe": applied})
+    record = Evaluation.from_json(text)
+    assert record.recipe is not None
+    assert record.recipe.members == wanted["recipe"]
+    assert record.result_id == f"{record.image_id}-0123abcd"
+    bad = text.replace("0123abcd", "../0123a")
+    assert ": recipe.key: " in refusal(Evaluation, bad)
 
 
 @pytest.mark.parametrize("field", ["image_id", "run_id", "low_resolution", "finished_at"])

@@ -120,6 +120,14 @@ def test_files_are_listed_by_name_with_their_sizes(tmp_path):
     assert [file.stem for file in files] == ["a", "1", "2", "d"]
 
 
+def test_files_in_folders_below_are_left_out_if_asked_for(tmp_path):
+    write(tmp_path, "a.png", "b.png", "c/d.png", "c/e/f.png", ".hidden")
+    for prefix in (tmp_path, f"{tmp_path}/"):
+        files = storage.list_files(str(prefix), nested=False)
+        assert [file.name for file in files] == ["a.png", "b.png"]
+    assert storage.list_files(str(tmp_path / "none"), nested=False) == []
+
+
 def test_hidden_files_and_folders_are_left_out_unless_asked_for(tmp_path):
     write(tmp_path, "x", ".x", "_SUCCESS", ".git/x", "_temporary/0/x", "a/.x.part", "a/_x_/y")
     assert [file.name for file in storage.list_files(str(tmp_path))] == ["x"]
