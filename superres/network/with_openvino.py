@@ -14,6 +14,8 @@ _SETTINGS = {
     # One thread per process: Spark runs one process per core, and more threads than cores are slow.
     "INFERENCE_NUM_THREADS": 1,
     "NUM_STREAMS": 1,
+    # Otherwise the processes of a machine all pin their thread to the same core.
+    "ENABLE_CPU_PINNING": False,
 }
 
 

@@ -1,6 +1,9 @@
 """Engines: all compute the reference's arithmetic, and a missing GPU is reported."""
 
 import builtins
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -22,6 +25,7 @@ from superres.network.engine import (
 )
 from superres.network.weights import Weights, load_weights, save_weights
 from tests.support.networks import noise, random_weights
+from tests.support.paths import ROOT
 
 LIBRARIES = ("openvino", "onnxruntime", "torch")
 STABLE = settings(derandomize=True, deadline=None, max_examples=20)
@@ -99,6 +103,21 @@ def test_an_engine_has_the_scale_and_digest_of_its_weights(library):
     weights = random_weights(3)
     engine = engine_of(weights, library)
     assert (engine.scale, engine.digest, engine.batch_pixels) == (3, weights.digest, 1)
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one processor only")
+def test_openvino_leaves_threads_on_every_core():
+    """Otherwise the workers of a machine would share one core."""
+    program = (
+        "import os\n"
+        "from tests.support.networks import noise, random_weights\n"
+        "from superres.network.engine import cpu_engine\n"
+        "cores = os.sched_getaffinity(0)\n"
+        "cpu_engine(random_weights(2), 'openvino').upscale(noise(0, 1, 3, 64, 64))\n"
+        "threads = os.listdir('/proc/self/task')\n"
+        "assert all(os.sched_getaffinity(int(thread)) == cores for thread in threads)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
 
 
 def test_without_openvino_the_cpu_uses_onnxruntime(monkeypatch):
