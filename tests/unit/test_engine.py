@@ -4,6 +4,7 @@ import builtins
 import os
 import threading
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -115,9 +116,9 @@ def test_openvino_pins_no_thread_to_a_core():
 
     def watch() -> None:
         while not done.is_set():
-            for thread in os.listdir("/proc/self/task"):
+            for thread in Path("/proc/self/task").iterdir():
                 with suppress(ProcessLookupError):  # it has ended
-                    seen.add(frozenset(os.sched_getaffinity(int(thread))))
+                    seen.add(frozenset(os.sched_getaffinity(int(thread.name))))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
