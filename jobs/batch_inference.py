@@ -12,26 +12,27 @@ from jobs.stages import infer_tiles
 from jobs.tables import UPSCALED_TILES, batches_to_tiles, sql_schema, tiles_to_batches
 from superres.network.engine import Engine, engine_in_this_process, fetch_weights
 from superres.network.weights import Weights
-from superres.pipeline.config import Processing
+from superres.pipeline.recipe import Recipe
 
 # A larger part, usually one huge image, is divided among tasks by Parquet row groups.
 SPLIT_AT = 256 << 20
 
 
-def worker_engine(weights: Broadcast[Weights], processing: Processing) -> Engine:
-    """This Python worker's engine, made once from the broadcast weights."""
-    device = worker_device(processing.device)
-    return engine_in_this_process(weights.value, device, half=processing.half_precision)
+def worker_engine(weights: Broadcast[Weights], device: str, recipe: Recipe) -> Engine:
+    """This Python worker's engine, made once from the broadcast weights; the recipe's precision."""
+    half = recipe.precision != "single"
+    return engine_in_this_process(weights.value, worker_device(device), half=half)
 
 
 def share_engine(run: Run) -> Broadcast[Weights]:
     """Broadcasts the weights; with a GPU, first runs one task to see that it works."""
     processing = run.settings.processing
     weights = fetch_weights(processing.checkpoint(run.layout.scale), run.layout.scale)
-    context = run.session.sparkContext
+    context, recipe = run.session.sparkContext, run.layout.recipe
     shared = context.broadcast(weights)
-    if processing.device == "cuda":
-        context.parallelize([0], 1).map(lambda _: worker_engine(shared, processing).scale).collect()
+    if (device := processing.device) == "cuda":
+        tried = context.parallelize([0], 1)
+        tried.map(lambda _: worker_engine(shared, device, recipe).scale).collect()
     return shared
 
 
@@ -39,11 +40,12 @@ def run_inference(run: Run) -> JobReport:
     """Upscales the tiles of the newest complete split of this run."""
     source = run.table or newest_attempt(run.layout.patches, "mass_split.py")
     weights = share_engine(run)
-    processing, count = run.settings.processing, run.progress.patch.add
+    device, recipe = run.settings.processing.device, run.layout.recipe
+    count = run.progress.patch.add
     identity = (weights.value.scale, weights.value.digest)
 
     def infer_task(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        engine = worker_engine(weights, processing)
+        engine = worker_engine(weights, device, recipe)
         return tiles_to_batches(infer_tiles(batches_to_tiles(batches), engine, count), identity)
 
     tiles = read_whole_files(run.session, source, split_at=SPLIT_AT)

@@ -29,7 +29,7 @@ def run_fused(run: Run) -> JobReport:
     count_image, count_patch = run.progress.image.add, run.progress.patch.add
 
     def fused_task(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        engine = worker_engine(weights, processing)
+        engine = worker_engine(weights, processing.device, layout.recipe)
 
         def reconstructed() -> Iterator[ReconstructedImage]:
             for batch in batches:
