@@ -112,7 +112,8 @@ def outcome_of(image_id: str, layout: Layout) -> Evaluation | RejectedImage | No
     """An image's evaluation, else its rejection; None while it has neither."""
     if storage.exists(uri := layout.evaluation(image_id)):
         return Evaluation.from_json(storage.read_bytes(uri), uri)
-    for uri in (layout.rejection(image_id), layout.arrival_rejection(image_id)):
+    # The same place, with the default recipe.
+    for uri in dict.fromkeys((layout.rejection(image_id), layout.arrival_rejection(image_id))):
         if storage.exists(uri):
             return RejectedImage.from_json(storage.read_bytes(uri), uri)
     return None
