@@ -2,7 +2,7 @@
 
 import heapq
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -11,6 +11,7 @@ from superres.pipeline import storage
 from superres.pipeline.arrival import newest_of_each
 from superres.pipeline.layout import Layout, recipe_folder
 from superres.pipeline.records import IMAGE_ID, RejectedImage
+from superres.pipeline.storage import StoredFile
 
 # Decoded bytes per encoded byte, roughly: all that a folder listing shows before a header is read.
 _EXPANSION = {"png": 2, "bmp": 1, "tif": 2, "tiff": 2, "gif": 8}
@@ -62,11 +63,8 @@ def stored_images(layout: Layout) -> Selection:
     """
     stored = storage.list_files(layout.low_resolution)
     files = [file for file in stored if not file.name.endswith(".json")]
-    left_out = []
-    of_others = {file.uri: own for file in files if (own := _recipe_of_another(file.uri, layout))}
-    for uri, own in of_others.items():
-        reason = f"it asks for the {own}, and this run has the {_named(layout.recipe.key)}"
-        left_out.append(LeftOut(uri, reason))
+    left_out = _of_other_recipes(files, layout)
+    of_others = {file.uri for file in left_out}
     files = [file for file in files if file.uri not in of_others]
     newest = newest_of_each(file for file in files if re.fullmatch(IMAGE_ID, file.stem))
     for file in files:
@@ -82,13 +80,17 @@ def stored_images(layout: Layout) -> Selection:
     return Selection(images, left_out)
 
 
-def _recipe_of_another(uri: str, layout: Layout) -> str | None:
-    """The recipe of the image's own, in words, where it is not the run's."""
-    folder = uri.rsplit("/", 2)[-2]
-    own = re.fullmatch(r"recipe=(\w+)", folder)
-    if own is None or folder == recipe_folder(layout.recipe):
-        return None
-    return _named(None if own[1] == "default" else own[1])
+def _of_other_recipes(files: Iterable[StoredFile], layout: Layout) -> list[LeftOut]:
+    """The images with a recipe of their own that is not the run's."""
+    ours, left_out = recipe_folder(layout.recipe), []
+    for file in files:
+        folder = file.uri.rsplit("/", 2)[-2]
+        own = re.fullmatch(r"recipe=(\w+)", folder)
+        if own is not None and folder != ours:
+            asked = _named(None if own[1] == "default" else own[1])
+            reason = f"it asks for the {asked}, and this run has the {_named(layout.recipe.key)}"
+            left_out.append(LeftOut(file.uri, reason))
+    return left_out
 
 
 def _named(key: str | None) -> str:
