@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from notifier.listening.start import Listening, start_listening
 from superres.pipeline import storage
 from superres.pipeline.config import Settings
+from superres.pipeline.recipe import Recipe
 from tests.support.evaluation_records import (
     DAY,
     MOMENT,
@@ -72,7 +73,10 @@ def wait_for_scan(running: Listening) -> None:
 def test_duplicate_and_shuffled_events_record_each_image_once(results, queue, database):
     with listening(with_queue(results, queue), database) as running:
         wait_for_scan(running)
-        records = [evaluation(n, day=DAY + timedelta(days=n % 3)) for n in range(40)]
+        records = [
+            evaluation(n // 2, day=DAY + timedelta(days=n % 3), recipe=Recipe(grayscale=n % 2 == 1))
+            for n in range(40)
+        ]
         events = [stored_event(uri) for uri in write(results, *records)] * 2
         random.Random(0).shuffle(events)
         queue.send(*events)
@@ -81,7 +85,7 @@ def test_duplicate_and_shuffled_events_record_each_image_once(results, queue, da
         assert running.reader.metrics.recorded._value.get() == 40
         # Counted after the last messages were deleted.
         until(lambda: running.reader.metrics.events._value.get() >= 80, PATIENCE)
-    assert sorted(recorded_ids(database)) == sorted(record.image_id for record in records)
+    assert sorted(recorded_ids(database)) == sorted(record.result_id for record in records)
     assert queue.dead_count() == 0
 
 

@@ -275,6 +275,8 @@ def test_records_are_read_as_soon_as_they_are_written(results, database):
             waits.append(time.monotonic() - written)
         write(results, evaluation(3, minutes=5))
         until(lambda: recorded_image(database, 3).finished_at > MOMENT)
+        write(results, grey := evaluation(3, recipe=GREY))
+        until(lambda: grey.result_id in recorded_ids(database))
         write(results, manifest())
         until(lambda: len(recorded_runs(database)) == 1)
     print(f"written to recorded: median {statistics.median(waits):.3f} s, max {max(waits):.3f} s")
