@@ -20,17 +20,17 @@ SPLIT_AT = 256 << 20
 
 def worker_engine(weights: Broadcast[Weights], device: str, recipe: Recipe) -> Engine:
     """This Python worker's engine, made once from the broadcast weights; the recipe's precision."""
-    half = recipe.precision != "single"
-    return engine_in_this_process(weights.value, worker_device(device), half=half)
+    return engine_in_this_process(weights.value, worker_device(device), recipe.precision)
 
 
 def share_engine(run: Run) -> Broadcast[Weights]:
-    """Broadcasts the weights; with a GPU, first runs one task to see that it works."""
+    """Broadcasts the weights; a GPU or half precision is first tried in one task."""
     processing = run.settings.processing
     weights = fetch_weights(processing.checkpoint(run.layout.scale), run.layout.scale)
     context, recipe = run.session.sparkContext, run.layout.recipe
     shared = context.broadcast(weights)
-    if (device := processing.device) == "cuda":
+    device = processing.device
+    if device == "cuda" or recipe.precision != "single":
         tried = context.parallelize([0], 1)
         tried.map(lambda _: worker_engine(shared, device, recipe).scale).collect()
     return shared

@@ -18,9 +18,9 @@ from jobs.runner import run_jobs
 from jobs.selection import pending_images
 from jobs.session import one_line_reason
 from superres.errors import StorageError
+from superres.network.precision import decided_recipe
 from superres.pipeline.config import Settings
 from superres.pipeline.layout import Layout, layout_on
-from superres.pipeline.recipe import recipe_of
 from superres.pipeline.records import Evaluation, name_of
 
 _LOOK_SECONDS = 0.5
@@ -50,7 +50,7 @@ def follow_images(
         days = [now().date(), now().date() - timedelta(days=1)]
         found, failing = False, set[str]()
         for day, scale in product(days, scales):
-            recipe = recipe_of(settings.processing, scale)
+            recipe = decided_recipe(settings.processing, scale)
             layout = layout_on(settings.dataset, day, scale, recipe).started(started_at)
             try:
                 pending = pending_images(layout)

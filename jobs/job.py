@@ -21,10 +21,10 @@ from jobs.selection import LeftOut
 from jobs.session import get_session, one_line_reason
 from superres.errors import SuperresError
 from superres.models import SCALES
+from superres.network.precision import decided_recipe
 from superres.pipeline import storage
 from superres.pipeline.config import Settings, load_settings
 from superres.pipeline.layout import Layout, layout_of
-from superres.pipeline.recipe import recipe_of
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def job_main(name: str, job: str, *, takes_redo: bool = False) -> None:
             arguments.ingest_date,
             arguments.start_id,
         )
-        layout = layout.with_recipe(recipe_of(settings.processing, layout.scale))
+        layout = layout.with_recipe(decided_recipe(settings.processing, layout.scale))
         session = get_session(f"superres {name} {layout.run_id}", settings)
         context, patience = session.sparkContext, settings.processing.gpu_wait_seconds
         with watching(context, _log_progress()) as progress, gpu_within(context, patience):

@@ -170,11 +170,13 @@ class _Receiver:
         return wanted.reference(f"upload:{received.digest}", _as_uri(uri), f"upload:{safe_name}")
 
     def _described(self, name: str, reference: ImageReference) -> dict[str, str]:
-        recipe = reference.recipe or recipe_of(self._settings.processing, reference.scale)
+        described = {"name": name, "image_id": reference.image_id}
+        processing = self._settings.processing
+        if processing.half_precision == "auto" and processing.device == "cpu":
+            return described  # where results lie is decided when the run starts
+        recipe = reference.recipe or recipe_of(processing, reference.scale)
         layout = layout_on(self._settings.dataset, reference.ingest_date, reference.scale, recipe)
-        return {
-            "name": name,
-            "image_id": reference.image_id,
+        return described | {
             "result": _as_uri(layout.result(reference.image_id)),
             "evaluation": _as_uri(layout.evaluation(reference.image_id)),
         }

@@ -23,9 +23,9 @@ from jobs.session import one_line_reason
 from superres.cli.options import config_option, config_or_default, scale_option
 from superres.cli.terminal import progress_bar
 from superres.errors import ConfigError, SuperresError
+from superres.network.precision import decided_recipe
 from superres.pipeline.config import Settings, load_settings
 from superres.pipeline.layout import Layout, dataset_in, layout_on
-from superres.pipeline.recipe import recipe_of
 from superres.pipeline.records import Mode, Scale
 
 
@@ -91,7 +91,7 @@ def run(
         raise click.UsageError("--follow cannot be combined with --input, --ingest-date or --redo")
     day = ingest_date.date() if ingest_date else datetime.now(UTC).date()
     factor = scale or settings.processing.upscale_factor
-    layout = layout_on(settings.dataset, day, factor, recipe_of(settings.processing, factor))
+    layout = layout_on(settings.dataset, day, factor, decided_recipe(settings.processing, factor))
     layout = layout.started(datetime.now(UTC))
     ids = [] if follow else _image_ids(source, mode, settings, layout)
     started = time.monotonic()

@@ -1,6 +1,7 @@
 """The network for the options of a command."""
 
 from superres.network.engine import Engine, fetch_weights, make_engine
+from superres.network.precision import decided_recipe
 from superres.pipeline.config import Processing
 
 
@@ -9,7 +10,8 @@ def engine_for(processing: Processing) -> Engine:
     weights = fetch_weights(
         processing.checkpoint(processing.upscale_factor), processing.upscale_factor
     )
-    return make_engine(weights, processing.device, half=processing.half_precision)
+    precision = decided_recipe(processing, weights.scale).precision
+    return make_engine(weights, processing.device, precision)
 
 
 def model_name(processing: Processing, engine: Engine) -> str:

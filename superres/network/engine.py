@@ -9,10 +9,10 @@ import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from superres.errors import PrerequisiteError
 from superres.imaging.colour import Planes
 from superres.network.weights import Weights, load_weights
 from superres.pipeline import storage
+from superres.pipeline.recipe import Precision
 
 Batch = NDArray[np.float32]
 CpuLibrary = Literal["openvino", "onnxruntime"]
@@ -54,14 +55,29 @@ def fetch_weights(uri: str, scale: int) -> Weights:
         return load_weights(path, scale)
 
 
-def make_engine(weights: Weights, device: str = "cpu", *, half: bool = False) -> Engine:
+def make_engine(weights: Weights, device: str = "cpu", precision: Precision = "single") -> Engine:
     """An engine on ``cpu`` (one thread) or ``cuda`` or ``cuda:N``.
 
-    Raises ``PrerequisiteError`` for a GPU without torch or CUDA.
+    Raises ``PrerequisiteError`` for a GPU without torch or CUDA, and for bfloat16 on a CPU that
+    does not compute in it.
     """
-    if device == "cpu":
-        return cpu_engine(weights, cpu_library())
-    return torch_engine(weights, device, half=half)
+    if device != "cpu":
+        return torch_engine(weights, device, half=precision == "float16")
+    if precision != "single" and not cpu_has_bfloat16():
+        raise PrerequisiteError(
+            "half precision: this CPU does not compute in bfloat16 (AVX512-BF16 or AMX, with "
+            "OpenVINO); set processing.half_precision: auto or false, or use CPUs that all have it"
+        )
+    return cpu_engine(weights, cpu_library(), bfloat16=precision != "single")
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether half precision is quick on this machine's CPU."""
+    if cpu_library() != "openvino":
+        return False
+    from superres.network.with_openvino import has_bfloat16
+
+    return has_bfloat16()
 
 
 def cpu_library() -> CpuLibrary:
@@ -69,22 +85,30 @@ def cpu_library() -> CpuLibrary:
     return "openvino" if find_spec("openvino") else "onnxruntime"
 
 
-def cpu_engine(weights: Weights, library: CpuLibrary) -> Engine:
-    """An engine on one thread of the CPU. Each graph is compiled when it is first used."""
+def cpu_engine(weights: Weights, library: CpuLibrary, *, bfloat16: bool = False) -> Engine:
+    """An engine on one thread of the CPU. Each graph is compiled when it is first used.
+
+    ``bfloat16`` needs OpenVINO, and AVX-512 at least.
+    """
     from superres.network.onnx_graph import build_onnx, build_samples_onnx
 
+    compile_graph: Callable[[Any], Callable[[Any], Any]]
     if library == "openvino":
-        from superres.network.with_openvino import compile_graph
+        from superres.network import with_openvino
+
+        compile_graph = partial(with_openvino.compile_graph, bfloat16=bfloat16)
     else:
-        from superres.network.with_onnxruntime import compile_graph
+        from superres.network import with_onnxruntime
+
+        compile_graph = with_onnxruntime.compile_graph
 
     @cache
     def samples_graph(channels: int, bit_depth: int) -> Callable[[Planes], Planes]:
-        return compile_graph(build_samples_onnx(weights, channels, bit_depth))
+        return compile_graph(build_samples_onnx(weights, channels, bit_depth, bfloat16=bfloat16))
 
     @cache
     def luma_graph() -> Callable[[Batch], Batch]:
-        return compile_graph(build_onnx(weights))
+        return compile_graph(build_onnx(weights, bfloat16=bfloat16))
 
     return Engine(
         scale=weights.scale,
@@ -119,13 +143,15 @@ def torch_engine(weights: Weights, device: str, *, half: bool = False) -> Engine
     )
 
 
-_engines: dict[tuple[str, str, bool, int], Engine] = {}
+_engines: dict[tuple[str, str, Precision, int], Engine] = {}
 
 
-def engine_in_this_process(weights: Weights, device: str, *, half: bool = False) -> Engine:
+def engine_in_this_process(
+    weights: Weights, device: str, precision: Precision = "single"
+) -> Engine:
     """This process's engine for these weights, made on first use; a Spark worker has one."""
     # With the process id, since neither CUDA nor a session survives a fork.
-    key = (weights.digest, device, half, os.getpid())
+    key = (weights.digest, device, precision, os.getpid())
     if key not in _engines:
-        _engines[key] = make_engine(weights, device, half=half)
+        _engines[key] = make_engine(weights, device, precision)
     return _engines[key]

@@ -36,8 +36,8 @@ class Fsrcnn(nn.Module):
     def __init__(self, scale: int, *, half_precision: bool = False) -> None:
         """An untrained network with random values; ``start_from_bicubic`` is a better start.
 
-        With ``half_precision`` it computes what an engine does in bfloat16: inputs of layers and
-        weights of convolutions are rounded to it, sums are not.
+        With ``half_precision`` it computes what OpenVINO does in bfloat16: inputs of layers,
+        weights, and biases of all layers but the last are rounded to it; sums are not.
         """
         super().__init__()
         self.scale = scale
@@ -90,7 +90,8 @@ class Fsrcnn(nn.Module):
         for convolution, activation in self._layers():
             kernel = rounded(convolution.weight)
             reach = convolution.kernel_size[0] // 2
-            convolved = functional.conv2d(features, kernel, convolution.bias, padding=reach)
+            bias = rounded(_bias(convolution))
+            convolved = functional.conv2d(features, kernel, bias, padding=reach)
             features = rounded(activation(convolved))
         outputs = self.scale**2
         side = math.isqrt(self._taps.numel() // outputs)
@@ -108,9 +109,10 @@ class Fsrcnn(nn.Module):
 
     @torch.no_grad()
     def round_convolutions(self) -> None:
-        """Rounds the weights of all convolutions to bfloat16; they stay float32."""
+        """Rounds to bfloat16 what half precision rounds of the parameters; they stay float32."""
         for convolution, _ in self._layers():
-            convolution.weight.copy_(_to_bfloat16(convolution.weight))
+            for parameter in (convolution.weight, _bias(convolution)):
+                parameter.copy_(_to_bfloat16(parameter))
         self.deconv.weight.copy_(_to_bfloat16(self.deconv.weight))
 
 

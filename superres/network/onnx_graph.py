@@ -17,26 +17,29 @@ IR_VERSION = 8  # the newest that every onnxruntime of the last three years read
 _SAMPLES = {8: TensorProto.UINT8, 16: TensorProto.UINT16}
 
 
-def build_onnx(weights: Weights) -> onnx.ModelProto:
+def build_onnx(weights: Weights, *, bfloat16: bool = False) -> onnx.ModelProto:
     """The graph from ``low`` (N, 1, h, w) to ``high`` (N, 1, s*h, s*w), float32, unclipped.
 
-    Both are luma on [0, 1].
+    Both are luma on [0, 1]. ``bfloat16`` is for OpenVINO at this precision.
 
     The deconvolution becomes a convolution and DepthToSpace, which is exact and faster.
     """
     graph = _Graph()
-    features = graph.features("low", weights)
-    bias = np.repeat(weights.tensors["deconv.bias"], weights.scale**2)
-    phases = graph.convolution(features, "deconv", deconvolution_as_convolution(weights), bias)
+    phases = graph.luma_phases(graph.features("low", weights), weights)
+    if bfloat16:
+        phases = graph.unrounded(phases)
     graph.shuffle(phases, "high", weights.scale)
     return graph.model("fsrcnn", weights, TensorProto.FLOAT, 1)
 
 
-def build_samples_onnx(weights: Weights, channels: int, bit_depth: int) -> onnx.ModelProto:
+def build_samples_onnx(
+    weights: Weights, channels: int, bit_depth: int, *, bfloat16: bool = False
+) -> onnx.ModelProto:
     """The graph from ``low`` (N, C, h, w) to ``high`` (N, C, s*h, s*w), uint8 or uint16.
 
     C is 1 (grey), 2 (grey, alpha), 3 (red, green, blue) or 4 (red, green, blue, alpha). Luma,
     network, colour and rounding are inside; ``superres.network.reference`` is its arithmetic.
+    ``bfloat16`` is for OpenVINO at this precision.
     """
     colours = 1 if channels <= 2 else 3
     layers = sample_layers(weights, colours, bit_depth)
@@ -45,7 +48,7 @@ def build_samples_onnx(weights: Weights, channels: int, bit_depth: int) -> onnx.
     alpha: str | None = None
     if channels in (2, 4):
         samples, alpha = graph.split(samples, "colours", "alpha", colours)
-    high = graph.colours(samples, weights, layers)
+    high = graph.colours(samples, weights, layers, bfloat16)
     if alpha is not None:
         enlarged = graph.enlarged(alpha, "alpha", layers.alpha, layers.alpha_bias)
         high = graph.add("Concat", [high, enlarged], "with_alpha", axis=1)
@@ -101,14 +104,36 @@ class _Graph:
             features = layer(features, "map", 2 * index)
         return layer(features, "expand")
 
-    def colours(self, samples: str, weights: Weights, layers: SampleLayers) -> str:
+    def luma_phases(self, features: str, weights: Weights) -> str:
+        """The last layer: (N, 56, h, w) to luma on [0, 1], (N, s*s, h, w)."""
+        bias = np.repeat(weights.tensors["deconv.bias"], weights.scale**2)
+        return self.convolution(features, "deconv", deconvolution_as_convolution(weights), bias)
+
+    def unrounded(self, phases: str) -> str:
+        """Keeps OpenVINO from rounding the phases to bfloat16.
+
+        OpenVINO computes in single precision what follows the last convolution, and lets it give
+        single precision if it can join such an operation to it. This one changes no value.
+        """
+        limits = [self.constant(f"beyond {name}", np.float32(name)) for name in ("-64", "64")]
+        return self.add("Clip", [phases, *limits], "unrounded")
+
+    def levels(self, features: str, weights: Weights, layers: SampleLayers, bfloat16: bool) -> str:
+        """The last layer with its result in levels of the samples, half a level up."""
+        if not bfloat16:
+            return self.convolution(features, "phases", layers.phases, layers.phases_bias)
+        # Multiplied outside the kernel, whose weights are rounded as they were in training.
+        phases = self.unrounded(self.luma_phases(features, weights))
+        scaled = self.add("Mul", [phases, self.constant("gain", layers.gain)], "scaled")
+        return self.add("Add", [scaled, self.constant("offset", layers.offset)], "phases")
+
+    def colours(self, samples: str, weights: Weights, layers: SampleLayers, bfloat16: bool) -> str:
         """(N, 1 or 3, h, w) samples to the phases (N, s*s or 3*s*s, h, w) of the result."""
         differences = samples
         if layers.differences is not None:
             differences = self.convolution(samples, "differences", layers.differences)
         luma = self.convolution(differences, "luma", layers.luma, layers.luma_bias)
-        features = self.features(luma, weights)
-        phases = self.convolution(features, "phases", layers.phases, layers.phases_bias)
+        phases = self.levels(self.features(luma, weights), weights, layers, bfloat16)
         if layers.colour is None:
             return phases
         thrice = self.add("Concat", [phases] * 3, "phases_of_all", axis=1)

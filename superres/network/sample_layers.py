@@ -25,8 +25,10 @@ class SampleLayers:
         differences: (3, 3, 1, 1), R, G, B to G, R - G, B - G, which are exact for integers, so that
             grey has no colour; None for grey images.
         luma: (1, colours, 1, 1), to studio luma on [0, 1], with ``luma_bias`` (1,).
-        phases: (s*s, 56, side, side), the network's last layer, with full-range luma in levels of
-            the samples as its output, half a level up so that truncation rounds; ``phases_bias``.
+        gain: from the network's luma to full-range luma in levels of the samples, half a level up
+            so that truncation rounds: ``gain`` times luma and ``offset``.
+        offset: see ``gain``.
+        phases: (s*s, 56, side, side), the network's last layer including these; ``phases_bias``.
         colour: (3*s*s, 3, 5, 5), differences to R - Y, G - Y, B - Y; None for grey images.
         alpha: (s*s, 1, 5, 5), with ``alpha_bias`` (s*s,), half a level.
         peak: the highest level of the samples.
@@ -35,6 +37,8 @@ class SampleLayers:
     differences: Array | None
     luma: Array
     luma_bias: Array
+    gain: np.float32
+    offset: np.float32
     phases: Array
     phases_bias: Array
     colour: Array | None
@@ -46,17 +50,20 @@ class SampleLayers:
 def sample_layers(weights: Weights, colours: int, bit_depth: int) -> SampleLayers:
     """The layers for images of 1 or 3 colours and 8 or 16 bits."""
     peak, outputs = (1 << bit_depth) - 1, weights.scale**2
-    gain = np.float64(STUDIO_RANGE) / peak
-    bias = (float(weights.tensors["deconv.bias"][0]) - float(STUDIO_BLACK)) / gain + 0.5
+    gain = peak / np.float64(STUDIO_RANGE)
+    offset = 0.5 - gain * STUDIO_BLACK
+    bias = weights.tensors["deconv.bias"] * gain + offset
     bicubic = bicubic_kernels(weights.scale)
     in_colour = colours == 3
-    luma = [gain, gain * KR, gain * KB] if in_colour else [gain]
+    luma = np.array([1, KR, KB] if in_colour else [1]) / gain
     return SampleLayers(
         differences=_single(_DIFFERENCES[..., None, None]) if in_colour else None,
-        luma=_single(np.array(luma).reshape(1, -1, 1, 1)),
+        luma=_single(luma.reshape(1, -1, 1, 1)),
         luma_bias=_single([STUDIO_BLACK]),
-        phases=_single(deconvolution_as_convolution(weights) / gain),
-        phases_bias=_single(np.full(outputs, bias)),
+        gain=np.float32(gain),
+        offset=np.float32(offset),
+        phases=_single(deconvolution_as_convolution(weights) * gain),
+        phases_bias=_single(np.repeat(bias, outputs)),
         colour=_colour_kernels(bicubic) if in_colour else None,
         alpha=_single(bicubic[:, np.newaxis]),
         alpha_bias=_single(np.full(outputs, 0.5)),

@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
@@ -18,7 +18,6 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
-    model_validator,
 )
 
 from superres.errors import ConfigError
@@ -75,9 +74,11 @@ class Dataset(_Section):
 class Processing(_Section):
     """How images are upscaled.
 
-    ``patch_size`` is the side of a tile in low-resolution pixels, without its halo.
-    ``model_path`` None means the weights that are part of the package. A job that needs GPUs fails
-    when it has had no executor with one for ``gpu_wait_seconds``; 0: it waits for ever.
+    ``half_precision`` means float16 on GPUs and bfloat16 on CPUs, which must all have it; ``auto``:
+    bfloat16 if the machine that drives the run has it. ``patch_size`` is the side of a tile in
+    low-resolution pixels, without its halo. ``model_path`` None means the weights that are part of
+    the package. A job that needs GPUs fails when it has had no executor with one for
+    ``gpu_wait_seconds``; 0: it waits for ever.
     """
 
     upscale_factor: Literal[2, 3, 4] = 2
@@ -85,16 +86,10 @@ class Processing(_Section):
     model_path: Location | None = None
     grayscale: bool = False
     device: Literal["cpu", "cuda"] = "cpu"
-    half_precision: bool = False
+    half_precision: bool | Literal["auto"] = False
     gpu_wait_seconds: float = Field(default=1800.0, ge=0)
     max_megapixels: float = Field(default=200.0, gt=0)
     max_megabytes: float = Field(default=512.0, gt=0)
-
-    @model_validator(mode="after")
-    def _half_precision_needs_a_gpu(self) -> Self:
-        if self.half_precision and self.device == "cpu":
-            raise ValueError("half_precision needs device: cuda")
-        return self
 
     @property
     def limits(self) -> Limits:

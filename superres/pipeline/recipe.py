@@ -68,15 +68,26 @@ class Recipe(BaseModel):
 DEFAULT_RECIPE = Recipe()
 
 
-def recipe_of(processing: Processing, scale: int) -> Recipe:
-    """The configured recipe of a run at this scale; the one place that decides on precision."""
+def recipe_of(processing: Processing, scale: int, *, bfloat16: bool = False) -> Recipe:
+    """The configured recipe of a run at this scale.
+
+    ``bfloat16`` says what ``half_precision: auto`` means on CPUs; what drives a run decides on it
+    with ``superres.network.precision.decided_recipe``.
+    """
     checkpoint = processing.checkpoint(scale)
-    half = processing.half_precision and processing.device == "cuda"
     return Recipe(
         model_path=None if checkpoint == str(default_model_path(scale)) else checkpoint,
         grayscale=processing.grayscale,
-        precision="float16" if half else "single",
+        precision=_precision(processing, bfloat16),
     )
+
+
+def _precision(processing: Processing, bfloat16: bool) -> Precision:
+    if not processing.half_precision:
+        return "single"
+    if processing.device == "cuda":
+        return "float16"
+    return "bfloat16" if bfloat16 or processing.half_precision is True else "single"
 
 
 def described(members: Mapping[str, Any]) -> str:

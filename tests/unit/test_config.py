@@ -274,7 +274,13 @@ def test_an_unreadable_file_is_a_storage_error(tmp_path, monkeypatch):
         load_settings(str(path), {})
 
 
-def test_half_precision_without_a_gpu_is_refused(tmp_path):
-    assert "needs device: cuda" in reason(tmp_path, "processing: {half_precision: true}")
-    gpu = load(tmp_path, "processing: {half_precision: true, device: cuda}")
-    assert gpu.processing.half_precision
+@pytest.mark.parametrize("value", [True, False, "auto"])
+def test_half_precision_is_on_off_or_auto(value, tmp_path):
+    content = f"processing: {{half_precision: {str(value).lower()}}}"
+    assert load(tmp_path, content).processing.half_precision == value
+
+
+def test_another_half_precision_is_refused(tmp_path):
+    fault = reason(tmp_path, "processing: {half_precision: sometimes}")
+    assert "processing.half_precision" in fault
+    assert "'sometimes'" in fault

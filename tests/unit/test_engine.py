@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from superres.errors import ModelError, PrerequisiteError
 from superres.models import default_model_path
 from superres.network import engine as engines
+from superres.network import precision as precisions
 from superres.network import reference
 from superres.network.engine import (
     Engine,
@@ -24,7 +25,10 @@ from superres.network.engine import (
     make_engine,
     torch_engine,
 )
+from superres.network.fsrcnn import Fsrcnn, network_from
+from superres.network.precision import decided_recipe
 from superres.network.weights import Weights, load_weights, save_weights
+from superres.pipeline.config import Processing
 from tests.support.networks import noise, random_weights
 
 LIBRARIES = ("openvino", "onnxruntime", "torch")
@@ -170,8 +174,54 @@ def test_a_gpu_without_torch_is_reported(monkeypatch):
 def test_cuda_equals_the_cpu(scale, half, tolerance):
     weights = load_weights(default_model_path(scale), scale)
     low = noise(0, 9, 3, 64, 48)
-    on_gpu = make_engine(weights, "cuda", half=half).upscale(low).astype(int)
+    on_gpu = make_engine(weights, "cuda", "float16" if half else "single").upscale(low).astype(int)
     assert np.abs(on_gpu - make_engine(weights).upscale(low)).max() <= tolerance
+
+
+def test_a_cpu_without_bfloat16_is_reported(monkeypatch):
+    monkeypatch.setattr(engines, "cpu_has_bfloat16", lambda: False)
+    with pytest.raises(PrerequisiteError, match="does not compute in bfloat16") as caught:
+        make_engine(random_weights(2), "cpu", "bfloat16")
+    assert "processing.half_precision: auto or false" in one_line(caught)
+
+
+def test_onnxruntime_has_no_bfloat16(monkeypatch):
+    monkeypatch.setattr(engines, "cpu_library", lambda: "onnxruntime")
+    assert not engines.cpu_has_bfloat16()
+
+
+@pytest.mark.parametrize(
+    ("half", "device", "has", "precision"),
+    [
+        (False, "cpu", True, "single"),
+        (True, "cpu", False, "bfloat16"),
+        ("auto", "cpu", True, "bfloat16"),
+        ("auto", "cpu", False, "single"),
+        ("auto", "cuda", False, "float16"),
+    ],
+)
+def test_what_drives_a_run_decides_on_its_precision(half, device, has, precision, monkeypatch):
+    monkeypatch.setattr(precisions, "cpu_has_bfloat16", lambda: has)
+    processing = Processing(half_precision=half, device=device)
+    assert decided_recipe(processing, 2).precision == precision
+
+
+@pytest.mark.skipif(
+    "avx512bw" not in Path("/proc/cpuinfo").read_text(), reason="OpenVINO would compute in float32"
+)
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_bfloat16_rounds_what_training_rounds(scale):
+    weights = load_weights(default_model_path(scale), scale)
+    engine = cpu_engine(weights, "openvino", bfloat16=True)
+    rounding = Fsrcnn(scale, half_precision=True).eval()
+    rounding.load_state_dict(network_from(weights).state_dict())
+    low = np.random.default_rng(0).random((1, 1, 64, 48), np.float32)
+    with torch.inference_mode():
+        expected = rounding(torch.from_numpy(low)).numpy()
+    difference = np.abs(engine.upscale_luma(low) - expected)
+    single = np.abs(make_engine(weights).upscale_luma(low) - expected)
+    # Sums differ in their last digits, and a map is then rounded up instead of down.
+    assert np.mean(difference) < np.mean(single) / 50
 
 
 def test_a_process_makes_each_engine_once(monkeypatch):

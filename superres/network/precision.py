@@ -1,0 +1,14 @@
+"""Decides on the precision of a run, once and before it starts: one image never mixes two."""
+
+from superres.network.engine import cpu_has_bfloat16
+from superres.pipeline.config import Processing
+from superres.pipeline.recipe import Recipe, recipe_of
+
+
+def decided_recipe(processing: Processing, scale: int) -> Recipe:
+    """The configured recipe of a run at this scale, where this machine drives the run.
+
+    With ``half_precision: auto`` on CPUs, this machine's CPU decides.
+    """
+    auto = processing.half_precision == "auto" and processing.device == "cpu"
+    return recipe_of(processing, scale, bfloat16=auto and cpu_has_bfloat16())
