@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -80,7 +79,7 @@ def send_by_uploads(
             raise PrerequisiteError(f"{uploads.address}/uploads: answered {status}: {answer}")
         answer = json.loads(body)
         for each in answer["images"]:
-            layout = _layout(settings, ingest_date_in(each["evaluation"]), scale)
+            layout = _layout(settings, date.fromisoformat(each["ingest_date"]), scale)
             sent.append(Sent(group[each["name"]], each["image_id"], layout))
         if answer["rejected"]:
             raise PrerequisiteError(f"the upload service rejected {answer['rejected']}")
@@ -101,14 +100,6 @@ def multipart_form(fields: dict[str, str], files: Sequence[tuple[str, bytes]]) -
     return b"".join(
         [*parts, f"--{boundary}--\r\n".encode()]
     ), f"multipart/form-data; boundary={boundary}"
-
-
-def ingest_date_in(uri: str) -> date:
-    """Returns the date in the URI of a result."""
-    found = re.search(r"ingest_date(?:=|%3D)(\d{4}-\d{2}-\d{2})", uri)
-    if found is None:
-        raise PrerequisiteError(f"{uri}: has no ingest_date")
-    return date.fromisoformat(found[1])
 
 
 def _wait_until_stored(sent: Sequence[Sent]) -> None:

@@ -170,7 +170,11 @@ class _Receiver:
         return wanted.reference(f"upload:{received.digest}", _as_uri(uri), f"upload:{safe_name}")
 
     def _described(self, name: str, reference: ImageReference) -> dict[str, str]:
-        described = {"name": name, "image_id": reference.image_id}
+        described = {
+            "name": name,
+            "image_id": reference.image_id,
+            "ingest_date": reference.ingest_date.isoformat(),
+        }
         processing = self._settings.processing
         if processing.half_precision == "auto" and processing.device == "cpu":
             return described  # where results lie is decided when the run starts

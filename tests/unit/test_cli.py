@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from superres import __version__
@@ -58,7 +59,7 @@ def upscaled(path: Path, scale: int, patch_size: int = 512) -> np.ndarray:
 def test_help_lists_the_commands_and_each_has_an_example(capsys):
     assert execute(["--help"]) == 0
     listed = capsys.readouterr().out
-    for command in ("upscale", "evaluate", "compare", "train"):
+    for command in ("upscale", "evaluate", "compare", "train", "export"):
         assert f"  {command} " in listed
         assert execute([command, "--help"]) == 0
         assert f"Example: superres {command} " in capsys.readouterr().out
@@ -438,3 +439,26 @@ def test_a_command_whose_library_is_missing_prints_what_to_install(plugin, capsy
             "superres: greet needs a_library_that_nobody_has, which is not installed; "
             "install superres[greet]\n"
         )
+
+
+# ---- export
+
+
+@pytest.mark.parametrize("arguments", [[], ["--output", "own/other.onnx"]])
+def test_the_exported_network_gives_the_pixels_of_upscale(arguments, capsys):
+    make("a.png", 20, 31)
+    Path("own").mkdir()
+    assert execute(["export", "--scale", "3", *arguments]) == 0
+    written = arguments[1] if arguments else "fsrcnn_x3_rgb.onnx"
+    assert capsys.readouterr().out == f"{written}\n"
+    session = onnxruntime.InferenceSession(written, providers=["CPUExecutionProvider"])
+    low = pixels("a.png")
+    (high,) = session.run(None, {"low": low[np.newaxis]})
+    expected = upscaled(Path("a.png"), 3)
+    assert np.abs(high[0].astype(int) - expected).max() <= 1  # a rounding tie
+
+
+def test_a_model_of_another_scale_is_not_exported(capsys):
+    assert execute(["export", "--scale", "3", "--model", str(default_model_path(2))]) == 1
+    assert "trained for scale 2, not 3" in capsys.readouterr().err
+    assert not Path("fsrcnn_x3_rgb.onnx").exists()

@@ -25,7 +25,6 @@ from deploy.smoke.images import expected_results, largest_difference, make_image
 from deploy.smoke.running import Result
 from deploy.smoke.sending import (
     Sent,
-    ingest_date_in,
     multipart_form,
     send_by_s3,
     send_by_uploads,
@@ -216,16 +215,6 @@ def test_a_form_holds_fields_and_files():
     assert content.count(b"--" + boundary) == 3
     assert b'name="mode"\r\n\r\nupscale\r\n' in content
     assert b'name="files"; filename="a.png"\r\n\r\n\x00\r\n--\r\n' in content
-
-
-def test_the_date_is_read_from_a_result():
-    for uri in (
-        "s3://b/evaluations/scale=2/ingest_date=2026-01-31/a.json",
-        "file:///ingest_date%3D2026-01-31/a",
-    ):
-        assert ingest_date_in(uri) == DAY
-    with pytest.raises(PrerequisiteError):
-        ingest_date_in("s3://b/a.json")
 
 
 # ---- services

@@ -48,7 +48,14 @@ def test_an_image_is_stored_under_its_digest_and_published(app):
     day = f"ingest_date={reference.ingest_date}/{reference.image_id}"
     assert unquote(image["result"]).endswith(f"/results/images/scale=2/{day}.png")
     assert unquote(image["evaluation"]).endswith(f"/results/evaluations/scale=2/{day}.json")
+    assert image["ingest_date"] == reference.ingest_date.isoformat()
     assert answer.json["rejected"] == []
+
+
+def test_where_results_lie_is_not_promised_before_the_precision_is_decided(tmp_path):
+    app = UploadApp(tmp_path, processing={"half_precision": "auto"})
+    (image,) = app.send(("boat.png", GOOD)).json["images"]
+    assert set(image) == {"name", "image_id", "ingest_date"}
 
 
 def test_the_places_of_the_result_are_those_of_the_configured_recipe(tmp_path):

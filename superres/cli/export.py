@@ -1,0 +1,36 @@
+"""``superres export``: the network as an ONNX file for other programs."""
+
+from pathlib import Path
+
+import click
+
+from superres.cli.options import PATH, config_option, model_option, processing_of, scale_option
+from superres.network.engine import fetch_weights
+from superres.network.onnx_graph import build_samples_onnx
+from superres.pipeline import storage
+
+
+@click.command(epilog="Example: superres export --scale 2 --output fsrcnn_x2_rgb.onnx")
+@scale_option("configured")
+@click.option(
+    "--output",
+    type=PATH,
+    metavar="FILE",
+    help="File to write.  [default: fsrcnn_xN_rgb.onnx in the current folder]",
+)
+@model_option
+@config_option
+def export(scale: int | None, output: Path | None, model: str | None, config: str | None) -> None:
+    """Write the network as ONNX: RGB in, RGB out.
+
+    The input "low" is uint8 (N, 3, height, width), the output "high" uint8 (N, 3, SCALE*height,
+    SCALE*width). Luma, network, colour and rounding are inside, so the pixels are those of
+    `superres upscale`.
+    """
+    processing = processing_of(config, scale=scale, model=model)
+    factor = processing.upscale_factor
+    weights = fetch_weights(processing.checkpoint(factor), factor)
+    target = output or Path(f"fsrcnn_x{factor}_rgb.onnx")
+    content = build_samples_onnx(weights, channels=3, bit_depth=8).SerializeToString()
+    storage.write_bytes(str(target), content)
+    click.echo(str(target))
