@@ -22,13 +22,24 @@ _MEASURED_SCALE = 2
 
 @dataclass(frozen=True)
 class Instance:
-    """An instance type: GPU and its memory bandwidth, number of cores, EC2 price per hour."""
+    """An instance type: GPU and its memory bandwidth, number of cores, EC2 price per hour.
+
+    Without a GPU, ``network_factor`` is the time that a core of the ``processor`` needs for the
+    network, relative to the measured one.
+    """
 
     type: str
     gpu: str | None
     gigabytes_per_second: float | None
     cores: int
     dollars: float
+    processor: str = "CPU"
+    network_factor: float = 1.0
+
+    @property
+    def computes_on(self) -> str:
+        """What the network runs on, for people."""
+        return self.gpu or self.processor
 
 
 @dataclass(frozen=True)
@@ -84,7 +95,7 @@ def estimate_all(megapixels: float, scale: int, assumptions: Assumptions) -> lis
 
 def _seconds_per_megapixel(instance: Instance, scale: int, assumptions: Assumptions) -> float:
     if instance.gigabytes_per_second is None:
-        network = assumptions.network_core_seconds / instance.cores
+        network = assumptions.network_core_seconds * instance.network_factor / instance.cores
     else:
         speed = instance.gigabytes_per_second * assumptions.gpu_efficiency
         network = assumptions.gpu_gigabytes / speed
@@ -118,12 +129,13 @@ def estimate(images: int, megapixels: float, scale: int | None) -> None:
     scale = scale or 2
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("instance", no_wrap=True)
-    for heading in ("GPU", "$/h", "s/Mpx", "$/1,000 Mpx", "instance hours", "$"):
+    table.add_column("network on", no_wrap=True)
+    for heading in ("$/h", "s/Mpx", "$/1,000 Mpx", "instance hours", "$"):
         table.add_column(heading, justify="right", no_wrap=True)
     for each in estimate_all(images * megapixels, scale, assumptions):
         table.add_row(
             each.instance.type,
-            each.instance.gpu or "none",
+            each.instance.computes_on,
             f"{each.dollars_per_hour:.2f}",
             f"{each.seconds_per_megapixel:.4f}",
             f"{each.dollars_per_thousand:.4f}",
@@ -134,7 +146,7 @@ def estimate(images: int, megapixels: float, scale: int | None) -> None:
     click.echo(f"{output:,.0f} output megapixels, with EMR's surcharge")
     Console(highlight=False, markup=False).print(table)
     click.echo(
-        f"Prices: {assumptions.source}. CPU times are measured on this project's machine, GPU "
-        "times are assumed and unproven (superres/cli/prices.yaml). Not included: primary "
+        f"Prices: {assumptions.source}. CPU times are measured on this project's machine; "
+        "those of GPUs and of Arm are assumed and unproven (superres/cli/prices.yaml). Not included: primary "
         "instance, idle time, start-up, Kafka, S3, network."
     )

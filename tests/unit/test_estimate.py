@@ -46,10 +46,16 @@ def test_the_network_costs_less_for_each_output_pixel_at_a_larger_scale():
 
 
 def test_the_measured_figure_is_the_one_that_the_assumptions_repeat():
-    # docs/figures.md: 0.269 seconds per megapixel on two cores.
+    # docs/figures.md: 0.136 seconds per megapixel on two cores.
     shipped = read_assumptions()
     total = shipped.network_core_seconds + shipped.other_core_seconds
-    assert total / 2 == pytest.approx(0.269)
+    assert total / 2 == pytest.approx(0.136)
+
+
+def test_a_processor_with_half_precision_needs_less_time_for_the_network():
+    half = dataclasses.replace(CPU, network_factor=0.5)
+    (cpu,) = estimate_all(1, 2, dataclasses.replace(ASSUMED, instances=(half,)))
+    assert cpu.seconds_per_megapixel == pytest.approx((0.8 * 0.5 + 0.4) / 4)
 
 
 def test_the_output_names_instance_types_sources_and_limits(capsys):
