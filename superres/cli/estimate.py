@@ -129,8 +129,8 @@ def estimate(images: int, megapixels: float, scale: int | None) -> None:
     scale = scale or 2
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("instance", no_wrap=True)
-    table.add_column("network on", no_wrap=True)
-    for heading in ("$/h", "s/Mpx", "$/1,000 Mpx", "instance hours", "$"):
+    table.add_column("processor", no_wrap=True)
+    for heading in ("$/h", "s/Mpx", "$/1,000 Mpx", "hours", "$"):
         table.add_column(heading, justify="right", no_wrap=True)
     for each in estimate_all(images * megapixels, scale, assumptions):
         table.add_row(
@@ -146,7 +146,7 @@ def estimate(images: int, megapixels: float, scale: int | None) -> None:
     click.echo(f"{output:,.0f} output megapixels, with EMR's surcharge")
     Console(highlight=False, markup=False).print(table)
     click.echo(
-        f"Prices: {assumptions.source}. CPU times are measured on this project's machine; "
-        "those of GPUs and of Arm are assumed and unproven (superres/cli/prices.yaml). Not included: primary "
-        "instance, idle time, start-up, Kafka, S3, network."
+        f"Prices: {assumptions.source}. CPU times are measured on this project's machine; those "
+        "of GPUs and of Arm are assumed and unproven (superres/cli/prices.yaml). Not included: "
+        "primary instance, idle time, start-up, Kafka, S3, network."
     )
