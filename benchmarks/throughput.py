@@ -59,7 +59,7 @@ class Bar:
     aim: float
 
 
-BARS = {THREE: Bar(1.5, 1.2), FUSED_PATH: Bar(1.15, 1.05)}
+BARS = {THREE: Bar(1.2, 1.1), FUSED_PATH: Bar(1.08, 1.03)}
 
 
 @dataclass(frozen=True)
@@ -289,7 +289,7 @@ def machine(cores: int, master: str) -> dict[str, str | int]:
     model = platform.processor()
     with Path("/proc/cpuinfo").open() as lines:
         model = next((line.split(":")[1].strip() for line in lines if "model name" in line), model)
-    packages = ("pyspark", "onnxruntime", "numpy", "isal", "opencv-python-headless")
+    packages = ("pyspark", "openvino", "numpy", "isal", "opencv-python-headless")
     return {
         "processor": model,
         "cores": cores,
