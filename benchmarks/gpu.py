@@ -1,7 +1,7 @@
 """The engine on a GPU: results against the CPU's, and speed by batch and precision.
 
     .venv/bin/python benchmarks/gpu.py --json gpu.json
-    .venv/bin/python benchmarks/gpu.py --device cpu --tiles 1 --side 64     # tries the script itself
+    .venv/bin/python benchmarks/gpu.py --device cpu --tiles 1 --side 64    # tries the script
 
 Needs superres[gpu] and takes a few minutes. The limits that the shares refer to are the card's data
 sheet: what memory could move if each layer read its input and wrote its output once, and what the
@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
 import click
 import numpy as np
@@ -100,7 +101,7 @@ def _pictures(count: int, side: int, dtype: type = np.uint8) -> Planes:
     waves = [np.sin(rows / a) * np.cos(columns / b) for a, b in ((9, 7), (23, 5), (4, 31))]
     peak = np.iinfo(dtype).max
     picture: Planes = ((np.stack(waves) + 1) / 2 * peak).astype(dtype)
-    return np.stack([picture] * count)
+    return cast(Planes, np.stack([picture] * count))
 
 
 def measure_engine(
