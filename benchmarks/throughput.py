@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.cluster import end_in_order, layout_in, settings_in, spark_session
+from benchmarks.first_spark import upscale_folder
 from benchmarks.loops import (
     Parts,
     WarmPool,
@@ -37,6 +38,7 @@ from benchmarks.loops import (
     upscale_with_opencv,
 )
 from benchmarks.mosaics import write_mosaics
+from benchmarks.ray_data import start_ray
 from jobs.job import Job, Run
 from jobs.progress import Progress, watching
 from jobs.runner import FUSED_JOBS, SEPARATE_JOBS
@@ -48,6 +50,7 @@ from superres.pipeline.config import Processing, Settings
 from superres.pipeline.layout import Layout
 
 THREE, LOOP, FUSED_PATH, OPENCV = "three jobs", "plain loop", "fused", "OpenCV"
+RAY, FIRST_SPARK = "Ray Data", "a first Spark version"
 GROWTH = 4  # the larger set has this many times the images of the smaller
 
 
@@ -149,27 +152,58 @@ def pool_way(pool: WarmPool, upscale: Callable[[Path, Path], Parts]) -> Work:
     return lambda images: pool.run(upscale, images.images, images.outputs)
 
 
+def ray_way(stack: ExitStack, cores: int) -> Work:
+    """The functions of the jobs under Ray Data."""
+    upscale = start_ray(stack, cores)
+
+    def work(images: ImageSet) -> Parts:
+        upscale(images.images, images.settings.processing, images.layout)
+        return {}
+
+    return work
+
+
+def first_spark_way(session: SparkSession) -> Work:
+    """Spark as anyone would write it first."""
+
+    def work(images: ImageSet) -> Parts:
+        low = Path(images.layout.low_resolution)
+        upscale_folder(session, low, images.outputs, images.layout.scale)
+        return {}
+
+    return work
+
+
+@dataclass(frozen=True)
+class Others:
+    """Which ways are measured beside the three jobs and the plain loop."""
+
+    fused: bool
+    opencv: bool
+    ray: bool
+    first_spark: bool
+
+
 def all_ways(
-    stack: ExitStack,
-    session: SparkSession,
-    scale: int,
-    patch_sizes: Sequence[int],
-    *,
-    fused: bool,
-    opencv: bool,
+    stack: ExitStack, session: SparkSession, scale: int, patch_sizes: Sequence[int], others: Others
 ) -> list[Way]:
-    """The ways in the order in which they take turns: jobs, loop, fused, OpenCV."""
+    """The ways in the order in which they take turns: jobs, loop, fused, then the others."""
     progress = stack.enter_context(watching(session.sparkContext, lambda _: None))
     cores = session.sparkContext.defaultParallelism
     ways = []
-    for kind, jobs in {THREE: SEPARATE_JOBS, **({FUSED_PATH: FUSED_JOBS} if fused else {})}.items():
+    kinds = {THREE: SEPARATE_JOBS} | ({FUSED_PATH: FUSED_JOBS} if others.fused else {})
+    for kind, jobs in kinds.items():
         for size in patch_sizes:
             name = f"{kind}, {size}" if len(patch_sizes) > 1 else kind
             ways.append(Way(name, kind, spark_way(jobs, session, progress, size)))
     plain = WarmPool(cores, prepare_plainly, scale)
     stack.callback(plain.close)
     ways.insert(len(patch_sizes), Way(LOOP, LOOP, pool_way(plain, upscale_plainly)))
-    if opencv:
+    if others.ray:
+        ways.append(Way(RAY, RAY, ray_way(stack, cores)))
+    if others.first_spark:
+        ways.append(Way(FIRST_SPARK, FIRST_SPARK, first_spark_way(session)))
+    if others.opencv:
         pool = WarmPool(cores, prepare_with_opencv, scale)
         stack.callback(pool.close)
         ways.append(Way(OPENCV, OPENCV, pool_way(pool, upscale_with_opencv)))
@@ -338,6 +372,8 @@ def _sizes(_: click.Context, __: click.Parameter, value: str) -> list[int]:
 @click.option("--cores", default=os.cpu_count() or 1, show_default=True, help="Of that cluster.")
 @click.option("--fused/--no-fused", default=True, show_default=True)
 @click.option("--opencv/--no-opencv", default=True, show_default=True)
+@click.option("--ray", is_flag=True, help="Also Ray Data; needs the package ray[data].")
+@click.option("--first-spark", is_flag=True, help="Also Spark with lists of floats; slow.")
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path), help="Write all figures here."
 )
@@ -352,6 +388,8 @@ def main(
     cores: int,
     fused: bool,
     opencv: bool,
+    ray: bool,
+    first_spark: bool,
     json_file: Path | None,
 ) -> None:
     """Measures throughput of the Spark jobs against a plain loop and OpenCV."""
@@ -368,7 +406,8 @@ def main(
             context = session.sparkContext
             about = machine(context.defaultParallelism, master or "standalone")
             console.print(", ".join(f"{key} {value}" for key, value in about.items()))
-            ways = all_ways(stack, session, scale, patch_sizes, fused=fused, opencv=opencv)
+            others = Others(fused, opencv, ray, first_spark)
+            ways = all_ways(stack, session, scale, patch_sizes, others)
             measure(ways, small, large, rounds, console)
         print_results(console, ways)
         if json_file is not None:
