@@ -86,7 +86,24 @@ def test_only_gpus_get_torch_and_none_gets_spark():
     assert "torch" in names["gpu"]
     assert not any("torch" in names[role] for role in ("cpu", "ingestion", "notifier"))
     assert not any("pyspark" in listed for listed in names.values())
-    assert {"pandas", "pyarrow", "onnxruntime", "numpy", "boto3"} <= names["cpu"]
+    assert {"pandas", "pyarrow", "openvino", "numpy", "boto3"} <= names["cpu"]
     assert not names["gpu"] & names["cpu"]
     assert {"confluent-kafka", "gunicorn"} <= names["ingestion"]
     assert {"sqlalchemy", "gunicorn"} <= names["notifier"]
+
+
+@pytest.mark.parametrize(
+    ("platform", "machine", "library"),
+    [
+        ("linux", "x86_64", "openvino"),
+        ("linux", "aarch64", "onnxruntime"),  # Graviton: OpenVINO's wheel needs a newer glibc
+        ("darwin", "arm64", "openvino"),
+        ("darwin", "x86_64", "onnxruntime"),
+        ("win32", "AMD64", "openvino"),
+    ],
+)
+def test_each_platform_gets_one_engine_for_its_cpu(platform, machine, library, monkeypatch):
+    target = {**wheelhouses._TARGET, "sys_platform": platform, "platform_machine": machine}
+    monkeypatch.setattr(wheelhouses, "_TARGET", target)
+    names = {each.name for each in requirements_of("cpu", LOCKS)}
+    assert names & {"openvino", "onnxruntime"} == {library}
