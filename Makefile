@@ -148,7 +148,7 @@ submit: setup ## Process images on AWS and follow the run (ENV= INGEST_DATE= RUN
 	@$(DEPLOY) submit --env "$(ENV)" $(WHICH_RUN)
 
 .PHONY: smoke
-smoke: setup ## Process ten images on AWS and say what that proves (ENV=smoke ARGS=--keep)
+smoke: setup ## Process ten images on AWS and say what that proves; needs ENV=smoke (ARGS=--keep)
 	@$(DEPLOY) smoke --env "$(ENV)" $(ARGS)
 
 .PHONY: emr-step

@@ -30,9 +30,9 @@ notifier = {
 
 deletion_protection = true
 
-# email is the address for alarms; without it there are none.
+# Set email, the address for alarms: without it there are none.
 alarms = {
-  budget_dollars = 3000
+  budget_dollars = 5000 # 3,000 without a run, and up to 15 an hour while one lasts
 }
 
 cluster_lifecycle = "persistent"

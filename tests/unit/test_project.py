@@ -331,7 +331,8 @@ def test_the_wheel_holds_the_packages_and_the_weights(tmp_path):
     wanted = {
         str(path.relative_to(ROOT))
         for path in files
-        if path.suffix in kinds and "__pycache__" not in path.parts
+        if path.suffix in kinds and not {"__pycache__", "state"} & set(path.parts)
     }
     assert wanted <= held
+    assert not any(name.startswith("superres/training/state/") for name in held)
     assert {name.split("/")[0] for name in held if ".dist-info/" not in name} == packages
