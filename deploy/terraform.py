@@ -9,10 +9,13 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +34,23 @@ Run = Callable[[Sequence[str], Mapping[str, str], bool], "subprocess.CompletedPr
 """Runs a command with environment variables; the last argument is whether to capture its output."""
 
 
+@contextmanager
+def _noted_interrupts() -> Iterator[list[int]]:
+    """Notes Ctrl-C in the list and raises no ``KeyboardInterrupt``, not even while a command starts.
+
+    Only the main thread is ever interrupted.
+    """
+    noted: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield noted
+        return
+    before = signal.signal(signal.SIGINT, lambda number, _: noted.append(number))
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def run_command(
     command: Sequence[str], environment: Mapping[str, str], capture: bool
 ) -> "subprocess.CompletedProcess[str]":
@@ -40,17 +60,14 @@ def run_command(
     state, so it is waited for: killed, it would leave resources behind that no state knows.
     """
     pipe = subprocess.PIPE if capture else None
-    interrupted = False
-    with subprocess.Popen(
-        list(command), env=dict(environment), stdout=pipe, stderr=pipe, text=True
-    ) as process:
-        while True:
-            try:
-                output, errors = process.communicate()
-                break
-            except KeyboardInterrupt:
-                interrupted = True
-    if interrupted:
+    with (
+        _noted_interrupts() as interrupts,
+        subprocess.Popen(
+            list(command), env=dict(environment), stdout=pipe, stderr=pipe, text=True
+        ) as process,
+    ):
+        output, errors = process.communicate()
+    if interrupts:
         raise KeyboardInterrupt
     return subprocess.CompletedProcess(list(command), process.returncode, output, errors)
 
