@@ -36,7 +36,7 @@ Run = Callable[[Sequence[str], Mapping[str, str], bool], "subprocess.CompletedPr
 
 @contextmanager
 def _noted_interrupts() -> Iterator[list[int]]:
-    """Notes Ctrl-C in the list and raises no ``KeyboardInterrupt``, not even while a command starts.
+    """Notes Ctrl-C in the list instead of raising it, also while a command starts.
 
     Only the main thread is ever interrupted.
     """
