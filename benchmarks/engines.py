@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -43,17 +44,15 @@ def serve(way: str, scale: int, side: int) -> None:
 
 
 def _prepared(way: str, scale: int, side: int) -> Callable[[], object]:
-    from superres.imaging.decoding import decode
-    from superres.imaging.limits import Limits
-    from superres.imaging.png import encode_png_bytes
-    from superres.network import engine as engines
-    from superres.network.upscaling import upscale_image
+    from superres.imaging.info import ImageInfo
+    from superres.network.tiling import split, strips
+    from superres.network.upscaling import upscale_tiles
 
-    weights = engines.fetch_weights(
-        str(ROOT / f"superres/models/fsrcnn_x{scale}.safetensors"), scale
-    )
+    engines: Any = import_module("superres.network.engine")  # each checkout's has other functions
+    checkpoint = ROOT / f"superres/models/fsrcnn_x{scale}.safetensors"
+    weights = engines.fetch_weights(str(checkpoint), scale)
     if way == OLDER:
-        engine: Any = engines.make_engine(weights)
+        engine = engines.make_engine(weights)
     elif way == "torch":
         import torch
 
@@ -61,14 +60,12 @@ def _prepared(way: str, scale: int, side: int) -> Callable[[], object]:
         engine = engines.torch_engine(weights, "cpu")
     else:
         library = engines.cpu_library() if way == NETWORK else way
-        engine = engines.cpu_engine(weights, library)  # type: ignore[arg-type]
+        engine = engines.cpu_engine(weights, library)
     if way == NETWORK:
         luma = np.random.default_rng(0).random((1, 1, side, side), np.float32)
         return lambda: engine.upscale_luma(luma)
-    image = decode(encode_png_bytes(_picture(side)), Limits(1 << 40, 1 << 40))
-    planes = image.planes()
-    image.planes = lambda: planes  # type: ignore[method-assign]
-    return lambda: list(upscale_image(image, side, engine))
+    planes, info = _picture(side), ImageInfo(side, side, 3, 8)
+    return lambda: list(strips(upscale_tiles(split("image", info, planes, side), engine)))
 
 
 def _picture(side: int) -> np.ndarray[Any, np.dtype[np.uint8]]:

@@ -74,14 +74,9 @@ def run_evaluate(run: Run) -> JobReport:
 
     outcomes = images.repartition(tasks).mapInArrow(evaluate_task, _OUTCOME).collect()
     rejected = sum(row["rejected"] for row in outcomes)
-    name = model_name(processing, layout.scale)
+    name = processing.checkpoint_name(layout.scale)
     models = {row["model_digest"]: name for row in outcomes if not row["rejected"]}
     return JobReport({"images": total - rejected, "rejected": rejected}, models=models)
-
-
-def model_name(processing: Processing, scale: int) -> str:
-    """The file name of the network for a scale."""
-    return processing.checkpoint(scale).rsplit("/", 1)[-1]
 
 
 @dataclass(frozen=True)
@@ -118,7 +113,7 @@ def evaluate_image(
     except (ImageRejectedError, RecordError) as error:
         reject(image.image_id, low_uri, "evaluate", str(error), layout)
         return False
-    _record(image, inputs, measured, started, layout, model_name(processing, layout.scale))
+    _record(image, inputs, measured, started, layout, processing.checkpoint_name(layout.scale))
     return True
 
 

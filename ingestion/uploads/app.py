@@ -176,8 +176,8 @@ class _Receiver:
             "ingest_date": reference.ingest_date.isoformat(),
         }
         processing = self._settings.processing
-        if processing.half_precision == "auto" and processing.device == "cpu":
-            return described  # where results lie is decided when the run starts
+        if processing.cpu_decides_on_precision:
+            return described  # the precision, and with it where results lie
         recipe = reference.recipe or recipe_of(processing, reference.scale)
         layout = layout_on(self._settings.dataset, reference.ingest_date, reference.scale, recipe)
         return described | {

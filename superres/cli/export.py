@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
+from superres.cli.networks import weights_for
 from superres.cli.options import PATH, config_option, model_option, processing_of, scale_option
-from superres.network.engine import fetch_weights
 from superres.network.onnx_graph import build_samples_onnx
 from superres.pipeline import storage
 
@@ -28,9 +28,8 @@ def export(scale: int | None, output: Path | None, model: str | None, config: st
     `superres upscale`.
     """
     processing = processing_of(config, scale=scale, model=model)
-    factor = processing.upscale_factor
-    weights = fetch_weights(processing.checkpoint(factor), factor)
-    target = output or Path(f"fsrcnn_x{factor}_rgb.onnx")
+    weights = weights_for(processing)
+    target = output or Path(f"fsrcnn_x{weights.scale}_rgb.onnx")
     content = build_samples_onnx(weights, channels=3, bit_depth=8).SerializeToString()
     storage.write_bytes(str(target), content)
     click.echo(str(target))

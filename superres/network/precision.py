@@ -10,5 +10,5 @@ def decided_recipe(processing: Processing, scale: int) -> Recipe:
 
     With ``half_precision: auto`` on CPUs, this machine's CPU decides.
     """
-    auto = processing.half_precision == "auto" and processing.device == "cpu"
-    return recipe_of(processing, scale, bfloat16=auto and cpu_has_bfloat16())
+    bfloat16 = processing.cpu_decides_on_precision and cpu_has_bfloat16()
+    return recipe_of(processing, scale, bfloat16=bfloat16)

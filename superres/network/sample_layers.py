@@ -53,7 +53,7 @@ def sample_layers(weights: Weights, colours: int, bit_depth: int) -> SampleLayer
     gain = peak / np.float64(STUDIO_RANGE)
     offset = 0.5 - gain * STUDIO_BLACK
     bias = weights.tensors["deconv.bias"] * gain + offset
-    bicubic = bicubic_kernels(weights.scale)
+    bicubic = _bicubic_kernels(weights.scale)
     in_colour = colours == 3
     luma = np.array([1, KR, KB] if in_colour else [1]) / gain
     return SampleLayers(
@@ -71,7 +71,7 @@ def sample_layers(weights: Weights, colours: int, bit_depth: int) -> SampleLayer
     )
 
 
-def bicubic_kernels(scale: int) -> Array:
+def _bicubic_kernels(scale: int) -> Array:
     """(s*s, 5, 5): bicubic enlargement as a convolution with one output for each phase."""
     phases = bicubic_phases(scale)
     return _single(np.einsum("ry,cx->rcyx", phases, phases).reshape(scale**2, 5, 5))

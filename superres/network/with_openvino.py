@@ -1,6 +1,7 @@
 """Runs an ONNX graph with OpenVINO, on one thread of the CPU."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ _SETTINGS = {
 }
 
 
+@cache
 def has_bfloat16() -> bool:
     """Whether this CPU computes in bfloat16 (AVX512-BF16, AMX, or the like)."""
     return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

@@ -14,7 +14,7 @@ import torch.nn.functional as functional
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from superres.imaging.colour import KB, KR, STUDIO_BLACK, STUDIO_RANGE, Planes
+from superres.imaging.colour import KB, KR, STUDIO_BLACK, Planes
 from superres.network.fsrcnn import network_from
 from superres.network.sample_layers import REACH, sample_layers
 from superres.network.weights import Weights
@@ -39,6 +39,7 @@ class SamplesNetwork(nn.Module):
         self._network = network.to(memory_format=torch.channels_last)  # unknown to torch's stubs
         layers = sample_layers(weights, self._colours, bit_depth)
         self._peak = layers.peak
+        self._gain, self._offset = float(layers.gain), float(layers.offset)
         # Levels of 16 bits are beyond float16.
         colour_kind = kind if bit_depth == 8 else torch.float32
         if layers.colour is not None:
@@ -50,16 +51,16 @@ class SamplesNetwork(nn.Module):
         values = samples.float()
         high = self._colours_of(values[:, : self._colours])
         if values.shape[1] > self._colours:
-            high = torch.cat([high, _enlarged(values[:, self._colours :], self._alpha)], dim=1)
-        levels = (high + 0.5).clamp_(0, self._peak)
+            alpha = _enlarged(values[:, self._colours :], self._alpha) + 0.5
+            high = torch.cat([high, alpha], dim=1)
+        levels = high.clamp_(0, self._peak)
         if self._depth == torch.uint8:
-            return functional.pixel_shuffle(levels.to(torch.uint8), self.scale)
-        return functional.pixel_shuffle(levels, self.scale).to(
-            self._depth
-        )  # torch shuffles no uint16
+            levels = levels.to(torch.uint8)
+        # torch does not shuffle uint16.
+        return functional.pixel_shuffle(levels, self.scale).to(self._depth)
 
     def _colours_of(self, values: Tensor) -> Tensor:
-        """(N, 1 or 3, h, w) levels to phases of each colour, in levels."""
+        """(N, 1 or 3, h, w) levels to phases of each colour, in levels, half a level up."""
         if self._colours == 1:
             return self._luma_phases(values)
         red, green, blue = values[:, 0:1], values[:, 1:2], values[:, 2:3]
@@ -69,9 +70,9 @@ class SamplesNetwork(nn.Module):
         return self._luma_phases(luma).repeat(1, 3, 1, 1) + _enlarged(differences, self._colour)
 
     def _luma_phases(self, luma: Tensor) -> Tensor:
-        gain, black = float(STUDIO_RANGE) / self._peak, float(STUDIO_BLACK)
-        phases: Tensor = self._network.phases((luma * gain + black).to(self._kind))
-        return (phases.float() - black) / gain
+        studio = luma / self._gain + float(STUDIO_BLACK)
+        phases: Tensor = self._network.phases(studio.to(self._kind))
+        return phases.float() * self._gain + self._offset
 
 
 def _enlarged(values: Tensor, kernel: Tensor) -> Tensor:

@@ -106,6 +106,15 @@ class Processing(_Section):
             return self.model_path
         return str(default_model_path(scale))
 
+    def checkpoint_name(self, scale: int) -> str:
+        """The file name of the checkpoint for a scale."""
+        return self.checkpoint(scale).rsplit("/", 1)[-1]
+
+    @property
+    def cpu_decides_on_precision(self) -> bool:
+        """Whether the precision is known only when a run starts, from the CPU that drives it."""
+        return self.half_precision == "auto" and self.device == "cpu"
+
 
 class Ingestion(_Section):
     """How images are fetched and stored.

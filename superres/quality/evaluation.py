@@ -119,9 +119,8 @@ def measure_luma(
     low = resize_plane(truth, height // scale, width // scale)
     if jpeg_quality is not None:
         low = through_jpeg(low, jpeg_quality)
-    ours = engine.upscale_luma((low / np.float32(255))[np.newaxis, np.newaxis])[0, 0] * np.float32(
-        255
-    )
+    peak = np.float32(255)
+    ours = engine.upscale_luma((low / peak)[np.newaxis, np.newaxis])[0, 0] * peak
     candidates = (_rounded(ours), _rounded(enlarge_plane(low, scale)))
     ours_quality, bicubic_quality = compare(truth, *candidates, shave=scale)
     return ours_quality, bicubic_quality
