@@ -27,9 +27,8 @@ class Upscaler:
         files = [Path(path) for path in batch["path"]]
         images = [SourceImage(file.stem, str(file), file.stat().st_size) for file in files]
         tiles = split_images(images, self._processing, self._layout)
-        upscaled = infer_tiles(tiles, self._engine)
-        engine = self._engine
-        results = reconstruct_images(upscaled, engine.scale, engine.digest, self._layout)
+        upscaled = infer_tiles(tiles, lambda _: self._engine)
+        results = reconstruct_images(upscaled, self._engine.scale, self._layout)
         return {"uri": [result.uri for result in results]}
 
 

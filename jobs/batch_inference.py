@@ -1,6 +1,7 @@
 """Second job: tiles to upscaled tiles, on CPU or GPU."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 
 import pyarrow as pa
 from pyspark import Broadcast
@@ -10,7 +11,8 @@ from jobs.job import JobReport, Run, job_main
 from jobs.session import worker_device
 from jobs.stages import infer_tiles
 from jobs.tables import UPSCALED_TILES, batches_to_tiles, sql_schema, tiles_to_batches
-from superres.network.engine import Engine, engine_in_this_process, fetch_weights
+from superres.network.engine import Engine, engine_in_this_process
+from superres.network.restore import fetch_networks, restore_in
 from superres.network.weights import Weights
 from superres.pipeline.recipe import Recipe
 
@@ -18,35 +20,41 @@ from superres.pipeline.recipe import Recipe
 SPLIT_AT = 256 << 20
 
 
-def worker_engine(weights: Broadcast[Weights], device: str, recipe: Recipe) -> Engine:
-    """This Python worker's engine, made once from the broadcast weights; the recipe's precision."""
-    return engine_in_this_process(weights.value, worker_device(device), recipe.precision)
+EngineFor = Callable[[str], Engine]
+"""The engine of a network, in the process that asks."""
 
 
-def share_engine(run: Run) -> Broadcast[Weights]:
-    """Broadcasts the weights; a GPU or half precision is first tried in one task."""
-    processing = run.settings.processing
-    weights = fetch_weights(processing.checkpoint(run.layout.scale), run.layout.scale)
+def share_engines(run: Run) -> EngineFor:
+    """Broadcasts the weights of every network; a GPU or half precision is first tried in one task.
+
+    The result is called in Python workers. Each makes an engine when it is first asked for it.
+    """
+    processing, scale = run.settings.processing, run.layout.scale
     context, recipe = run.session.sparkContext, run.layout.recipe
-    shared = context.broadcast(weights)
-    device = processing.device
-    if device == "cuda" or recipe.precision != "single":
-        tried = context.parallelize([0], 1)
-        tried.map(lambda _: worker_engine(shared, device, recipe).scale).collect()
-    return shared
+    networks = fetch_networks(processing, scale, restore_in(recipe))
+    engine_for = partial(_worker_engine, context.broadcast(networks), processing.device, recipe)
+    if processing.device == "cuda" or recipe.precision != "single":
+        tried = context.parallelize([next(iter(networks))], 1)
+        tried.map(lambda network: engine_for(network).scale).collect()
+    return engine_for
+
+
+def _worker_engine(
+    networks: Broadcast[Mapping[str, Weights]], device: str, recipe: Recipe, network: str
+) -> Engine:
+    """This Python worker's engine, in the recipe's precision."""
+    return engine_in_this_process(networks.value[network], worker_device(device), recipe.precision)
 
 
 def run_inference(run: Run) -> JobReport:
     """Upscales the tiles of the newest complete split of this run."""
     source = run.table or newest_attempt(run.layout.patches, "mass_split.py")
-    weights = share_engine(run)
-    device, recipe = run.settings.processing.device, run.layout.recipe
-    count = run.progress.patch.add
-    identity = (weights.value.scale, weights.value.digest)
+    engine_for = share_engines(run)
+    count, scale = run.progress.patch.add, run.layout.scale
 
     def infer_task(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        engine = worker_engine(weights, device, recipe)
-        return tiles_to_batches(infer_tiles(batches_to_tiles(batches), engine, count), identity)
+        upscaled = infer_tiles(batches_to_tiles(batches), engine_for, count)
+        return tiles_to_batches(upscaled, scale)
 
     tiles = read_whole_files(run.session, source, split_at=SPLIT_AT)
     total = tiles.count()

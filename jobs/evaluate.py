@@ -21,6 +21,7 @@ from jobs.stages import reject
 from jobs.tables import ReconstructedImage, batches_to_images
 from superres.errors import ImageRejectedError, RecordError
 from superres.imaging.decoding import DecodedImage, decode, decode_file
+from superres.imaging.jpeg import planes_through_jpeg
 from superres.imaging.limits import Limits
 from superres.pipeline import storage
 from superres.pipeline.arrival import newest_of_each, reference_of
@@ -37,7 +38,7 @@ from superres.pipeline.records import (
 from superres.quality.evaluation import PIPELINE_PROTOCOL, measure_result
 from superres.quality.metrics import Quality
 
-_OUTCOME = "image_id string, rejected boolean, model_digest string"
+_OUTCOME = "image_id string, rejected boolean, network string, model_digest string"
 
 
 def evaluate_and_record(run: Run) -> JobReport:
@@ -69,13 +70,21 @@ def run_evaluate(run: Run) -> JobReport:
         for image in batches_to_images(batches):
             rejected = not evaluate_image(image, locations.value, processing, layout)
             count(1)
-            outcome = {"rejected": rejected, "model_digest": image.model_digest}
-            yield pa.RecordBatch.from_pylist([{"image_id": image.image_id, **outcome}])
+            outcome = {
+                "image_id": image.image_id,
+                "rejected": rejected,
+                "network": image.network,
+                "model_digest": image.model_digest,
+            }
+            yield pa.RecordBatch.from_pylist([outcome])
 
     outcomes = images.repartition(tasks).mapInArrow(evaluate_task, _OUTCOME).collect()
     rejected = sum(row["rejected"] for row in outcomes)
-    name = processing.checkpoint_name(layout.scale)
-    models = {row["model_digest"]: name for row in outcomes if not row["rejected"]}
+    models = {
+        row["model_digest"]: processing.checkpoint_name(layout.scale, row["network"])
+        for row in outcomes
+        if not row["rejected"]
+    }
     return JobReport({"images": total - rejected, "rejected": rejected}, models=models)
 
 
@@ -113,7 +122,8 @@ def evaluate_image(
     except (ImageRejectedError, RecordError) as error:
         reject(image.image_id, low_uri, "evaluate", str(error), layout)
         return False
-    _record(image, inputs, measured, started, layout, processing.checkpoint_name(layout.scale))
+    network = processing.checkpoint_name(layout.scale, image.network)
+    _record(image, inputs, measured, started, layout, network)
     return True
 
 
@@ -154,7 +164,9 @@ def _measure(
     """Compares the result with the original; None where there is no original."""
     if inputs.original_uri is None:
         return None
-    low = inputs.low.planes()
+    low, quality = inputs.low.planes(), layout.recipe.evaluate_jpeg_quality
+    if quality is not None:
+        low = planes_through_jpeg(low, quality)
     area = layout.scale**2
     limits = processing.limits
     # The original and the result are larger than the low resolution by the scale, each way.

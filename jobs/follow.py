@@ -50,7 +50,7 @@ def follow_images(
         days = [now().date(), now().date() - timedelta(days=1)]
         found, failing = False, set[str]()
         for day, scale in product(days, scales):
-            recipe = decided_recipe(settings.processing, scale)
+            recipe = decided_recipe(settings, scale)
             layout = layout_on(settings.dataset, day, scale, recipe).started(started_at)
             try:
                 pending = pending_images(layout)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 import pyarrow as pa
 
 from jobs.attempts import totals, write_attempt
-from jobs.batch_inference import share_engine, worker_engine
+from jobs.batch_inference import share_engines
 from jobs.job import JobReport, Run, job_main
 from jobs.mass_split import deal_to_tasks, table_and_images
 from jobs.stages import infer_tiles, reconstruct_images, split_images
@@ -24,21 +24,19 @@ def run_fused(run: Run) -> JobReport:
     table, images = table_and_images(run, run.layout.reconstructed)
     numbers, groups = deal_to_tasks(run.session, images, TASK_BYTES)
     shared = run.session.sparkContext.broadcast(groups)
-    weights = share_engine(run)
+    engine_for = share_engines(run)
     processing, layout = run.settings.processing, run.layout
     count_image, count_patch = run.progress.image.add, run.progress.patch.add
 
     def fused_task(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        engine = worker_engine(weights, processing.device, layout.recipe)
-
         def reconstructed() -> Iterator[ReconstructedImage]:
             for batch in batches:
                 for number in batch.column("id").to_pylist():
                     tiles = split_images(
                         iter(shared.value[number]), processing, layout, count_image
                     )
-                    upscaled = infer_tiles(tiles, engine, count_patch)
-                    yield from reconstruct_images(upscaled, engine.scale, engine.digest, layout)
+                    upscaled = infer_tiles(tiles, engine_for, count_patch)
+                    yield from reconstruct_images(upscaled, layout.scale, layout)
 
         return images_to_batches(reconstructed())
 

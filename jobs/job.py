@@ -73,7 +73,7 @@ def job_main(name: str, job: str, *, takes_redo: bool = False) -> None:
             arguments.ingest_date,
             arguments.start_id,
         )
-        layout = layout.with_recipe(decided_recipe(settings.processing, layout.scale))
+        layout = layout.with_recipe(decided_recipe(settings, layout.scale))
         session = get_session(f"superres {name} {layout.run_id}", settings)
         context, patience = session.sparkContext, settings.processing.gpu_wait_seconds
         with watching(context, _log_progress()) as progress, gpu_within(context, patience):

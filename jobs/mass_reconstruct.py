@@ -66,13 +66,13 @@ def _gathered(tiles: DataFrame, images: int) -> DataFrame:
 
 
 def _reconstruct(batches: Iterator[pa.RecordBatch], layout: Layout) -> Iterator[ReconstructedImage]:
-    """Reads scale and model, the same for a whole table, from its first row."""
+    """Reads the scale, the same for a whole table, from its first row."""
     first = next(batches, None)
     if first is None:
         return iter(())
-    scale, digest = first.column("scale")[0].as_py(), first.column("model_digest")[0].as_py()
+    scale = first.column("scale")[0].as_py()
     tiles: Iterator[Timed] = batches_to_tiles(itertools.chain([first], batches))
-    return reconstruct_images(tiles, scale, digest, layout)
+    return reconstruct_images(tiles, scale, layout)
 
 
 if __name__ == "__main__":

@@ -23,11 +23,19 @@ _REQUESTS_AT_ONCE = 16
 
 @dataclass(frozen=True)
 class SourceImage:
-    """A low-resolution image to process: its identifier (the file's stem), URI and encoded size."""
+    """A low-resolution image to process.
+
+    Attributes:
+        image_id: its identifier, the file's stem.
+        uri: the file.
+        size: in bytes, encoded.
+        jpeg_quality: it goes through JPEG at this quality before it is upscaled; None: it does not.
+    """
 
     image_id: str
     uri: str
     size: int
+    jpeg_quality: int | None = None
 
     @property
     def decoded_size(self) -> int:
@@ -77,7 +85,19 @@ def stored_images(layout: Layout) -> Selection:
         elif file is not newest[file.stem]:
             left_out.append(LeftOut(file.uri, f"{newest[file.stem].name} is newer"))
     images = [SourceImage(image_id, file.uri, file.size) for image_id, file in newest.items()]
-    return Selection(images, left_out)
+    return Selection(_through_jpeg(images, layout), left_out)
+
+
+def _through_jpeg(images: list[SourceImage], layout: Layout) -> list[SourceImage]:
+    """With ``evaluate.jpeg_quality``, images that have an original go through JPEG first."""
+    quality = layout.recipe.evaluate_jpeg_quality
+    if quality is None:
+        return images
+    originals = newest_of_each(storage.list_files(layout.high_resolution))
+    return [
+        replace(image, jpeg_quality=quality) if image.image_id in originals else image
+        for image in images
+    ]
 
 
 def _of_other_recipes(files: Iterable[StoredFile], layout: Layout) -> list[LeftOut]:

@@ -14,16 +14,17 @@ from datetime import UTC, datetime
 from jobs.selection import SourceImage
 from jobs.tables import ReconstructedImage, Timed
 from superres.errors import ImageRejectedError, RecordError
-from superres.imaging.decoding import DecodedImage, decode
+from superres.imaging.decoding import decode
+from superres.imaging.jpeg import jpeg_quality, planes_through_jpeg
 from superres.imaging.png import encode_png
 from superres.network.engine import Engine
+from superres.network.restore import network_of, restore_in
 from superres.network.tiling import Tile, split, strips
 from superres.network.upscaling import upscale_tiles, upscaled_info
 from superres.pipeline import storage
 from superres.pipeline.arrival import reference_of
 from superres.pipeline.config import Processing
 from superres.pipeline.layout import Layout
-from superres.pipeline.recipe import Recipe
 from superres.pipeline.records import RejectedImage, Stage, applied_recipe
 
 Count = Callable[[int], None]
@@ -47,8 +48,12 @@ def split_images(
     for image in images:
         started = time.perf_counter()
         try:
-            decoded = _decode(image, processing, layout.recipe)
-            planes = decoded.planes()
+            content = _content(image, processing)
+            decoded = decode(content, processing.limits, grayscale=layout.recipe.grayscale)
+            planes, quality = decoded.planes(), image.jpeg_quality
+            if quality is not None:
+                planes = planes_through_jpeg(planes, quality)
+            network = network_of(restore_in(layout.recipe), quality or jpeg_quality(content))
         except ImageRejectedError as error:
             reject(image.image_id, image.uri, "split", str(error), layout)
             count_image(1)
@@ -57,36 +62,42 @@ def split_images(
         share = (time.perf_counter() - started) / len(grid_tiles)
         count_image(1)
         for tile in grid_tiles:
-            yield Timed(tile, share)
+            yield Timed(tile, network, share)
 
 
-def _decode(image: SourceImage, processing: Processing, recipe: Recipe) -> DecodedImage:
-    limits = processing.limits
-    if image.size > limits.max_bytes:  # known from the listing: do not even fetch it
+def _content(image: SourceImage, processing: Processing) -> bytes:
+    if image.size > processing.limits.max_bytes:  # known from the listing: do not even fetch it
         raise ImageRejectedError(
             f"{image.size / 2**20:.0f} MiB, over the limit of {processing.max_megabytes:g}; "
             "raise processing.max_megabytes or send a smaller file"
         )
-    return decode(storage.read_bytes(image.uri), limits, grayscale=recipe.grayscale)
+    return storage.read_bytes(image.uri)
 
 
 def infer_tiles(
-    tiles: Iterable[Timed], engine: Engine, count_tile: Count = ignore_count
+    tiles: Iterable[Timed], engine_for: Callable[[str], Engine], count_tile: Count = ignore_count
 ) -> Iterator[Timed]:
-    """Upscales tiles in order; adds the seconds that each took."""
-    tally = _Tally()
-    seconds_before = 0.0
-    started = time.perf_counter()
-    for tile in upscale_tiles(tally.pull(tiles), engine):
-        spent = time.perf_counter() - started - tally.waited
-        count_tile(1)
-        yield Timed(tile, tally.seconds - seconds_before + spent)
-        seconds_before, tally.waited = tally.seconds, 0.0
+    """Upscales tiles in order, each with its network; adds the seconds that each took.
+
+    ``engine_for`` has the engine of a network. Tiles that follow one another and have the same
+    network are upscaled together.
+    """
+    for network, group in itertools.groupby(tiles, key=lambda timed: timed.network):
+        engine = engine_for(network)
+        tally = _Tally()
+        seconds_before = 0.0
         started = time.perf_counter()
+        for tile in upscale_tiles(tally.pull(group), engine):
+            spent = time.perf_counter() - started - tally.waited
+            count_tile(1)
+            seconds = tally.seconds - seconds_before + spent
+            yield Timed(tile, network, seconds, engine.digest)
+            seconds_before, tally.waited = tally.seconds, 0.0
+            started = time.perf_counter()
 
 
 def reconstruct_images(
-    tiles: Iterable[Timed], scale: int, model_digest: str, layout: Layout
+    tiles: Iterable[Timed], scale: int, layout: Layout
 ) -> Iterator[ReconstructedImage]:
     """Puts images together and writes their PNG files, a row of tiles at a time.
 
@@ -105,7 +116,14 @@ def reconstruct_images(
             encode_png(strips(tally.pull(tiles_of_image)), info, path)
         spent = tally.seconds + time.perf_counter() - started - tally.waited
         yield ReconstructedImage(
-            image_id, uri, info.width, info.height, tally.tiles, spent, model_digest
+            image_id=image_id,
+            uri=uri,
+            width=info.width,
+            height=info.height,
+            patches=tally.tiles,
+            seconds=spent,
+            network=first.network,
+            model_digest=first.model_digest,
         )
 
 

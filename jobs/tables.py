@@ -26,6 +26,7 @@ TILES = pa.schema(
         pa.field("channels", pa.int32(), nullable=False),
         pa.field("bit_depth", pa.int32(), nullable=False),
         pa.field("patch_size", pa.int32(), nullable=False),
+        pa.field("network", pa.string(), nullable=False),
         pa.field("row", pa.int32(), nullable=False),
         pa.field("column", pa.int32(), nullable=False),
         pa.field("plane_height", pa.int32(), nullable=False),
@@ -45,6 +46,7 @@ IMAGES = pa.schema(
         pa.field("height", pa.int32(), nullable=False),
         pa.field("patches", pa.int32(), nullable=False),
         pa.field("seconds", pa.float64(), nullable=False),
+        pa.field("network", pa.string(), nullable=False),
         pa.field("model_digest", pa.string(), nullable=False),
     ]
 )
@@ -52,10 +54,16 @@ IMAGES = pa.schema(
 
 @dataclass(frozen=True)
 class Timed:
-    """A tile and the seconds spent on it so far."""
+    """A tile, the network for it, and the seconds spent on it so far.
+
+    ``network`` is a name of ``superres.models.NETWORKS``, the same for all tiles of an image;
+    ``model_digest`` is that of the weights that upscaled it, empty before.
+    """
 
     tile: Tile
+    network: str
     seconds: float
+    model_digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,7 @@ class ReconstructedImage:
     height: int
     patches: int
     seconds: float
+    network: str
     model_digest: str
 
 
@@ -82,23 +91,21 @@ def sql_schema(schema: pa.Schema) -> str:
     return ", ".join(f"`{field.name}` {names[field.type]} NOT NULL" for field in schema)
 
 
-def tiles_to_batches(
-    tiles: Iterable[Timed], upscaled: tuple[int, str] | None = None
-) -> Iterator[pa.RecordBatch]:
-    """Packs tiles into batches of about ``BATCH_BYTES``; ``upscaled`` is their scale and model."""
+def tiles_to_batches(tiles: Iterable[Timed], scale: int | None = None) -> Iterator[pa.RecordBatch]:
+    """Packs tiles into batches of about ``BATCH_BYTES``; ``scale`` is that of upscaled ones."""
     waiting: list[Timed] = []
     size = 0
     for timed in tiles:
         if waiting and size + timed.tile.planes.nbytes > BATCH_BYTES:
-            yield _tile_batch(waiting, upscaled)
+            yield _tile_batch(waiting, scale)
             waiting, size = [], 0
         waiting.append(timed)
         size += timed.tile.planes.nbytes
     if waiting:
-        yield _tile_batch(waiting, upscaled)
+        yield _tile_batch(waiting, scale)
 
 
-def _tile_batch(timed: list[Timed], upscaled: tuple[int, str] | None) -> pa.RecordBatch:
+def _tile_batch(timed: list[Timed], scale: int | None) -> pa.RecordBatch:
     tiles = [entry.tile for entry in timed]
     columns: dict[str, list[object]] = {
         "image_id": [tile.image_id for tile in tiles],
@@ -107,6 +114,7 @@ def _tile_batch(timed: list[Timed], upscaled: tuple[int, str] | None) -> pa.Reco
         "channels": [tile.info.channels for tile in tiles],
         "bit_depth": [tile.info.bit_depth for tile in tiles],
         "patch_size": [tile.patch_size for tile in tiles],
+        "network": [entry.network for entry in timed],
         "row": [tile.row for tile in tiles],
         "column": [tile.column for tile in tiles],
         "plane_height": [tile.planes.shape[1] for tile in tiles],
@@ -114,10 +122,10 @@ def _tile_batch(timed: list[Timed], upscaled: tuple[int, str] | None) -> pa.Reco
         "seconds": [entry.seconds for entry in timed],
         "planes": [_little_endian(tile) for tile in tiles],
     }
-    if upscaled is None:
+    if scale is None:
         return pa.RecordBatch.from_pydict(columns, TILES)
-    scale, digest = upscaled
-    columns |= {"scale": [scale] * len(tiles), "model_digest": [digest] * len(tiles)}
+    columns["scale"] = [scale] * len(tiles)
+    columns["model_digest"] = [entry.model_digest for entry in timed]
     return pa.RecordBatch.from_pydict(columns, UPSCALED_TILES)
 
 
@@ -129,7 +137,7 @@ def _little_endian(tile: Tile) -> bytes:
 def batches_to_tiles(batches: Iterable[pa.RecordBatch]) -> Iterator[Timed]:
     """Unpacks a table of tiles; the planes are views into the batch."""
     for batch in batches:
-        names = [field.name for field in TILES if field.name != "planes"]
+        names = [name for name in batch.schema.names if name not in ("planes", "scale")]
         columns = [batch.column(name).to_pylist() for name in names]
         planes = batch.column("planes")
         for index, values in enumerate(zip(*columns, strict=True)):
@@ -146,7 +154,7 @@ def batches_to_tiles(batches: Iterable[pa.RecordBatch]) -> Iterator[Timed]:
                 row["column"],
                 flat.reshape(shape),
             )
-            yield Timed(tile, row["seconds"])
+            yield Timed(tile, row["network"], row["seconds"], row.get("model_digest", ""))
 
 
 def images_to_batches(images: Iterable[ReconstructedImage]) -> Iterator[pa.RecordBatch]:

@@ -16,6 +16,7 @@ from superres.errors import ImageRejectedError
 from superres.imaging.colour import FloatPlane, Planes, full_luma, to_unit
 from superres.imaging.decoding import DecodedImage, check, decode_file
 from superres.imaging.info import ImageInfo
+from superres.imaging.jpeg import planes_through_jpeg
 from superres.imaging.limits import Limits
 from superres.imaging.png import encode_png
 from superres.network.upscaling import upscaled_info
@@ -100,12 +101,17 @@ def draw_whole(file: Path, limits: Limits, target: Path) -> None:
     encode_png(image.strips(_rows(image.info.width)), image.info, target)
 
 
-def draw_bicubic(low: DecodedImage, scale: int, target: Path) -> None:
+def draw_bicubic(
+    low: DecodedImage, scale: int, target: Path, jpeg_quality: int | None = None
+) -> None:
     """Writes the bicubic enlargement that the metrics compare with, as PNG.
 
-    Raises ``ImageRejectedError`` if the image is damaged; so does ``draw_difference``.
+    With ``jpeg_quality``, low resolution goes through JPEG first. Raises ``ImageRejectedError`` if
+    the image is damaged; so does ``draw_difference``.
     """
     planes = low.planes()
+    if jpeg_quality is not None:
+        planes = planes_through_jpeg(planes, jpeg_quality)
     encode_png(_bicubic_strips(planes, scale), upscaled_info(low.info, scale), target)
 
 

@@ -72,7 +72,7 @@ def make_run_setup(base: str, scale: int = 2, **processing: object) -> RunSetup:
     options = {"patch_size": 32, "upscale_factor": scale} | processing
     settings = validated({"dataset": dataset, "processing": options}, "test")
     layout = layout_of(settings.dataset, f"{INGEST_DATE.isoformat()}-x{scale}")
-    return RunSetup(settings, layout.with_recipe(recipe_of(settings.processing, scale)))
+    return RunSetup(settings, layout.with_recipe(recipe_of(settings, scale)))
 
 
 @pytest.fixture

@@ -87,7 +87,7 @@ def send_by_uploads(
 
 
 def _layout(settings: Settings, day: date, scale: int) -> Layout:
-    return layout_on(settings.dataset, day, scale, recipe_of(settings.processing, scale))
+    return layout_on(settings.dataset, day, scale, recipe_of(settings, scale))
 
 
 def multipart_form(fields: dict[str, str], files: Sequence[tuple[str, bytes]]) -> tuple[bytes, str]:

@@ -175,10 +175,9 @@ class _Receiver:
             "image_id": reference.image_id,
             "ingest_date": reference.ingest_date.isoformat(),
         }
-        processing = self._settings.processing
-        if processing.cpu_decides_on_precision:
+        if self._settings.processing.cpu_decides_on_precision:
             return described  # the precision, and with it where results lie
-        recipe = reference.recipe or recipe_of(processing, reference.scale)
+        recipe = reference.recipe or recipe_of(self._settings, reference.scale)
         layout = layout_on(self._settings.dataset, reference.ingest_date, reference.scale, recipe)
         return described | {
             "result": _as_uri(layout.result(reference.image_id)),

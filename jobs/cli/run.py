@@ -91,7 +91,7 @@ def run(
         raise click.UsageError("--follow cannot be combined with --input, --ingest-date or --redo")
     day = ingest_date.date() if ingest_date else datetime.now(UTC).date()
     factor = scale or settings.processing.upscale_factor
-    layout = layout_on(settings.dataset, day, factor, decided_recipe(settings.processing, factor))
+    layout = layout_on(settings.dataset, day, factor, decided_recipe(settings, factor))
     layout = layout.started(datetime.now(UTC))
     ids = [] if follow else _image_ids(source, mode, settings, layout)
     started = time.monotonic()

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from superres.cli.networks import engine_for, model_name
+from superres.cli.networks import Engines
 from superres.cli.options import (
     FILE,
     PATH,
@@ -15,6 +15,7 @@ from superres.cli.options import (
     model_option,
     patch_option,
     processing_of,
+    restore_option,
     scale_option,
 )
 from superres.errors import ImageRejectedError
@@ -42,6 +43,7 @@ from superres.quality.metrics import decibels
     help="FILE is the original: reduce it, upscale it again and measure the result.",
 )
 @model_option
+@restore_option
 @patch_option
 @grayscale_option
 @device_option
@@ -63,7 +65,9 @@ def compare(
         raise click.UsageError("--original and --as-original cannot be combined")
     processing = processing_of(config, **options)
     scale = processing.upscale_factor
-    engine = engine_for(processing)
+    engines = Engines(processing)
+    # What is reduced is clean, whatever the original was.
+    engine = engines.for_quality(None) if as_original else engines.for_file(file)
     low = _planes(file, processing, grayscale=processing.grayscale)
     compared = None
     if as_original:
@@ -72,7 +76,7 @@ def compare(
         compared = _planes(original, processing, grayscale=low.shape[0] <= 2)
     comparison = compare_image(file.name, low, processing.patch_size, engine, compared)
     target = output or Path(f"{file.stem}_x{scale}.html")
-    size = write_page(comparison, target, model_name(processing, engine))
+    size = write_page(comparison, target, engines.name_of(engine))
     ours, bicubic = comparison.ours_quality, comparison.bicubic_quality
     if ours and bicubic:
         click.echo(

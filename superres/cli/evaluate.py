@@ -10,18 +10,20 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from superres.cli.networks import engine_for, model_name
+from superres.cli.networks import Engines
 from superres.cli.options import (
     DIR,
     config_option,
     device_option,
     model_option,
     processing_of,
+    restore_option,
     scale_option,
 )
 from superres.cli.terminal import print_message, progress_bar
 from superres.errors import ConfigError
 from superres.imaging.files import image_files
+from superres.pipeline.config import Restore
 from superres.quality.evaluation import PAPER_PROTOCOL, FolderQuality, evaluate_folder
 from superres.quality.metrics import Quality, decibels
 
@@ -30,6 +32,7 @@ from superres.quality.metrics import Quality, decibels
 @click.argument("folders", nargs=-1, required=True, metavar="DIR...", type=DIR)
 @scale_option("2, 3 and 4")
 @model_option
+@restore_option
 @click.option(
     "--jpeg-quality",
     type=click.IntRange(1, 100),
@@ -43,6 +46,7 @@ def evaluate(
     folders: tuple[Path, ...],
     scale: int | None,
     model: str | None,
+    restore: Restore | None,
     jpeg_quality: int | None,
     details: bool,
     as_json: bool,
@@ -63,9 +67,12 @@ def evaluate(
         total = len(scales) * sum(len(image_files(folder)) for folder in folders)
         task = progress.add_task("Measuring", total=total)
         for each in scales:
-            processing = processing_of(config, scale=each, model=model, device=device)
-            engine = engine_for(processing)
-            models[each] = model_name(processing, engine)
+            processing = processing_of(
+                config, scale=each, model=model, restore=restore, device=device
+            )
+            engines = Engines(processing)
+            engine = engines.for_quality(jpeg_quality)
+            models[each] = engines.name_of(engine)
             for folder in folders:
                 result = evaluate_folder(
                     folder,

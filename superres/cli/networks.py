@@ -1,24 +1,54 @@
-"""The network for the options of a command."""
+"""The networks for the options of a command."""
 
+from functools import cache
+from pathlib import Path
+
+from superres.imaging.jpeg import jpeg_quality
+from superres.models import CLEAN
 from superres.network.engine import Engine, fetch_weights, make_engine
-from superres.network.precision import decided_recipe
+from superres.network.precision import decided_precision
+from superres.network.restore import network_of
 from superres.network.weights import Weights
-from superres.pipeline.config import Processing
+from superres.pipeline.config import Processing, Restore
 
 
-def weights_for(processing: Processing) -> Weights:
-    """Loads the configured checkpoint."""
+class Engines:
+    """The engines of the configured networks, each made when it is first used."""
+
+    def __init__(self, processing: Processing) -> None:
+        self._processing = processing
+        self._scale = processing.upscale_factor
+        own = processing.own_model(self._scale)
+        self._restore: Restore = processing.restore if own is None else "off"
+        self._precision = decided_precision(processing)
+        self._names: dict[str, str] = {}
+        self._engine = cache(self._make)
+
+    def for_file(self, file: Path) -> Engine:
+        """The engine for an image: ``processing.restore`` chooses by how it was saved."""
+        return self.for_quality(jpeg_quality(file))
+
+    def for_quality(self, jpeg_quality: int | None) -> Engine:
+        """The engine for an image that was saved as JPEG at this quality; None: it was not."""
+        return self._engine(network_of(self._restore, jpeg_quality))
+
+    @property
+    def names(self) -> str:
+        """The networks made so far: the file name of each, and the first digits of its digest."""
+        return ", ".join(self._names.values())
+
+    def name_of(self, engine: Engine) -> str:
+        """As in ``names``."""
+        return self._names[engine.digest]
+
+    def _make(self, network: str) -> Engine:
+        weights = weights_for(self._processing, network)
+        name = self._processing.checkpoint_name(self._scale, network)
+        self._names[weights.digest] = f"{name} {weights.digest[:12]}"
+        return make_engine(weights, self._processing.device, self._precision)
+
+
+def weights_for(processing: Processing, network: str = CLEAN) -> Weights:
+    """Loads the configured checkpoint, or that of an included network."""
     scale = processing.upscale_factor
-    return fetch_weights(processing.checkpoint(scale), scale)
-
-
-def engine_for(processing: Processing) -> Engine:
-    """Loads the configured checkpoint into an engine on the configured device."""
-    weights = weights_for(processing)
-    precision = decided_recipe(processing, weights.scale).precision
-    return make_engine(weights, processing.device, precision)
-
-
-def model_name(processing: Processing, engine: Engine) -> str:
-    """The checkpoint's file name and the first digits of its digest."""
-    return f"{processing.checkpoint_name(engine.scale)} {engine.digest[:12]}"
+    return fetch_weights(processing.checkpoint(scale, network), scale)

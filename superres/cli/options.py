@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from superres.pipeline.config import Processing, load_settings, validated
+from superres.pipeline.config import Processing, Restore, load_settings, validated
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 DIR = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -35,6 +35,22 @@ class _JpegQualities(click.ParamType[tuple[int, int]]):
 JPEG_QUALITIES = _JpegQualities()
 
 
+class _Restore(click.ParamType[Restore]):
+    """auto, off, or a quality of JPEG."""
+
+    name = "auto|off|1-100"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Restore:
+        """Returns the value of ``processing.restore``."""
+        if value in ("auto", "off"):
+            return "auto" if value == "auto" else "off"
+        if not (str(value).isdecimal() and 1 <= int(value) <= 100):
+            self.fail(f"{value!r} is not auto, off or a quality from 1 to 100", param, ctx)
+        return int(value)
+
+
 def _number(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
     return int(value) if value else None
 
@@ -56,6 +72,12 @@ model_option = click.option(
     "--model",
     metavar="FILE",
     help="Checkpoint: a .safetensors, .pth or .pth.tar file.  [default: included weights]",
+)
+restore_option = click.option(
+    "--restore",
+    type=_Restore(),
+    help="Included weights to use. auto: by the quality that a JPEG was saved with; off: those for "
+    "clean input; 1 to 100: those for JPEG of this quality.  [default: configured]",
 )
 patch_option = click.option(
     "--patch-size",

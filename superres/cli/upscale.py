@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from superres.cli.networks import engine_for, model_name
+from superres.cli.networks import Engines
 from superres.cli.options import (
     PATH,
     config_option,
@@ -17,6 +17,7 @@ from superres.cli.options import (
     model_option,
     patch_option,
     processing_of,
+    restore_option,
     scale_option,
 )
 from superres.cli.terminal import print_message, print_result, progress_bar
@@ -25,7 +26,6 @@ from superres.imaging.colour import Planes
 from superres.imaging.decoding import decode_file
 from superres.imaging.files import image_files
 from superres.imaging.png import encode_png
-from superres.network.engine import Engine
 from superres.network.upscaling import upscale_image, upscaled_info
 from superres.pipeline.config import Processing
 
@@ -41,6 +41,7 @@ from superres.pipeline.config import Processing
     help="Output folder.  [default: the current folder]",
 )
 @model_option
+@restore_option
 @patch_option
 @grayscale_option
 @device_option
@@ -53,7 +54,7 @@ def upscale(inputs: tuple[Path, ...], output: Path, config: str | None, **option
     """
     processing = processing_of(config, **options)
     work = _planned(_sources(inputs), processing.upscale_factor, output)
-    engine = engine_for(processing)
+    engines = Engines(processing)
     output.mkdir(parents=True, exist_ok=True)
     begun, failed = time.monotonic(), 0
     with progress_bar() as progress:
@@ -61,7 +62,7 @@ def upscale(inputs: tuple[Path, ...], output: Path, config: str | None, **option
         for source, target in work:
             try:
                 _upscale_file(
-                    source, target, processing, engine, lambda f: progress.advance(task, f)
+                    source, target, processing, engines, lambda f: progress.advance(task, f)
                 )
                 print_result(progress, str(target))
             except (ImageRejectedError, StorageError) as error:
@@ -70,8 +71,8 @@ def upscale(inputs: tuple[Path, ...], output: Path, config: str | None, **option
     images = f"{len(work) - failed} image{'' if len(work) - failed == 1 else 's'}"
     left_out = f", {failed} left out" if failed else ""
     seconds = time.monotonic() - begun
-    model = model_name(processing, engine)
-    click.echo(f"{images} upscaled in {seconds:.1f} s{left_out}; model {model}", err=True)
+    models = f"; model {engines.names}" if engines.names else ""
+    click.echo(f"{images} upscaled in {seconds:.1f} s{left_out}{models}", err=True)
     if failed:
         click.get_current_context().exit(1)
 
@@ -110,7 +111,7 @@ def _upscale_file(
     source: Path,
     target: Path,
     processing: Processing,
-    engine: Engine,
+    engines: Engines,
     advance: Callable[[float], object],
 ) -> None:
     """Upscales one file, whole or not at all; calls ``advance`` with each fraction done."""
@@ -118,7 +119,7 @@ def _upscale_file(
     info = upscaled_info(image.info, processing.upscale_factor)
 
     def strips() -> Iterator[Planes]:
-        for strip in upscale_image(image, processing.patch_size, engine):
+        for strip in upscale_image(image, processing.patch_size, engines.for_file(source)):
             yield strip
             advance(strip.shape[1] / info.height)
 

@@ -22,7 +22,7 @@ from pydantic import (
 
 from superres.errors import ConfigError
 from superres.imaging.limits import Limits
-from superres.models import default_model_path
+from superres.models import CLEAN, default_model_path
 from superres.pipeline import storage
 
 PREFIX = "SUPERRES_"
@@ -71,19 +71,26 @@ class Dataset(_Section):
     reconstructed_images_dir: Location = "data/results"
 
 
+Restore = Literal["auto", "off"] | Annotated[int, Field(ge=1, le=100)]
+"""``auto``, ``off``, or the quality of JPEG that every image is taken to have."""
+
+
 class Processing(_Section):
     """How images are upscaled.
 
     ``half_precision`` means float16 on GPUs and bfloat16 on CPUs, which must all have it; ``auto``:
     bfloat16 if the machine that drives the run has it. ``patch_size`` is the side of a tile in
     low-resolution pixels, without its halo. ``model_path`` None means the weights that are part of
-    the package. A job that needs GPUs fails when it has had no executor with one for
-    ``gpu_wait_seconds``; 0: it waits for ever.
+    the package: those for clean input, or those for JPEG that ``restore`` chooses. ``auto``: by the
+    quality that each JPEG was saved with; ``off``: for clean input; 1 to 100: as if every image
+    had been saved as JPEG at this quality. With ``model_path`` it has no effect. A job that needs
+    GPUs fails when it has had no executor with one for ``gpu_wait_seconds``; 0: it waits for ever.
     """
 
     upscale_factor: Literal[2, 3, 4] = 2
     patch_size: int = Field(default=512, ge=16, le=2048)
     model_path: Location | None = None
+    restore: Restore = "auto"
     grayscale: bool = False
     device: Literal["cpu", "cuda"] = "cpu"
     half_precision: bool | Literal["auto"] = False
@@ -96,24 +103,36 @@ class Processing(_Section):
         """The largest input image, in bytes and pixels."""
         return Limits(int(self.max_megabytes * 2**20), int(self.max_megapixels * 1e6))
 
-    def checkpoint(self, scale: int) -> str:
-        """The checkpoint for a scale: a local path or an ``s3://`` URI.
+    def own_model(self, scale: int) -> str | None:
+        """``model_path``, a local path or an ``s3://`` URI, if it is for this scale.
 
-        ``model_path`` is for ``upscale_factor`` only, since a pickled checkpoint does not contain
-        its scale; other scales use the weights that are part of the package.
+        It is for ``upscale_factor`` only, since a pickled checkpoint does not contain its scale;
+        other scales use the weights that are part of the package.
         """
-        if self.model_path is not None and scale == self.upscale_factor:
-            return self.model_path
-        return str(default_model_path(scale))
+        return self.model_path if scale == self.upscale_factor else None
 
-    def checkpoint_name(self, scale: int) -> str:
-        """The file name of the checkpoint for a scale."""
-        return self.checkpoint(scale).rsplit("/", 1)[-1]
+    def checkpoint(self, scale: int, network: str = CLEAN) -> str:
+        """The file with the weights for a scale, and for a network unless there is a model."""
+        return self.own_model(scale) or str(default_model_path(scale, network))
+
+    def checkpoint_name(self, scale: int, network: str = CLEAN) -> str:
+        """The file name of ``checkpoint``."""
+        return self.checkpoint(scale, network).rsplit("/", 1)[-1]
 
     @property
     def cpu_decides_on_precision(self) -> bool:
         """Whether the precision is known only when a run starts, from the CPU that drives it."""
         return self.half_precision == "auto" and self.device == "cpu"
+
+
+class Evaluate(_Section):
+    """How mode ``evaluate`` measures.
+
+    With ``jpeg_quality``, low resolution goes through JPEG at this quality before it is upscaled,
+    as most photographs of the world did.
+    """
+
+    jpeg_quality: int | None = Field(default=None, ge=1, le=100)
 
 
 class Ingestion(_Section):
@@ -212,6 +231,7 @@ class Settings(_Section):
 
     dataset: Dataset = Dataset()
     processing: Processing = Processing()
+    evaluate: Evaluate = Evaluate()
     ingestion: Ingestion = Ingestion()
     starts: Starts = Starts()
     kafka: Kafka = Kafka()

@@ -12,8 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
-from superres.models import default_model_path
-from superres.pipeline.config import Processing
+from superres.pipeline.config import Processing, Restore, Settings
 
 Precision = Literal["single", "float16", "bfloat16"]
 
@@ -28,6 +27,8 @@ class Recipe(BaseModel):
     the digest of the weights that made it. Services that share a configuration find the same
     results without reading weights, which ingestion may not do on AWS.
 
+    ``restore`` is for the included weights, and ``evaluate_jpeg_quality`` for mode ``evaluate``.
+
     Unlike in records, an unknown member is an error: without it the pixels would be others.
     """
 
@@ -36,6 +37,8 @@ class Recipe(BaseModel):
     model_path: str | None = None
     grayscale: bool = False
     precision: Precision = "single"
+    restore: Restore = "auto"
+    evaluate_jpeg_quality: int | None = None
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -68,21 +71,25 @@ class Recipe(BaseModel):
 DEFAULT_RECIPE = Recipe()
 
 
-def recipe_of(processing: Processing, scale: int, *, bfloat16: bool = False) -> Recipe:
+def recipe_of(settings: Settings, scale: int, *, bfloat16: bool = False) -> Recipe:
     """The configured recipe of a run at this scale.
 
     ``bfloat16`` says what ``half_precision: auto`` means on CPUs; what drives a run decides on it
     with ``superres.network.precision.decided_recipe``.
     """
-    checkpoint = processing.checkpoint(scale)
+    processing = settings.processing
+    model = processing.own_model(scale)
     return Recipe(
-        model_path=None if checkpoint == str(default_model_path(scale)) else checkpoint,
+        model_path=model,
         grayscale=processing.grayscale,
-        precision=_precision(processing, bfloat16),
+        precision=precision_of(processing, bfloat16=bfloat16),
+        restore="auto" if model else processing.restore,
+        evaluate_jpeg_quality=settings.evaluate.jpeg_quality,
     )
 
 
-def _precision(processing: Processing, bfloat16: bool) -> Precision:
+def precision_of(processing: Processing, *, bfloat16: bool = False) -> Precision:
+    """The configured precision; ``bfloat16`` as in ``recipe_of``."""
     if not processing.half_precision:
         return "single"
     if processing.device == "cuda":

@@ -23,7 +23,7 @@ from superres.imaging.decoding import decode_file
 from superres.imaging.limits import Limits
 from superres.imaging.png import encode_png
 from superres.imaging.samples import sample_images
-from superres.models import default_model_path
+from superres.models import CLEAN, default_model_path
 from superres.network.engine import Engine, make_engine
 from superres.network.upscaling import upscale_image, upscaled_info
 from superres.network.weights import load_weights
@@ -190,7 +190,7 @@ def evaluated(uri: str, layout: Any, processing: Any) -> Evaluation:
     info = decode_file(Path(uri), _LIMITS).info
     image_id = Path(uri).stem
     image = ReconstructedImage(
-        image_id, uri, info.width, info.height, 1, 0.5, engine(layout.scale).digest
+        image_id, uri, info.width, info.height, 1, 0.5, CLEAN, engine(layout.scale).digest
     )
     locations = image_locations(stored_images(layout).images, layout)
     assert evaluate_image(image, locations, processing, layout)

@@ -28,7 +28,7 @@ from superres.network.engine import (
 from superres.network.fsrcnn import Fsrcnn, network_from
 from superres.network.precision import decided_recipe
 from superres.network.weights import Weights, load_weights, save_weights
-from superres.pipeline.config import Processing
+from superres.pipeline.config import Processing, Settings
 from tests.support.networks import noise, random_weights
 
 LIBRARIES = ("openvino", "onnxruntime", "torch")
@@ -202,8 +202,8 @@ def test_onnxruntime_has_no_bfloat16(monkeypatch):
 )
 def test_what_drives_a_run_decides_on_its_precision(half, device, has, precision, monkeypatch):
     monkeypatch.setattr(precisions, "cpu_has_bfloat16", lambda: has)
-    processing = Processing(half_precision=half, device=device)
-    assert decided_recipe(processing, 2).precision == precision
+    settings = Settings(processing=Processing(half_precision=half, device=device))
+    assert decided_recipe(settings, 2).precision == precision
 
 
 @pytest.mark.skipif(

@@ -6,6 +6,7 @@ from jobs.evaluate import ImageLocations, evaluate_image, image_locations
 from jobs.selection import stored_images
 from jobs.tables import ReconstructedImage
 from superres.imaging.png import encode_png_bytes
+from superres.models import CLEAN
 from superres.pipeline import storage
 from superres.pipeline.records import Evaluation, Mode, RejectedImage
 from tests.conftest import RunSetup
@@ -24,7 +25,7 @@ def stored(run_setup: RunSetup, mode: Mode | None) -> ReconstructedImage:
         storage.write_bytes(f"{low}.json", reference.to_json().encode())
     result = run_setup.layout.result(IMAGE_ID)
     storage.write_bytes(result, encode_png_bytes(noise(2, 3, 40, 40)))
-    return ReconstructedImage(IMAGE_ID, result, 40, 40, 1, 0.5, "digest")
+    return ReconstructedImage(IMAGE_ID, result, 40, 40, 1, 0.5, CLEAN, "digest")
 
 
 def store_original(run_setup: RunSetup) -> None:

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from superres.models import default_model_path
-from superres.pipeline.config import Processing, validated
+from superres.pipeline.config import Settings, validated
 from superres.pipeline.layout import Layout, dataset_in, layout_on, run_of_image
 from superres.pipeline.recipe import DEFAULT_RECIPE, Recipe, described, recipe_of
 from superres.pipeline.records import image_id_of
@@ -45,7 +45,6 @@ def test_the_key_is_of_the_members_that_are_not_default() -> None:
 
 def test_a_member_that_is_added_later_changes_no_key() -> None:
     class Later(Recipe):
-        restore: str = "off"
         quality: int | None = None
 
     assert Later().key is None
@@ -63,8 +62,8 @@ def test_a_recipe_comes_back_from_its_json() -> None:
 
 
 def test_a_member_that_is_not_known_here_is_an_error() -> None:
-    with pytest.raises(ValidationError, match="restore"):
-        Recipe.model_validate({"grayscale": True, "restore": "auto"})
+    with pytest.raises(ValidationError, match="sharpness"):
+        Recipe.model_validate({"grayscale": True, "sharpness": 1})
 
 
 @pytest.mark.parametrize(
@@ -83,8 +82,8 @@ def test_a_recipe_is_described_to_people(members: dict[str, object], text: str) 
 # ---- of the configuration
 
 
-def processing(**options: object) -> Processing:
-    return validated({"processing": options}, "test").processing
+def processing(**options: object) -> Settings:
+    return validated({"processing": options}, "test")
 
 
 def test_the_configuration_gives_the_recipe() -> None:
@@ -99,8 +98,18 @@ def test_a_checkpoint_is_part_of_the_recipe_of_its_scale() -> None:
     own = processing(upscale_factor=3, model_path="own.safetensors")
     assert recipe_of(own, 3) == Recipe(model_path="own.safetensors")
     assert recipe_of(own, 2) == DEFAULT_RECIPE
+    # The included file for clean input, for every image: not what is done without a model.
     included = processing(upscale_factor=3, model_path=str(default_model_path(3)))
-    assert recipe_of(included, 3) == DEFAULT_RECIPE
+    assert recipe_of(included, 3) == Recipe(model_path=str(default_model_path(3)))
+
+
+def test_how_networks_are_chosen_is_part_of_the_recipe() -> None:
+    assert recipe_of(processing(restore="off"), 2) == Recipe(restore="off")
+    assert recipe_of(processing(restore=75), 2) == Recipe(restore=75)
+    own = processing(model_path="own.safetensors", restore=75)
+    assert recipe_of(own, 2) == Recipe(model_path="own.safetensors")
+    measured = validated({"evaluate": {"jpeg_quality": 75}}, "test")
+    assert recipe_of(measured, 2) == Recipe(evaluate_jpeg_quality=75)
 
 
 # ---- the layout
