@@ -15,6 +15,7 @@ import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -71,7 +72,15 @@ class Dataset(_Section):
     reconstructed_images_dir: Location = "data/results"
 
 
-Restore = Literal["auto", "off"] | Annotated[int, Field(ge=1, le=100)]
+def _checked_restore(value: Any) -> Any:
+    if value is False:  # what YAML makes of off
+        return "off"
+    if value in ("auto", "off") or (type(value) is int and 1 <= value <= 100):
+        return value
+    raise ValueError("expected auto, off or a quality from 1 to 100")
+
+
+Restore = Annotated[Literal["auto", "off"] | int, BeforeValidator(_checked_restore)]
 """``auto``, ``off``, or the quality of JPEG that every image is taken to have."""
 
 
