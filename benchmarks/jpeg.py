@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import cast
 
 import click
 import numpy as np
@@ -77,7 +78,7 @@ def gains(
         rows = []
         for stem, original in originals.items():
             small = read_rgb(low / f"{stem}.jpg")
-            truth = crop_to_multiple(original, scale)
+            truth = cast(Planes, crop_to_multiple(original, scale))
             bicubic = bicubic_rows(small, scale, 0, truth.shape[1])
             ours = read_rgb(results[f"{stem}.jpg"])
             rows.append(np.subtract(psnr(truth, ours, scale), psnr(truth, bicubic, scale)))
