@@ -13,7 +13,7 @@ import pyvips
 from numpy.typing import NDArray
 
 from superres.errors import ImageRejectedError
-from superres.imaging.colour import FloatPlane, Planes, full_luma, to_unit
+from superres.imaging.colour import FloatPlane, Planes, full_luma, visible_colours
 from superres.imaging.decoding import DecodedImage, check, decode_file
 from superres.imaging.info import ImageInfo
 from superres.imaging.jpeg import planes_through_jpeg
@@ -159,10 +159,9 @@ def _rows(width: int) -> int:
 
 
 def _luma(planes: Planes) -> FloatPlane:
-    """Full-range luma on [0, 1] of a greyscale or colour image."""
-    if planes.shape[0] <= 2:
-        return to_unit(planes[0])
-    return full_luma(to_unit(planes[0]), to_unit(planes[1]), to_unit(planes[2]))
+    """Full-range luma on [0, 1] of a greyscale or colour image, over mid-grey if it has alpha."""
+    colours = visible_colours(planes)
+    return colours[0] if len(colours) == 1 else full_luma(*colours)
 
 
 def _colour_table() -> NDArray[np.uint8]:

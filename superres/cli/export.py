@@ -30,6 +30,6 @@ def export(scale: int | None, output: Path | None, model: str | None, config: st
     processing = processing_of(config, scale=scale, model=model)
     weights = weights_for(processing)
     target = output or Path(f"fsrcnn_x{weights.scale}_rgb.onnx")
-    content = build_samples_onnx(weights, channels=3, bit_depth=8).SerializeToString()
-    storage.write_bytes(str(target), content)
+    graph = build_samples_onnx(weights, channels=3, bit_depth=8, whole_images=True)
+    storage.write_bytes(str(target), graph.SerializeToString())
     click.echo(str(target))

@@ -34,6 +34,15 @@ def full_luma(red: FloatPlane, green: FloatPlane, blue: FloatPlane) -> FloatPlan
     return luma
 
 
+def visible_colours(planes: Planes) -> list[FloatPlane]:
+    """Grey, or red, green and blue, on [0, 1]; an image with alpha lies over mid-grey."""
+    colours = [to_unit(plane) for plane in planes[: 1 if planes.shape[0] <= 2 else 3]]
+    if planes.shape[0] in (1, 3):
+        return colours
+    alpha, ground = to_unit(planes[-1]), np.float32(0.5)
+    return [alpha * (colour - ground) + ground for colour in colours]
+
+
 def integer_luma(colours: Planes) -> NDArray[np.uint32]:
     """Full-range luma of (3, h, w) integer samples, rounded once to whole levels.
 
@@ -53,9 +62,10 @@ def protocol_luma(planes: Planes) -> FloatPlane:
     """The luma that papers measure, from (C, h, w) integers: grey or RGB, with or without alpha.
 
     Float32 on [16, 235] for colour; a grey image is measured as it is, on [0, 255], as in the
-    literature (its figures for Set14, which has grey images, depend on it).
+    literature (its figures for Set14, which has grey images, depend on it). An image with alpha is
+    measured as it looks over mid-grey.
     """
-    if planes.shape[0] <= 2:
-        return to_unit(planes[0]) * np.float32(255)
-    luma = full_luma(to_unit(planes[0]), to_unit(planes[1]), to_unit(planes[2]))
-    return studio(luma) * np.float32(255)
+    colours = visible_colours(planes)
+    if len(colours) == 1:
+        return colours[0] * np.float32(255)
+    return studio(full_luma(*colours)) * np.float32(255)

@@ -6,11 +6,14 @@ this kernel; at the borders it renormalises where MATLAB mirrors, which moves Se
 OpenCV's INTER_CUBIC is another kernel (a = -0.75, no antialiasing) and must not be mixed with it.
 """
 
+from typing import cast
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from PIL import Image
 
+from superres.imaging.alpha import resample
 from superres.imaging.colour import FloatPlane, Planes
 
 
@@ -74,14 +77,11 @@ def crop_to_multiple(planes: NDArray[np.generic], scale: int) -> NDArray[np.gene
 def reduce_planes(planes: Planes, scale: int) -> Planes:
     """Makes the low-resolution image: (C, H, W) to (C, H // scale, W // scale), same depth.
 
-    Crops to a multiple of ``scale``, reduces each plane with antialiasing and rounds once. Both
-    sides must be at least ``scale``.
+    Crops to a multiple of ``scale``, reduces each plane with antialiasing, colour premultiplied by
+    alpha, and rounds once. Both sides must be at least ``scale``.
     """
-    cropped = crop_to_multiple(planes, scale)
-    _, height, width = cropped.shape
-    peak = np.iinfo(planes.dtype).max
-    reduced = np.empty((planes.shape[0], height // scale, width // scale), planes.dtype)
-    for source, target in zip(cropped, reduced, strict=True):
-        small = resize_plane(source.astype(np.float32), height // scale, width // scale)
-        np.copyto(target, np.clip(np.rint(small), 0, peak), casting="unsafe")
+    cropped = cast(Planes, crop_to_multiple(planes, scale))
+    height, width = (side // scale for side in cropped.shape[1:])
+    reduced = cast(Planes, np.empty((planes.shape[0], height, width), planes.dtype))
+    resample(cropped, lambda plane: resize_plane(plane, height, width), reduced)
     return reduced

@@ -1,5 +1,7 @@
 """Engines that run FSRCNN: from samples (N, C, h, w) to samples (N, C, s*h, s*w) of the same type.
 
+Input has a halo of ``weights.HALO`` pixels on each side besides; engines pad nothing.
+
 On a CPU the engine is OpenVINO where it is installed, else onnxruntime; on a GPU it is torch,
 optionally in half precision. ``superres.network.reference`` is the arithmetic that all of them
 compute. docs/why.md says what was measured.
@@ -31,11 +33,11 @@ CpuLibrary = Literal["openvino", "onnxruntime"]
 class Engine:
     """Weights ready to run on a device, in this process, for one thread.
 
-    ``upscale`` maps samples (N, C, h, w), uint8 or uint16, to (N, C, s*h, s*w): grey or RGB, with
-    or without alpha. ``upscale_luma`` is the network alone, as the literature measures it: luma
-    (N, 1, h, w) to (N, 1, s*h, s*w), float32 on [0, 1], not clipped. Both return arrays that stay
-    valid. ``batch_pixels`` is the number of low-resolution pixels that one call should have at
-    most.
+    ``upscale`` maps samples (N, C, h + 2 HALO, w + 2 HALO), uint8 or uint16, to (N, C, s*h, s*w):
+    grey or RGB, with or without alpha. ``upscale_luma`` is the network alone, as the literature
+    measures it: luma (N, 1, h + 2 HALO, w + 2 HALO) to (N, 1, s*h, s*w), float32 on [0, 1], not
+    clipped. ``tiling.with_halo`` gives whole images their halo. Both return arrays that stay valid.
+    ``batch_pixels`` is the number of low-resolution pixels that one call should have at most.
     """
 
     scale: int

@@ -83,22 +83,26 @@ class Fsrcnn(nn.Module):
         """Upscales a batch; see the class."""
         return functional.pixel_shuffle(self.phases(luma), self.scale)
 
-    def phases(self, luma: Tensor) -> Tensor:
-        """The result before the pixel shuffle: (N, 1, h, w) to (N, s*s, h, w)."""
+    def phases(self, luma: Tensor, *, padded: bool = True) -> Tensor:
+        """The result before the pixel shuffle: (N, 1, h, w) to (N, s*s, h, w).
+
+        Maps are padded with zeros, as the crops of a training are. Without, they get smaller:
+        (N, 1, h + 2r, w + 2r) to (N, s*s, h, w), with ``weights.reach`` as r.
+        """
         rounded = self._rounded
         features = rounded(luma)
         for convolution, activation in self._layers():
             kernel = rounded(convolution.weight)
-            reach = convolution.kernel_size[0] // 2
+            padding = convolution.kernel_size[0] // 2 if padded else 0
             bias = rounded(_bias(convolution))
-            convolved = functional.conv2d(features, kernel, bias, padding=reach)
+            convolved = functional.conv2d(features, kernel, bias, padding=padding)
             features = rounded(activation(convolved))
         outputs = self.scale**2
         side = math.isqrt(self._taps.numel() // outputs)
-        padded = functional.pad(self.deconv.weight.flatten(1), (0, 1))
-        kernel = rounded(padded)[:, self._taps].view(FEATURES, outputs, side, side).transpose(0, 1)
+        taps = rounded(functional.pad(self.deconv.weight.flatten(1), (0, 1)))
+        kernel = taps[:, self._taps].view(FEATURES, outputs, side, side).transpose(0, 1)
         bias = _bias(self.deconv).expand(outputs)
-        return functional.conv2d(features, kernel, bias, padding=side // 2)
+        return functional.conv2d(features, kernel, bias, padding=side // 2 if padded else 0)
 
     def _layers(self) -> Iterator[tuple[nn.Conv2d, nn.Module]]:
         """Convolution and activation of each layer before the deconvolution."""

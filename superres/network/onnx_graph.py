@@ -1,4 +1,8 @@
-"""FSRCNN as ONNX graphs, built from the weights without torch: for luma, and for whole samples."""
+"""FSRCNN as ONNX graphs, built from the weights without torch: for luma, and for whole samples.
+
+Graphs for engines take input with its halo and pad nothing: maps get smaller from layer to layer.
+Graphs for other programs (``whole_images``) first repeat the pixels of the image's edge themselves.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +13,14 @@ from numpy.typing import ArrayLike
 from onnx import TensorProto, helper, numpy_helper
 
 from superres.network.sample_layers import REACH, SampleLayers, sample_layers
-from superres.network.weights import MAPPINGS, Array, Weights, deconvolution_as_convolution
+from superres.network.weights import (
+    HALO,
+    MAPPINGS,
+    Array,
+    Weights,
+    deconvolution_as_convolution,
+    reach,
+)
 
 OPSET = 17
 IR_VERSION = 8  # the newest that every onnxruntime of the last three years reads
@@ -17,15 +28,19 @@ IR_VERSION = 8  # the newest that every onnxruntime of the last three years read
 _SAMPLES = {8: TensorProto.UINT8, 16: TensorProto.UINT16}
 
 
-def build_onnx(weights: Weights, *, bfloat16: bool = False) -> onnx.ModelProto:
-    """The graph from ``low`` (N, 1, h, w) to ``high`` (N, 1, s*h, s*w), float32, unclipped.
+def build_onnx(
+    weights: Weights, *, whole_images: bool = False, bfloat16: bool = False
+) -> onnx.ModelProto:
+    """The graph from ``low`` to ``high`` (N, 1, s*h, s*w), float32, unclipped; luma on [0, 1].
 
-    Both are luma on [0, 1]. ``bfloat16`` is for OpenVINO at this precision.
+    ``low`` is (N, 1, h + 2 HALO, w + 2 HALO), or (N, 1, h, w) with ``whole_images``. ``bfloat16``
+    is for OpenVINO at this precision.
 
     The deconvolution becomes a convolution and DepthToSpace, which is exact and faster.
     """
     graph = _Graph()
-    phases = graph.luma_phases(graph.features("low", weights), weights)
+    luma = graph.with_halo("low") if whole_images else "low"
+    phases = graph.luma_phases(graph.features(luma, weights), weights)
     if bfloat16:
         phases = graph.unrounded(phases)
     graph.shuffle(phases, "high", weights.scale)
@@ -33,18 +48,26 @@ def build_onnx(weights: Weights, *, bfloat16: bool = False) -> onnx.ModelProto:
 
 
 def build_samples_onnx(
-    weights: Weights, channels: int, bit_depth: int, *, bfloat16: bool = False
+    weights: Weights,
+    channels: int,
+    bit_depth: int,
+    *,
+    whole_images: bool = False,
+    bfloat16: bool = False,
 ) -> onnx.ModelProto:
-    """The graph from ``low`` (N, C, h, w) to ``high`` (N, C, s*h, s*w), uint8 or uint16.
+    """The graph from ``low`` to ``high`` (N, C, s*h, s*w), uint8 or uint16.
 
-    C is 1 (grey), 2 (grey, alpha), 3 (red, green, blue) or 4 (red, green, blue, alpha). Luma,
-    network, colour and rounding are inside; ``superres.network.reference`` is its arithmetic.
-    ``bfloat16`` is for OpenVINO at this precision.
+    ``low`` is (N, C, h + 2 HALO, w + 2 HALO), or (N, C, h, w) with ``whole_images``. C is 1 (grey),
+    2 (grey, alpha), 3 (red, green, blue) or 4 (red, green, blue, alpha). Luma, network, colour and
+    rounding are inside; ``superres.network.reference`` is its arithmetic. ``bfloat16`` is for
+    OpenVINO at this precision.
     """
     colours = 1 if channels <= 2 else 3
     layers = sample_layers(weights, colours, bit_depth)
     graph = _Graph()
     samples = graph.add("Cast", ["low"], "samples", to=TensorProto.FLOAT)
+    if whole_images:
+        samples = graph.with_halo(samples)
     alpha: str | None = None
     if channels in (2, 4):
         samples, alpha = graph.split(samples, "colours", "alpha", colours)
@@ -78,18 +101,31 @@ class _Graph:
         self._constants.append(numpy_helper.from_array(np.asarray(values), name))
         return name
 
-    def convolution(
-        self, source: str, name: str, kernel: Array, bias: Array | None = None, pad: int = -1
-    ) -> str:
-        """A convolution, padded with zeros to keep the size unless ``pad`` says otherwise."""
-        reach = kernel.shape[-1] // 2 if pad < 0 else pad
+    def with_halo(self, source: str) -> str:
+        """Repeats the pixels of the edge on all sides."""
+        pads = np.array([0, 0, HALO, HALO] * 2, np.int64)
+        return self.add("Pad", [source, self.constant("halo", pads)], "with_halo", mode="edge")
+
+    def cropped(self, source: str, name: str, border: int) -> str:
+        """Without ``border`` rows and columns on each side."""
+        if border == 0:
+            return source
+        values = {"from": [border] * 2, "to": [-border] * 2, "axes": [2, 3]}
+        inputs = [
+            self.constant(f"{name}.{key}", np.array(value, np.int64))
+            for key, value in values.items()
+        ]
+        return self.add("Slice", [source, *inputs], name)
+
+    def convolution(self, source: str, name: str, kernel: Array, bias: Array | None = None) -> str:
+        """A convolution of what the whole kernel covers."""
         inputs = [source, self.constant(f"{name}.weight", kernel)]
         if bias is not None:
             inputs.append(self.constant(f"{name}.bias", bias))
-        return self.add("Conv", inputs, name, pads=[reach] * 4)
+        return self.add("Conv", inputs, name)
 
     def features(self, luma: str, weights: Weights) -> str:
-        """All layers of FSRCNN but the last: (N, 1, h, w) to (N, 56, h, w)."""
+        """All layers of FSRCNN but the last, of luma with its halo: 56 channels."""
 
         def layer(source: str, name: str, first: int = 0) -> str:
             slopes = f"{name}.{first + 1}"
@@ -99,13 +135,14 @@ class _Graph:
             shaped = weights.tensors[f"{slopes}.weight"].reshape(-1, 1, 1)
             return self.add("PRelu", [convolved, self.constant(f"{slopes}.weight", shaped)], slopes)
 
+        luma = self.cropped(luma, "luma_in_reach", HALO - reach(weights.scale))
         features = layer(layer(luma, "feature_extraction"), "shrink")
         for index in range(MAPPINGS):
             features = layer(features, "map", 2 * index)
         return layer(features, "expand")
 
     def luma_phases(self, features: str, weights: Weights) -> str:
-        """The last layer: (N, 56, h, w) to luma on [0, 1], (N, s*s, h, w)."""
+        """The last layer: 56 channels to luma on [0, 1], (N, s*s, h, w)."""
         bias = np.repeat(weights.tensors["deconv.bias"], weights.scale**2)
         return self.convolution(features, "deconv", deconvolution_as_convolution(weights), bias)
 
@@ -128,7 +165,7 @@ class _Graph:
         return self.add("Add", [scaled, self.constant("offset", layers.offset)], "phases")
 
     def colours(self, samples: str, weights: Weights, layers: SampleLayers, bfloat16: bool) -> str:
-        """(N, 1 or 3, h, w) samples to the phases (N, s*s or 3*s*s, h, w) of the result."""
+        """Samples with their halo to the phases (N, s*s or 3*s*s, h, w) of the result."""
         differences = samples
         if layers.differences is not None:
             differences = self.convolution(samples, "differences", layers.differences)
@@ -140,11 +177,9 @@ class _Graph:
         return self.add("Add", [thrice, self.enlarged(differences, "colour", layers.colour)], "sum")
 
     def enlarged(self, source: str, name: str, kernel: Array, bias: Array | None = None) -> str:
-        """Bicubic phases; beyond the edge, pixels are repeated."""
-        pads = np.array([0, 0, REACH, REACH] * 2, np.int64)
-        inputs = [source, self.constant(f"{name}.pads", pads)]
-        padded = self.add("Pad", inputs, f"{name}.padded", mode="edge")
-        return self.convolution(padded, f"{name}.enlarged", kernel, bias, pad=0)
+        """Bicubic phases, of a source with its halo."""
+        inner = self.cropped(source, f"{name}.in_reach", HALO - REACH)
+        return self.convolution(inner, f"{name}.enlarged", kernel, bias)
 
     def split(self, source: str, first: str, second: str, channels: int) -> tuple[str, str]:
         """The first ``channels`` channels, and the one after them."""
@@ -167,5 +202,5 @@ class _Graph:
 
 
 def export_onnx(weights: Weights, path: Path) -> None:
-    """Writes the graph for luma to ``path``."""
-    path.write_bytes(build_onnx(weights).SerializeToString())
+    """Writes the graph for luma of whole images to ``path``."""
+    path.write_bytes(build_onnx(weights, whole_images=True).SerializeToString())

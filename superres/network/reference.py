@@ -6,7 +6,7 @@ each engine with it.
 
 FSRCNN upscales luma. In BT.601 each of R, G and B is luma plus a colour difference (see
 ``superres.imaging.colour``); the differences and alpha are enlarged bicubically. Sums are rounded
-once, at the depth of the samples.
+once, at the depth of the samples. Beyond the edge, all of them see its pixels repeated.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from superres.imaging.colour import KB, KG, KR, STUDIO_BLACK, STUDIO_RANGE, FloatPlane, Planes
 from superres.imaging.resample import enlarge_repeating_edges
-from superres.network.weights import KERNEL, MAPPINGS, Array, Weights
+from superres.network.weights import HALO, KERNEL, MAPPINGS, Array, Weights
 
 Luma = Callable[[FloatPlane], FloatPlane]
 """Upscales one (h, w) plane of studio luma on [0, 1] to (s*h, s*w)."""
@@ -54,21 +54,24 @@ def unrounded(planes: Planes, scale: int, luma: Luma) -> NDArray[np.float32]:
 
 
 def fsrcnn(weights: Weights) -> Luma:
-    """FSRCNN with these weights; every feature map is padded with zeros at the image's edge."""
-    tensors = weights.tensors
+    """FSRCNN with these weights: pixels of the edge are repeated, and what they give is cropped.
+
+    How feature maps are padded does not matter, then: it shows only in what is cropped.
+    """
+    tensors, border = weights.tensors, HALO * weights.scale
 
     def layer(features: Array, name: str, index: int = 0) -> Array:
         kernel, bias = tensors[f"{name}.{index}.weight"], tensors[f"{name}.{index}.bias"]
         return _prelu(_convolve(features, kernel, bias), tensors[f"{name}.{index + 1}.weight"])
 
     def luma(low: FloatPlane) -> FloatPlane:
-        features = layer(layer(low[np.newaxis], "feature_extraction"), "shrink")
+        padded = np.pad(low, HALO, mode="edge")
+        features = layer(layer(padded[np.newaxis], "feature_extraction"), "shrink")
         for index in range(MAPPINGS):
             features = layer(features, "map", 2 * index)
         features = layer(features, "expand")
-        return (
-            _deconvolve(features, tensors["deconv.weight"], weights.scale) + tensors["deconv.bias"]
-        )
+        high = _deconvolve(features, tensors["deconv.weight"], weights.scale)
+        return high[border:-border, border:-border] + tensors["deconv.bias"]
 
     return luma
 

@@ -14,7 +14,8 @@ from superres.imaging.colour import KB, KR, STUDIO_BLACK, STUDIO_RANGE
 from superres.imaging.resample import bicubic_phases
 from superres.network.weights import Array, Weights, deconvolution_as_convolution
 
-REACH = 2  # of the bicubic kernel, in low-resolution pixels; edges are repeated so far
+REACH = 2
+"""Of the bicubic kernel, in low-resolution pixels."""
 
 
 @dataclass(frozen=True)

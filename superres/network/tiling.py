@@ -1,21 +1,25 @@
 """Splits an image into tiles that can be upscaled on their own, and joins the results.
 
 A tile is a square of ``patch_size`` low-resolution pixels plus a halo as wide as the network
-reaches (``weights.HALO``), clamped to the image. At the border of the image the tile ends too, so
-the network pads every feature map exactly as for the whole image. The joined result therefore
-equals that of the whole image: there are no seams and nothing is blended.
+reaches (``weights.HALO``). Beyond the image's edge its pixels are repeated, so that what is flat
+stays flat there. Engines pad nothing themselves: the joined result therefore equals that of the
+whole image. There are no seams and nothing is blended.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import cast
+from typing import TypeVar, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from superres.errors import IncompleteImageError
+from superres.imaging.alpha import fill_hidden
 from superres.imaging.colour import Planes
 from superres.imaging.info import ImageInfo
 from superres.network.weights import HALO
+
+Samples = TypeVar("Samples", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -68,20 +72,9 @@ class Grid:
         return Box(top, left, bottom, min(left + self.patch_size, self.width))
 
     def outer(self, row: int, column: int) -> Box:
-        """The pixels that the network needs: ``inner`` and the halo, clamped to the image."""
+        """The pixels that the network needs: ``inner`` and the halo, also beyond the image."""
         inner = self.inner(row, column)
-        return Box(
-            max(0, inner.top - HALO),
-            max(0, inner.left - HALO),
-            min(self.height, inner.bottom + HALO),
-            min(self.width, inner.right + HALO),
-        )
-
-    def inner_in_outer(self, row: int, column: int) -> Box:
-        """``inner``, relative to the top left corner of ``outer``."""
-        inner, outer = self.inner(row, column), self.outer(row, column)
-        top, left = inner.top - outer.top, inner.left - outer.left
-        return Box(top, left, top + inner.height, left + inner.width)
+        return Box(inner.top - HALO, inner.left - HALO, inner.bottom + HALO, inner.right + HALO)
 
 
 @dataclass(frozen=True)
@@ -105,13 +98,33 @@ class Tile:
 
 
 def split(image_id: str, info: ImageInfo, planes: Planes, patch_size: int) -> Iterator[Tile]:
-    """Cuts (C, H, W) planes into tiles, row by row from the top left; their planes are views."""
+    """Cuts (C, H, W) planes into tiles, row by row from the top left.
+
+    Hidden colour is replaced first (``imaging.alpha.fill_hidden``), in the whole image, so that
+    tiles agree on it. Planes of tiles are views, but copies at the image's edge.
+    """
+    planes = fill_hidden(planes)
     grid = Grid(info.height, info.width, patch_size)
     for row in range(grid.rows):
         for column in range(grid.columns):
-            box = grid.outer(row, column)
-            part = planes[:, box.top : box.bottom, box.left : box.right]
+            part = _cut(planes, grid.outer(row, column))
             yield Tile(image_id, info, patch_size, row, column, part)
+
+
+def _cut(planes: Planes, box: Box) -> Planes:
+    """The pixels of ``box``; those of the image's edge are repeated where the box is beyond."""
+    _, height, width = planes.shape
+    rows = (max(0, -box.top), max(0, box.bottom - height))
+    columns = (max(0, -box.left), max(0, box.right - width))
+    part = planes[:, max(0, box.top) : box.bottom, max(0, box.left) : box.right]
+    if rows == columns == (0, 0):
+        return part
+    return cast(Planes, np.pad(part, ((0, 0), rows, columns), mode="edge"))
+
+
+def with_halo(planes: NDArray[Samples]) -> NDArray[Samples]:
+    """Whole images as engines take them: (N, C, h, w) with their edges repeated on all sides."""
+    return np.pad(planes, ((0, 0), (0, 0), (HALO, HALO), (HALO, HALO)), mode="edge")
 
 
 def strips(tiles: Iterable[Tile]) -> Iterator[Planes]:

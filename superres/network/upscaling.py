@@ -25,7 +25,7 @@ def upscale_image(image: DecodedImage, patch_size: int, engine: Engine) -> Itera
 
 
 def upscale_tiles(tiles: Iterable[Tile], engine: Engine) -> Iterator[Tile]:
-    """Upscales tiles in order: (C, h, w) with halo to (C, s*h', s*w') without.
+    """Upscales tiles in order: (C, h, w) and the halo around it to (C, s*h, s*w).
 
     Consecutive tiles of one size are batched, up to the engine's ``batch_pixels``.
     """
@@ -47,10 +47,5 @@ def _batchable(waiting: list[Tile], tile: Tile, engine: Engine) -> bool:
 
 def _upscale_batch(tiles: list[Tile], engine: Engine) -> list[Tile]:
     batch = cast(Planes, np.stack([tile.planes for tile in tiles]))
-    results = []
-    for tile, planes in zip(tiles, engine.upscale(batch), strict=True):
-        inner, scale = tile.grid.inner_in_outer(tile.row, tile.column), engine.scale
-        rows = slice(inner.top * scale, inner.bottom * scale)
-        columns = slice(inner.left * scale, inner.right * scale)
-        results.append(replace(tile, planes=planes[:, rows, columns]))
-    return results
+    upscaled = zip(tiles, engine.upscale(batch), strict=True)
+    return [replace(tile, planes=planes) for tile, planes in upscaled]

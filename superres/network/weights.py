@@ -26,9 +26,8 @@ SHRUNK = 12  # s of the paper
 MAPPINGS = 4  # m of the paper
 KERNEL = 9  # the deconvolution's
 
-# Low-resolution pixels that an output pixel can depend on, in each direction: 5x5 convolution 2,
-# four 3x3 convolutions 4, 9x9 deconvolution at stride >= 2 at most 2.
 HALO = 8
+"""Low-resolution pixels that engines get beyond each side of what they upscale; see ``reach``."""
 
 Array = NDArray[np.float32]
 
@@ -184,6 +183,12 @@ def deconvolution_as_convolution(weights: Weights) -> Array:
     side = len(tap_rows(weights.scale)[0])
     gathered = padded[:, index].reshape(FEATURES, weights.scale**2, side, side)
     return np.ascontiguousarray(gathered.transpose(1, 0, 2, 3))
+
+
+def reach(scale: int) -> int:
+    """Low-resolution pixels that an output pixel depends on, in each direction: 8, or 7 for x4."""
+    first, deconvolution = 2, len(tap_rows(scale)[0]) // 2
+    return first + MAPPINGS + deconvolution
 
 
 def tap_rows(scale: int) -> list[list[int | None]]:

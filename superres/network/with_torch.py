@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from superres.imaging.colour import KB, KR, STUDIO_BLACK, Planes
-from superres.network.fsrcnn import network_from
+from superres.network.fsrcnn import Fsrcnn, network_from
 from superres.network.sample_layers import REACH, sample_layers
-from superres.network.weights import Weights
+from superres.network.weights import HALO, Weights, reach
 
 _CHUNKS = 4  # of a batch: while one computes, the next and the last are copied
 
 
 class SamplesNetwork(nn.Module):
-    """(N, C, h, w) samples to (N, C, s*h, s*w), uint8 or uint16, for one number of channels."""
+    """Samples with their halo to (N, C, s*h, s*w), uint8 or uint16, for one number of channels."""
 
     _colour: Tensor
     _alpha: Tensor
@@ -60,7 +60,7 @@ class SamplesNetwork(nn.Module):
         return functional.pixel_shuffle(levels, self.scale).to(self._depth)
 
     def _colours_of(self, values: Tensor) -> Tensor:
-        """(N, 1 or 3, h, w) levels to phases of each colour, in levels, half a level up."""
+        """Levels with their halo to (N, 1 or 3, h, w) phases in levels, half a level up."""
         if self._colours == 1:
             return self._luma_phases(values)
         red, green, blue = values[:, 0:1], values[:, 1:2], values[:, 2:3]
@@ -71,14 +71,23 @@ class SamplesNetwork(nn.Module):
 
     def _luma_phases(self, luma: Tensor) -> Tensor:
         studio = luma / self._gain + float(STUDIO_BLACK)
-        phases: Tensor = self._network.phases(studio.to(self._kind))
-        return phases.float() * self._gain + self._offset
+        return _phases(self._network, studio.to(self._kind)) * self._gain + self._offset
+
+
+def _phases(network: Fsrcnn, luma: Tensor) -> Tensor:
+    """(N, s*s, h, w) phases in single precision, of luma with its halo."""
+    return network.phases(_cropped(luma, HALO - reach(network.scale)), padded=False).float()
 
 
 def _enlarged(values: Tensor, kernel: Tensor) -> Tensor:
-    """Bicubic phases; beyond the edge, pixels are repeated."""
-    padded = functional.pad(values.to(kernel.dtype), (REACH,) * 4, mode="replicate")
-    return functional.conv2d(padded, kernel).float()
+    """Bicubic phases, of values with their halo."""
+    return functional.conv2d(_cropped(values, HALO - REACH).to(kernel.dtype), kernel).float()
+
+
+def _cropped(values: Tensor, border: int) -> Tensor:
+    """Without ``border`` rows and columns on each side."""
+    _, _, height, width = values.shape
+    return values[:, :, border : height - border, border : width - border]
 
 
 def samples_graph(weights: Weights, device: str, *, half: bool) -> Callable[[Planes], Planes]:
@@ -102,9 +111,9 @@ def samples_graph(weights: Weights, device: str, *, half: bool) -> Callable[[Pla
 
 def _overlapped(run: SamplesNetwork, samples: Tensor, device: str) -> Tensor:
     """Runs chunks of a batch on two streams in turn, each with its copies in and out."""
-    count, channels, height, width = samples.shape
+    count, channels, *sides = samples.shape
     source = samples.pin_memory()
-    size = (count, channels, height * run.scale, width * run.scale)
+    size = (count, channels, *((side - 2 * HALO) * run.scale for side in sides))
     result = torch.empty(size, dtype=samples.dtype, pin_memory=True)
     cuda: Any = torch.cuda  # untyped
     streams = [cuda.Stream(device) for _ in range(2)]
@@ -120,13 +129,14 @@ def _overlapped(run: SamplesNetwork, samples: Tensor, device: str) -> Tensor:
 def luma_graph(
     weights: Weights, device: str, *, half: bool
 ) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-    """The network alone on this device: luma (N, 1, h, w) on [0, 1] to (N, 1, s*h, s*w)."""
+    """The network alone on this device: luma with its halo to (N, 1, s*h, s*w)."""
     kind = torch.float16 if half else torch.float32
     network = network_from(weights).to(device=device, dtype=kind)
 
     @torch.inference_mode()
     def upscale(low: NDArray[np.float32]) -> NDArray[np.float32]:
-        high: NDArray[Any] = network(torch.from_numpy(low).to(device, kind)).float().cpu().numpy()
+        phases = _phases(network, torch.from_numpy(low).to(device, kind))
+        high: NDArray[Any] = functional.pixel_shuffle(phases, weights.scale).cpu().numpy()
         return high
 
     return upscale

@@ -268,8 +268,6 @@ def crop_of_interest(comparison: Comparison, side: int) -> Box:
     else:
         truth = protocol_luma(comparison.original)
         gain = np.square(bicubic - truth) - np.square(ours - truth)
-    if comparison.ours.shape[0] in (2, 4):
-        gain = gain * (comparison.ours[-1] > 0)  # transparent pixels are invisible
     height, width = min(side, gain.shape[0]), min(side, gain.shape[1])
     total = _integral(gain)
     tops = _positions(gain.shape[0] - height)

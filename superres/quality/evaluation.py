@@ -12,11 +12,12 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from superres.errors import ImageRejectedError
+from superres.imaging.alpha import resample
 from superres.imaging.colour import FloatPlane, Planes, protocol_luma
 from superres.imaging.decoding import DecodedImage, decode_file
 from superres.imaging.files import image_files
@@ -29,6 +30,7 @@ from superres.imaging.resample import (
     resize_plane,
 )
 from superres.network.engine import Engine
+from superres.network.tiling import with_halo
 from superres.quality.metrics import Quality, QualityMeter, compare, mean_quality
 
 PAPER_PROTOCOL = "bt601-y/luma-first"
@@ -120,7 +122,7 @@ def measure_luma(
     if jpeg_quality is not None:
         low = through_jpeg(low, jpeg_quality)
     peak = np.float32(255)
-    ours = engine.upscale_luma((low / peak)[np.newaxis, np.newaxis])[0, 0] * peak
+    ours = engine.upscale_luma(with_halo((low / peak)[np.newaxis, np.newaxis]))[0, 0] * peak
     candidates = (_rounded(ours), _rounded(enlarge_plane(low, scale)))
     ours_quality, bicubic_quality = compare(truth, *candidates, shave=scale)
     return ours_quality, bicubic_quality
@@ -166,7 +168,8 @@ def measure_result(
 
     ``result`` is ``scale`` times as large as ``low`` (C, h, w); of ``original`` the top left part
     of that size counts. Images are read in strips, so only ``low`` and some strips are in memory.
-    For a grey result of a colour original, decode ``original`` with ``grayscale=True``. None for an
+    For a grey result of a colour original, decode ``original`` with ``grayscale=True``. Images with
+    alpha are compared as they look over mid-grey, so hidden colour does not count. None for an
     image too small for one SSIM window; an infinite PSNR means equal.
 
     Raises ``ImageRejectedError`` when an image is damaged or the original is smaller.
@@ -196,7 +199,6 @@ def measure_strips(
     Strips of the original may be wider and, at the end, higher than those of the result.
     """
     height, width = low.shape[1] * scale, low.shape[2] * scale
-    colours = low[: 1 if low.shape[0] <= 2 else 3]
     meter = QualityMeter(2)
     top = 0
     # The result first: it ends no later than the original.
@@ -205,7 +207,7 @@ def measure_strips(
         # Rows of this strip that are left after shaving, counted from its own top.
         rows = slice(max(scale - top, 0), max(min(bottom, height - scale) - top, 0))
         columns = slice(scale, width - scale)
-        bicubic_strip = bicubic_rows(colours, scale, top, bottom)
+        bicubic_strip = bicubic_rows(low, scale, top, bottom)
         strips = (original_strip, result_strip, bicubic_strip)
         lumas = [protocol_luma(strip[:, rows, columns]) for strip in strips]
         if lumas[0].size:
@@ -218,17 +220,17 @@ def measure_strips(
 def bicubic_rows(low: Planes, scale: int, top: int, bottom: int) -> Planes:
     """Rows ``top`` to ``bottom`` of the bicubic enlargement of (C, h, w), rounded at its own depth.
 
-    Every channel, alpha too, is enlarged separately, as image viewers do. Only the rows of ``low``
-    that are needed are converted to float.
+    Colour is premultiplied by alpha. Only the rows of ``low`` that are needed become float.
     """
     first = max(0, top // scale - _MARGIN)
     last = -(-bottom // scale) + _MARGIN
-    enlarged = np.empty((low.shape[0], bottom - top, low.shape[2] * scale), low.dtype)
-    for plane, target in zip(low, enlarged, strict=True):
-        window = plane[first:last].astype(np.float32)
-        rows = enlarge_plane_rows(window, scale, top - first * scale, bottom - first * scale)
-        rounded = np.clip(np.rint(rows), 0, np.iinfo(low.dtype).max)
-        np.copyto(target, rounded, casting="unsafe")
+
+    def rows_of(window: FloatPlane) -> FloatPlane:
+        return enlarge_plane_rows(window, scale, top - first * scale, bottom - first * scale)
+
+    shape = (low.shape[0], bottom - top, low.shape[2] * scale)
+    enlarged = cast(Planes, np.empty(shape, low.dtype))
+    resample(low[:, first:last], rows_of, enlarged)
     return enlarged
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from superres.imaging.colour import Planes
 from superres.network import reference
 from superres.network.engine import Batch, Engine, make_engine
-from superres.network.weights import FEATURES, Weights, expected_shapes, make_weights
+from superres.network.weights import FEATURES, HALO, Weights, expected_shapes, make_weights
 
 
 @cache
@@ -41,12 +41,14 @@ def random_engine(scale: int) -> Engine:
 
 def engine_with(scale: int, luma: reference.Luma) -> Engine:
     """The reference arithmetic around another network."""
+    border = scale * HALO
+    inner = np.s_[..., border:-border, border:-border]
 
     def upscale(low: Planes) -> Planes:
-        return cast(Planes, np.stack([reference.upscale(each, scale, luma) for each in low]))
+        return cast(Planes, np.stack([reference.upscale(each, scale, luma)[inner] for each in low]))
 
     def upscale_luma(low: Batch) -> Batch:
-        return np.stack([luma(each)[np.newaxis] for each in low[:, 0]])
+        return np.stack([luma(each)[np.newaxis] for each in low[:, 0]])[inner]
 
     return Engine(scale, "test", 1, upscale, upscale_luma)
 

@@ -27,7 +27,8 @@ from superres.network.engine import (
 )
 from superres.network.fsrcnn import Fsrcnn, network_from
 from superres.network.precision import decided_recipe
-from superres.network.weights import Weights, load_weights, save_weights
+from superres.network.tiling import with_halo
+from superres.network.weights import HALO, Weights, load_weights, save_weights
 from superres.pipeline.config import Processing, Settings
 from tests.support.networks import noise, random_weights
 
@@ -63,7 +64,7 @@ def test_every_engine_computes_the_reference(
     low = noise(height, batch, channels, height, width, dtype=dtype)
     luma = reference.fsrcnn(random_weights(scale))
     expected = np.stack([reference.upscale(each, scale, luma) for each in low])
-    result = engines_by_scale[scale].upscale(low)
+    result = engines_by_scale[scale].upscale(with_halo(low))
     assert result.dtype == dtype
     assert result.shape == (batch, channels, height * scale, width * scale)
     difference = np.abs(result.astype(int) - expected)
@@ -78,7 +79,7 @@ def test_every_engine_computes_the_reference(
 def test_every_engine_upscales_luma_like_the_reference(scale, library):
     weights = load_weights(default_model_path(scale), scale)
     low = np.random.default_rng(0).random((2, 1, 30, 21), np.float32)
-    high = engine_of(weights, library).upscale_luma(low)
+    high = engine_of(weights, library).upscale_luma(with_halo(low))
     assert high.dtype == np.float32
     for each, expected in zip(high[:, 0], low[:, 0], strict=True):
         expected = reference.fsrcnn(weights)(expected)
@@ -86,11 +87,21 @@ def test_every_engine_upscales_luma_like_the_reference(scale, library):
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_inside_an_image_the_halo_is_what_is_around(scale, library):
+    """The halo may have any pixels, as it has in a tile that does not lie at the edge."""
+    low, border = noise(0, 1, 4, 45, 37), scale * HALO
+    whole = reference.upscale(low[0], scale, reference.fsrcnn(random_weights(scale)))
+    result = engine_of(random_weights(scale), library).upscale(low)[0].astype(int)
+    assert np.abs(result - whole[:, border:-border, border:-border]).max() <= 1
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
 def test_a_result_stays_valid_after_the_next_call(library):
     engine = engine_of(random_weights(2), library)
-    first = engine.upscale(noise(0, 1, 3, 8, 8))
+    first = engine.upscale(noise(0, 1, 3, 24, 24))
     kept = first.copy()
-    engine.upscale(noise(1, 1, 3, 8, 8))
+    engine.upscale(noise(1, 1, 3, 24, 24))
     np.testing.assert_array_equal(first, kept)
 
 
@@ -215,9 +226,10 @@ def test_bfloat16_rounds_what_training_rounds(scale):
     engine = cpu_engine(weights, "openvino", bfloat16=True)
     rounding = Fsrcnn(scale, half_precision=True).eval()
     rounding.load_state_dict(network_from(weights).state_dict())
-    low = np.random.default_rng(0).random((1, 1, 64, 48), np.float32)
+    low = np.random.default_rng(0).random((1, 1, 80, 64), np.float32)
+    border = scale * HALO
     with torch.inference_mode():
-        expected = rounding(torch.from_numpy(low)).numpy()
+        expected = rounding(torch.from_numpy(low)).numpy()[..., border:-border, border:-border]
     difference = np.abs(engine.upscale_luma(low) - expected)
     single = np.abs(make_engine(weights).upscale_luma(low) - expected)
     # Sums differ in their last digits, and a map is then rounded up instead of down.

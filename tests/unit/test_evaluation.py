@@ -116,7 +116,10 @@ def test_a_known_difference_gives_its_known_psnr(channels, depth):
     """One level of 255 in every colour is one level of grey, or 219/255 of studio luma."""
     step = 1 if depth == 8 else 257
     truth = planes_of(61, 47, channels, depth) // 2
-    result = truth[:, :60, :46] + step
+    if channels in (2, 4):
+        truth[-1] = np.iinfo(truth.dtype).max
+    result = truth[:, :60, :46].copy()
+    result[: 1 if channels <= 2 else 3] += step
     low = reduce_planes(truth, 2)
     ours, _ = measure_result(decoded(truth), decoded(result), low, 2)
     level = 1 if channels <= 2 else 219 / 255
@@ -164,13 +167,28 @@ def test_the_border_does_not_count():
     assert ours.psnr == math.inf
 
 
-def test_transparency_does_not_count():
-    truth = planes_of(40, 40, 4)
+@pytest.mark.parametrize("channels", [2, 4])
+def test_hidden_colour_does_not_count(channels):
+    truth = planes_of(40, 40, channels)
+    truth[-1] = np.where(np.arange(40) < 20, 0, 255)
     result = truth.copy()
-    result[3] = 0
+    result[:-1, :, :20] ^= 255
     ours, _ = measure_result(decoded(truth), decoded(result), reduce_planes(truth, 2), 2)
     assert ours is not None
     assert ours.psnr == math.inf
+    result[-1, 5, 5] = 255
+    ours, _ = measure_result(decoded(truth), decoded(result), reduce_planes(truth, 2), 2)
+    assert ours is not None
+    assert ours.psnr < 60
+
+
+def test_a_wrong_alpha_counts_as_it_looks_over_mid_grey():
+    truth = np.full((2, 40, 40), 255, np.uint8)
+    result = truth.copy()
+    result[1] = 155
+    ours, _ = measure_result(decoded(truth), decoded(result), reduce_planes(truth, 2), 2)
+    assert ours is not None
+    assert ours.psnr == pytest.approx(20 * math.log10(255 / 50), abs=0.01)
 
 
 def test_a_grey_result_is_measured_against_the_grey_of_the_original():
@@ -243,7 +261,7 @@ def test_any_height_of_strips_measures_the_same(height, rows, scale, channels, d
 )
 def test_rows_of_the_bicubic_enlargement_are_those_of_the_whole(height, scale, depth, data):
     dtype = np.uint8 if depth == 8 else np.uint16
-    low = noise(height, 2, height, 5, dtype=dtype)
+    low = noise(height, 3, height, 5, dtype=dtype)
     top = data.draw(st.integers(0, height * scale - 1))
     bottom = data.draw(st.integers(top + 1, height * scale))
     peak = np.iinfo(dtype).max

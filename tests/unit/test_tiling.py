@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from superres.errors import IncompleteImageError
 from superres.imaging.info import ImageInfo
-from superres.network import tiling
-from superres.network.engine import Engine
-from superres.network.tiling import Grid, Tile, split, strips
+from superres.network.engine import Engine, make_engine, torch_engine
+from superres.network.tiling import Grid, Tile, split, strips, with_halo
 from superres.network.upscaling import upscale_tiles
-from tests.support.networks import noise, random_engine
+from superres.network.weights import HALO, reach
+from tests.support.networks import noise, random_engine, random_weights
 
 STABLE = settings(derandomize=True, deadline=None, max_examples=40)
 
@@ -30,25 +30,24 @@ def random_luma(seed: int, height: int, width: int) -> np.ndarray:
 
 
 def stitched(luma: np.ndarray, patch: int, engine: Engine) -> np.ndarray:
-    """Tile by tile through the engine, halos cut off, in float."""
+    """Tile by tile through the engine, in float."""
     height, width = luma.shape
     grid = Grid(height, width, patch)
     scale = engine.scale
+    padded = np.pad(luma, HALO, mode="edge")
     joined = np.full((height * scale, width * scale), np.nan, np.float32)
     for row in range(grid.rows):
         for column in range(grid.columns):
-            outer, inner = grid.outer(row, column), grid.inner(row, column)
-            low = np.ascontiguousarray(luma[outer.top : outer.bottom, outer.left : outer.right])
-            high = engine.upscale_luma(low[np.newaxis, np.newaxis])[0, 0]
-            top, left = (inner.top - outer.top) * scale, (inner.left - outer.left) * scale
+            inner = grid.inner(row, column)
+            low = padded[inner.top : inner.bottom + 2 * HALO, inner.left : inner.right + 2 * HALO]
             joined[
                 inner.top * scale : inner.bottom * scale, inner.left * scale : inner.right * scale
-            ] = high[top : top + inner.height * scale, left : left + inner.width * scale]
+            ] = engine.upscale_luma(low[np.newaxis, np.newaxis])[0, 0]
     return joined
 
 
 def seam_error(luma: np.ndarray, patch: int, engine: Engine) -> float:
-    whole = engine.upscale_luma(luma[np.newaxis, np.newaxis])[0, 0]
+    whole = engine.upscale_luma(with_halo(luma[np.newaxis, np.newaxis]))[0, 0]
     return float(np.abs(stitched(luma, patch, engine) - whole).max())
 
 
@@ -65,13 +64,28 @@ def test_the_smallest_and_narrowest_images_have_no_seams(height, width, scale):
     assert seam_error(random_luma(1, height, width), 16, random_engine(scale)) <= 1e-5
 
 
-@pytest.mark.parametrize(
-    ("scale", "halo"), [(2, 4), (3, 4), (4, 4), (2, 7), (3, 7), (4, 6)], ids=str
-)
-def test_a_narrower_halo_shows(scale, halo, monkeypatch):
-    """The comparison can fail, and the halo is as wide as it must be (at scale 4 one to spare)."""
-    monkeypatch.setattr(tiling, "HALO", halo)
-    assert seam_error(random_luma(2, 64, 64), 16, random_engine(scale)) > 1e-5
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("library", ["cpu", "torch"])
+def test_the_halo_is_as_wide_as_the_network_reaches(scale, library):
+    """A pixel of the halo changes the result as far inside as ``reach`` says, and no further."""
+    weights = random_weights(scale)
+    engine = make_engine(weights) if library == "cpu" else torch_engine(weights, "cpu")
+    low = random_luma(2, 40, 40)[np.newaxis, np.newaxis]
+    result = engine.upscale_luma(low)
+    for distance in range(HALO):  # of the changed pixel from the edge of the halo
+        depths = []
+        for row, inwards in ((distance, 1), (-1 - distance, -1)):
+            changed = low.copy()
+            changed[0, 0, row, 20] += 1
+            difference = np.abs(engine.upscale_luma(changed) - result)[0, 0, ::inwards]
+            rows = np.flatnonzero((difference > 1e-6).any(axis=1))
+            depths.append(rows.max(initial=-1) // scale + 1)
+        assert max(depths) == max(distance + reach(scale) - HALO + 1, 0)
+
+
+@pytest.mark.parametrize(("scale", "pixels"), [(2, 8), (3, 8), (4, 7)])
+def test_the_network_reaches_no_further_than_the_halo(scale, pixels):
+    assert reach(scale) == pixels <= HALO
 
 
 def joined(planes: np.ndarray, info: ImageInfo, patch: int, engine: Engine) -> np.ndarray:
@@ -97,14 +111,6 @@ def test_stitched_samples_equal_the_whole_image(height, width, patch, scale, cou
     assert np.count_nonzero(difference) <= (1 if depth == 8 else 0.05 * difference.size + 1)
 
 
-def test_a_halo_of_four_shows_in_samples_too(monkeypatch):
-    info = ImageInfo(64, 64, 3, 8)
-    planes = noise(3, 3, 64, 64)
-    whole = joined(planes, info, 64, random_engine(2))
-    monkeypatch.setattr(tiling, "HALO", 4)
-    assert not np.array_equal(joined(planes, info, 16, random_engine(2)), whole)
-
-
 @STABLE
 @given(height=st.integers(1, 300), width=st.integers(1, 300), patch=st.integers(1, 300))
 def test_tiles_cover_every_pixel_once(height, width, patch):
@@ -122,15 +128,27 @@ def test_tiles_cover_every_pixel_once(height, width, patch):
 
 @STABLE
 @given(height=sides, width=sides, patch=st.integers(1, 80), seed=seeds)
-def test_split_tiles_carry_the_pixels_of_their_box(height, width, patch, seed):
+def test_split_tiles_carry_their_pixels_and_a_halo(height, width, patch, seed):
+    """The halo has the pixels around, and beyond the image those of its edge, repeated."""
     info = ImageInfo(width, height, 1, 8)
     planes = noise(seed, 1, height, width)
-    without_halo = []
+    whole = np.pad(planes, ((0, 0), (HALO, HALO), (HALO, HALO)), mode="edge")
     for tile in split("image", info, planes, patch):
-        inner = tile.grid.inner_in_outer(tile.row, tile.column)
-        part = tile.planes[:, inner.top : inner.bottom, inner.left : inner.right]
-        without_halo.append(dataclasses.replace(tile, planes=part))
-    np.testing.assert_array_equal(np.concatenate(list(strips(without_halo)), axis=1), planes)
+        inner = tile.grid.inner(tile.row, tile.column)
+        rows = slice(inner.top, inner.bottom + 2 * HALO)
+        columns = slice(inner.left, inner.right + 2 * HALO)
+        np.testing.assert_array_equal(tile.planes, whole[:, rows, columns])
+
+
+def test_tiles_inside_an_image_are_not_copied():
+    info = ImageInfo(96, 96, 3, 8)
+    planes = noise(0, 3, 96, 96)
+    copied = [
+        tile.row * 3 + tile.column
+        for tile in split("image", info, planes, 32)
+        if not np.shares_memory(tile.planes, planes)
+    ]
+    assert copied == [0, 1, 2, 3, 5, 6, 7, 8]
 
 
 # ---- incomplete sets
