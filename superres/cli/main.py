@@ -7,6 +7,7 @@ standard error. Exit codes are those of ``superres.cli.execution``.
 """
 
 import ast
+import io
 import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
@@ -24,6 +25,9 @@ GROUP = "superres.commands"
 
 def main() -> None:
     """Entry point of the console script."""
+    # As Python does for standard error: no file name, and no terminal's encoding, ends a command.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(execute(sys.argv[1:]))
 
 

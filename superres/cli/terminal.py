@@ -17,6 +17,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from superres.imaging.names import readable
+
 
 class _Count(ProgressColumn):
     """The number completed, and the total where it is known."""
@@ -45,6 +47,7 @@ def progress_bar(*columns: ProgressColumn) -> Progress:
 
 def print_result(progress: Progress, line: str) -> None:
     """Prints a line on standard output, above the bar if both are on one terminal."""
+    line = readable(line)
     if sys.stdout.isatty() and not progress.disable:
         progress.console.print(line)
     else:
@@ -53,4 +56,4 @@ def print_result(progress: Progress, line: str) -> None:
 
 def print_message(progress: Progress, line: str) -> None:
     """Prints a line on standard error, above the bar."""
-    progress.console.print(line)
+    progress.console.print(readable(line))

@@ -1,8 +1,7 @@
 """``superres upscale``: upscales files and folders, without Spark."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from itertools import count
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,18 @@ from superres.cli.options import (
     scale_option,
 )
 from superres.cli.terminal import print_message, print_result, progress_bar
-from superres.errors import ImageRejectedError, StorageError, SuperresError
+from superres.errors import ConfigError, ImageRejectedError, StorageError, SuperresError
 from superres.imaging.colour import Planes
 from superres.imaging.decoding import decode_file
-from superres.imaging.files import image_files
+from superres.imaging.files import sha256_of
+from superres.imaging.names import readable, utf8_alias
 from superres.imaging.png import encode_png
+from superres.network.precision import decided_recipe
 from superres.network.upscaling import upscale_image, upscaled_info
-from superres.pipeline.config import Processing
+from superres.pipeline.config import Processing, Settings
+from superres.pipeline.input_folder import images_of
+from superres.pipeline.output_folder import OutputFolder
+from superres.pipeline.records import applied_recipe
 
 
 @click.command(epilog="Example: superres upscale holiday/ portrait.jpg --scale 4 --output large")
@@ -50,25 +54,32 @@ def upscale(inputs: tuple[Path, ...], output: Path, config: str | None, **option
     """Upscale images: photo.jpg becomes photo_x2.png in the output folder.
 
     A folder means the images directly in it. Orientation, transparency and 16-bit depth are kept;
-    colours become sRGB. Images that cannot be read are reported and left out.
+    colours become sRGB. Images that cannot be read are reported and left out. A result is only
+    replaced by one of the same file, which superres-results.json in the output folder remembers.
     """
     processing = processing_of(config, **options)
-    work = _planned(_sources(inputs), processing.upscale_factor, output)
+    sources, remarks = images_of(inputs)
+    for remark in remarks:
+        click.echo(f"superres: {remark}", err=True)
+    if not sources:
+        raise ConfigError("nothing is left to upscale; give images, or folders of images")
+    scale = processing.upscale_factor
+    recipe = applied_recipe(decided_recipe(Settings(processing=processing), scale))
+    folder = OutputFolder(output, scale, recipe)
     engines = Engines(processing)
-    output.mkdir(parents=True, exist_ok=True)
     begun, failed = time.monotonic(), 0
     with progress_bar() as progress:
-        task = progress.add_task("Upscaling", total=len(work))
-        for source, target in work:
+        task = progress.add_task("Upscaling", total=len(sources))
+        for source in sources:
             try:
-                _upscale_file(
-                    source, target, processing, engines, lambda f: progress.advance(task, f)
+                result = _upscale_file(
+                    source, folder, processing, engines, lambda f: progress.advance(task, f)
                 )
-                print_result(progress, str(target))
+                print_result(progress, str(result))
             except (ImageRejectedError, StorageError) as error:
                 failed += 1
                 print_message(progress, f"superres: {_line_for(source, error)}")
-    images = f"{len(work) - failed} image{'' if len(work) - failed == 1 else 's'}"
+    images = f"{len(sources) - failed} image{'' if len(sources) - failed == 1 else 's'}"
     left_out = f", {failed} left out" if failed else ""
     seconds = time.monotonic() - begun
     models = f"; model {engines.names}" if engines.names else ""
@@ -78,49 +89,28 @@ def upscale(inputs: tuple[Path, ...], output: Path, config: str | None, **option
 
 
 def _line_for(source: Path, error: SuperresError) -> str:
-    return str(error) if str(source) in str(error) else f"{source}: {error}"
-
-
-def _sources(inputs: Iterable[Path]) -> list[Path]:
-    """The files, with the images directly in each folder; every file once."""
-    found: dict[Path, Path] = {}
-    for given in inputs:
-        for file in image_files(given) if given.is_dir() else [given]:
-            found.setdefault(file.resolve(), file)
-    return list(found.values())
-
-
-def _planned(sources: list[Path], scale: int, output: Path) -> list[tuple[Path, Path]]:
-    """A target for each source; equal names get a number, and no source is ever overwritten."""
-    # Casefolded, since on some file systems a.png and A.PNG are the same file.
-    taken = {str(source.resolve()).casefold() for source in sources}
-    plan = []
-    for source in sources:
-        names = (f"{source.stem}{f'-{n}' if n > 1 else ''}_x{scale}.png" for n in count(1))
-        target = next(
-            output / name
-            for name in names
-            if str((output / name).resolve()).casefold() not in taken
-        )
-        taken.add(str(target.resolve()).casefold())
-        plan.append((source, target))
-    return plan
+    name = readable(str(source))
+    return str(error) if name in str(error) else f"{name}: {error}"
 
 
 def _upscale_file(
     source: Path,
-    target: Path,
+    folder: OutputFolder,
     processing: Processing,
     engines: Engines,
     advance: Callable[[float], object],
-) -> None:
+) -> Path:
     """Upscales one file, whole or not at all; calls ``advance`` with each fraction done."""
-    image = decode_file(source, processing.limits, grayscale=processing.grayscale)
-    info = upscaled_info(image.info, processing.upscale_factor)
+    digest = sha256_of(source)
+    with utf8_alias(source) as file, folder.unfinished() as unfinished:
+        image = decode_file(file, processing.limits, grayscale=processing.grayscale)
+        info = upscaled_info(image.info, processing.upscale_factor)
+        engine = engines.for_file(file)
 
-    def strips() -> Iterator[Planes]:
-        for strip in upscale_image(image, processing.patch_size, engines.for_file(source)):
-            yield strip
-            advance(strip.shape[1] / info.height)
+        def strips() -> Iterator[Planes]:
+            for strip in upscale_image(image, processing.patch_size, engine):
+                yield strip
+                advance(strip.shape[1] / info.height)
 
-    encode_png(strips(), info, target)
+        encode_png(strips(), info, unfinished)
+        return folder.add(unfinished, source, digest, engine.digest)

@@ -8,7 +8,6 @@ pixels give equal bytes.
 """
 
 import io
-import secrets
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from superres.errors import StorageError
 from superres.imaging.colour import Planes
 from superres.imaging.info import ImageInfo
+from superres.imaging.names import readable, unfinished_name
 
 COMPRESSION = 1
 """ISA-L's levels are 0 to 3; above 1 a photograph gets no smaller, at 0 it is a quarter larger."""
@@ -53,12 +53,13 @@ def encode_png(
         StorageError: the file cannot be created.
         Exception: an exception of the iterator of strips, unchanged.
     """
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
+    unfinished = path.with_name(unfinished_name())
     try:
         stream = unfinished.open("xb")
     except OSError as error:
         raise StorageError(
-            f"cannot write {path}: {error.strerror}; check the folder and its permissions"
+            f"cannot write to {readable(str(path.parent))}: {error.strerror}; check the folder and"
+            " its permissions"
         ) from None
     try:
         with stream:

@@ -9,7 +9,6 @@ import base64
 import os
 import shutil
 import tempfile
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from threading import Lock
 from typing import Any, BinaryIO, Literal
 
 from superres.errors import StorageError
+from superres.imaging.names import unfinished_name
 
 S3 = "s3://"
 # S3 allows 2 KB of metadata, names included; base64 takes 4 bytes for 3.
@@ -257,9 +257,9 @@ def staged(uri: str, metadata: bytes | None = None) -> Iterator[Path]:
 
 
 def _temporary(uri: str) -> str:
-    """A hidden name in the same folder."""
-    folder, name = os.path.split(uri)
-    return os.path.join(folder, f".{name}.{uuid.uuid4().hex}")  # noqa: PTH118  # see write_bytes
+    """A hidden path in the same folder."""
+    folder, _ = os.path.split(uri)
+    return os.path.join(folder, unfinished_name())  # noqa: PTH118  # see write_bytes
 
 
 def _created(path: str) -> BinaryIO:

@@ -1,7 +1,10 @@
 """The command line as a program: files written, output and exit codes."""
 
+import hashlib
 import json
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,15 +14,20 @@ import pytest
 
 from superres import __version__
 from superres.cli.main import execute
+from superres.cli.networks import Engines
 from superres.imaging.decoding import decode_file
 from superres.imaging.limits import Limits
+from superres.imaging.names import utf8_alias
 from superres.imaging.png import encode_png_bytes
 from superres.models import default_model_path
-from superres.network.engine import fetch_weights, make_engine
 from superres.network.upscaling import upscale_image
 from superres.network.weights import save_weights
+from superres.pipeline.config import Processing
+from superres.pipeline.output_folder import read_manifest
+from superres.pipeline.records import Scale
 from tests.support.image_files import photo, pillow
 from tests.support.networks import random_weights
+from tests.support.unusual_files import LONG, NO_FILES, NOT_UTF8, make_no_files
 
 LIMITS = Limits(1 << 28, 100_000_000)
 
@@ -34,7 +42,7 @@ def folder(tmp_path, monkeypatch) -> Path:
 def make(name: str, height: int = 24, width: int = 31, channels: int = 3, seed: int = 0) -> Path:
     path = Path(name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    kind = {".jpg": "JPEG", ".gif": "GIF"}.get(path.suffix.lower(), "PNG")
+    kind = {".gif": "GIF", ".bmp": "BMP", ".png": "PNG"}.get(path.suffix.lower(), "JPEG")
     path.write_bytes(pillow(photo(height, width, channels, seed=seed), kind))
     return path
 
@@ -44,11 +52,16 @@ def pixels(path: str | Path) -> np.ndarray:
 
 
 def files(path: str = ".") -> list[str]:
-    return sorted(str(file.relative_to(path)) for file in Path(path).rglob("*") if file.is_file())
+    """All files below a folder, without the manifest of results and its lock."""
+    return sorted(
+        str(file.relative_to(path))
+        for file in Path(path).rglob("*")
+        if file.is_file() and "superres-results" not in file.name
+    )
 
 
-def upscaled(path: Path, scale: int, patch_size: int = 512) -> np.ndarray:
-    engine = make_engine(fetch_weights(str(default_model_path(scale)), scale))
+def upscaled(path: Path, scale: Scale, patch_size: int = 512) -> np.ndarray:
+    engine = Engines(Processing(upscale_factor=scale)).for_file(path)
     strips = upscale_image(decode_file(path, LIMITS), patch_size, engine)
     return np.concatenate(list(strips), axis=1)
 
@@ -172,8 +185,22 @@ def test_images_with_equal_names_get_different_results():
     make("in/a.jpg", seed=2)
     make("other/A.png", seed=3)
     assert execute(["upscale", "in", "in/a.png", "other", "--output", "large"]) == 0
-    assert files("large") == ["A-3_x2.png", "a-2_x2.png", "a_x2.png"]
-    np.testing.assert_array_equal(pixels("large/a-2_x2.png"), upscaled(Path("in/a.png"), 2))
+    # A.png_x2.png would be the same file as a.png_x2.png on some file systems.
+    assert len(files("large")) == 3
+    assert re.fullmatch(r"A\.png-[0-9a-f]{8}_x2\.png", files("large")[0])
+    assert files("large")[1:] == ["a.png_x2.png", "a_x2.png"]
+    np.testing.assert_array_equal(pixels("large/a.png_x2.png"), upscaled(Path("in/a.png"), 2))
+
+
+def test_a_result_does_not_depend_on_what_was_added_beside_its_source():
+    make("in/b.jpg", seed=1)
+    assert execute(["upscale", "in", "--output", "large"]) == 0
+    first = Path("large/b_x2.png").read_bytes()
+    make("in/b.bmp", seed=2)  # comes first by name
+    assert execute(["upscale", "in", "--output", "large"]) == 0
+    assert files("large") == ["b.bmp_x2.png", "b_x2.png"]
+    assert Path("large/b_x2.png").read_bytes() == first
+    np.testing.assert_array_equal(pixels("large/b.bmp_x2.png"), upscaled(Path("in/b.bmp"), 2))
 
 
 def test_no_input_is_overwritten():
@@ -181,7 +208,106 @@ def test_no_input_is_overwritten():
     earlier = make("a_x2.png", 5, 5).read_bytes()
     assert execute(["upscale", "a.png", "a_x2.png"]) == 0
     assert Path("a_x2.png").read_bytes() == earlier
-    assert files() == ["a-2_x2.png", "a.png", "a_x2.png", "a_x2_x2.png"]
+    assert files() == ["a.png", "a.png_x2.png", "a_x2.png", "a_x2_x2.png"]
+
+
+def test_no_file_of_somebody_else_is_overwritten():
+    make("a.png")
+    Path("large").mkdir()
+    earlier = make("large/a_x2.png", 5, 5).read_bytes()
+    assert execute(["upscale", "a.png", "--output", "large"]) == 0
+    assert Path("large/a_x2.png").read_bytes() == earlier
+    assert files("large") == ["a.png_x2.png", "a_x2.png"]
+
+
+def test_results_are_not_upscaled_again(capsys):
+    make("a.png")
+    for _ in range(2):
+        assert execute(["upscale", "."]) == 0
+        assert capsys.readouterr().out == "a_x2.png\n"
+    assert execute(["upscale", "a.png", "a_x2.png"]) == 0
+    assert "them as results: a_x2.png" in capsys.readouterr().err
+    assert files() == ["a.png", "a_x2.png"]
+    assert execute(["upscale", "a_x2.png"]) == 1
+    assert "superres: nothing is left to upscale; give images" in capsys.readouterr().err
+
+
+def test_the_manifest_says_what_a_result_was_made_of(capsys):
+    source = make("in/a.jpg")
+    assert execute(["upscale", "in", "--grayscale", "--output", "large"]) == 0
+    (result,) = read_manifest(Path("large")).results.values()
+    assert result.source == str(source.resolve())
+    assert result.source_sha256 == hashlib.sha256(source.read_bytes()).hexdigest()
+    assert result.settings.scale == 2
+    assert result.settings.recipe.members == {"grayscale": True}
+    assert f" {result.settings.model_digest[:12]}\n" in capsys.readouterr().err
+
+
+def test_a_damaged_manifest_is_one_line(capsys):
+    make("a.png")
+    Path("superres-results.json").write_text("{")
+    assert execute(["upscale", "a.png"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("superres: superres-results.json: not readable: Invalid JSON")
+    assert files() == ["a.png"]
+
+
+def test_unusual_names_are_upscaled(capsys):
+    content = make("a.jpg").read_bytes()
+    names = {**LONG, "not UTF-8": NOT_UTF8, "two lines": "two\nlines.jpg"}.values()
+    Path("in").mkdir()
+    for name in names:
+        Path("in", name).write_bytes(content)
+    Path("in", NOT_UTF8).with_suffix(".webp").write_bytes(pillow(photo(9, 9), "WEBP"))
+    assert execute(["upscale", "in", "--output", "large"]) == 0
+    printed = capsys.readouterr()
+    assert len(printed.err.splitlines()) == 1
+    lines = printed.out.splitlines()
+    assert len(lines) == len(files("large")) == len(names) + 1
+    assert {r"large/caf\xe9_x2.png", r"large/caf\xe9.webp_x2.png", r"large/two\nlines_x2.png"} < {
+        *lines
+    }
+    expected = upscaled(Path("a.jpg"), 2)
+    for name in names:
+        if len(name.encode(errors="surrogateescape")) < 249:
+            result = Path("large", name).with_suffix("")
+            with utf8_alias(Path(f"{result}_x2.png")) as readable:
+                np.testing.assert_array_equal(pixels(readable), expected)
+
+
+def test_what_is_no_file_is_reported_and_the_rest_is_upscaled(capsys):
+    make("in/a.png")
+    make_no_files(Path("in"))
+    assert execute(["upscale", "in", "--output", "large"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    expected = [f"superres: in/{name}: left out: {reason}" for name, reason in NO_FILES.items()]
+    assert lines[:-1] == expected
+    assert lines[-1].startswith("1 image upscaled")
+    given = [f"in/{name}" for name in NO_FILES]
+    assert execute(["upscale", *given, "in/a.png", "--output", "large"]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:-1] == [
+        f"superres: cannot read in/{name}: {reason}; check the path and its permissions"
+        for name, reason in NO_FILES.items()
+    ]
+    assert files("large") == ["a_x2.png"]
+
+
+def test_images_of_other_formats_in_a_folder_are_named(capsys):
+    make("in/a.jfif")
+    make("in/b.jpe")
+    Path("in/c.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0")
+    assert execute(["upscale", "in", "--output", "large"]) == 0
+    assert files("large") == ["a_x2.png", "b_x2.png"]
+    assert " can be read: c.HEIC" in capsys.readouterr().err
+
+
+def test_results_can_be_printed_in_any_encoding():
+    Path(NOT_UTF8).write_bytes(make("写.jpg").read_bytes())
+    command = [str(Path(sys.executable).with_name("superres")), "upscale", NOT_UTF8, "写.jpg"]
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run(command, env=environment, capture_output=True, check=True, timeout=120)
+    assert done.stdout.decode("latin-1").splitlines() == [r"caf\xe9_x2.png", r"\u5199_x2.png"]
 
 
 def test_a_second_run_replaces_what_the_first_wrote():

@@ -58,6 +58,16 @@ def test_written_bytes_come_back(tmp_path):
     assert names_in(tmp_path) == {"deep", "er", "x.bin"}
 
 
+def test_the_name_of_a_file_may_be_as_long_as_the_file_system_allows(tmp_path):
+    uri = str(tmp_path / ("n" * 255))
+    storage.write_bytes(uri, b"one")
+    with storage.staged(uri) as path:
+        path.write_bytes(b"two")
+    assert storage.read_bytes(uri) == b"two"
+    storage.write_file(uri, Path(__file__))
+    assert names_in(tmp_path) == {"n" * 255}
+
+
 def test_a_folder_is_no_object(tmp_path):
     assert not storage.exists(str(tmp_path))
 
