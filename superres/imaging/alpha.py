@@ -98,12 +98,12 @@ def _surroundings(sums: NDArray[np.float32]) -> NDArray[np.float32]:
     half the size, whose own gaps are filled first.
     """
     sums /= np.maximum(sums[-1], 1)
-    colours, weights = sums[:-1], sums[-1]
+    colours: NDArray[np.float32] = sums[:-1]
+    weights: NDArray[np.float32] = sums[-1]
     if weights.min() == 1:
         return colours
     if weights.size == 1:
-        colour: NDArray[np.float32] = colours / weights
-        return colour
+        return colours / weights
     _, height, width = sums.shape
     around = _doubled(_with_edges(_surroundings(_halved(sums))))
     return colours + (1 - weights) * around[:, :height, :width]
