@@ -2,6 +2,8 @@
 
 import builtins
 import os
+import subprocess
+import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -141,6 +143,33 @@ def test_openvino_pins_no_thread_to_a_core():
     done.set()
     watcher.join()
     assert seen == {frozenset(cores)}
+
+
+_RESIDENT_OF_NETWORKS = """
+import numpy as np
+from superres.models import NETWORKS, default_model_path
+from superres.network.engine import cpu_engine
+from superres.network.weights import HALO, load_weights
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 >> 20
+
+low, engines = np.zeros((1, 3, 512 + 2 * HALO, 512 + 2 * HALO), np.uint8), []
+for name in NETWORKS:
+    engines.append(cpu_engine(load_weights(default_model_path(2, name), 2), "openvino"))
+    engines[-1].upscale(low)
+    print(resident())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="Linux only")
+def test_only_the_network_that_ran_last_keeps_its_memory():
+    done = subprocess.run(
+        [sys.executable, "-c", _RESIDENT_OF_NETWORKS], capture_output=True, text=True, check=True
+    )
+    first, *_, last = map(int, done.stdout.split())
+    # Each further network would take 80 MB otherwise; its code and weights take 15.
+    assert last - first < 5 * 40
 
 
 def test_without_openvino_the_cpu_uses_onnxruntime(monkeypatch):
