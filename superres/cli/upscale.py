@@ -44,13 +44,21 @@ from superres.pipeline.records import applied_recipe
     metavar="DIR",
     help="Output folder.  [default: the current folder]",
 )
+@click.option(
+    "--page",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Page of a TIFF, or frame of an animation.  [default: the first that is no thumbnail]",
+)
 @model_option
 @restore_option
 @patch_option
 @grayscale_option
 @device_option
 @config_option
-def upscale(inputs: tuple[Path, ...], output: Path, config: str | None, **options: Any) -> None:
+def upscale(
+    inputs: tuple[Path, ...], output: Path, page: int | None, config: str | None, **options: Any
+) -> None:
     """Upscale images: photo.jpg becomes photo_x2.png in the output folder.
 
     A folder means the images directly in it. Orientation, transparency and 16-bit depth are kept;
@@ -73,7 +81,13 @@ def upscale(inputs: tuple[Path, ...], output: Path, config: str | None, **option
         for source in sources:
             try:
                 result = _upscale_file(
-                    source, folder, processing, engines, lambda f: progress.advance(task, f)
+                    source,
+                    page,
+                    folder,
+                    processing,
+                    engines,
+                    lambda f: progress.advance(task, f),
+                    lambda line: print_message(progress, line),
                 )
                 print_result(progress, str(result))
             except (ImageRejectedError, StorageError) as error:
@@ -95,15 +109,23 @@ def _line_for(source: Path, error: SuperresError) -> str:
 
 def _upscale_file(
     source: Path,
+    page: int | None,
     folder: OutputFolder,
     processing: Processing,
     engines: Engines,
     advance: Callable[[float], object],
+    tell: Callable[[str], object],
 ) -> Path:
-    """Upscales one file, whole or not at all; calls ``advance`` with each fraction done."""
+    """Upscales one file, whole or not at all.
+
+    Calls ``advance`` with each fraction done, and ``tell`` with a line about what of the file is
+    left out.
+    """
     digest = sha256_of(source)
     with utf8_alias(source) as file, folder.unfinished() as unfinished:
-        image = decode_file(file, processing.limits, grayscale=processing.grayscale)
+        image = decode_file(file, processing.limits, grayscale=processing.grayscale, page=page)
+        for remark in image.remarks:
+            tell(f"superres: {source}: {remark}")
         info = upscaled_info(image.info, processing.upscale_factor)
         engine = engines.for_file(file)
 
@@ -113,4 +135,4 @@ def _upscale_file(
                 advance(strip.shape[1] / info.height)
 
         encode_png(strips(), info, unfinished)
-        return folder.add(unfinished, source, digest, engine.digest)
+        return folder.add(unfinished, source, digest, engine.digest, page)

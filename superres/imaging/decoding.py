@@ -1,13 +1,14 @@
 """Decodes images into planes, whole or in strips; every image that is read goes through here.
 
-Accepts JPEG, PNG, WebP, TIFF (first page), BMP and GIF (first frame), recognised by content, never
-by name. Planes are (C, h, W) arrays: grey or red, green, blue, then alpha if there is one. They are
-upright, in sRGB where there is colour, at their own depth: a 16-bit sample keeps its value. A file
-that is too large, damaged or no image raises ``ImageRejectedError`` with the reason in one line.
+Accepts JPEG, PNG, WebP, TIFF, BMP and GIF, recognised by content, never by name. Of several pages
+or frames it takes one: the first that is no thumbnail, or the one that is asked for. Planes are
+(C, h, W) arrays: grey or red, green, blue, then alpha if there is one. They are upright, in sRGB or
+its grey, at their own depth: a 16-bit sample keeps its value. A file that is too large, damaged or
+no image raises ``ImageRejectedError`` with the reason in one line.
 Encoding is in ``superres.imaging.png``.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,24 @@ class DecodedImage:
 
     Attributes:
         info: size, channels and depth of the decoded planes.
+        remarks: what of the file is left out, each in a line for its owner.
     """
 
-    def __init__(self, origin: loaders.Origin, format_name: str, *, grayscale: bool) -> None:
-        self._origin = origin
+    def __init__(
+        self,
+        origin: loaders.Origin,
+        format_name: str,
+        header: loaders.Header,
+        *,
+        grayscale: bool,
+        remarks: tuple[str, ...],
+    ) -> None:
+        self._origin = loaders.completed(origin, header)
         self._format = format_name
+        self._header = header
+        self.remarks = remarks
         # For the first reading. libvips reads a sequential image once; later readings reopen it.
-        self._opened: Any = loaders.open_canonical(origin, format_name)
+        self._opened: Any = loaders.open_canonical(self._origin, format_name, header)
         self._to_grey = grayscale and self._opened.bands >= 3
         self.info = ImageInfo(
             width=self._opened.width,
@@ -55,8 +67,8 @@ class DecodedImage:
         """Decode top to bottom, ``rows`` rows at a time.
 
         Needs memory for about one strip where the format stores rows in order. These need the whole
-        image at once: progressive JPEG, interlaced PNG, WebP, GIF, BMP, and images that EXIF turns
-        or mirrors (above 100 MB, libvips keeps those in a temporary file).
+        image at once: progressive JPEG, interlaced PNG, WebP, GIF, BMP, rare kinds of TIFF, and
+        images that EXIF turns or mirrors (above 100 MB, libvips keeps those in a temporary file).
 
         Args:
             rows: height of a strip; the last one may be lower.
@@ -96,7 +108,7 @@ class DecodedImage:
     def _blocks(self, rows: int) -> Iterator[np.ndarray[Any, Any]]:
         with loaders.rejecting(self._format):
             opened, self._opened = self._opened, None
-            image = opened or loaders.open_canonical(self._origin, self._format)
+            image = opened or loaders.open_canonical(self._origin, self._format, self._header)
             blocks = loaders.read_rows(image, min(rows, self.info.height))
         while True:
             with loaders.rejecting(self._format):
@@ -115,7 +127,9 @@ class DecodedImage:
             plane[...] = samples
 
 
-def decode(data: bytes, limits: Limits, *, grayscale: bool = False) -> DecodedImage:
+def decode(
+    data: bytes, limits: Limits, *, grayscale: bool = False, page: int | None = None
+) -> DecodedImage:
     """Reads the header of an encoded image and accepts or rejects it.
 
     Args:
@@ -123,27 +137,29 @@ def decode(data: bytes, limits: Limits, *, grayscale: bool = False) -> DecodedIm
         limits: checked before any pixel is decoded.
         grayscale: reduce colour to BT.601 luma (full range); alpha is kept. Without it, an image
             stored as RGB stays RGB even where R = G = B.
+        page: which page of a TIFF or frame of an animation, from 1, in the order of the file.
+            Without it, the first that is no thumbnail.
 
     Raises:
-        ImageRejectedError: too large, damaged, or not an accepted image.
+        ImageRejectedError: too large, damaged, not an accepted image, or there is no such page.
     """
-    head = data[: loaders.SIGNATURE_BYTES]
-    format_name = _accepted(data, head, len(data), limits)
-    return DecodedImage(data, format_name, grayscale=grayscale)
+    format_name = _accepted(data[: loaders.SIGNATURE_BYTES], len(data), limits)
+    return _opened(data, format_name, limits, grayscale=grayscale, page=page)
 
 
-def decode_file(path: Path, limits: Limits, *, grayscale: bool = False) -> DecodedImage:
+def decode_file(
+    path: Path, limits: Limits, *, grayscale: bool = False, page: int | None = None
+) -> DecodedImage:
     """Like ``decode``, for a file, which is read only as its pixels are decoded.
 
     The file must not be moved or deleted before then.
 
     Raises:
-        ImageRejectedError: too large, damaged, or not an accepted image.
+        ImageRejectedError: too large, damaged, not an accepted image, or there is no such page.
         StorageError: the file cannot be read.
     """
-    head, size = _head_and_size(path)
-    format_name = _accepted(path, head, size, limits)
-    return DecodedImage(path, format_name, grayscale=grayscale)
+    format_name = _accepted(*_head_and_size(path), limits)
+    return _opened(path, format_name, limits, grayscale=grayscale, page=page)
 
 
 def check(content: bytes | Path, limits: Limits) -> str:
@@ -158,7 +174,32 @@ def check(content: bytes | Path, limits: Limits) -> str:
         if isinstance(content, Path)
         else (content[: loaders.SIGNATURE_BYTES], len(content))
     )
-    return SUFFIX_OF[_accepted(content, head, size, limits, loaders.quick_size)]
+    format_name = _accepted(head, size, limits)
+    _check_pixels(format_name, loaders.quick_size(content, format_name), limits)
+    return SUFFIX_OF[format_name]
+
+
+def _opened(
+    origin: loaders.Origin, format_name: str, limits: Limits, *, grayscale: bool, page: int | None
+) -> DecodedImage:
+    header = loaders.read_header(origin, format_name, page)
+    _check_pixels(format_name, (header.width, header.height), limits)
+    remarks = _remarks(header, page_was_chosen=page is not None)
+    return DecodedImage(origin, format_name, header, grayscale=grayscale, remarks=remarks)
+
+
+def _remarks(header: loaders.Header, *, page_was_chosen: bool) -> tuple[str, ...]:
+    remarks = []
+    if header.others and not page_was_chosen:
+        remarks.append(
+            f"page {header.index + 1} of {header.pages} is taken;"
+            " superres upscale --page N takes another"
+        )
+    unused = header.tiff_page.unused_samples if header.tiff_page else 0
+    if unused:
+        channels = "1 channel that is" if unused == 1 else f"{unused} channels that are"
+        remarks.append(f"{channels} neither colour nor alpha left out")
+    return tuple(remarks)
 
 
 def _head_and_size(path: Path) -> tuple[bytes, int]:
@@ -172,14 +213,8 @@ def _head_and_size(path: Path) -> tuple[bytes, int]:
         ) from None
 
 
-def _accepted(
-    origin: loaders.Origin,
-    head: bytes,
-    size: int,
-    limits: Limits,
-    size_in_header: Callable[[loaders.Origin, str], tuple[int, int]] = loaders.header_size,
-) -> str:
-    """The format of an image that is within the limits."""
+def _accepted(head: bytes, size: int, limits: Limits) -> str:
+    """The format of a file that is not too large."""
     if size == 0:
         raise ImageRejectedError("the file is empty; fetch or save the image again")
     if size > limits.max_bytes:
@@ -193,13 +228,16 @@ def _accepted(
             f"not an image of an accepted format: its content is {_described(head)}; accepted are"
             f" {ACCEPTED}"
         )
-    width, height = size_in_header(origin, format_name)
+    return format_name
+
+
+def _check_pixels(format_name: str, size: tuple[int, int], limits: Limits) -> None:
+    width, height = size
     if width * height > limits.max_pixels:
         raise ImageRejectedError(
             f"the {format_name} has {width:,} × {height:,} pixels, over the limit of"
             f" {limits.max_pixels:,}; use a smaller image or raise the limit"
         )
-    return format_name
 
 
 def _described(head: bytes) -> str:

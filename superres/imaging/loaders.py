@@ -1,8 +1,9 @@
 """Opens a JPEG, PNG, WebP, TIFF, BMP or GIF as a lazy libvips image in one canonical form.
 
 Canonical means: upright (EXIF orientation applied), grey or sRGB, at most one alpha channel, not
-premultiplied, 8 or 16 bits. Only this module calls libvips; ``imaging.decoding`` turns its images
-into NumPy strips. libvips ships no types, so its objects are ``Any`` here and nowhere else.
+premultiplied, 8 or 16 bits. libvips decodes; where it cannot, or not right, Pillow does
+(``with_pillow``). ``imaging.decoding`` turns the images into NumPy strips. libvips ships no types,
+so its objects are ``Any`` here and in ``vips_colour``, and nowhere else.
 
 The signature of the content selects the loader. There is no list of loaders to try in turn, so
 SVG, PDF, HEIF, raw samples and the other formats of libvips never reach a parser.
@@ -12,19 +13,19 @@ import io
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyvips
-from PIL.BmpImagePlugin import BmpImageFile
-from PIL.GifImagePlugin import GifImageFile
 from PIL.Image import DecompressionBombError
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 from superres.errors import ImageRejectedError
+from superres.imaging import png_colour, tiff, vips_colour, with_pillow
+from superres.imaging.jpeg_end import END_MARK, has_end_mark, has_every_scan
 
 # Spark runs one Python worker per core: more threads would only compete, and cached operations
 # would keep finished images in memory.
@@ -48,10 +49,7 @@ _OPERATIONS = {
 }
 # pyvips-binary's libvips has no loader for BMP. Its GIF loader takes seconds for tall images (it
 # unpacks the frame anew for every few rows) and lets damaged ones through.
-_PILLOW_TYPES: dict[str, type[BmpImageFile | GifImageFile]] = {
-    "BMP": BmpImageFile,
-    "GIF": GifImageFile,
-}
+_BY_PILLOW = frozenset(["BMP", "GIF"])
 _PREFIXES = (
     (b"\xff\xd8\xff", "JPEG"),
     (b"\x89PNG\r\n\x1a\n", "PNG"),
@@ -67,11 +65,44 @@ _NUMPY_TYPES: dict[str, np.dtype[Any]] = {
     "uchar": np.dtype(np.uint8),
     "ushort": np.dtype(np.uint16),
 }
-_GREY = ("b-w", "grey16")
-_RGB = ("srgb", "rgb", "rgb16")
-# A profile that moves no colour by more than one level of 255 is sRGB, whatever its name. Keeping
-# the samples is then more exact than a transform, preserves 16-bit values, and is faster.
-_SAME_COLOUR = 1
+_COLOURS_OF = {
+    **{"b-w": 1, "grey16": 1},
+    **{"srgb": 3, "rgb": 3, "rgb16": 3},
+    "cmyk": 4,
+}
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the header of an image says about the page or frame to take.
+
+    Attributes:
+        width: in pixels, before the orientation is applied.
+        height: likewise.
+        index: of the page or frame, from 0.
+        pages: how many pages or frames there are.
+        others: how many of these show something else; reduced copies of the one taken do not.
+        tiff_page: the directory, if the image is a TIFF.
+        lacks_end_mark: the image is a JPEG without one.
+    """
+
+    width: int
+    height: int
+    index: int = 0
+    pages: int = 1
+    others: int = 0
+    tiff_page: tiff.Page | None = None
+    lacks_end_mark: bool = False
+
+    @property
+    def fail_on(self) -> str:
+        """From which of libvips' degrees of faults on the image is rejected.
+
+        libvips only warns of a tile that it cannot read, and leaves it black; libjpeg only warns of
+        pixels that are missing before an end mark. Elsewhere warnings are about harmless faults.
+        """
+        tiled = self.tiff_page is not None and self.tiff_page.tiled
+        return "warning" if tiled or self.lacks_end_mark else "error"
 
 
 def sniff(head: bytes) -> str | None:
@@ -94,18 +125,42 @@ def rejecting(format_name: str) -> Iterator[None]:
         raise _damaged(format_name, str(error)) from None
 
 
-def header_size(origin: Origin, format_name: str) -> tuple[int, int]:
-    """Width and height in pixels from the header; decodes no pixel."""
+def completed(origin: Origin, header: Header) -> Origin:
+    """What to decode: the image itself, with an end mark if it is a JPEG that lacks it."""
+    if not header.lacks_end_mark:
+        return origin
+    return (origin.read_bytes() if isinstance(origin, Path) else origin) + END_MARK
+
+
+def read_header(origin: Origin, format_name: str, page: int | None = None) -> Header:
+    """Size and pages from the header; decodes no pixel.
+
+    Args:
+        origin: the encoded image.
+        format_name: as ``sniff`` returns it.
+        page: the page or frame to take, from 1; None for the first that is no thumbnail.
+
+    Raises:
+        ImageRejectedError: the header is damaged, there is no such page, or no decoder reads it.
+    """
     with rejecting(format_name):
-        if format_name in _PILLOW_TYPES:
-            with _binary(origin) as stream:
-                return _PILLOW_TYPES[format_name](stream).size
-        image = _load(origin, format_name, "sequential")
-        return image.width, image.height
+        if format_name == "TIFF":
+            return _tiff_header(origin, page)
+        pages = _count_pages(origin, format_name)
+        _check_page(format_name, page, pages)
+        width, height = _read_size(origin, format_name)
+        return Header(
+            width,
+            height,
+            index=(page or 1) - 1,
+            pages=pages,
+            others=pages - 1,
+            lacks_end_mark=format_name == "JPEG" and _lacks_end_mark(origin),
+        )
 
 
 def quick_size(origin: Origin, format_name: str) -> tuple[int, int]:
-    """Like ``header_size``, without libvips for the usual formats.
+    """Width and height in pixels, without libvips for the usual formats.
 
     Reading a header takes dozens of calls to libvips, and each releases the interpreter's lock: in
     eight threads that fetch, waiting for the lock costs more than everything else. Headers that
@@ -115,29 +170,32 @@ def quick_size(origin: Origin, format_name: str) -> tuple[int, int]:
     if reader is not None:
         with suppress(OSError, SyntaxError, ValueError, struct.error), _binary(origin) as stream:
             return reader(stream).size
-    return header_size(origin, format_name)
+    header = read_header(origin, format_name)
+    return header.width, header.height
 
 
-def open_canonical(origin: Origin, format_name: str) -> Any:
-    """The first page or frame as a lazy libvips image in canonical form.
+def open_canonical(origin: Origin, format_name: str, header: Header) -> Any:
+    """The page or frame of the header as a lazy libvips image in canonical form.
 
-    Rows must be read top to bottom, once. Only the header is read here, but a BMP or GIF is decoded
-    whole.
+    The caller keeps ``origin`` for as long as the image is read, since libvips copies no bytes.
+    Rows must be read top to bottom, once. Only the header is read here, but what Pillow decodes is
+    decoded whole.
 
     Raises:
         ImageRejectedError: the header is damaged, or the samples are neither 8 nor 16 bits of grey,
-            RGB or CMYK.
+            RGB, CMYK or CIE Lab.
     """
     with rejecting(format_name):
-        if format_name in _PILLOW_TYPES:
-            return _load_with_pillow(origin, format_name)
-        image = _load(origin, format_name, "sequential")
-        if image.get_typeof("orientation") and image.get("orientation") != 1:
-            # Rotating needs random access: libvips decodes the image into memory or, above
-            # 100 MB, into a temporary file.
-            image = _load(origin, format_name, "random").autorot()
+        if _is_for_pillow(format_name, header):
+            image = _load_with_pillow(origin, format_name, header)
+        else:
+            image = _load_upright(origin, format_name, header)
+        if format_name == "PNG":
+            image = _with_colour_of_chunks(image, origin)
+        if header.tiff_page is not None:
+            image = _without_unused(image, header.tiff_page)
         _check_samples(image, format_name)
-        return _to_srgb(image)
+        return vips_colour.to_srgb(image, 8 if image.format == "uchar" else 16)
 
 
 def read_rows(image: Any, rows: int) -> Iterator[np.ndarray[Any, Any]]:
@@ -158,77 +216,144 @@ def bit_depth(image: Any) -> int:
 def _damaged(format_name: str, detail: str) -> ImageRejectedError:
     lines = [line.strip() for line in detail.splitlines() if line.strip()]
     cause = f" ({lines[0]})" if lines else ""
+    if lines and lines[0].startswith("Unsupported"):
+        return ImageRejectedError(
+            f"the {format_name} is of a kind that is not read{cause}; save it as PNG"
+        )
     return ImageRejectedError(
         f"the {format_name} data is truncated, damaged or of a rare kind{cause}; fetch or save the"
         " image again"
     )
 
 
-def _binary(origin: Origin) -> Any:
+def _binary(origin: Origin) -> BinaryIO:
     return origin.open("rb") if isinstance(origin, Path) else io.BytesIO(origin)
 
 
-def _load(origin: Origin, format_name: str, access: str) -> Any:
+def _tiff_header(origin: Origin, wanted: int | None) -> Header:
+    with _binary(origin) as stream:
+        pages = tiff.read_pages(stream)
+    _check_page("TIFF", wanted, len(pages))
+    index = tiff.choose(pages, wanted)
+    others = sum(not page.reduced for page in pages[:index] + pages[index + 1 :])
+    page = pages[index]
+    return Header(page.width, page.height, index, len(pages), others, tiff_page=page)
+
+
+def _count_pages(origin: Origin, format_name: str) -> int:
+    if format_name == "PNG":
+        return png_colour.frames(_chunks(origin))
+    if format_name == "GIF":
+        with _binary(origin) as stream:
+            return with_pillow.count_frames(stream, format_name)
+    if format_name == "WebP":
+        image = _load(origin, format_name)
+        return int(image.get("n-pages")) if image.get_typeof("n-pages") else 1
+    return 1
+
+
+def _check_page(format_name: str, wanted: int | None, pages: int) -> None:
+    if wanted is not None and not 1 <= wanted <= pages:
+        count = "1 page" if pages == 1 else f"{pages} pages"
+        raise ImageRejectedError(
+            f"the {format_name} has {count}, so there is no page {wanted}; choose another"
+        )
+
+
+def _read_size(origin: Origin, format_name: str) -> tuple[int, int]:
+    if format_name in _BY_PILLOW:
+        with _binary(origin) as stream:
+            return with_pillow.read_size(stream, format_name)
+    image = _load(origin, format_name)
+    return image.width, image.height
+
+
+def _is_for_pillow(format_name: str, header: Header) -> bool:
+    if header.tiff_page is not None:
+        return header.tiff_page.decoder is tiff.Decoder.PILLOW
+    # libvips knows the still picture of a PNG, but not the frames of its animation.
+    return format_name in _BY_PILLOW or (format_name == "PNG" and header.index > 0)
+
+
+def _load_upright(origin: Origin, format_name: str, header: Header) -> Any:
+    options: dict[str, Any] = {"fail_on": header.fail_on}
+    if format_name in ("TIFF", "WebP"):
+        options["page"] = header.index
+    image = _load(origin, format_name, **options)
+    if image.get_typeof("orientation") and image.get("orientation") != 1:
+        # Rotating needs random access: libvips decodes the image into memory or, above
+        # 100 MB, into a temporary file.
+        return _load(origin, format_name, access="random", **options).autorot()
+    return image
+
+
+def _load(origin: Origin, format_name: str, **options: Any) -> Any:
     # libvips appends to one error buffer per process; without this a rejection would quote the
     # error of an earlier image.
     pyvips.vips_lib.vips_error_clear()
-    if isinstance(origin, Path):
-        source = pyvips.Source.new_from_file(str(origin))
-    else:
-        source = pyvips.Source.new_from_memory(origin)
     operation = getattr(pyvips.Image, _OPERATIONS[format_name])
-    return operation(source, access=access, fail_on="error")
+    options = {"access": "sequential", "fail_on": "error", **options}
+    return operation(_source(origin), **options)
 
 
-def _load_with_pillow(origin: Origin, format_name: str) -> Any:
+def _source(origin: Origin) -> Any:
+    if isinstance(origin, Path):
+        return pyvips.Source.new_from_file(str(origin))
+    return pyvips.Source.new_from_memory(origin)
+
+
+def _load_with_pillow(origin: Origin, format_name: str, header: Header) -> Any:
+    bits = header.tiff_page.bits[0] if header.tiff_page else 8
     with _binary(origin) as stream:
-        picture = _PILLOW_TYPES[format_name](stream)
-        mode = {"1": "L", "P": "RGB"}.get(picture.mode, picture.mode)
-        if "transparency" in picture.info:
-            mode = {"L": "LA", "RGB": "RGBA"}.get(mode, mode)
-        pixels = np.asarray(picture.convert(mode))
-    image = pyvips.Image.new_from_array(np.ascontiguousarray(pixels))
-    return image.copy(interpretation="b-w" if image.bands <= 2 else "srgb")
+        picture = with_pillow.read_picture(stream, format_name, header.index, bits)
+    image = pyvips.Image.new_from_array(np.ascontiguousarray(picture.samples))
+    image = image.copy(interpretation=picture.interpretation)
+    return vips_colour.with_profile(image, picture.profile)
+
+
+def _lacks_end_mark(origin: Origin) -> bool:
+    with _binary(origin) as stream:
+        if has_end_mark(stream):
+            return False
+        if not has_every_scan(stream):
+            raise ValueError("scans are missing")
+        return True
+
+
+def _chunks(origin: Origin) -> dict[bytes, bytes]:
+    with _binary(origin) as stream:
+        return png_colour.read_chunks(stream)
+
+
+def _with_colour_of_chunks(image: Any, origin: Origin) -> Any:
+    space = png_colour.colour_space(_chunks(origin))
+    if space is None:
+        return image
+    if space.narrow:
+        image = vips_colour.widened(image, bit_depth(image))
+    return vips_colour.with_profile(image, space.profile(grey=image.bands <= 2))
+
+
+def _without_unused(image: Any, page: tiff.Page) -> Any:
+    """Colour and alpha alone."""
+    if page.unused_samples <= 0 or page.decoder is tiff.Decoder.PILLOW:
+        return image  # Pillow leaves them out
+    colours = image.bands - page.extra_count
+    kept = image[:colours]
+    if page.alpha is not None:
+        kept = kept.bandjoin(image[colours + page.alpha])
+    wide = image.format == "ushort"
+    names = {1: ("b-w", "grey16"), 3: ("srgb", "rgb16"), 4: ("cmyk", "cmyk")}
+    return kept.copy(interpretation=names[colours][wide]) if colours in names else image
 
 
 def _check_samples(image: Any, format_name: str) -> None:
-    colours = {**dict.fromkeys(_GREY, 1), **dict.fromkeys(_RGB, 3), "cmyk": 4}
-    base = colours.get(image.interpretation)
+    if image.interpretation == "labs" and image.bands == 3:
+        return
+    base = _COLOURS_OF.get(image.interpretation)
     if base is not None and image.format in _NUMPY_TYPES and image.bands in (base, base + 1):
         return
     raise ImageRejectedError(
         f"the {format_name} holds {image.bands} channels of {image.interpretation} as"
         f" {image.format}; save it as 8- or 16-bit grey, RGB or CMYK with at most one alpha channel"
     )
-
-
-def _to_srgb(image: Any) -> Any:
-    """Grey stays as it is; RGB with a profile and CMYK become sRGB of the same depth."""
-    if image.interpretation in _GREY:
-        return image
-    if image.interpretation == "cmyk":
-        return _transform(image, depth=bit_depth(image), input_profile="cmyk")
-    if image.get_typeof("icc-profile-data") and _profile_matters(image.get("icc-profile-data")):
-        return _transform(image, depth=bit_depth(image))
-    return image
-
-
-def _transform(image: Any, **options: Any) -> Any:
-    # Relative colorimetric with black point compensation is what image editors do by default.
-    return image.icc_transform(
-        "srgb", embedded=True, intent="relative", black_point_compensation=True, **options
-    )
-
-
-@lru_cache(maxsize=8)  # a transform takes 6 ms to set up, and a few profiles are everywhere
-def _profile_matters(profile: bytes) -> bool:
-    """Whether an embedded RGB profile is usable and differs from sRGB."""
-    levels = np.linspace(0, 255, 9).round().astype(np.uint8)
-    grid = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(9, 81, 3)
-    image = pyvips.Image.new_from_array(grid).copy(interpretation="srgb")
-    image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
-    try:
-        moved = _transform(image, depth=8).numpy()
-    except pyvips.Error:
-        return False  # broken, or made for another colour model: the pixels are still good
-    return bool(np.abs(moved.astype(int) - grid).max() > _SAME_COLOUR)

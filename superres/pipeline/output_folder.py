@@ -29,7 +29,8 @@ _NAME_BYTES = 255  # the most that Linux, macOS and Windows all accept
 class ResultSettings(BaseModel):
     """What a result was made with; ``recipe`` is None for the default one.
 
-    ``model_digest`` is that of the network's weights.
+    ``page`` of the source, from 1, is None where none was asked for. ``model_digest`` is that of
+    the network's weights.
     """
 
     # What a newer version has added stays when this one writes.
@@ -37,6 +38,7 @@ class ResultSettings(BaseModel):
 
     scale: Scale
     recipe: AppliedRecipe | None = None
+    page: int | None = None
     model_digest: str
 
 
@@ -91,22 +93,32 @@ class OutputFolder:
         finally:
             path.unlink(missing_ok=True)
 
-    def add(self, finished: Path, source: Path, source_sha256: str, model_digest: str) -> Path:
+    def add(
+        self,
+        finished: Path,
+        source: Path,
+        source_sha256: str,
+        model_digest: str,
+        page: int | None = None,
+    ) -> Path:
         """Moves a finished result to the name that its source has in this folder; returns the path.
 
         ``photo.jpg`` gets ``photo_x2.png``. If that is another source's, or a file of somebody
         else, it gets ``photo.jpg_x2.png``, and if that is taken as well,
         ``photo.jpg-1f2e3d4c_x2.png``, with a digest of its path. It keeps the name that it got.
+        A page that was asked for is a source of its own: ``scan-page3_x2.png`` of ``scan.tif``.
 
         Raises ``StorageError`` when all three are taken, or the folder cannot be written to, and
         ``RecordError`` when the manifest cannot be read.
         """
         origin = self._relative(source)
-        settings = ResultSettings(scale=self._scale, recipe=self._recipe, model_digest=model_digest)
+        settings = ResultSettings(
+            scale=self._scale, recipe=self._recipe, page=page, model_digest=model_digest
+        )
         entry = Result(source=origin, source_sha256=source_sha256, settings=settings)
         with self._locked():
             manifest = read_manifest(self._path)
-            name = self._name_for(origin, source.name, manifest)
+            name = self._name_for(origin, source.name, page, manifest)
             results = {**manifest.results, _escaped(name): entry}
             manifest = manifest.model_copy(update={"results": dict(sorted(results.items()))})
             # First, so that there is never a result that is nobody's.
@@ -120,11 +132,15 @@ class OutputFolder:
         folder, path = Path(os.path.realpath(self._path)), located(source)
         return _escaped(str(path.relative_to(folder) if path.is_relative_to(folder) else path))
 
-    def _name_for(self, origin: str, name: str, manifest: Manifest) -> str:
+    def _name_for(self, origin: str, name: str, page: int | None, manifest: Manifest) -> str:
         # On some file systems a.png and A.PNG are the same file, and é has two encodings.
-        owners = {_folded(known): result.source for known, result in manifest.results.items()}
-        candidates = _candidates(origin, name, self._scale)
-        owned = (each for each in candidates if owners.get(_folded(_escaped(each))) == origin)
+        owners = {
+            _folded(known): (result.source, result.settings.page)
+            for known, result in manifest.results.items()
+        }
+        candidates = _candidates(origin, name, page, self._scale)
+        owner = (origin, page)
+        owned = (each for each in candidates if owners.get(_folded(_escaped(each))) == owner)
         free = (
             each
             for each in candidates
@@ -185,10 +201,10 @@ def is_result(name: str, results: frozenset[str]) -> bool:
     return bool(results) and _folded(_escaped(name)) in results
 
 
-def _candidates(origin: str, name: str, scale: int) -> list[str]:
+def _candidates(origin: str, name: str, page: int | None, scale: int) -> list[str]:
     """The names that a source's result may have, in order of preference."""
     digest = hashlib.sha256(origin.encode()).hexdigest()[:8]
-    ending = f"_x{scale}.png"
+    ending = f"{'' if page is None else f'-page{page}'}_x{scale}.png"
     bases = (Path(name).stem, name, f"{name}-{digest}")
     return list(dict.fromkeys(_fitting(base, digest, ending) for base in bases))
 

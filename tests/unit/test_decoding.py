@@ -324,7 +324,7 @@ def test_bad_files_are_rejected_in_one_line(name: str, tmp_path: Path) -> None:
         ("text.png", "not an image"),
         ("half.jpg", "JPEG data is truncated"),
         ("half.webp", "WebP data is truncated"),
-        ("float.tif", "save it as 8- or 16-bit"),
+        ("float.tif", "32-bit floating-point numbers; scale the values to 8 or 16 bits"),
         ("bomb.png", "50,000 × 50,000 pixels, over the limit of 100,000,000"),
         ("bomb.tif", "50,000 × 50,000 pixels"),
     ],

@@ -94,6 +94,18 @@ def test_names_that_some_file_systems_take_for_equal_are_equal(tmp_path):
     ]
 
 
+def test_each_page_that_is_asked_for_has_its_own_result(tmp_path):
+    names = []
+    for page in (None, 2, 3, 2):
+        output = OutputFolder(tmp_path, 2, None)
+        with output.unfinished() as unfinished:
+            unfinished.touch()
+            names.append(output.add(unfinished, Path("/in/scan.tif"), A, B, page).name)
+    assert names == ["scan_x2.png", "scan-page2_x2.png", "scan-page3_x2.png", "scan-page2_x2.png"]
+    # A file that happens to have that name is another source.
+    assert add_all(tmp_path, ["/in/scan-page2.tif"]) == ["scan-page2.tif_x2.png"]
+
+
 def test_the_manifest_has_source_digest_and_settings(tmp_path):
     output = OutputFolder(tmp_path, 3, applied_recipe(Recipe(grayscale=True)))
     with output.unfinished() as unfinished:
@@ -108,6 +120,7 @@ def test_the_manifest_has_source_digest_and_settings(tmp_path):
         "settings": {
             "scale": 3,
             "recipe": {"key": Recipe(grayscale=True).key, "members": {"grayscale": True}},
+            "page": None,
             "model_digest": B,
         },
     }

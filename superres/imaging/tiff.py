@@ -1,0 +1,304 @@
+"""What the directories of a TIFF say: its pages, the page to take, and who can decode it.
+
+libvips shows some kinds of TIFF wrongly without a word (YCbCr without JPEG becomes false colours,
+unspecified channels become alpha), reads others not at all, and starts with a thumbnail if that
+comes first. So the directories are read here first, and they select the page and the decoder, or
+name what is unusual and what to do about it. Nothing but directories is read.
+"""
+
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from typing import BinaryIO
+
+from superres.errors import ImageRejectedError
+
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
+_SAMPLES, _PLANAR, _EXTRA_SAMPLES, _SAMPLE_FORMAT, _TILE_WIDTH = 277, 284, 338, 339, 322
+_NEW_SUBFILE_TYPE, _SUBFILE_TYPE, _SUB_IFDS = 254, 255, 330
+_READ_TAGS = frozenset(
+    (
+        *(_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _PLANAR),
+        *(_EXTRA_SAMPLES, _SAMPLE_FORMAT, _TILE_WIDTH, _NEW_SUBFILE_TYPE, _SUBFILE_TYPE, _SUB_IFDS),
+    )
+)
+_TYPES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}  # BYTE, SHORT, LONG, IFD, 64 bits
+_MOST_VALUES = 64  # of one tag; more samples a pixel than that are rejected anyway
+_MOST_PAGES = 65_535  # as in libtiff; also ends a chain of directories that is a ring
+
+_MIN_IS_WHITE, _MIN_IS_BLACK, _RGB, _PALETTE, _CMYK, _YCBCR, _LAB = 0, 1, 2, 3, 5, 6, 8
+_COLOURS_OF = {
+    _MIN_IS_WHITE: 1,
+    _MIN_IS_BLACK: 1,
+    _RGB: 3,
+    _PALETTE: 1,
+    _CMYK: 4,
+    _YCBCR: 3,
+    _LAB: 3,
+}
+_CAMERA_RAW = (32803, 34892)
+_UNSPECIFIED, _PREMULTIPLIED, _ALPHA, _COREL_ALPHA = 0, 1, 2, 999
+
+_JPEG = 7
+_BY_LIBVIPS = frozenset([1, 2, 3, 4, 5, _JPEG, 8, 32771, 32773, 32946])
+_BY_PILLOW = frozenset([6, 34925, 50000])
+_CODECS = {
+    6: "old-style JPEG",
+    32766: "NeXT RLE",
+    32809: "ThunderScan",
+    33003: "JPEG 2000",
+    33005: "JPEG 2000",
+    34661: "JBIG",
+    34676: "SGI LogLuv",
+    34677: "SGI LogLuv",
+    34712: "JPEG 2000",
+    34887: "LERC",
+    34925: "LZMA",
+    50000: "Zstandard",
+    50001: "WebP",
+    50002: "JPEG XL",
+    52546: "JPEG XL",
+}
+_SAMPLE_FORMATS = {2: "signed integers", 3: "floating-point numbers", 6: "complex numbers"}
+_RESCALE = "scale the values to 8 or 16 bits without sign (gdal_translate -scale -ot UInt16)"
+_RESAVE = "save it as grey or RGB of 8 or 16 bits, with LZW or Deflate"
+
+
+class Decoder(Enum):
+    """Who decodes a page."""
+
+    LIBVIPS = "libvips"
+    PILLOW = "Pillow"
+
+
+@dataclass(frozen=True)
+class Page:
+    """One directory of a TIFF.
+
+    Attributes:
+        width: in pixels, before the orientation is applied.
+        height: likewise.
+        bits: of each sample of a pixel.
+        compression: TIFF's code.
+        photometric: TIFF's code.
+        sample_formats: TIFF's codes; 1 is an unsigned integer.
+        extra_samples: TIFF's codes of the samples that are no colour; None if they are not given.
+        planar: one channel is stored behind the other, not interleaved.
+        tiled: stored in tiles, not strips.
+        reduced: a smaller copy of another page, or a mask.
+        has_sub_images: other images hang below this directory.
+    """
+
+    width: int
+    height: int
+    bits: tuple[int, ...]
+    compression: int
+    photometric: int
+    sample_formats: tuple[int, ...]
+    extra_samples: tuple[int, ...] | None
+    planar: bool
+    tiled: bool
+    reduced: bool
+    has_sub_images: bool
+
+    @property
+    def unused_samples(self) -> int:
+        """How many samples of a pixel are neither colour nor alpha."""
+        return self.extra_count - (self.alpha is not None)
+
+    @property
+    def alpha(self) -> int | None:
+        """Which of the extra samples is alpha, from 0.
+
+        ExtraSamples 0 is unspecified data, as near infrared is, and no alpha (TIFF 6.0). A single
+        extra sample without any ExtraSamples is alpha: older programs write it so.
+        """
+        if self.extra_samples is None:
+            return 0 if self.extra_count == 1 else None
+        kinds = self.extra_samples[: self.extra_count]
+        alphas = (_PREMULTIPLIED, _ALPHA, _COREL_ALPHA)
+        return next((place for place, kind in enumerate(kinds) if kind in alphas), None)
+
+    @property
+    def decoder(self) -> Decoder:
+        """Who decodes this page right, if ``objection`` is None."""
+        return Decoder.PILLOW if self._peculiarity else Decoder.LIBVIPS
+
+    @property
+    def objection(self) -> str | None:
+        """What keeps this page from being decoded, with the remedy; None if nothing does."""
+        return (
+            self._objection_to_photometric()
+            or self._objection_to_samples()
+            or self._objection_to_codec()
+            or self._objection_to_depth()
+        )
+
+    @property
+    def extra_count(self) -> int:
+        """How many samples of a pixel are no colour."""
+        return len(self.bits) - _COLOURS_OF.get(self.photometric, 0)
+
+    @property
+    def _peculiarity(self) -> str | None:
+        """What keeps libvips from decoding this page right."""
+        if self.compression in _BY_PILLOW:
+            return _CODECS[self.compression]
+        if self.photometric == _YCBCR and self.compression != _JPEG:
+            return "YCbCr without JPEG"
+        if self.photometric == _LAB and self.bits[0] == 8:
+            return "CIE Lab"
+        if self.bits[0] == 12:
+            return "12 bits"
+        if self.planar and (self.tiled or self._is_grey_and_more):
+            return "separate planes"
+        return None
+
+    @property
+    def _is_grey_and_more(self) -> bool:
+        return _COLOURS_OF.get(self.photometric) == 1 and self.extra_count > 0
+
+    def _objection_to_photometric(self) -> str | None:
+        if self.photometric in _CAMERA_RAW or (self.reduced and self.has_sub_images):
+            return "is a camera's raw file; develop it to JPEG, TIFF or PNG first"
+        if self.photometric not in _COLOURS_OF:
+            return f"has photometric interpretation {self.photometric}; {_RESAVE}"
+        return None
+
+    def _objection_to_samples(self) -> str | None:
+        unusual = [kind for kind in self.sample_formats if kind != 1]
+        if unusual:
+            name = _SAMPLE_FORMATS.get(unusual[0], f"samples of format {unusual[0]}")
+            return f"holds {self.bits[0]}-bit {name}; {_RESCALE}"
+        extra = self.extra_count
+        if extra < 0 or (self.extra_samples is None and extra > 1):
+            return f"has {len(self.bits)} channels without saying of what; {_RESAVE}"
+        if self.extra_samples and _PREMULTIPLIED in self.extra_samples and extra > 1:
+            return "has channels beside a premultiplied alpha; save it with one alpha channel"
+        if self.planar and self._is_grey_and_more and any(self.extra_samples or (_ALPHA,)):
+            return "has grey and alpha in separate planes; save it with interleaved channels"
+        return None
+
+    def _objection_to_codec(self) -> str | None:
+        if self.compression in _BY_LIBVIPS | _BY_PILLOW:
+            return None
+        name = _CODECS.get(self.compression, f"code {self.compression}")
+        return f"is compressed with {name}, which is not read; {_RESAVE}"
+
+    def _objection_to_depth(self) -> str | None:
+        grey = len(self.bits) == 1 and self.photometric == _MIN_IS_BLACK
+        depths = set(self.bits)
+        if not (depths <= {1, 2, 4, 8, 16} and len(depths) == 1) and not (grey and depths == {12}):
+            listed = ", ".join(str(bits) for bits in sorted(depths))
+            return f"has {listed} bits a sample; {_RESCALE if max(depths) > 16 else _RESAVE}"
+        if self._peculiarity and depths == {16} and not grey:
+            # Pillow would reduce these to 8 bits.
+            return f"has 16 bits a sample with {self._peculiarity}, which is not read; {_RESAVE}"
+        return None
+
+
+def read_pages(stream: BinaryIO) -> list[Page]:
+    """The pages in the order of the file; those behind damage are left out.
+
+    Raises:
+        ValueError: the first directory is damaged.
+    """
+    pages = []
+    with suppress(struct.error, OSError, ValueError, KeyError):
+        for tags in _directories(stream):
+            pages.append(_page(tags))
+    if not pages:
+        raise ValueError("the first directory is damaged")
+    return pages
+
+
+def choose(pages: list[Page], wanted: int | None) -> int:
+    """The index of the page to take: the wanted one, from 1, or the first that is no small copy.
+
+    Raises:
+        ImageRejectedError: no decoder reads that page.
+    """
+    full = [index for index, page in enumerate(pages) if not page.reduced]
+    index = (full or [0])[0] if wanted is None else wanted - 1
+    objection = pages[index].objection
+    if objection:
+        which = f"page {index + 1} of the TIFF" if len(pages) > 1 else "the TIFF"
+        raise ImageRejectedError(f"{which} {objection}")
+    return index
+
+
+def _page(tags: Mapping[int, tuple[int, ...]]) -> Page:
+    bits = tags.get(_BITS, (1,))
+    samples = tags.get(_SAMPLES, (len(bits),))[0]
+    if not 1 <= samples <= _MOST_VALUES:
+        raise ValueError(f"{samples} samples a pixel")
+    compression = tags.get(_COMPRESSION, (1,))[0]
+    subfile_type = tags.get(_NEW_SUBFILE_TYPE, (0,))[0]
+    return Page(
+        width=tags[_WIDTH][0],
+        height=tags[_HEIGHT][0],
+        # Some files give one value for all samples, or one too many.
+        bits=(bits + bits[-1:] * samples)[:samples],
+        compression=compression,
+        photometric=tags.get(_PHOTOMETRIC, (_MIN_IS_WHITE if compression != 6 else _YCBCR,))[0],
+        sample_formats=tags.get(_SAMPLE_FORMAT, (1,)),
+        extra_samples=tags.get(_EXTRA_SAMPLES),
+        planar=samples > 1 and tags.get(_PLANAR, (1,))[0] == 2,
+        tiled=_TILE_WIDTH in tags,
+        # Bit 0 is a reduced copy, bit 2 a transparency mask; the older tag has 2 for a copy.
+        reduced=bool(subfile_type & 0b101) or tags.get(_SUBFILE_TYPE, (1,))[0] == 2,
+        has_sub_images=_SUB_IFDS in tags,
+    )
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How directories are written: byte order, and sizes of classic TIFF or BigTIFF."""
+
+    order: str
+    count: str
+    entry: str
+    offset: str
+
+    def read(self, stream: BinaryIO, code: str) -> tuple[int, ...]:
+        code = self.order + code
+        return struct.unpack(code, stream.read(struct.calcsize(code)))
+
+
+def _directories(stream: BinaryIO) -> Iterator[Mapping[int, tuple[int, ...]]]:
+    """The tags that matter of each directory, with their values."""
+    head = stream.read(4)
+    order = "<" if head[:2] == b"II" else ">"
+    if b"+" in head:
+        layout = _Layout(order, count="Q", entry="HHQ8s", offset="Q")
+        stream.seek(8)
+    else:
+        layout = _Layout(order, count="H", entry="HHI4s", offset="I")
+    for _ in range(_MOST_PAGES):
+        (start,) = layout.read(stream, layout.offset)
+        if start == 0:
+            return
+        stream.seek(start)
+        (count,) = layout.read(stream, layout.count)
+        size = struct.calcsize(layout.order + layout.entry)
+        table = stream.read(min(count, 65_535) * size)
+        following = start + struct.calcsize(layout.order + layout.count) + count * size
+        yield dict(_values(stream, table, layout))
+        stream.seek(following)
+
+
+def _values(
+    stream: BinaryIO, table: bytes, layout: _Layout
+) -> Iterator[tuple[int, tuple[int, ...]]]:
+    entry = struct.Struct(layout.order + layout.entry)
+    whole = len(table) // entry.size * entry.size
+    for tag, kind, count, field in entry.iter_unpack(table[:whole]):
+        if tag not in _READ_TAGS or kind not in _TYPES or count == 0:
+            continue
+        code = f"{layout.order}{min(count, _MOST_VALUES)}{_TYPES[kind]}"
+        if struct.calcsize(f"{layout.order}{_TYPES[kind]}") * count > len(field):
+            stream.seek(struct.unpack(layout.order + layout.offset, field)[0])
+            field = stream.read(struct.calcsize(code))
+        yield tag, struct.unpack(code, field[: struct.calcsize(code)])
