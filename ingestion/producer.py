@@ -14,7 +14,7 @@ from threading import Event, Semaphore, Thread
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from ingestion.sources.source import Source, Unit
+from ingestion.sources.source import LeftOutError, Source, Unit
 from ingestion.topics import FOR_GROUP, client_conf, reason_of
 from superres.errors import SuperresError
 from superres.pipeline.config import Kafka
@@ -37,18 +37,25 @@ class Published:
         acknowledged: how many all in-sync replicas have acknowledged.
         failed: how many failures there were.
         failures: one line for each of the first failures.
+        remarks: lines about what the source left out, which are no failures; the first ones.
     """
 
     references: int = 0
     acknowledged: int = 0
     failed: int = 0
     failures: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     def add_failure(self, line: str, count: int = 1) -> None:
         """Counts failures and keeps the line while there are few."""
         self.failed += count
         if len(self.failures) < _KEPT_FAILURES:
             self.failures.append(line)
+
+    def add_remark(self, line: str) -> None:
+        """Keeps a remark while there are few."""
+        if len(self.remarks) < _KEPT_FAILURES:
+            self.remarks.append(line)
 
 
 @dataclass(frozen=True)
@@ -209,6 +216,9 @@ def _references(
         return []
     try:
         return future.result()
+    except LeftOutError as error:
+        published.add_remark(str(error))
+        return []
     except SuperresError as error:
         published.add_failure(str(error))
         return []

@@ -12,9 +12,11 @@ from datetime import UTC, datetime, time
 from pathlib import Path
 
 from superres.errors import ConfigError, ImageRejectedError, StorageError
-from superres.imaging.files import SUFFIXES, is_image_name
-from superres.pipeline.arrival import reference_to_file, reject_arrival, store_image
+from superres.imaging.files import no_images, why_no_file
+from superres.imaging.names import readable
+from superres.pipeline.arrival import reference_to_file, reject_arrival, source_of, store_image
 from superres.pipeline.config import Processing
+from superres.pipeline.input_folder import images_of, listed
 from superres.pipeline.layout import Layout
 from superres.pipeline.records import Mode, image_id_of
 
@@ -28,19 +30,35 @@ class ImportedImage:
     rejected: str | None = None
 
 
-def find_images(path: Path) -> list[Path]:
-    """The file itself, or all image files below a folder, by name.
+def find_images(path: Path) -> tuple[list[Path], list[str]]:
+    """The file itself, or all images below a folder, by name; and a line for what is left out.
 
-    Raises ``ConfigError`` when there are none.
+    Linked folders are not followed. Raises ``ConfigError`` when there is nothing that looks like an
+    image.
     """
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise ConfigError(f"{path}: no such file or folder; give a folder of images")
-    files = sorted(file for file in path.rglob("*") if is_image_name(file.name) and file.is_file())
-    if not files:
-        raise ConfigError(f"{path}: no image files in it; looked for {', '.join(sorted(SUFFIXES))}")
-    return files
+    if not os.path.isdir(path):  # noqa: PTH112  # Path.is_dir raises where it may not look
+        if reason := why_no_file(path):
+            raise ConfigError(
+                f"{readable(str(path))}: {reason}; give an image or a folder of images"
+            )
+        return images_of([path])
+    files: list[Path] = []
+    remarks: list[str] = []
+    folders = [path]
+    while folders:
+        folder = folders.pop()
+        try:
+            listing = listed(folder)
+        except OSError as error:
+            remarks.append(f"{readable(str(folder))}: left out: {error.strerror}")
+            continue
+        files += (folder / name for name in listing.images)
+        remarks += listing.remarks
+        below = (folder / name for name in listing.folders)
+        folders += (each for each in below if not each.is_symlink())
+    if not files and not remarks:
+        raise no_images(path)
+    return sorted(files), remarks
 
 
 def import_images(
@@ -57,7 +75,7 @@ def _import_one(file: Path, mode: Mode, processing: Processing, layout: Layout) 
         reference = reference_to_file(file, mode, layout.scale, requested_at)
     except StorageError as error:
         image_id = image_id_of(mode, layout.scale, f"folder:{file.absolute()}")
-        reject_arrival(image_id, f"folder:{file.name}", str(error), layout)
+        reject_arrival(image_id, source_of(file), str(error), layout)
         return ImportedImage(file, image_id, str(error))
     try:
         store_image(file, reference, layout, processing)

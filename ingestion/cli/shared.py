@@ -55,8 +55,8 @@ def opened_source(
 
 
 def show_failures(published: Published, print_line: Callable[[str], None]) -> None:
-    """Prints the references and units that could not be published, one per line."""
-    for line in published.failures:
+    """Prints what was left out, and what could not be published, one per line."""
+    for line in [*published.remarks, *published.failures]:
         print_line(f"superres: {line}")
     more = published.failed - len(published.failures)
     if more > 0:

@@ -1,5 +1,6 @@
 """Fetches the images that references point to: from public addresses or allowed locations."""
 
+import os
 import stat
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -7,10 +8,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from ingestion.retries import FetchError, response_to
 from superres.errors import ForbiddenUrlError, ImageRejectedError, StorageError
+from superres.imaging.names import readable
 from superres.pipeline import storage
 from superres.pipeline.config import Settings
 from superres.service.public_http import Client
@@ -64,7 +66,7 @@ class Fetcher:
         try:
             parts = urlsplit(url)
             # Resolves links before the check, so that none leads out of the roots.
-            path = Path(unquote(parts.path)).resolve()
+            path = Path(os.fsdecode(unquote_to_bytes(parts.path))).resolve()
         except (OSError, ValueError, RuntimeError):  # RuntimeError: circular links
             raise FetchError(f"{url}: no such file", retryable=False) from None
         if parts.netloc not in ("", "localhost"):
@@ -90,7 +92,8 @@ class Fetcher:
                     self._check_size(spill.size + len(chunk))
                     spill.write(chunk)
         except OSError as error:
-            raise FetchError(f"{path}: {error.strerror or error}", retryable=True) from None
+            name = readable(str(path))
+            raise FetchError(f"{name}: {error.strerror or error}", retryable=True) from None
 
     @contextmanager
     def _s3_copy(self, url: str) -> Iterator[Path]:

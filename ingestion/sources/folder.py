@@ -7,11 +7,13 @@ from threading import Event
 
 from ingestion.references import Wanted
 from ingestion.sources.settling import Settling
-from ingestion.sources.source import FailedUnit, Seen
+from ingestion.sources.source import FailedUnit, LeftOutError, Seen
 from ingestion.sources.walking import is_hidden, walk
-from superres.errors import StorageError
+from superres.errors import StorageError, SuperresError
 from superres.imaging.files import SUFFIXES, is_image_name
+from superres.imaging.names import readable
 from superres.pipeline.arrival import reference_to_file
+from superres.pipeline.output_folder import is_result, results_in
 from superres.pipeline.records import ImageReference
 
 _TICK_MS, _DEBOUNCE_MS = 100, 200
@@ -60,14 +62,17 @@ class FolderSource:
         return [reference_to_file(unit, wanted.mode, wanted.scale, wanted.now())]
 
     def _walked(self, stop: Event) -> Iterator[Path | FailedUnit]:
-        unit: Path | FailedUnit | None = None
+        is_empty = True
         for unit in walk(self._folder):
             if stop.is_set():
                 return
             yield unit
-        if unit is None:
+            left_out = isinstance(unit, FailedUnit) and isinstance(unit.error, LeftOutError)
+            is_empty = is_empty and left_out
+        if is_empty:
             kinds = ", ".join(sorted(SUFFIXES))
-            reason = f"{self._folder}: contains no image file; looked for {kinds}"
+            folder = readable(str(self._folder))
+            reason = f"{folder}: contains no image file; looked for {kinds}"
             yield FailedUnit(StorageError(reason))
 
     def _followed(self, stop: Event, follow_seconds: float) -> Iterator[Path | FailedUnit]:
@@ -124,5 +129,13 @@ class FolderSource:
                 if isinstance(unit, FailedUnit):
                     if self._reported.add(str(unit.error)):
                         yield unit
-                elif is_image_name(unit.name):
+                elif is_image_name(unit.name) and not _is_result(unit):
                     self._settling.note(unit)
+
+
+def _is_result(file: Path) -> bool:
+    """Whether a file that has changed is a result of our own."""
+    try:
+        return is_result(file.name, results_in(file.parent))
+    except SuperresError:  # reported when the folder is walked
+        return False

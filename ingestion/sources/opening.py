@@ -15,7 +15,7 @@ from ingestion.sources.samples import SampleSource
 from ingestion.sources.source import SingleImage, Source
 from ingestion.sources.url_list import LIST_SUFFIXES, STDIN, UrlListSource, url_reference
 from superres.errors import ConfigError
-from superres.imaging.files import SUFFIXES
+from superres.imaging.files import SUFFIXES, why_no_file
 from superres.pipeline import storage
 from superres.pipeline.arrival import reference_to_file
 from superres.pipeline.config import Settings
@@ -100,11 +100,12 @@ def _local(uri: str, wanted: Wanted, interval: float | None) -> Source[Any]:
             interval is not None,
             lambda: reference_to_file(path, wanted.mode, wanted.scale, wanted.now()),
         )
-    if uri and path.exists():
+    if path.is_file():
         raise ConfigError(
             f"{uri}: its suffix is neither an image's nor a list's; a source is {ALLOWED}"
         )
-    problem = "unknown kind of source" if _SCHEME.match(uri) else "no such file or folder"
+    reason = why_no_file(path) if os.path.lexists(path) else "no such file or folder"
+    problem = "unknown kind of source" if _SCHEME.match(uri) else reason
     raise ConfigError(f"{uri or repr(uri)}: {problem}; a source is {ALLOWED}")
 
 

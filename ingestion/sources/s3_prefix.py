@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from threading import Event
 
 from ingestion.references import Wanted
-from ingestion.sources.source import FailedUnit, Seen
+from ingestion.sources.source import FailedUnit, LeftOutError, Seen
 from superres.errors import StorageError
-from superres.imaging.files import SUFFIXES, is_image_name
+from superres.imaging.files import SUFFIXES, is_foreign_name, is_image_name
 from superres.pipeline import storage
+from superres.pipeline.input_folder import formats_left_out
 from superres.pipeline.records import ImageReference
 from superres.pipeline.storage import StoredFile
 
@@ -34,11 +35,12 @@ class S3PrefixSource:
         """Objects by name; a listing that fails is reported, and retried when followed."""
         while not stop.is_set():
             try:
-                found = [file for file in storage.list_files(self._uri) if is_image_name(file.name)]
+                found = storage.list_files(self._uri)
             except StorageError as error:
                 yield FailedUnit(error)
             else:
-                yield from self._new(found, stop)
+                yield from self._left_out(found)
+                yield from self._new([each for each in found if is_image_name(each.name)], stop)
             if self._follow_seconds is None or stop.wait(self._follow_seconds):
                 return
 
@@ -52,6 +54,12 @@ class S3PrefixSource:
             source=unit.uri,
         )
         return [reference]
+
+    def _left_out(self, found: list[StoredFile]) -> Iterator[FailedUnit]:
+        foreign = [file.name for file in found if is_foreign_name(file.name)]
+        remark = formats_left_out(self._uri, foreign)
+        if foreign and self._seen.add(remark):
+            yield FailedUnit(LeftOutError(remark))
 
     def _new(self, found: list[StoredFile], stop: Event) -> Iterator[StoredFile | FailedUnit]:
         follow = self._follow_seconds is not None

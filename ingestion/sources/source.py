@@ -43,6 +43,10 @@ class FailedUnit:
     error: SuperresError
 
 
+class LeftOutError(SuperresError):
+    """Names files that a source leaves out: reported like a failure, but it is none."""
+
+
 class SingleImage:
     """One image, a file or a URL: one unit with one reference, which ``make`` returns."""
 

@@ -1,12 +1,12 @@
 """Walks the image files below a folder, by name, without listing all of them first."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ingestion.sources.source import FailedUnit
-from superres.errors import StorageError
-from superres.imaging.files import is_image_name
+from ingestion.sources.source import FailedUnit, LeftOutError
+from superres.errors import RecordError, StorageError
+from superres.imaging.names import readable
+from superres.pipeline.input_folder import Listing, listed
 
 _Identity = tuple[int, int]
 
@@ -20,24 +20,26 @@ def walk(folder: Path) -> Iterator[Path | FailedUnit]:
     """Image files below a folder; holds the names of one folder and of its parents in memory.
 
     Follows linked folders except those that lead back into themselves. A folder that cannot be read
-    yields a failed unit.
+    yields a failed unit, and so does each remark about what is left out of a folder.
     """
     open_folders: list[tuple[Path, Iterator[tuple[str, bool]], _Identity]] = []
 
-    def enter(path: Path) -> FailedUnit | None:
+    def enter(path: Path) -> list[FailedUnit]:
         try:
             status = path.stat()
             identity = status.st_dev, status.st_ino
-            if all(identity != above for _, _, above in open_folders):
-                open_folders.append((path, iter(_listed(path)), identity))
+            if any(identity == above for _, _, above in open_folders):
+                return []
+            listing = listed(path)
         except OSError as error:
-            reason = f"{path}: cannot be listed: {error.strerror or error}"
-            return FailedUnit(StorageError(reason))
-        return None
+            reason = f"{readable(str(path))}: cannot be listed: {error.strerror or error}"
+            return [FailedUnit(StorageError(reason))]
+        except RecordError as error:
+            return [FailedUnit(error)]
+        open_folders.append((path, iter(_sorted(listing)), identity))
+        return [FailedUnit(LeftOutError(remark)) for remark in listing.remarks]
 
-    failed = enter(folder)
-    if failed:
-        yield failed
+    yield from enter(folder)
     while open_folders:
         path, names, _ = open_folders[-1]
         name, is_folder = next(names, ("", False))
@@ -45,16 +47,11 @@ def walk(folder: Path) -> Iterator[Path | FailedUnit]:
             open_folders.pop()
         elif not is_folder:
             yield path / name
-        elif failed := enter(path / name):
-            yield failed
+        else:
+            yield from enter(path / name)
 
 
-def _listed(folder: Path) -> list[tuple[str, bool]]:
+def _sorted(listing: Listing) -> list[tuple[str, bool]]:
     """The names of images and subfolders, sorted, and whether each is a folder."""
-    with os.scandir(folder) as entries:
-        return sorted(
-            (entry.name, is_folder)
-            for entry in entries
-            if not is_hidden(entry.name)
-            and ((is_folder := entry.is_dir()) or (is_image_name(entry.name) and entry.is_file()))
-        )
+    images = ((name, False) for name in listing.images)
+    return sorted([*images, *((name, True) for name in listing.folders)])

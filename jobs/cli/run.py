@@ -116,7 +116,11 @@ def _image_ids(
 ) -> list[str]:
     """The images to report on: those of ``source``, which are stored first, or all of the day."""
     if source is not None:
-        files = find_images(source)
+        files, remarks = find_images(source)
+        for remark in remarks:
+            click.echo(f"superres: {remark}", err=True)
+        if not files:
+            raise ConfigError(f"{source}: nothing is left to process; give other images")
         mode = mode or settings.ingestion.mode
         with _bar() as bar:
             task = bar.add_task("import", total=len(files), unit="images")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import click
 
 from superres.errors import SuperresError
+from superres.imaging.names import readable
 
 SOME_FAILED = 3  # of ``superres ingest``
 INTERRUPTED = 130
@@ -41,16 +42,20 @@ def execute(
         click.echo(f"{prefix}stopped", err=True)
         return INTERRUPTED
     except SuperresError as error:
-        click.echo(f"{prefix}{error}", err=True)
+        click.echo(f"{prefix}{_printable(str(error))}", err=True)
         return 1
     except Exception as error:
         # Before OSError: some libraries derive their errors from it.
         line = explain(error) or _file_system_error(error)
         if line is None:
             raise
-        click.echo(f"{prefix}{line}", err=True)
+        click.echo(f"{prefix}{_printable(line)}", err=True)
         return 1
     return code if isinstance(code, int) else 0
+
+
+def _printable(message: str) -> str:
+    return "\n".join(map(readable, message.split("\n")))
 
 
 def _file_system_error(error: Exception) -> str | None:

@@ -1,15 +1,17 @@
 """Stores images and their references where the jobs find them; for ingestion and local runs."""
 
-import hashlib
 from collections.abc import Iterable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
-from superres.errors import ImageRejectedError, StorageError
+from superres.errors import ImageRejectedError
 from superres.imaging.colour import Planes
 from superres.imaging.decoding import check, decode, decode_file
+from superres.imaging.files import sha256_of
 from superres.imaging.info import ImageInfo
 from superres.imaging.limits import Limits
+from superres.imaging.names import readable, utf8_alias
 from superres.imaging.png import encode_png
 from superres.imaging.resample import reduce_planes
 from superres.pipeline import storage
@@ -35,6 +37,14 @@ def store_image(
     Raises ``ImageRejectedError`` with the reason when this is no image within the limits, and
     ``StorageError`` when it cannot be stored.
     """
+    aliased = utf8_alias(content) if isinstance(content, Path) else nullcontext(content)
+    with aliased as content:
+        _store(content, reference, layout, processing)
+
+
+def _store(
+    content: bytes | Path, reference: ImageReference, layout: Layout, processing: Processing
+) -> None:
     low = layout.low_resolution_of(reference)
     record = reference.to_json().encode()
     if reference.mode == "upscale":
@@ -96,22 +106,23 @@ def _write(uri: str, content: bytes | Path, metadata: bytes | None = None) -> No
 def reference_to_file(file: Path, mode: Mode, scale: int, requested_at: datetime) -> ImageReference:
     """A reference to a file on this machine; its id depends on the path and the content.
 
-    Raises ``StorageError`` when the file cannot be read.
+    Raises ``StorageError`` when it is no file, or cannot be read.
     """
     path = file.absolute()
-    try:
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be read: {error.strerror or error}") from None
+    digest = sha256_of(path)
     return ImageReference(
         image_id=image_id_of(mode, scale, f"folder:{path}:{digest}"),
         url=path.as_uri(),
-        source=f"folder:{path.name}",
+        source=source_of(path),
         mode=mode,
         scale=scale,
         requested_at=requested_at,
     )
+
+
+def source_of(file: Path) -> str:
+    """What records name as the source of a file on this machine."""
+    return f"folder:{readable(file.name)}"
 
 
 def reject_arrival(image_id: str, source: str, reason: str, layout: Layout) -> RejectedImage:

@@ -62,10 +62,7 @@ def listed(folder: Path) -> Listing:
             else:
                 foreign.append(name)
     if foreign:
-        remarks.append(
-            f"{readable(str(folder))}: left out, because only {ACCEPTED} can be read:"
-            f" {_some(foreign)}"
-        )
+        remarks.append(formats_left_out(str(folder), foreign))
     if own:
         remarks.append(_results_left_out(folder, own))
     return Listing(images, folders, remarks)
@@ -100,6 +97,11 @@ def images_of(inputs: Iterable[Path]) -> tuple[list[Path], list[str]]:
         if own:
             remarks.append(_results_left_out(folder, own))
     return list(found.values()), remarks
+
+
+def formats_left_out(folder: str, names: list[str]) -> str:
+    """The remark about images in formats that are not accepted."""
+    return f"{readable(folder)}: left out, because only {ACCEPTED} can be read: {_some(names)}"
 
 
 def _results_left_out(folder: Path, names: list[str]) -> str:

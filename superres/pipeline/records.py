@@ -203,7 +203,8 @@ def image_id_of(
     text = f"{mode}\n{scale}\n{canonical_reference}"
     if recipe is not None:
         text += f"\nrecipe={recipe.key or 'default'}"
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    # The names of local files may have any bytes.
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:32]
 
 
 def result_id_of(image_id: str, recipe_key: str | None) -> str:

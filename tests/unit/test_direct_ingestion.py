@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from ingestion.cli.consume import consume
 from ingestion.cli.ingest import ingest
 from ingestion.cli.produce import produce
+from ingestion.cli.shared import show_failures
 from ingestion.consumer.handling import Finished, Outcome, RetryLater
 from ingestion.consumer.messages import ReceivedMessage
 from ingestion.consumer.prometheus_metrics import new_metrics
@@ -29,6 +30,7 @@ from superres.pipeline.recipe import Recipe
 from superres.pipeline.records import RejectedImage
 from tests.support.http_server import until
 from tests.support.source_reading import NOON, WANTED, NumberedSource
+from tests.support.unusual_files import NO_FILES, NOT_UTF8, make_no_files
 from tests.support.upload_app import BEARER, GOOD, TOKEN
 
 CORRUPT = b"<html>"
@@ -87,6 +89,22 @@ def test_images_of_a_source_are_stored_and_bad_ones_rejected(settings, tmp_path)
     assert len(low_resolution(settings)) == 1
     (record,) = rejections(settings)
     assert (record.source, record.stage) == ("folder:torn.png", "ingest")
+
+
+def test_images_of_any_name_are_stored_and_what_is_left_out_is_no_failure(settings, tmp_path):
+    folder = photos(tmp_path / "photos", **{"写" * 77: GOOD, "two\nlines": GOOD})
+    (folder / NOT_UTF8).write_bytes(GOOD)
+    (folder / "web.avif").write_bytes(b"\0\0\0\x1cftypavif")
+    make_no_files(folder)
+    named, stored, rejected = ingest_directly(FolderSource(folder, WANTED), settings, None, Event())
+    assert (stored, rejected, named.failed) == (3, 0, 0)
+    sources = {reference_of(uri).source for uri in low_resolution(settings)}
+    assert sources == {f"folder:{'写' * 77}.png", r"folder:two\nlines.png", r"folder:caf\xe9.jpg"}
+    lines: list[str] = []
+    show_failures(named, lines.append)
+    assert len(lines) == len(NO_FILES) + 1
+    assert lines[0].endswith("dangling.jpg: left out: a link to nowhere.jpg, which does not exist")
+    assert lines[-1].endswith(" can be read: web.avif")
 
 
 def test_images_with_a_recipe_of_their_own_are_stored_for_it(settings, tmp_path):

@@ -16,6 +16,7 @@ from superres.pipeline.config import validated
 from superres.service.public_http import Client
 from superres.service.supervisor import free_port
 from tests.support.http_server import HttpServer
+from tests.support.unusual_files import LONG, NO_FILES, NOT_UTF8, make_no_files
 
 
 @pytest.fixture
@@ -45,6 +46,12 @@ def test_a_file_under_a_root_is_read(fetcher, inside):
     assert fetched(fetcher, f"file://{inside}/link.png") == b"content"
 
 
+def test_a_file_may_have_any_name(fetcher, inside):
+    for name in (NOT_UTF8, *LONG.values(), "100% a\nb.jpg"):
+        (inside / name).write_bytes(b"content")
+        assert fetched(fetcher, (inside / name).as_uri()) == b"content"
+
+
 def test_a_file_outside_the_roots_is_neither_read_nor_revealed(fetcher, inside):
     (inside / "link.png").symlink_to(inside.parent / "outside.png")
     (inside / "up").symlink_to(inside.parent)
@@ -66,6 +73,10 @@ def test_a_missing_file_or_a_folder_is_not_retryable(fetcher, inside):
         assert not caught.value.retryable
     with pytest.raises(FetchError, match="not a file"):
         fetched(fetcher, f"file://{inside}")
+    make_no_files(inside)
+    for name in NO_FILES.keys() - {"device.jpg"}:  # that is outside
+        with pytest.raises(FetchError, match=r"no such file|not a file"):
+            fetched(fetcher, f"file://{inside}/{name}")
     with pytest.raises(FetchError, match="no such file"):
         fetched(fetcher, "file://[/a.png")
 

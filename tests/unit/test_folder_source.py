@@ -9,8 +9,17 @@ import pytest
 from ingestion.sources.folder import FolderSource
 from ingestion.sources.settling import Settling
 from ingestion.sources.source import Seen
+from superres.pipeline.output_folder import MANIFEST_NAME, OutputFolder
 from superres.pipeline.records import ImageReference
 from tests.support.source_reading import WANTED, following, read_all, write
+from tests.support.unusual_files import NO_FILES, NOT_UTF8, make_no_files
+
+
+def add_result(folder: Path, source: Path) -> None:
+    output = OutputFolder(folder, 2, None)
+    with output.unfinished() as unfinished:
+        unfinished.write_bytes(b"content")
+        output.add(unfinished, source, "a" * 64, "b" * 64)
 
 
 def names(references: list[ImageReference]) -> list[str]:
@@ -43,9 +52,53 @@ def test_a_folder_with_circular_links_is_walked_once(tmp_path):
     (tmp_path / "a" / "self").symlink_to(tmp_path / "a")
     elsewhere = write(tmp_path.parent / f"{tmp_path.name}-beside" / "two.png")
     (tmp_path / "linked").symlink_to(elsewhere.parent)
-    (tmp_path / "dangling.png").symlink_to(tmp_path / "nowhere.png")
     found, errors = read_all(FolderSource(tmp_path, WANTED))
     assert (names(found), errors) == (["one.png", "two.png"], [])
+
+
+def test_what_is_left_out_is_said_and_the_others_are_found(tmp_path):
+    write(tmp_path / "sub" / "a.jfif")
+    write(tmp_path / "sub" / "b.heic")
+    make_no_files(tmp_path / "sub")
+    write(tmp_path / "sub" / NOT_UTF8)
+    add_result(tmp_path / "sub", tmp_path / "sub" / "a.jfif")
+    found, remarks = read_all(FolderSource(tmp_path, WANTED))
+    assert names(found) == ["a.jfif", "caf%E9.jpg"]
+    assert found[1].source == r"folder:caf\xe9.jpg"
+    assert remarks[:-2] == [
+        f"{tmp_path / 'sub' / name}: left out: {reason}" for name, reason in NO_FILES.items()
+    ]
+    assert remarks[-2].endswith(" can be read: b.heic")
+    assert remarks[-1].endswith(" lists them as results: a_x2.png")
+
+
+def test_a_folder_of_what_is_left_out_alone_is_reported(tmp_path):
+    write(tmp_path / "a.heic")
+    found, (remark, error) = read_all(FolderSource(tmp_path, WANTED))
+    assert not found
+    assert "a.heic" in remark
+    assert "contains no image file" in error
+
+
+def test_a_folder_with_a_damaged_manifest_is_reported_and_the_others_are_walked(tmp_path):
+    write(tmp_path / "damaged" / "a.png")
+    write(tmp_path / "damaged" / MANIFEST_NAME, b"{")
+    write(tmp_path / "open" / "b.png")
+    found, (error,) = read_all(FolderSource(tmp_path, WANTED))
+    assert names(found) == ["b.png"]
+    assert f"damaged/{MANIFEST_NAME}: not readable" in error
+
+
+def test_a_followed_folder_yields_no_result_and_says_once_what_is_left_out(tmp_path):
+    write(tmp_path / "b.heic")
+    source = FolderSource(tmp_path, WANTED, follow_seconds=0.1, settle_seconds=0.05)
+    with following(source) as followed:
+        assert followed.next().endswith(" can be read: b.heic")
+        add_result(tmp_path, tmp_path / "a.png")
+        assert followed.next().endswith(" lists them as results: a_x2.png")
+        image = write(tmp_path / "a.png")
+        assert followed.next() == image.as_uri()
+        assert followed.nothing_for(0.3)
 
 
 def test_a_folder_without_images_is_reported(tmp_path):

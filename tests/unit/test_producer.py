@@ -19,6 +19,14 @@ def test_only_the_first_failures_are_kept():
     assert published.failures == [f"{number}" for number in range(20)]
 
 
+def test_only_the_first_remarks_are_kept_and_none_is_a_failure():
+    published = Published()
+    for number in range(10_000):
+        published.add_remark(f"{number}")
+    assert (published.failed, published.failures) == (0, [])
+    assert published.remarks == [f"{number}" for number in range(20)]
+
+
 def test_without_a_broker_a_stop_takes_effect_soon(monkeypatch):
     monkeypatch.setattr(producer, "_FLUSH_SECONDS_AT_STOP", 0.3)
     stop = Event()
