@@ -6,6 +6,7 @@ import click
 
 from superres.cli.networks import weights_for
 from superres.cli.options import PATH, config_option, model_option, processing_of, scale_option
+from superres.models import CLEAN, network_for
 from superres.network.onnx_graph import build_samples_onnx
 from superres.pipeline import storage
 
@@ -19,17 +20,32 @@ from superres.pipeline import storage
     help="File to write.  [default: fsrcnn_xN_rgb.onnx in the current folder]",
 )
 @model_option
+@click.option(
+    "--jpeg-quality",
+    type=click.IntRange(1, 100),
+    help="Write the network for photographs that were saved as JPEG at this quality.",
+)
 @config_option
-def export(scale: int | None, output: Path | None, model: str | None, config: str | None) -> None:
+def export(
+    scale: int | None,
+    output: Path | None,
+    model: str | None,
+    jpeg_quality: int | None,
+    config: str | None,
+) -> None:
     """Write the network as ONNX: RGB in, RGB out.
 
     The input "low" is uint8 (N, 3, height, width), the output "high" uint8 (N, 3, SCALE*height,
     SCALE*width). Luma, network, colour and rounding are inside, so the pixels are those of
     `superres upscale`.
     """
+    if model and jpeg_quality:
+        raise click.UsageError("--model and --jpeg-quality cannot be combined")
     processing = processing_of(config, scale=scale, model=model)
-    weights = weights_for(processing)
-    target = output or Path(f"fsrcnn_x{weights.scale}_rgb.onnx")
+    network = network_for(jpeg_quality)
+    weights = weights_for(processing, network)
+    kind = "" if network == CLEAN else f"_{network}"
+    target = output or Path(f"fsrcnn_x{weights.scale}{kind}_rgb.onnx")
     graph = build_samples_onnx(weights, channels=3, bit_depth=8, whole_images=True)
     storage.write_bytes(str(target), graph.SerializeToString())
     click.echo(str(target))

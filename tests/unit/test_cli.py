@@ -20,8 +20,9 @@ from superres.imaging.limits import Limits
 from superres.imaging.names import utf8_alias
 from superres.imaging.png import encode_png_bytes
 from superres.models import default_model_path
+from superres.network.engine import make_engine
 from superres.network.upscaling import upscale_image
-from superres.network.weights import save_weights
+from superres.network.weights import load_weights, save_weights
 from superres.pipeline.config import Processing
 from superres.pipeline.output_folder import read_manifest
 from superres.pipeline.records import Scale
@@ -588,3 +589,57 @@ def test_a_model_of_another_scale_is_not_exported(capsys):
     assert execute(["export", "--scale", "3", "--model", str(default_model_path(2))]) == 1
     assert "trained for scale 2, not 3" in capsys.readouterr().err
     assert not Path("fsrcnn_x3_rgb.onnx").exists()
+
+
+def test_the_network_for_jpeg_is_exported(capsys):
+    assert execute(["export", "--scale", "2", "--jpeg-quality", "75"]) == 0
+    assert capsys.readouterr().out == "fsrcnn_x2_jpeg-66-83_rgb.onnx\n"
+    assert execute(["export", "--jpeg-quality", "75", "--model", "own.pth", "--scale", "2"]) == 2
+    assert "cannot be combined" in capsys.readouterr().err
+
+
+# ---- photographs saved as JPEG
+
+
+@pytest.mark.parametrize(
+    ("arguments", "models"),
+    [
+        ([], ["fsrcnn_x2_jpeg-66-83.safetensors", "fsrcnn_x2.safetensors"]),
+        (["--restore", "off"], ["fsrcnn_x2.safetensors"]),
+        (["--restore", "40"], ["fsrcnn_x2_jpeg-10-45.safetensors"]),
+        (["--model", str(default_model_path(2))], ["fsrcnn_x2.safetensors"]),
+    ],
+)
+def test_each_photograph_gets_the_network_for_its_quality(arguments, models, capsys):
+    Path("a.jpg").write_bytes(pillow(photo(24, 31, 3), "JPEG", quality=75))
+    make("b.png")
+    assert (
+        execute(["upscale", "a.jpg", "b.png", "--scale", "2", "--output", "out", *arguments]) == 0
+    )
+    named = re.findall(r"fsrcnn_\S+", capsys.readouterr().err)
+    assert named == models
+    restore = {"--restore": arguments[-1]}.get(arguments[0]) if arguments else "auto"
+    network = {"auto": "jpeg-66-83", "40": "jpeg-10-45"}.get(str(restore), "clean")
+    engine = make_engine(load_weights(default_model_path(2, network), 2))
+    strips = upscale_image(decode_file(Path("a.jpg"), LIMITS), 512, engine)
+    assert np.array_equal(pixels("out/a_x2.png"), np.concatenate(list(strips), axis=1))
+
+
+def test_a_strength_that_is_none_is_refused(capsys):
+    make("a.png")
+    assert execute(["upscale", "a.png", "--restore", "strong"]) == 2
+    assert "'strong' is not auto, off or a quality from 1 to 100" in capsys.readouterr().err
+
+
+def test_evaluate_chooses_the_network_for_the_quality(capsys):
+    make("one/a.png", 40, 48)
+    measured = ["evaluate", "one", "--scale", "2", "--json"]
+    names = {}
+    for given in ([], ["--jpeg-quality", "75"], ["--jpeg-quality", "75", "--restore", "off"]):
+        assert execute([*measured, *given]) == 0
+        names[" ".join(given)] = json.loads(capsys.readouterr().out)["models"]["2"].split()[0]
+    assert list(names.values()) == [
+        "fsrcnn_x2.safetensors",
+        "fsrcnn_x2_jpeg-66-83.safetensors",
+        "fsrcnn_x2.safetensors",
+    ]
