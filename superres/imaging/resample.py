@@ -53,14 +53,14 @@ def bicubic_phases(scale: int) -> NDArray[np.float64]:
     return phases
 
 
-def enlarge_repeating_edges(plane: FloatPlane, scale: int) -> FloatPlane:
-    """Enlarges one (h, w) plane to (scale*h, scale*w); beyond the edge, its pixels are repeated.
+def enlarge_mirroring_edges(plane: FloatPlane, scale: int) -> FloatPlane:
+    """Enlarges one (h, w) plane to (scale*h, scale*w); it is mirrored at its edges.
 
     ``enlarge_plane`` differs in the two outermost rows and columns of input pixels, where Pillow
     renormalises the kernel instead.
     """
     for axis in (0, 1):
-        padded = np.pad(plane, [(2, 2) if each == axis else (0, 0) for each in (0, 1)], "edge")
+        padded = np.pad(plane, [(2, 2) if each == axis else (0, 0) for each in (0, 1)], "symmetric")
         windows = sliding_window_view(padded, 5, axis=axis)
         phases = np.tensordot(windows, bicubic_phases(scale).T, axes=1)  # (h, w, s)
         shape = [scale * side if each == axis else side for each, side in enumerate(plane.shape)]

@@ -1,7 +1,7 @@
 """FSRCNN as ONNX graphs, built from the weights without torch: for luma, and for whole samples.
 
 Graphs for engines take input with its halo and pad nothing: maps get smaller from layer to layer.
-Graphs for other programs (``whole_images``) first repeat the pixels of the image's edge themselves.
+Graphs for other programs (``whole_images``) first mirror the image at its edges.
 """
 
 from pathlib import Path
@@ -102,9 +102,27 @@ class _Graph:
         return name
 
     def with_halo(self, source: str) -> str:
-        """Repeats the pixels of the edge on all sides."""
-        pads = np.array([0, 0, HALO, HALO] * 2, np.int64)
-        return self.add("Pad", [source, self.constant("halo", pads)], "with_halo", mode="edge")
+        """Mirrors images at their edges, as ``tiling.with_halo`` does; ONNX has no padding for it.
+
+        Of n rows, row i beyond the edge is row i mod 2n, counted forth and back.
+        """
+        halo, start, one = (
+            self.constant(f"halo.{name}", np.int64(value))
+            for name, value in (("end", HALO), ("start", -HALO), ("step", 1))
+        )
+        shape = self.add("Shape", [source], "shape")
+        for axis, side in ((2, "rows"), (3, "columns")):
+            number = self.constant(f"{side}.axis", np.int64(axis))
+            count = self.add("Gather", [shape, number], side)
+            end = self.add("Add", [count, halo], f"{side}.end")
+            indices = self.add("Range", [start, end, one], f"{side}.indices")
+            twice = self.add("Add", [count, count], f"{side}.twice")
+            forth = self.add("Mod", [indices, twice], f"{side}.forth")
+            last = self.add("Sub", [twice, one], f"{side}.last")
+            back = self.add("Sub", [last, forth], f"{side}.back")
+            mirrored = self.add("Min", [forth, back], f"{side}.mirrored")
+            source = self.add("Gather", [source, mirrored], f"{side}.with_halo", axis=axis)
+        return source
 
     def cropped(self, source: str, name: str, border: int) -> str:
         """Without ``border`` rows and columns on each side."""

@@ -6,7 +6,7 @@ each engine with it.
 
 FSRCNN upscales luma. In BT.601 each of R, G and B is luma plus a colour difference (see
 ``superres.imaging.colour``); the differences and alpha are enlarged bicubically. Sums are rounded
-once, at the depth of the samples. Beyond the edge, all of them see its pixels repeated.
+once, at the depth of the samples. Beyond the edge, all of them see the image mirrored.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from superres.imaging.colour import KB, KG, KR, STUDIO_BLACK, STUDIO_RANGE, FloatPlane, Planes
-from superres.imaging.resample import enlarge_repeating_edges
+from superres.imaging.resample import enlarge_mirroring_edges
 from superres.network.weights import HALO, KERNEL, MAPPINGS, Array, Weights
 
 Luma = Callable[[FloatPlane], FloatPlane]
@@ -43,18 +43,18 @@ def unrounded(planes: Planes, scale: int, luma: Luma) -> NDArray[np.float32]:
         # By differences, so that R = G = B gives exactly the luma of grey.
         low = green + KR * (red - green) + KB * (blue - green)
         bright = (luma(low * gain + STUDIO_BLACK) - STUDIO_BLACK) / gain
-        red_high = enlarge_repeating_edges(red - low, scale)
-        blue_high = enlarge_repeating_edges(blue - low, scale)
+        red_high = enlarge_mirroring_edges(red - low, scale)
+        blue_high = enlarge_mirroring_edges(blue - low, scale)
         # The green difference follows from KR R + KG G + KB B = Y.
         green_high = -(KR * red_high + KB * blue_high) / KG
         high = [bright + red_high, bright + green_high, bright + blue_high]
     if channels in (2, 4):
-        high.append(enlarge_repeating_edges(values[-1], scale))
+        high.append(enlarge_mirroring_edges(values[-1], scale))
     return np.stack(high)
 
 
 def fsrcnn(weights: Weights) -> Luma:
-    """FSRCNN with these weights: pixels of the edge are repeated, and what they give is cropped.
+    """FSRCNN with these weights, of the image mirrored at its edges; the result is cropped.
 
     How feature maps are padded does not matter, then: it shows only in what is cropped.
     """
@@ -65,7 +65,7 @@ def fsrcnn(weights: Weights) -> Luma:
         return _prelu(_convolve(features, kernel, bias), tensors[f"{name}.{index + 1}.weight"])
 
     def luma(low: FloatPlane) -> FloatPlane:
-        padded = np.pad(low, HALO, mode="edge")
+        padded = np.pad(low, HALO, mode="symmetric")
         features = layer(layer(padded[np.newaxis], "feature_extraction"), "shrink")
         for index in range(MAPPINGS):
             features = layer(features, "map", 2 * index)

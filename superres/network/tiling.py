@@ -1,9 +1,9 @@
 """Splits an image into tiles that can be upscaled on their own, and joins the results.
 
 A tile is a square of ``patch_size`` low-resolution pixels plus a halo as wide as the network
-reaches (``weights.HALO``). Beyond the image's edge its pixels are repeated, so that what is flat
-stays flat there. Engines pad nothing themselves: the joined result therefore equals that of the
-whole image. There are no seams and nothing is blended.
+reaches (``weights.HALO``). At the image's edges the image is mirrored, so that what is flat stays
+flat there. Engines pad nothing themselves: the joined result therefore equals that of the whole
+image. There are no seams and nothing is blended.
 """
 
 from collections.abc import Iterable, Iterator
@@ -112,19 +112,19 @@ def split(image_id: str, info: ImageInfo, planes: Planes, patch_size: int) -> It
 
 
 def _cut(planes: Planes, box: Box) -> Planes:
-    """The pixels of ``box``; those of the image's edge are repeated where the box is beyond."""
+    """The pixels of ``box``; where it is beyond the image, that is mirrored."""
     _, height, width = planes.shape
     rows = (max(0, -box.top), max(0, box.bottom - height))
     columns = (max(0, -box.left), max(0, box.right - width))
     part = planes[:, max(0, box.top) : box.bottom, max(0, box.left) : box.right]
     if rows == columns == (0, 0):
         return part
-    return cast(Planes, np.pad(part, ((0, 0), rows, columns), mode="edge"))
+    return cast(Planes, np.pad(part, ((0, 0), rows, columns), mode="symmetric"))
 
 
 def with_halo(planes: NDArray[Samples]) -> NDArray[Samples]:
-    """Whole images as engines take them: (N, C, h, w) with their edges repeated on all sides."""
-    return np.pad(planes, ((0, 0), (0, 0), (HALO, HALO), (HALO, HALO)), mode="edge")
+    """Whole images as engines take them: (N, C, h, w), mirrored at their edges on all sides."""
+    return np.pad(planes, ((0, 0), (0, 0), (HALO, HALO), (HALO, HALO)), mode="symmetric")
 
 
 def strips(tiles: Iterable[Tile]) -> Iterator[Planes]:

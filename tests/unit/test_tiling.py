@@ -34,7 +34,7 @@ def stitched(luma: np.ndarray, patch: int, engine: Engine) -> np.ndarray:
     height, width = luma.shape
     grid = Grid(height, width, patch)
     scale = engine.scale
-    padded = np.pad(luma, HALO, mode="edge")
+    padded = np.pad(luma, HALO, mode="symmetric")
     joined = np.full((height * scale, width * scale), np.nan, np.float32)
     for row in range(grid.rows):
         for column in range(grid.columns):
@@ -129,10 +129,10 @@ def test_tiles_cover_every_pixel_once(height, width, patch):
 @STABLE
 @given(height=sides, width=sides, patch=st.integers(1, 80), seed=seeds)
 def test_split_tiles_carry_their_pixels_and_a_halo(height, width, patch, seed):
-    """The halo has the pixels around, and beyond the image those of its edge, repeated."""
+    """The halo has the pixels around, and beyond the image its mirror image."""
     info = ImageInfo(width, height, 1, 8)
     planes = noise(seed, 1, height, width)
-    whole = np.pad(planes, ((0, 0), (HALO, HALO), (HALO, HALO)), mode="edge")
+    whole = np.pad(planes, ((0, 0), (HALO, HALO), (HALO, HALO)), mode="symmetric")
     for tile in split("image", info, planes, patch):
         inner = tile.grid.inner(tile.row, tile.column)
         rows = slice(inner.top, inner.bottom + 2 * HALO)

@@ -11,7 +11,7 @@ from superres.imaging.decoding import decode
 from superres.imaging.info import ImageInfo
 from superres.imaging.limits import Limits
 from superres.imaging.png import encode_png_bytes
-from superres.imaging.resample import enlarge_repeating_edges
+from superres.imaging.resample import enlarge_mirroring_edges
 from superres.network.tiling import split, strips, with_halo
 from superres.network.upscaling import upscale_image, upscale_tiles, upscaled_info
 from tests.support.networks import engine_with, noise, random_engine, repeating_engine
@@ -45,7 +45,7 @@ def textbook(planes: np.ndarray, engine) -> np.ndarray:
     low = (ycbcr[0] / 255).astype(np.float32)[None, None]
     luma = engine.upscale_luma(with_halo(low))[0, 0] * np.float64(255)
     chroma = [
-        enlarge_repeating_edges(plane.astype(np.float32), engine.scale) for plane in ycbcr[1:]
+        enlarge_mirroring_edges(plane.astype(np.float32), engine.scale) for plane in ycbcr[1:]
     ]
     back = np.tensordot(
         np.linalg.inv(TO_YCBCR), np.stack([luma, *chroma]) - OFFSET[:, None, None], axes=1
@@ -83,7 +83,7 @@ def test_alpha_is_bicubic_and_leaves_visible_colour_alone(scale, depth, colours,
     peak = np.iinfo(planes.dtype).max
     planes[-1] |= peak // 2 + 1  # at least half visible
     result = upscaled(planes, random_engine(scale))
-    bicubic = enlarge_repeating_edges(planes[-1].astype(np.float32), scale)
+    bicubic = enlarge_mirroring_edges(planes[-1].astype(np.float32), scale)
     assert np.abs(result[-1] - np.clip(bicubic, 0, peak)).max() <= 0.51
     np.testing.assert_array_equal(result[:-1], upscaled(planes[:-1], random_engine(scale)))
 

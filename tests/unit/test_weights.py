@@ -71,7 +71,7 @@ def luma(height: int = 23, width: int = 31) -> np.ndarray:
 
 @torch.inference_mode()
 def output_of(network: nn.Module, low: np.ndarray, scale: int) -> np.ndarray:
-    """Of an image whose edges are repeated, without what the network's own padding reaches."""
+    """Of an image that is mirrored at its edges, without what the network's own padding reaches."""
     border = scale * HALO
     high: np.ndarray = network(torch.from_numpy(with_halo(low))).numpy()
     return high[..., border:-border, border:-border]
