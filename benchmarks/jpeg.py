@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from superres.imaging.colour import Planes
-from superres.imaging.files import image_files
 from superres.imaging.resample import crop_to_multiple, reduce_planes
+from superres.pipeline.input_folder import image_files
 from superres.pipeline.records import Evaluation
 from superres.quality.evaluation import bicubic_rows
 
