@@ -21,6 +21,8 @@ from superres.cli.options import (
 from superres.errors import ImageRejectedError
 from superres.imaging.colour import Planes
 from superres.imaging.decoding import decode_file
+from superres.imaging.files import check_file
+from superres.imaging.names import readable, utf8_alias
 from superres.imaging.resample import reduce_planes
 from superres.pipeline.config import Processing
 from superres.quality.comparison import compare_image, write_page
@@ -63,6 +65,8 @@ def compare(
     """
     if original and as_original:
         raise click.UsageError("--original and --as-original cannot be combined")
+    for given in filter(None, (file, original)):
+        check_file(given)
     processing = processing_of(config, **options)
     scale = processing.upscale_factor
     engines = Engines(processing)
@@ -74,7 +78,7 @@ def compare(
         compared, low = low, _reduced(low, scale, file)
     elif original:
         compared = _planes(original, processing, grayscale=low.shape[0] <= 2)
-    comparison = compare_image(file.name, low, processing.patch_size, engine, compared)
+    comparison = compare_image(readable(file.name), low, processing.patch_size, engine, compared)
     target = output or Path(f"{file.stem}_x{scale}.html")
     size = write_page(comparison, target, engines.name_of(engine))
     ours, bicubic = comparison.ours_quality, comparison.bicubic_quality
@@ -83,14 +87,15 @@ def compare(
             f"PSNR {decibels(ours.psnr, ' dB')}, bicubic {decibels(bicubic.psnr, ' dB')}; "
             f"SSIM {ours.ssim:.4f}, bicubic {bicubic.ssim:.4f}"
         )
-    click.echo(f"{target} ({size / 1e6:.1f} MB)")
+    click.echo(f"{readable(str(target))} ({size / 1e6:.1f} MB)")
 
 
 def _planes(file: Path, processing: Processing, *, grayscale: bool) -> Planes:
     try:
-        return decode_file(file, processing.limits, grayscale=grayscale).planes()
+        with utf8_alias(file) as path:
+            return decode_file(path, processing.limits, grayscale=grayscale).planes()
     except ImageRejectedError as error:
-        raise ImageRejectedError(f"{file}: {error}") from None
+        raise ImageRejectedError(f"{readable(str(file))}: {error}") from None
 
 
 def _reduced(planes: Planes, scale: int, file: Path) -> Planes:

@@ -22,8 +22,8 @@ from superres.cli.options import (
 )
 from superres.cli.terminal import print_message, progress_bar
 from superres.errors import ConfigError
-from superres.imaging.files import image_files
 from superres.pipeline.config import Restore
+from superres.pipeline.input_folder import image_files, listed
 from superres.quality.evaluation import PAPER_PROTOCOL, FolderQuality, evaluate_folder
 from superres.quality.metrics import Quality, decibels
 
@@ -64,6 +64,8 @@ def evaluate(
     scales = [scale] if scale else [2, 3, 4]
     models, results, skipped = {}, [], set()
     with progress_bar() as progress:
+        for remark in (remark for folder in folders for remark in listed(folder).remarks):
+            print_message(progress, f"superres: {remark}")
         total = len(scales) * sum(len(image_files(folder)) for folder in folders)
         task = progress.add_task("Measuring", total=total)
         for each in scales:

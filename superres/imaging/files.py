@@ -55,17 +55,6 @@ def is_foreign_name(name: str) -> bool:
     return not name.startswith(".") and Path(name).suffix.lower() in FOREIGN_SUFFIXES
 
 
-def image_files(folder: Path) -> list[Path]:
-    """The image files directly in a folder, sorted by name, without hidden files.
-
-    Raises ``ConfigError`` when there are none.
-    """
-    files = sorted(path for path in folder.iterdir() if is_image_name(path.name) and path.is_file())
-    if not files:
-        raise no_images(folder)
-    return files
-
-
 def no_images(folder: Path) -> ConfigError:
     """The error for a folder without images."""
     kinds = ", ".join(sorted(SUFFIXES))
@@ -84,19 +73,27 @@ def why_no_file(path: Path) -> str | None:
     return None if kind == stat.S_IFREG else f"{_KINDS.get(kind, 'something else')}, not a file"
 
 
+def check_file(path: Path) -> None:
+    """Raises ``StorageError`` with one line for what is no file, as in ``why_no_file``."""
+    if reason := why_no_file(path):
+        raise _unreadable(path, reason)
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file's content, in hex.
 
     Raises ``StorageError`` with one line when it is no file, as in ``why_no_file``, or unreadable.
     """
-    reason = why_no_file(path)
-    if reason is None:
-        try:
-            with path.open("rb") as stream:
-                return hashlib.file_digest(stream, "sha256").hexdigest()
-        except OSError as error:
-            reason = error.strerror or str(error)
-    raise StorageError(
+    check_file(path)
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise _unreadable(path, error.strerror or str(error)) from None
+
+
+def _unreadable(path: Path, reason: str) -> StorageError:
+    return StorageError(
         f"cannot read {readable(str(path))}: {reason}; check the path and its permissions"
     )
 

@@ -68,6 +68,17 @@ def listed(folder: Path) -> Listing:
     return Listing(images, folders, remarks)
 
 
+def image_files(folder: Path) -> list[Path]:
+    """The images directly in a folder, as in ``listed``.
+
+    Raises ``ConfigError`` when there are none.
+    """
+    files = [folder / name for name in listed(folder).images]
+    if not files:
+        raise no_images(folder)
+    return files
+
+
 def images_of(inputs: Iterable[Path]) -> tuple[list[Path], list[str]]:
     """The given files, and the images directly in the given folders, each once; and remarks.
 

@@ -20,9 +20,9 @@ from superres.errors import ImageRejectedError
 from superres.imaging.alpha import resample
 from superres.imaging.colour import FloatPlane, Planes, protocol_luma
 from superres.imaging.decoding import DecodedImage, decode_file
-from superres.imaging.files import image_files
 from superres.imaging.jpeg import through_jpeg
 from superres.imaging.limits import Limits
+from superres.imaging.names import readable, utf8_alias
 from superres.imaging.resample import (
     crop_to_multiple,
     enlarge_plane,
@@ -31,6 +31,7 @@ from superres.imaging.resample import (
 )
 from superres.network.engine import Engine
 from superres.network.tiling import with_halo
+from superres.pipeline.input_folder import image_files
 from superres.quality.metrics import Quality, QualityMeter, compare, mean_quality
 
 PAPER_PROTOCOL = "bt601-y/luma-first"
@@ -145,18 +146,20 @@ def evaluate_folder(
     images: list[ImageQuality] = []
     skipped: list[tuple[str, str]] = []
     for file in image_files(folder):
+        name = readable(file.name)
         try:
-            luma = protocol_luma(decode_file(file, limits).planes())
+            with utf8_alias(file) as path:
+                luma = protocol_luma(decode_file(path, limits).planes())
             ours, bicubic = measure_luma(luma, engine, jpeg_quality)
         except ImageRejectedError as error:
-            skipped.append((file.name, str(error)))
+            skipped.append((name, str(error)))
         else:
             height, width = crop_to_multiple(luma, engine.scale).shape
             if ours is None or bicubic is None:
                 reason = f"{luma.shape[1]} × {luma.shape[0]} pixels are too few to measure"
-                skipped.append((file.name, f"{reason} at ×{engine.scale}"))
+                skipped.append((name, f"{reason} at ×{engine.scale}"))
             else:
-                images.append(ImageQuality(file.name, width, height, ours, bicubic))
+                images.append(ImageQuality(name, width, height, ours, bicubic))
         report(file)
     return FolderQuality(folder, engine.scale, images, skipped)
 

@@ -15,6 +15,7 @@ from superres.imaging.colour import STUDIO_BLACK, STUDIO_RANGE, FloatPlane, prot
 from superres.imaging.decoding import decode_file
 from superres.imaging.jpeg import through_jpeg
 from superres.imaging.limits import Limits
+from superres.imaging.names import utf8_alias
 from superres.imaging.resample import crop_to_multiple, resize_plane
 
 REDUCTIONS = (1.0, 0.9, 0.8, 0.7, 0.6)  # the paper's section 4.1
@@ -32,7 +33,8 @@ class Pair:
 
 def read_luma(path: Path) -> FloatPlane:
     """Luma of an image file on [0, 255], by the literature's protocol."""
-    return protocol_luma(decode_file(path, LIMITS).planes())
+    with utf8_alias(path) as alias:
+        return protocol_luma(decode_file(alias, LIMITS).planes())
 
 
 def make_pair(luma: FloatPlane, scale: int) -> Pair:

@@ -19,11 +19,11 @@ import torch
 from pytorch_optimizer import SOAP
 
 from superres.errors import ConfigError, ModelError, PrerequisiteError
-from superres.imaging.files import image_files
 from superres.imaging.jpeg import through_jpeg
 from superres.network.fsrcnn import Fsrcnn, network_from, weights_of
 from superres.network.onnx_graph import export_onnx
 from superres.network.weights import load_weights, save_weights
+from superres.pipeline.input_folder import image_files
 from superres.quality.metrics import psnr_of
 from superres.training.data import Pair, augmented_pairs, batches, make_pair, read_luma
 

@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 
 from superres.errors import ConfigError, ModelError, PrerequisiteError
-from superres.imaging.files import image_files
 from superres.imaging.jpeg import through_jpeg
 from superres.network.fsrcnn import Fsrcnn, network_from
 from superres.network.weights import load_weights, make_weights, save_weights
+from superres.pipeline.input_folder import image_files
 from superres.training.data import augmented_pairs, batches, make_pair, read_luma
 from superres.training.train import Progress, Schedule, draw_curve, train
 from tests.support.networks import random_weights
