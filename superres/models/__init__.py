@@ -12,9 +12,9 @@ CLEAN = "clean"
 """The network for input that did not go through JPEG, or hardly."""
 _JPEG_NETWORKS = (  # with the highest quality that each is for
     (43, "jpeg-10-45"),
-    (69, "jpeg-45-66"),
-    (83, "jpeg-66-83"),
-    (91, "jpeg-83-91"),
+    (70, "jpeg-45-66"),
+    (84, "jpeg-66-83"),
+    (92, "jpeg-83-91"),
     (97, "jpeg-91-97"),
 )
 NETWORKS = (CLEAN, *(name for _, name in _JPEG_NETWORKS))
