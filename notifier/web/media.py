@@ -28,6 +28,7 @@ from notifier.store.images import image_of
 from notifier.web.context import service
 from superres.errors import ImageRejectedError, StorageError
 from superres.imaging.decoding import check
+from superres.imaging.files import is_image_name
 from superres.imaging.limits import Limits
 from superres.pipeline import storage
 from superres.pipeline.records import RESULT_ID, Evaluation, name_of
@@ -135,7 +136,8 @@ def _type_of(suffix: str) -> str:
 
 def _file_name(image: Evaluation, kind: Kind, suffix: str) -> str:
     """The name of a download: the image's name in ASCII that every file system accepts."""
-    stem = re.sub(r"\.(jpe?g|png|webp|tiff?|bmp|gif)$", "", name_of(image.source), flags=re.I)
+    name = name_of(image.source)
+    stem = name.rpartition(".")[0] if is_image_name(name) else name
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.")[:80] or image.image_id
     endings = {
         "result": f"-x{image.scale}",

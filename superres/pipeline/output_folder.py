@@ -124,7 +124,10 @@ class OutputFolder:
             # First, so that there is never a result that is nobody's.
             content = manifest.model_dump_json(indent=2).encode()
             storage.write_bytes(str(self._path / MANIFEST_NAME), content + b"\n")
-            finished.replace(self._path / name)
+            try:
+                finished.replace(self._path / name)
+            except OSError as error:
+                raise self._unwritable(error) from None
         return self._path / name
 
     def _relative(self, source: Path) -> str:
@@ -161,13 +164,16 @@ class OutputFolder:
             # The manifest itself is replaced each time, so its lock would be of an old file.
             lock = (self._path / _LOCK_NAME).open("ab")
         except OSError as error:
-            raise StorageError(
-                f"cannot write to {readable(str(self._path))}: {error.strerror}; check the folder"
-                " and its permissions"
-            ) from None
+            raise self._unwritable(error) from None
         with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+    def _unwritable(self, error: OSError) -> StorageError:
+        return StorageError(
+            f"cannot write to {readable(str(self._path))}: {error.strerror}; check the folder and"
+            " its permissions"
+        )
 
 
 def read_manifest(folder: Path) -> Manifest:

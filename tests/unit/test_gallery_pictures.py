@@ -114,6 +114,13 @@ def test_downloads_are_named_after_the_image_and_kind(one, kind, name):
     assert disposition == f"attachment; filename={name}"
 
 
+@pytest.mark.parametrize("suffix", ["JPG", "jfif", "jpe", "tiff"])
+def test_the_name_of_a_download_has_no_suffix_of_its_source(gallery, suffix):
+    image = gallery.finish(PHOTO, source=f"folder:a.boat.{suffix}")
+    answer = gallery.get(f"/pictures/{image.image_id}/result?download=1")
+    assert answer.headers["Content-Disposition"] == "attachment; filename=a.boat-x2.png"
+
+
 def test_the_name_of_a_download_is_safe(gallery):
     for number, source in enumerate(
         ("upload:../../etc/x\r\nX: y.png", "upload:写真.png", "upload:" + "a" * 300)

@@ -188,6 +188,14 @@ def test_a_manifest_that_cannot_be_read_is_one_line_and_stays(content, reason, t
     assert (tmp_path / MANIFEST_NAME).read_bytes() == content
 
 
+def test_a_folder_in_the_place_of_a_result_is_one_line(tmp_path):
+    (tmp_path / add(tmp_path, "/in/a.jpg")).unlink()
+    (tmp_path / "a_x2.png").mkdir()
+    with pytest.raises(StorageError, match=f"cannot write to {tmp_path}: Is a directory; check"):
+        add(tmp_path, "/in/a.jpg")
+    assert visible(tmp_path) == {"a_x2.png"}
+
+
 def test_an_unfinished_result_leaves_nothing(tmp_path):
     output = OutputFolder(tmp_path, 2, None)
 

@@ -17,10 +17,13 @@ from ingestion.sources.samples import SampleSource
 from ingestion.sources.source import FailedUnit, Source
 from ingestion.sources.url_list import UrlListSource
 from superres.errors import ConfigError
+from superres.pipeline import storage
 from superres.pipeline.config import Settings, validated
 from superres.pipeline.records import Attribution, image_id_of
+from superres.pipeline.storage import StoredFile
 from superres.service.public_http import Client
 from tests.support.source_reading import WAIT_SECONDS, WANTED, following, read_all, urls_of, write
+from tests.support.unusual_files import NO_FILES, make_no_files
 
 
 @pytest.fixture
@@ -199,6 +202,26 @@ def test_an_unknown_uri_is_refused_with_the_allowed_kinds(client, uri):
     with pytest.raises(ConfigError, match="picsum:") as refused:
         opened(uri, client)
     assert "\n" not in str(refused.value)
+
+
+def test_what_is_no_file_is_refused_with_the_reason(tmp_path, client):
+    make_no_files(tmp_path)
+    for name, reason in NO_FILES.items():
+        with pytest.raises(ConfigError, match=f"{name}: {reason}; a source is picsum:"):
+            opened(str(tmp_path / name), client)
+
+
+def test_images_in_other_formats_under_a_prefix_are_named_once(monkeypatch):
+    names = ("a.jpe", "b.heic", "notes.txt", "sub/c.avif")
+    found = [StoredFile(f"s3://bucket/{name}", 1, etag="e") for name in names]
+    monkeypatch.setattr(storage, "list_files", lambda _: found)
+    (image,), (remark,) = read_all(S3PrefixSource("s3://bucket", WANTED))
+    assert image.url == "s3://bucket/a.jpe"
+    assert remark.startswith("s3://bucket: left out, because only JPEG, ")
+    assert remark.endswith(" can be read: b.heic, c.avif")
+    with following(S3PrefixSource("s3://bucket", WANTED, follow_seconds=0.01)) as followed:
+        assert [followed.next(), followed.next()] == [remark, image.url]
+        assert followed.nothing_for(0.2)
 
 
 def test_following_a_source_that_cannot_change_is_refused(tmp_path, client):
