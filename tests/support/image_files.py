@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tests.support import tiff_files
+
 Pixels = NDArray[Any]
 """(H, W) or (H, W, C) samples, interleaved as files have them."""
 
@@ -113,33 +115,16 @@ def tiff(pixels: Pixels, *, pages: int = 1, extra_sample: int = 2) -> bytes:
     ``extra_sample`` is the kind of a fourth or second channel: 2 alpha, 1 premultiplied alpha.
     """
     pixels = pixels.reshape(*pixels.shape[:2], -1)
-    height, width, channels = pixels.shape
-    bits = 8 * pixels.dtype.itemsize
-    out = bytearray(b"II*\0" + struct.pack("<I", 8))
-    for page in range(pages):
-        samples = pixels if page == 0 else np.iinfo(pixels.dtype).max - pixels
-        data = samples.astype(pixels.dtype.newbyteorder("<")).tobytes()
-        entries = [(256, 4, (width,)), (257, 4, (height,)), (258, 3, (bits,) * channels)]
-        entries += [(259, 3, (1,)), (262, 3, (1 if channels < 3 else 2,)), (273, 4, (0,))]
-        entries += [(277, 3, (channels,)), (278, 4, (height,)), (279, 4, (len(data),))]
-        if channels in (2, 4):
-            entries.append((338, 3, (extra_sample,)))
-        start = len(out) + 2 + 12 * len(entries) + 4
-        bits_at, data_at = start, start + 2 * channels
-        after = data_at + len(data)
-        out += struct.pack("<H", len(entries))
-        for tag, kind, values in entries:
-            out += struct.pack("<HHI", tag, kind, len(values))
-            if tag == 258 and channels > 2:
-                out += struct.pack("<I", bits_at)
-            elif tag == 273:
-                out += struct.pack("<I", data_at)
-            else:
-                packed = struct.pack(f"<{len(values)}{'H' if kind == 3 else 'I'}", *values)
-                out += packed.ljust(4, b"\0")
-        out += struct.pack("<I", after if page + 1 < pages else 0)
-        out += struct.pack(f"<{channels}H", *(bits,) * channels) + data
-    return bytes(out)
+    channels = pixels.shape[2]
+    photometric = tiff_files.MIN_IS_BLACK if channels < 3 else tiff_files.RGB
+    extra = (extra_sample,) if channels in (2, 4) else None
+    inverted = np.iinfo(pixels.dtype).max - pixels
+    return tiff_files.write(
+        *(
+            tiff_files.Page(samples, photometric, extra)
+            for samples in [pixels, *[inverted] * (pages - 1)]
+        )
+    )
 
 
 def bmp_with_alpha(pixels: Pixels) -> bytes:

@@ -248,7 +248,7 @@ def test_broken_profile_is_ignored(profile: bytes) -> None:
     np.testing.assert_array_equal(planes(data), planar(COLOUR))
 
 
-def test_grey_image_keeps_its_values_whatever_its_profile() -> None:
+def test_grey_image_keeps_its_values_whatever_profile_of_rgb_it_has() -> None:
     data = image_files.pillow(
         GREY, "TIFF", icc_profile=image_files.icc_profile(image_files.ADOBE_RGB, 1.0)
     )
