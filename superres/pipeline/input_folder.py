@@ -112,7 +112,10 @@ def images_of(inputs: Iterable[Path]) -> tuple[list[Path], list[str]]:
 
 def formats_left_out(folder: str, names: list[str]) -> str:
     """The remark about images in formats that are not accepted."""
-    return f"{readable(folder)}: left out, because only {ACCEPTED} can be read: {_some(names)}"
+    return (
+        f"{readable(folder)}: left out, because only {ACCEPTED} can be read; convert these:"
+        f" {_some(names)}"
+    )
 
 
 def _results_left_out(folder: Path, names: list[str]) -> str:

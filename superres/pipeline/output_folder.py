@@ -79,10 +79,11 @@ class OutputFolder:
 
     def __init__(self, path: Path, scale: Scale, recipe: AppliedRecipe | None) -> None:
         path.mkdir(parents=True, exist_ok=True)
-        read_manifest(path)
         self._path = path
         self._scale = scale
         self._recipe = recipe
+        self._version = self._version_there()
+        self._manifest = read_manifest(path)
 
     @contextmanager
     def unfinished(self) -> Iterator[Path]:
@@ -117,29 +118,42 @@ class OutputFolder:
         )
         entry = Result(source=origin, source_sha256=source_sha256, settings=settings)
         with self._locked():
-            manifest = read_manifest(self._path)
-            name = self._name_for(origin, source.name, page, manifest)
-            results = {**manifest.results, _escaped(name): entry}
-            manifest = manifest.model_copy(update={"results": dict(sorted(results.items()))})
+            if self._version_there() != self._version:  # another command has written it
+                self._manifest = read_manifest(self._path)
+            name = self._name_for(origin, source.name, page)
             # First, so that there is never a result that is nobody's.
-            content = manifest.model_dump_json(indent=2).encode()
-            storage.write_bytes(str(self._path / MANIFEST_NAME), content + b"\n")
+            self._write({**self._manifest.results, _escaped(name): entry})
             try:
                 finished.replace(self._path / name)
             except OSError as error:
                 raise self._unwritable(error) from None
         return self._path / name
 
+    def _write(self, results: dict[str, Result]) -> None:
+        changed = {"results": dict(sorted(results.items()))}
+        self._manifest = self._manifest.model_copy(update=changed)
+        content = self._manifest.model_dump_json(indent=2).encode()
+        storage.write_bytes(str(self._path / MANIFEST_NAME), content + b"\n")
+        self._version = self._version_there()
+
+    def _version_there(self) -> tuple[int, int, int] | None:
+        """Changes with the manifest, which takes long to read where it lists thousands."""
+        try:
+            status = (self._path / MANIFEST_NAME).stat()
+        except FileNotFoundError:
+            return None
+        return status.st_ino, status.st_size, status.st_mtime_ns
+
     def _relative(self, source: Path) -> str:
         """What identifies a source here: its path, from this folder if it lies in it."""
         folder, path = Path(os.path.realpath(self._path)), located(source)
         return _escaped(str(path.relative_to(folder) if path.is_relative_to(folder) else path))
 
-    def _name_for(self, origin: str, name: str, page: int | None, manifest: Manifest) -> str:
+    def _name_for(self, origin: str, name: str, page: int | None) -> str:
         # On some file systems a.png and A.PNG are the same file, and é has two encodings.
         owners = {
             _folded(known): (result.source, result.settings.page)
-            for known, result in manifest.results.items()
+            for known, result in self._manifest.results.items()
         }
         candidates = _candidates(origin, name, page, self._scale)
         owner = (origin, page)

@@ -300,7 +300,7 @@ def test_images_of_other_formats_in_a_folder_are_named(capsys):
     Path("in/c.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0")
     assert execute(["upscale", "in", "--output", "large"]) == 0
     assert files("large") == ["a_x2.png", "b_x2.png"]
-    assert " can be read: c.HEIC" in capsys.readouterr().err
+    assert " can be read; convert these: c.HEIC" in capsys.readouterr().err
 
 
 def test_results_can_be_printed_in_any_encoding():

@@ -104,7 +104,7 @@ def test_images_of_any_name_are_stored_and_what_is_left_out_is_no_failure(settin
     show_failures(named, lines.append)
     assert len(lines) == len(NO_FILES) + 1
     assert lines[0].endswith("dangling.jpg: left out: a link to nowhere.jpg, which does not exist")
-    assert lines[-1].endswith(" can be read: web.avif")
+    assert lines[-1].endswith(" can be read; convert these: web.avif")
 
 
 def test_images_with_a_recipe_of_their_own_are_stored_for_it(settings, tmp_path):

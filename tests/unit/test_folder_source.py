@@ -68,7 +68,7 @@ def test_what_is_left_out_is_said_and_the_others_are_found(tmp_path):
     assert remarks[:-2] == [
         f"{tmp_path / 'sub' / name}: left out: {reason}" for name, reason in NO_FILES.items()
     ]
-    assert remarks[-2].endswith(" can be read: b.heic")
+    assert remarks[-2].endswith(" can be read; convert these: b.heic")
     assert remarks[-1].endswith(" lists them as results: a_x2.png")
 
 
@@ -93,7 +93,7 @@ def test_a_followed_folder_yields_no_result_and_says_once_what_is_left_out(tmp_p
     write(tmp_path / "b.heic")
     source = FolderSource(tmp_path, WANTED, follow_seconds=0.1, settle_seconds=0.05)
     with following(source) as followed:
-        assert followed.next().endswith(" can be read: b.heic")
+        assert followed.next().endswith(" can be read; convert these: b.heic")
         add_result(tmp_path, tmp_path / "a.png")
         assert followed.next().endswith(" lists them as results: a_x2.png")
         image = write(tmp_path / "a.png")

@@ -41,7 +41,7 @@ def test_images_are_found_in_subfolders_and_what_is_left_out_is_named(folder):
         "sub/deeper/c.JPE",
     ]
     assert remarks[0].endswith(" lists them as results: b_x2.png")
-    assert remarks[1].endswith(" can be read: web.jxl")
+    assert remarks[1].endswith(" can be read; convert these: web.jxl")
     assert remarks[2:] == [
         f"{folder}/sub/deeper/{name}: left out: {reason}" for name, reason in NO_FILES.items()
     ]

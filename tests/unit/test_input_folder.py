@@ -35,8 +35,8 @@ def test_images_in_other_formats_are_named_and_jpeg_is_taken_by_any_of_its_names
     assert found.images == list(names)
     (remark,) = found.remarks
     assert remark == (
-        f"{tmp_path}: left out, because only JPEG, PNG, WebP, TIFF, BMP, GIF can be read:"
-        " IMG_0002.HEIC, raw.nef, web.avif, web.jxl"
+        f"{tmp_path}: left out, because only JPEG, PNG, WebP, TIFF, BMP, GIF can be read; convert"
+        " these: IMG_0002.HEIC, raw.nef, web.avif, web.jxl"
     )
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from superres.errors import RecordError, StorageError
+from superres.pipeline import output_folder
 from superres.pipeline.output_folder import (
     MANIFEST_NAME,
+    Manifest,
     OutputFolder,
     is_result,
     read_manifest,
@@ -222,6 +224,28 @@ for number in range(40):
         unfinished.write_text(f"/{name}/{number}.jpg")
         output.add(unfinished, Path(f"/{name}/{number}.jpg"), "a" * 64, "b" * 64)
 """
+
+
+def test_the_manifest_is_read_again_only_when_another_command_has_written_it(tmp_path, monkeypatch):
+    read: list[Path] = []
+
+    def counted(folder: Path) -> Manifest:
+        read.append(folder)
+        return read_manifest(folder)
+
+    monkeypatch.setattr(output_folder, "read_manifest", counted)
+    output = OutputFolder(tmp_path, 2, None)
+    for number in range(3):
+        with output.unfinished() as unfinished:
+            unfinished.touch()
+            output.add(unfinished, Path(f"/in/{number}.jpg"), A, B)
+    assert len(read) == 1
+    add(tmp_path, "/in/other.jpg")
+    with output.unfinished() as unfinished:
+        unfinished.touch()
+        output.add(unfinished, Path("/in/last.jpg"), A, B)
+    assert len(read) == 3
+    assert len(entries(tmp_path)) == 5
 
 
 def test_processes_that_write_at_once_lose_nothing_and_take_nothing_from_each_other(tmp_path):

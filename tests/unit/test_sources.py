@@ -218,7 +218,7 @@ def test_images_in_other_formats_under_a_prefix_are_named_once(monkeypatch):
     (image,), (remark,) = read_all(S3PrefixSource("s3://bucket", WANTED))
     assert image.url == "s3://bucket/a.jpe"
     assert remark.startswith("s3://bucket: left out, because only JPEG, ")
-    assert remark.endswith(" can be read: b.heic, c.avif")
+    assert remark.endswith(" can be read; convert these: b.heic, c.avif")
     with following(S3PrefixSource("s3://bucket", WANTED, follow_seconds=0.01)) as followed:
         assert [followed.next(), followed.next()] == [remark, image.url]
         assert followed.nothing_for(0.2)
