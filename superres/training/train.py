@@ -26,6 +26,7 @@ from superres.network.weights import load_weights, save_weights
 from superres.pipeline.input_folder import image_files
 from superres.quality.metrics import psnr_of
 from superres.training.data import Pair, augmented_pairs, batches, make_pair, read_luma
+from superres.training.flat import keep_flat
 
 WARM_UP = 300
 SECOND_MOMENT = 0.95  # with first moment: SOAP's published defaults
@@ -257,6 +258,8 @@ def _finish(state: _State, output: Path, schedule: Schedule) -> Path:
     if schedule.half_precision:
         state.average.round_convolutions()
     weights = weights_of(state.average)
+    if not schedule.half_precision:  # whose weights bfloat16 would no longer hold exactly
+        weights = keep_flat(weights)
     target = output / f"fsrcnn_x{schedule.scale}.safetensors"
     save_weights(weights, target)
     export_onnx(weights, target.with_suffix(".onnx"))
