@@ -114,6 +114,7 @@ class DecodedImage:
             with loaders.rejecting(self._format):
                 block = next(blocks, None)
             if block is None:
+                loaders.check_last_rows(self._header)
                 return
             yield block
 

@@ -208,6 +208,17 @@ def read_rows(image: Any, rows: int) -> Iterator[np.ndarray[Any, Any]]:
         yield np.frombuffer(buffer, dtype).reshape(height, image.width, image.bands)
 
 
+def check_last_rows(header: Header) -> None:
+    """Rejects a JPEG without end mark whose last rows, read a moment ago, lack pixels.
+
+    libvips notices a fault when more rows are read; of the last ones only its error buffer tells.
+    """
+    if header.lacks_end_mark:
+        messages = pyvips.ffi.string(pyvips.vips_lib.vips_error_buffer()).decode(errors="replace")
+        if "VipsJpeg" in messages:
+            raise _damaged("JPEG", messages)
+
+
 def bit_depth(image: Any) -> int:
     """8 or 16."""
     return 8 * _NUMPY_TYPES[image.format].itemsize
@@ -303,6 +314,10 @@ def _source(origin: Origin) -> Any:
 
 
 def _load_with_pillow(origin: Origin, format_name: str, header: Header) -> Any:
+    if format_name == "PNG" and png_colour.bit_depth(_chunks(origin)) == 16:
+        raise ImageRejectedError(
+            "the PNG has frames of 16 bits, of which only the still picture is read; take page 1"
+        )
     bits = header.tiff_page.bits[0] if header.tiff_page else 8
     with _binary(origin) as stream:
         picture = with_pillow.read_picture(stream, format_name, header.index, bits)

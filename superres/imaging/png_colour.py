@@ -12,7 +12,7 @@ from superres.errors import ImageRejectedError
 from superres.imaging.icc import SRGB_CURVE, Chromaticities, Curve, grey_profile, rgb_profile
 
 _SIGNATURE_BYTES = 8
-_READ_CHUNKS = frozenset([b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"acTL", b"fcTL"])
+_READ_CHUNKS = frozenset([b"IHDR", b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"acTL", b"fcTL"])
 _LARGEST_READ = 64  # bytes of a chunk; of iCCP it only matters that it is there
 
 _D65 = (0.3127, 0.3290)
@@ -95,6 +95,11 @@ def frames(chunks: Mapping[bytes, bytes]) -> int:
     (animated,) = struct.unpack(">I", chunks[b"acTL"][:4])
     # A frame's control chunk before the pixels makes the still picture the first frame.
     return max(1, int(animated) + (b"fcTL" not in chunks))
+
+
+def bit_depth(chunks: Mapping[bytes, bytes]) -> int:
+    """Bits of a sample."""
+    return chunks[b"IHDR"][8]
 
 
 def colour_space(chunks: Mapping[bytes, bytes]) -> ColourSpace | None:
