@@ -17,6 +17,8 @@ from superres.pipeline.output_folder import is_result, results_in
 from superres.pipeline.records import ImageReference
 
 _TICK_MS, _DEBOUNCE_MS = 100, 200
+# What watchfiles says of a name that is not UTF-8. It has no better error for that.
+_UNDECODABLE = "Unable to decode path"
 _SCAN_SHARE = 10  # walking the whole folder takes at most a tenth of the time
 
 
@@ -76,40 +78,52 @@ class FolderSource:
             yield FailedUnit(StorageError(reason))
 
     def _followed(self, stop: Event, follow_seconds: float) -> Iterator[Path | FailedUnit]:
-        changes = self._changes(stop)
-        first = next(changes, None)  # from its first answer on, the watch is active
-        if first is None:
-            return
-        yield from self._scanned(stop)
-        yield from self._note_changes(first)
-        scan_at = time.monotonic() + follow_seconds
-        for changed in changes:
-            yield from self._note_changes(changed)
-            if time.monotonic() >= scan_at:
+        scan_at = 0.0
+        # From its first answer on, the watch is active.
+        for changed in self._changes(stop):
+            yield from self._note_changes(changed or [])
+            if changed is None or time.monotonic() >= scan_at:
                 start = time.monotonic()
                 yield from self._scanned(stop)
                 took = time.monotonic() - start
                 scan_at = time.monotonic() + max(follow_seconds, _SCAN_SHARE * took)
             yield from self._settling.ready()
 
-    def _changes(self, stop: Event) -> Iterator[list[Path]]:
-        """Paths that have changed; several times a second, even when there are none."""
+    def _changes(self, stop: Event) -> Iterator[list[Path] | None]:
+        """Paths that have changed; several times a second, even when there are none.
+
+        None: a watch has ended and another has begun, so changes may have been missed.
+        """
+        from watchfiles._rust_notify import WatchfilesRustInternalError
+
+        has_ended = False
+        while not stop.is_set():
+            try:
+                for changed in self._watched(stop):
+                    yield None if has_ended else changed
+                    has_ended = False
+            except WatchfilesRustInternalError as error:
+                if _UNDECODABLE not in str(error):
+                    reason = f"{readable(str(self._folder))}: cannot be watched: {error}"
+                    raise StorageError(reason) from None
+                has_ended = True
+            except OSError as error:
+                reason = f"cannot be watched: {error.strerror or error}"
+                raise StorageError(f"{readable(str(self._folder))}: {reason}") from None
+
+    def _watched(self, stop: Event) -> Iterator[list[Path]]:
         from watchfiles import Change, watch
 
-        try:
-            for changes in watch(
-                self._folder,
-                watch_filter=None,
-                debounce=_DEBOUNCE_MS,
-                rust_timeout=_TICK_MS,
-                yield_on_timeout=True,
-                ignore_permission_denied=True,
-                stop_event=stop,
-            ):
-                yield sorted(Path(path) for kind, path in changes if kind != Change.deleted)
-        except OSError as error:
-            reason = f"{self._folder}: cannot be watched: {error.strerror or error}"
-            raise StorageError(reason) from None
+        for changes in watch(
+            self._folder,
+            watch_filter=None,
+            debounce=_DEBOUNCE_MS,
+            rust_timeout=_TICK_MS,
+            yield_on_timeout=True,
+            ignore_permission_denied=True,
+            stop_event=stop,
+        ):
+            yield sorted(Path(path) for kind, path in changes if kind != Change.deleted)
 
     def _scanned(self, stop: Event) -> Iterator[Path | FailedUnit]:
         for unit in walk(self._folder):

@@ -89,6 +89,18 @@ def test_a_folder_with_a_damaged_manifest_is_reported_and_the_others_are_walked(
     assert f"damaged/{MANIFEST_NAME}: not readable" in error
 
 
+def test_a_followed_folder_finds_names_that_are_not_utf8_and_goes_on(tmp_path):
+    source = FolderSource(tmp_path, WANTED, follow_seconds=3600, settle_seconds=0.05)
+    with following(source) as followed:
+        assert followed.nothing_for(0.3)
+        for number in range(2):  # the watch ends at each
+            file = write(tmp_path / f"{number}-{NOT_UTF8}")
+            assert followed.next() == file.as_uri()
+        file = write(tmp_path / "a.png")
+        assert followed.next() == file.as_uri()
+        assert followed.nothing_for(0.3)
+
+
 def test_a_followed_folder_yields_no_result_and_says_once_what_is_left_out(tmp_path):
     write(tmp_path / "b.heic")
     source = FolderSource(tmp_path, WANTED, follow_seconds=0.1, settle_seconds=0.05)
