@@ -14,6 +14,7 @@ from superres.pipeline.output_folder import (
     MANIFEST_NAME,
     Manifest,
     OutputFolder,
+    ResultSettings,
     is_result,
     read_manifest,
     results_in,
@@ -160,6 +161,16 @@ def test_a_name_that_is_not_utf8_keeps_its_bytes_and_the_manifest_stays_json(tmp
     (tmp_path / MANIFEST_NAME).read_text("utf-8")
     assert is_result(NOT_UTF8.replace(".jpg", "_x2.png"), results_in(tmp_path))
     assert not is_result("caf%E9_x2.png", results_in(tmp_path))
+
+
+def test_version_1_stays_readable(tmp_path):
+    settings = {"scale": 4, "recipe": None, "model_digest": B}
+    entry = {"source": "a.jpg", "source_sha256": A, "settings": settings}
+    written = {"version": 1, "results": {"a_x4.png": entry}}
+    (tmp_path / MANIFEST_NAME).write_text(json.dumps(written))
+    (result,) = read_manifest(tmp_path).results.values()
+    assert (result.source, result.source_sha256) == ("a.jpg", A)
+    assert result.settings == ResultSettings(scale=4, model_digest=B)
 
 
 def test_what_a_newer_version_has_added_stays(tmp_path):
