@@ -10,6 +10,7 @@ from superres.imaging.limits import Limits
 from superres.imaging.png import encode_png_bytes
 from superres.imaging.resample import reduce_planes
 from superres.network.engine import fetch_weights, make_engine
+from superres.network.restore import network_of
 from superres.network.upscaling import upscale_image
 from superres.pipeline.config import Processing
 from superres.pipeline.records import Mode
@@ -68,7 +69,8 @@ def expected_results(
     images: list[SmokeImage], processing: Processing, scale: int
 ) -> dict[str, Planes]:
     """Returns the upscaled samples of each image by name, computed here as on a node's CPU."""
-    engine = make_engine(fetch_weights(processing.checkpoint(scale), scale))
+    network = network_of(processing.restore_at(scale), None)
+    engine = make_engine(fetch_weights(processing.checkpoint(scale, network), scale))
     return {
         image.name: np.concatenate(
             list(upscale_image(_low_resolution(image, scale), processing.patch_size, engine)),

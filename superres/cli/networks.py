@@ -9,7 +9,7 @@ from superres.network.engine import Engine, fetch_weights, make_engine
 from superres.network.precision import decided_precision
 from superres.network.restore import network_of
 from superres.network.weights import Weights
-from superres.pipeline.config import Processing, Restore
+from superres.pipeline.config import Processing
 
 
 class Engines:
@@ -18,8 +18,7 @@ class Engines:
     def __init__(self, processing: Processing) -> None:
         self._processing = processing
         self._scale = processing.upscale_factor
-        own = processing.own_model(self._scale)
-        self._restore: Restore = processing.restore if own is None else "off"
+        self._restore = processing.restore_at(self._scale)
         self._precision = decided_precision(processing)
         self._names: dict[str, str] = {}
         self._engine = cache(self._make)

@@ -21,7 +21,7 @@ from superres.pipeline.config import Processing, Restore
 from superres.pipeline.layout import Layout
 from superres.pipeline.recipe import Recipe
 from tests.conftest import RunSetup
-from tests.support.image_files import noise
+from tests.support.networks import noise
 
 IDS = ["a" * 32, "b" * 32, "c" * 32]
 
