@@ -146,9 +146,8 @@ def read_header(origin: Origin, format_name: str, page: int | None = None) -> He
     with rejecting(format_name):
         if format_name == "TIFF":
             return _tiff_header(origin, page)
-        pages = _count_pages(origin, format_name)
+        width, height, pages = _size_and_pages(origin, format_name)
         _check_page(format_name, page, pages)
-        width, height = _read_size(origin, format_name)
         return Header(
             width,
             height,
@@ -251,16 +250,18 @@ def _tiff_header(origin: Origin, wanted: int | None) -> Header:
     return Header(page.width, page.height, index, len(pages), others, tiff_page=page)
 
 
-def _count_pages(origin: Origin, format_name: str) -> int:
-    if format_name == "PNG":
-        return png_colour.frames(_chunks(origin))
-    if format_name == "GIF":
+def _size_and_pages(origin: Origin, format_name: str) -> tuple[int, int, int]:
+    """Width, height, and how many pages or frames there are."""
+    if format_name in _BY_PILLOW:
         with _binary(origin) as stream:
-            return with_pillow.count_frames(stream, format_name)
-    if format_name == "WebP":
-        image = _load(origin, format_name)
-        return int(image.get("n-pages")) if image.get_typeof("n-pages") else 1
-    return 1
+            return with_pillow.read_header(stream, format_name)
+    image = _load(origin, format_name)
+    pages = 1
+    if format_name == "PNG":
+        pages = png_colour.frames(_chunks(origin))
+    elif format_name == "WebP" and image.get_typeof("n-pages"):
+        pages = image.get("n-pages")
+    return image.width, image.height, pages
 
 
 def _check_page(format_name: str, wanted: int | None, pages: int) -> None:
@@ -269,14 +270,6 @@ def _check_page(format_name: str, wanted: int | None, pages: int) -> None:
         raise ImageRejectedError(
             f"the {format_name} has {count}, so there is no page {wanted}; choose another"
         )
-
-
-def _read_size(origin: Origin, format_name: str) -> tuple[int, int]:
-    if format_name in _BY_PILLOW:
-        with _binary(origin) as stream:
-            return with_pillow.read_size(stream, format_name)
-    image = _load(origin, format_name)
-    return image.width, image.height
 
 
 def _is_for_pillow(format_name: str, header: Header) -> bool:

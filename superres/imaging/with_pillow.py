@@ -48,16 +48,12 @@ class Picture:
     profile: bytes | None
 
 
-def read_size(stream: BinaryIO, format_name: str) -> tuple[int, int]:
-    """Width and height in pixels, from the header."""
+def read_header(stream: BinaryIO, format_name: str) -> tuple[int, int, int]:
+    """Width and height in pixels and the number of frames; unpacks no pixel."""
     with _reading():
-        return _TYPES[format_name](stream).size
-
-
-def count_frames(stream: BinaryIO, format_name: str) -> int:
-    """How many frames the file holds; unpacks none of them."""
-    with _reading():
-        return int(getattr(_TYPES[format_name](stream), "n_frames", 1))
+        picture = _TYPES[format_name](stream)
+        width, height = picture.size
+        return width, height, int(getattr(picture, "n_frames", 1))
 
 
 def read_picture(stream: BinaryIO, format_name: str, index: int, bits: int = 8) -> Picture:
@@ -87,7 +83,8 @@ def read_picture(stream: BinaryIO, format_name: str, index: int, bits: int = 8) 
             mode = _WITH_ALPHA.get(mode, mode)
         if mode not in _COLOURS_OF:
             raise ValueError(f"pixels of mode {mode}")
-        return Picture(np.asarray(picture.convert(mode)), _COLOURS_OF[mode], profile)
+        shown = picture if picture.mode == mode else picture.convert(mode)
+        return Picture(np.asarray(shown), _COLOURS_OF[mode], profile)
 
 
 def _to_16_bits(samples: NDArray[Any], bits: int) -> NDArray[np.uint16]:

@@ -26,6 +26,7 @@ from superres.network.weights import load_weights, save_weights
 from superres.pipeline.config import Processing
 from superres.pipeline.output_folder import read_manifest
 from superres.pipeline.records import Scale
+from tests.support import tiff_files
 from tests.support.image_files import photo, pillow
 from tests.support.networks import random_weights
 from tests.support.unusual_files import LONG, NO_FILES, NOT_UTF8, make_no_files
@@ -165,6 +166,24 @@ def test_upscale_can_write_greyscale():
     make("a.png")
     assert execute(["upscale", "a.png", "--grayscale"]) == 0
     assert pixels("a_x2.png").shape == (1, 48, 62)
+
+
+def test_upscale_tells_of_further_pages_and_takes_the_one_that_is_asked_for(capsys):
+    pages = [photo(20, 24, seed=seed) for seed in range(2)]
+    Path("scan.tif").write_bytes(tiff_files.write(*map(tiff_files.Page, pages)))
+    assert execute(["upscale", "scan.tif"]) == 0
+    assert capsys.readouterr().err.splitlines()[0] == (
+        "superres: scan.tif: page 1 of 2 is taken; superres upscale --page N takes another"
+    )
+    assert execute(["upscale", "scan.tif", "--page", "2"]) == 0
+    assert "is taken" not in capsys.readouterr().err
+    assert execute(["upscale", "scan.tif", "--page", "3"]) == 1
+    reason = "scan.tif: the TIFF has 2 pages, so there is no page 3"
+    assert reason in capsys.readouterr().err
+    assert files() == ["scan-page2_x2.png", "scan.tif", "scan_x2.png"]
+    for name, page in (("scan_x2.png", pages[0]), ("scan-page2_x2.png", pages[1])):
+        reduced = pixels(name).reshape(3, 20, 2, 24, 2).mean((2, 4))
+        assert np.abs(reduced - np.moveaxis(page, -1, 0)).mean() < 3
 
 
 def test_upscale_reports_unreadable_images_and_upscales_the_rest(capsys):
