@@ -1,11 +1,13 @@
 """Engines on one thread: seconds per output megapixel from decoded samples to finished samples.
 
     .venv/bin/python benchmarks/engines.py --scale 2
+    .venv/bin/python benchmarks/engines.py --scale 2 --width 960 --height 540    # whole images
     git worktree add ../older COMMIT
     .venv/bin/python benchmarks/engines.py --scale 2 --against ../older
 
-Every way runs in a process of its own, one tile at a time, and the ways take turns, so that other
-load on the machine affects all of them. ``--against`` adds the default engine of another checkout.
+Measures a tile of 512 x 512 in the middle of an image, with its halo, or a whole small image. Every
+way runs in a process of its own, one tile at a time, and the ways take turns, so that other load on
+the machine affects all of them. ``--against`` adds the default engine of another checkout.
 """
 
 import json
@@ -27,14 +29,15 @@ import numpy as np
 OLDER, NETWORK = "the other checkout", "luma network alone"
 LIBRARIES = ("openvino", "onnxruntime", "torch")
 ROOT = Path(__file__).resolve().parent.parent
+PATCH = 512
 
 
 # ---- in the process of a way; it imports what both checkouts have
 
 
-def serve(way: str, scale: int, side: int) -> None:
+def serve(way: str, scale: int, size: tuple[int, int] | None) -> None:
     """Answers each line of standard input with the seconds of one run."""
-    run = _prepared(way, scale, side)
+    run = _prepared(way, scale, size)
     run()
     print("ready", flush=True)
     for _ in sys.stdin:
@@ -43,9 +46,9 @@ def serve(way: str, scale: int, side: int) -> None:
         print(time.process_time() - started, flush=True)
 
 
-def _prepared(way: str, scale: int, side: int) -> Callable[[], object]:
+def _prepared(way: str, scale: int, size: tuple[int, int] | None) -> Callable[[], object]:
     from superres.imaging.info import ImageInfo
-    from superres.network.tiling import split, strips
+    from superres.network.tiling import split
     from superres.network.upscaling import upscale_tiles
 
     engines: Any = import_module("superres.network.engine")  # each checkout's has other functions
@@ -61,16 +64,20 @@ def _prepared(way: str, scale: int, side: int) -> Callable[[], object]:
     else:
         library = engines.cpu_library() if way == NETWORK else way
         engine = engines.cpu_engine(weights, library)
+    height, width = size or (3 * PATCH, 3 * PATCH)
+    patch = max(size) if size else PATCH
+    planes, info = _picture(height, width), ImageInfo(width, height, 3, 8)
+    tiles = list(split("image", info, planes, patch))
+    tile = tiles[len(tiles) // 2]
     if way == NETWORK:
-        luma = np.random.default_rng(0).random((1, 1, side, side), np.float32)
+        luma = tile.planes[np.newaxis, :1].astype(np.float32) / 255
         return lambda: engine.upscale_luma(luma)
-    planes, info = _picture(side), ImageInfo(side, side, 3, 8)
-    return lambda: list(strips(upscale_tiles(split("image", info, planes, side), engine)))
+    return lambda: list(upscale_tiles([tile], engine))
 
 
-def _picture(side: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def _picture(height: int, width: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Smooth colours with noise, as in a photograph."""
-    rows, columns = np.mgrid[0:side, 0:side]
+    rows, columns = np.mgrid[0:height, 0:width]
     waves = np.stack(
         [np.sin(rows / a) * np.cos(columns / b) for a, b in ((9, 7), (23, 5), (4, 31))]
     )
@@ -105,8 +112,12 @@ class Way:
         return line
 
 
-def _start(stack: ExitStack, way: str, scale: int, side: int, checkout: Path) -> Way:
-    command = [sys.executable, __file__, "--serve", way, "--scale", str(scale), "--side", str(side)]
+def _start(
+    stack: ExitStack, way: str, scale: int, size: tuple[int, int] | None, checkout: Path
+) -> Way:
+    command = [sys.executable, __file__, "--serve", way, "--scale", str(scale)]
+    if size:
+        command += ["--height", str(size[0]), "--width", str(size[1])]
     process = stack.enter_context(
         subprocess.Popen(
             command,
@@ -121,7 +132,8 @@ def _start(stack: ExitStack, way: str, scale: int, side: int, checkout: Path) ->
 
 @click.command()
 @click.option("--scale", default=2, show_default=True)
-@click.option("--side", default=528, show_default=True, help="Of a tile, with its halo.")
+@click.option("--width", type=int, help="Measure a whole image of this width and height.")
+@click.option("--height", type=int)
 @click.option("--rounds", default=15, show_default=True)
 @click.option("--against", type=click.Path(path_type=Path, exists=True), help="Another checkout.")
 @click.option(
@@ -130,21 +142,23 @@ def _start(stack: ExitStack, way: str, scale: int, side: int, checkout: Path) ->
 @click.option("--serve", "served", hidden=True)
 def main(
     scale: int,
-    side: int,
+    width: int | None,
+    height: int | None,
     rounds: int,
     against: Path | None,
     json_file: Path | None,
     served: str | None,
 ) -> None:
     """Measures the engines on one thread, in turns."""
+    size = (height, width) if height and width else None
     if served is not None:
-        serve(served, scale, side)
+        serve(served, scale, size)
         return
     names = [*LIBRARIES, NETWORK, *([OLDER] if against else [])]
     with ExitStack() as stack:
         ways = [
             _start(
-                stack, name, scale, side, against.resolve() if name == OLDER and against else ROOT
+                stack, name, scale, size, against.resolve() if name == OLDER and against else ROOT
             )
             for name in names
         ]
@@ -156,7 +170,8 @@ def main(
         for way in ways:
             assert way.process.stdin is not None
             way.process.stdin.close()
-    megapixels = (side * scale) ** 2 / 1e6
+    height, width = size or (PATCH, PATCH)
+    megapixels = height * width * scale**2 / 1e6
     base = ways[-1] if against else ways[0]
     for way in ways:
         ratios = [mine / its for mine, its in zip(way.seconds, base.seconds, strict=True)]

@@ -14,6 +14,7 @@ from pyspark.sql.types import ArrayType, FloatType, IntegerType, StructField, St
 
 from superres.models import default_model_path
 from superres.network.engine import Engine, fetch_weights, make_engine
+from superres.network.tiling import with_halo
 
 SIDE = 64
 PATCHES = ArrayType(
@@ -67,7 +68,7 @@ def _upscale(pixels: list[float], height: int, width: int, scale: int) -> list[f
     if scale not in _engines:
         _engines[scale] = make_engine(fetch_weights(str(default_model_path(scale)), scale))
     low = np.array(pixels, np.float32).reshape(1, 1, height, width)
-    upscaled: list[float] = _engines[scale].upscale_luma(low).ravel().tolist()
+    upscaled: list[float] = _engines[scale].upscale_luma(with_halo(low)).ravel().tolist()
     return upscaled
 
 

@@ -30,7 +30,7 @@ from superres.models import default_model_path
 from superres.network.engine import Engine, fetch_weights, make_engine, torch_engine
 from superres.network.tiling import split, strips
 from superres.network.upscaling import upscale_tiles
-from superres.network.weights import FEATURES, KERNEL, MAPPINGS, SHRUNK
+from superres.network.weights import FEATURES, HALO, KERNEL, MAPPINGS, SHRUNK
 
 ROUNDS = 7
 
@@ -111,7 +111,7 @@ def measure_engine(
     low, luma = _pictures(tiles, side), np.zeros((tiles, 1, side, side), np.float32)
     whole = _seconds(lambda: engine.upscale(low), device)
     network = _seconds(lambda: engine.upscale_luma(luma), device)
-    pixels = tiles * side**2
+    pixels = tiles * (side - 2 * HALO) ** 2
     moved, operations = bytes_and_operations(engine.scale, precision == "half")
     measured = []
     for what, seconds in (("network alone, float32 in and out", network), ("samples", whole)):

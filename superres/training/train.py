@@ -41,7 +41,7 @@ class Schedule:
     Attributes:
         qualities: JPEG qualities, lowest and highest, that low resolution goes through.
         half_precision: Trains for engines that compute in bfloat16; the resulting convolutions have
-            weights that it holds exactly.
+            weights that it holds exactly, but for the last layer, which then keeps images flat.
     """
 
     scale: int
@@ -257,9 +257,7 @@ def _resume(state: _State, path: Path, schedule: Schedule) -> None:
 def _finish(state: _State, output: Path, schedule: Schedule) -> Path:
     if schedule.half_precision:
         state.average.round_convolutions()
-    weights = weights_of(state.average)
-    if not schedule.half_precision:  # whose weights bfloat16 would no longer hold exactly
-        weights = keep_flat(weights)
+    weights = keep_flat(weights_of(state.average))
     target = output / f"fsrcnn_x{schedule.scale}.safetensors"
     save_weights(weights, target)
     export_onnx(weights, target.with_suffix(".onnx"))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from superres.imaging.info import ImageInfo
-from superres.models import SCALES, default_model_path
+from superres.models import CLEAN, NETWORKS, SCALES, default_model_path
 from superres.network.engine import Engine, make_engine, torch_engine
 from superres.network.reference import fsrcnn
 from superres.network.tiling import split, strips
@@ -17,8 +17,8 @@ SIZES = [(1, 1), (1, 7), (9, 2), (17, 33), (64, 48)]
 STUDIO_LEVELS = 219  # of luma in studio range, from black to white
 
 
-def included(scale: int) -> Engine:
-    return make_engine(load_weights(default_model_path(scale), scale))
+def included(scale: int, network: str = CLEAN) -> Engine:
+    return make_engine(load_weights(default_model_path(scale, network), scale))
 
 
 def upscaled(planes: np.ndarray, engine: Engine, patch: int = 512) -> np.ndarray:
@@ -34,18 +34,20 @@ def flat(colour: tuple[int, ...], height: int, width: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("colours", [1, 3])
-def test_every_level_comes_back(scale, colours):
-    engine = included(scale)
+def test_every_level_comes_back(scale, network, colours):
+    engine = included(scale, network)
     for level in range(256):
         planes = flat((level,) * colours, 3, 2)
         assert (upscaled(planes, engine) == level).all(), level
 
 
 @pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_every_size_stays_flat_up_to_its_edges(scale, size):
-    engine = included(scale)
+def test_every_size_stays_flat_up_to_its_edges(scale, network, size):
+    engine = included(scale, network)
     for colour in [(0,), (3,), (255,), (255, 255, 255), (240, 236, 229), (1, 254, 7)]:
         result = upscaled(flat(colour, *size), engine, patch=20)
         assert (result == flat(colour, 1, 1)).all(), colour

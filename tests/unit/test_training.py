@@ -15,6 +15,7 @@ from superres.network.fsrcnn import Fsrcnn, network_from
 from superres.network.weights import load_weights, make_weights, save_weights
 from superres.pipeline.input_folder import image_files
 from superres.training.data import augmented_pairs, batches, make_pair, read_luma
+from superres.training.flat import flat_errors, keep_flat
 from superres.training.train import Progress, Schedule, draw_curve, train
 from tests.support.networks import random_weights
 
@@ -91,6 +92,7 @@ def test_every_step_is_reported(finished):
 def test_a_run_leaves_weights_graph_history_and_curve(finished):
     output, reported = finished
     weights = load_weights(output / "fsrcnn_x2.safetensors", 2)
+    assert np.abs(flat_errors(weights)).max() < 0.5 / 255
     assert weights.digest.encode() in (output / "fsrcnn_x2.onnx").read_bytes()
     with (output / "history_x2.csv").open() as file:
         lines = list(csv.DictReader(file))
@@ -187,7 +189,8 @@ def test_a_damaged_checkpoint_is_refused(folder, finished, tmp_path):
 def test_the_checkpoint_of_a_run_loads_as_weights(finished):
     output, _ = finished
     loaded = load_weights(output / "checkpoint_x2.pt", 2)
-    assert loaded.digest == load_weights(output / "fsrcnn_x2.safetensors", 2).digest
+    written = load_weights(output / "fsrcnn_x2.safetensors", 2)
+    assert keep_flat(loaded).digest == written.digest
 
 
 @pytest.mark.slow
@@ -206,8 +209,7 @@ def test_the_same_scale_starts_from_all_layers(folder, tmp_path):
     save_weights(random_weights(2), donor)
     still = Schedule(scale=2, iterations=1, batch=1, patch=8, learning_rate=0.0)
     started = load_weights(train([folder], tmp_path / "out", still, start_from=donor), 2)
-    for name, array in random_weights(2).tensors.items():
-        np.testing.assert_array_equal(started.tensors[name], array)
+    assert started.digest == keep_flat(random_weights(2)).digest
 
 
 def test_a_start_without_a_scale_in_its_name_is_refused(folder, tmp_path):
@@ -271,7 +273,8 @@ def test_training_in_half_precision_gives_weights_that_it_holds_exactly(folder, 
     trained = load_weights(train([folder], tmp_path, schedule), 2)
     for name, array in trained.tensors.items():
         exact = np.array_equal(array, bfloat16(array))
-        assert exact or not is_rounded(name, array), name
+        last = name == "deconv.weight"  # keeps flat images flat
+        assert exact or last or not is_rounded(name, array), name
     bias = trained.tensors["deconv.bias"]
     assert not np.array_equal(bias, bfloat16(bias))
 
