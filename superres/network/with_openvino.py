@@ -34,8 +34,8 @@ def compile_graph(
 ) -> Callable[[NDArray[Any]], NDArray[Any]]:
     """The graph as a function of its one input; for one thread at a time.
 
-    Only the graph that ran last keeps its memory for feature maps, some 80 MB: a process has several
-    graphs where images have several networks.
+    Only the graph that ran last keeps its memory for feature maps, some 80 MB: a process has
+    several graphs where images have several networks.
 
     With ``bfloat16``, weights and maps are rounded to it and sums are not. On a CPU without it
     OpenVINO computes the same, slowly, if the CPU has AVX-512.
