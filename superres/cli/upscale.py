@@ -118,8 +118,7 @@ def _upscale_file(
 ) -> Path:
     """Upscales one file, whole or not at all.
 
-    Calls ``advance`` with each fraction done, and ``tell`` with a line about what of the file is
-    left out.
+    Calls ``advance`` with each fraction done, and ``tell`` with each remark on the file.
     """
     digest = sha256_of(source)
     with utf8_alias(source) as file, folder.unfinished() as unfinished:

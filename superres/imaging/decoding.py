@@ -32,7 +32,8 @@ class DecodedImage:
 
     Attributes:
         info: size, channels and depth of the decoded planes.
-        remarks: what of the file is left out, each in a line for its owner.
+        remarks: what its owner should know, a line each: what of the file is left out, and what
+            cannot come out well.
     """
 
     def __init__(
@@ -195,6 +196,11 @@ def _remarks(header: loaders.Header, *, page_was_chosen: bool) -> tuple[str, ...
         remarks.append(
             f"page {header.index + 1} of {header.pages} is taken;"
             " superres upscale --page N takes another"
+        )
+    if header.two_levels:
+        remarks.append(
+            "it has two levels; dots that stand for grey become noise, so reduce dithered art to"
+            " half its size in grey first"
         )
     unused = header.tiff_page.unused_samples if header.tiff_page else 0
     if unused:

@@ -84,6 +84,7 @@ class Header:
         others: how many of these show something else; reduced copies of the one taken do not.
         tiff_page: the directory, if the image is a TIFF.
         lacks_end_mark: the image is a JPEG without one.
+        two_levels: it has one bit a pixel, so that any grey in it is made of dots.
     """
 
     width: int
@@ -93,6 +94,7 @@ class Header:
     others: int = 0
     tiff_page: tiff.Page | None = None
     lacks_end_mark: bool = False
+    two_levels: bool = False
 
     @property
     def fail_on(self) -> str:
@@ -155,6 +157,7 @@ def read_header(origin: Origin, format_name: str, page: int | None = None) -> He
             pages=pages,
             others=pages - 1,
             lacks_end_mark=format_name == "JPEG" and _lacks_end_mark(origin),
+            two_levels=_has_two_levels(origin, format_name),
         )
 
 
@@ -247,7 +250,15 @@ def _tiff_header(origin: Origin, wanted: int | None) -> Header:
     index = tiff.choose(pages, wanted)
     others = sum(not page.reduced for page in pages[:index] + pages[index + 1 :])
     page = pages[index]
-    return Header(page.width, page.height, index, len(pages), others, tiff_page=page)
+    return Header(
+        page.width,
+        page.height,
+        index,
+        len(pages),
+        others,
+        tiff_page=page,
+        two_levels=page.bits == (1,),
+    )
 
 
 def _size_and_pages(origin: Origin, format_name: str) -> tuple[int, int, int]:
@@ -326,6 +337,20 @@ def _lacks_end_mark(origin: Origin) -> bool:
         if not has_every_scan(stream):
             raise ValueError("scans are missing")
         return True
+
+
+def _has_two_levels(origin: Origin, format_name: str) -> bool:
+    """Whether PNG, GIF (its palette of all frames) or BMP is said to have one bit a pixel."""
+    with _binary(origin) as stream:
+        head = stream.read(30)
+    match format_name:
+        case "PNG":
+            return head[24] == 1
+        case "GIF":
+            return head[10] & 0b10000111 == 0b10000000
+        case "BMP":
+            return head[14] != 12 and head[28] == 1
+    return False
 
 
 def _chunks(origin: Origin) -> dict[bytes, bytes]:

@@ -40,7 +40,14 @@ def widened(image: Any, depth: int) -> Any:
 
 
 def to_srgb(image: Any, depth: int) -> Any:
-    """Grey stays grey, RGB, CMYK and CIE Lab become sRGB; a profile that fits is applied."""
+    """Grey stays grey, RGB, CMYK and CIE Lab become sRGB; a profile that fits is applied.
+
+    The result has no profile.
+    """
+    return with_profile(_converted(image, depth), None)
+
+
+def _converted(image: Any, depth: int) -> Any:
     if image.interpretation == "labs":
         # TIFF's CIE Lab is relative to the white of ICC's connection space.
         lab = image.colourspace("lab")

@@ -1,4 +1,4 @@
-"""Frames of animations: the first with a remark, or the one that is asked for."""
+"""What of an image is taken, and what its owner is told: frames, bit fields, two levels."""
 
 import struct
 import zlib
@@ -107,3 +107,18 @@ def test_a_bmp_of_unusual_bit_fields_is_named() -> None:
     data = b"BM" + struct.pack("<IHHI", size + 32, 0, 0, size) + header + bytes(32)
     with pytest.raises(ImageRejectedError, match=r"BMP bitfields layout.*save it as PNG"):
         decode(data, LIMITS)
+
+
+BILEVEL = np.indices((16, 16)).sum(0) % 2 == 0
+
+
+@pytest.mark.parametrize("format_name", ["PNG", "TIFF", "GIF", "BMP"])
+def test_two_levels_are_remarked_on(format_name: str) -> None:
+    picture = Image.fromarray(BILEVEL)
+    if format_name == "GIF":
+        picture = picture.convert("RGB").quantize(2)
+    art = image_files.pillow(picture, format_name)
+    (remark,) = decode(art, LIMITS).remarks
+    assert "become noise, so reduce dithered art to half its size in grey first" in remark
+    grey = image_files.pillow(Image.fromarray(FRAMES[0][..., 0]), format_name)
+    assert decode(grey, LIMITS).remarks == ()
