@@ -340,14 +340,16 @@ def _lacks_end_mark(origin: Origin) -> bool:
 
 
 def _has_two_levels(origin: Origin, format_name: str) -> bool:
-    """Whether PNG, GIF (its palette of all frames) or BMP is said to have one bit a pixel."""
+    """Whether PNG or BMP has one bit a pixel, or the palette of a GIF two colours."""
     with _binary(origin) as stream:
-        head = stream.read(30)
+        head = stream.read(13 + 3 * 256)
     match format_name:
         case "PNG":
             return head[24] == 1
         case "GIF":
-            return head[10] & 0b10000111 == 0b10000000
+            palette = head[13 : 13 + 3 * (2 << (head[10] & 0b111))]
+            colours = zip(palette[::3], palette[1::3], palette[2::3], strict=False)
+            return head[10] >= 0b10000000 and len(set(colours)) <= 2
         case "BMP":
             return head[14] != 12 and head[28] == 1
     return False
