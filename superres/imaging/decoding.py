@@ -45,12 +45,12 @@ class DecodedImage:
         grayscale: bool,
         remarks: tuple[str, ...],
     ) -> None:
-        self._origin = loaders.completed(origin, header)
+        self._origin = origin
         self._format = format_name
         self._header = header
         self.remarks = remarks
         # For the first reading. libvips reads a sequential image once; later readings reopen it.
-        self._opened: Any = loaders.open_canonical(self._origin, format_name, header)
+        self._opened: Any = loaders.open_canonical(origin, format_name, header)
         self._to_grey = grayscale and self._opened.bands >= 3
         self.info = ImageInfo(
             width=self._opened.width,

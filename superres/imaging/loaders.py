@@ -127,13 +127,6 @@ def rejecting(format_name: str) -> Iterator[None]:
         raise _damaged(format_name, str(error)) from None
 
 
-def completed(origin: Origin, header: Header) -> Origin:
-    """What to decode: the image itself, with an end mark if it is a JPEG that lacks it."""
-    if not header.lacks_end_mark:
-        return origin
-    return (origin.read_bytes() if isinstance(origin, Path) else origin) + END_MARK
-
-
 def read_header(origin: Origin, format_name: str, page: int | None = None) -> Header:
     """Size and pages from the header; decodes no pixel.
 
@@ -198,6 +191,19 @@ def open_canonical(origin: Origin, format_name: str, header: Header) -> Any:
             image = _without_unused(image, header.tiff_page)
         _check_samples(image, format_name)
         return vips_colour.to_srgb(image, 8 if image.format == "uchar" else 16)
+
+
+def open_file(path: Path) -> Any:
+    """The image in an accepted file, as ``open_canonical`` gives it.
+
+    Raises:
+        ImageRejectedError: the file is no image that is read.
+    """
+    with path.open("rb") as stream:
+        format_name = sniff(stream.read(SIGNATURE_BYTES))
+    if format_name is None:
+        raise ImageRejectedError("not an image of an accepted format")
+    return open_canonical(path, format_name, read_header(path, format_name))
 
 
 def read_rows(image: Any, rows: int) -> Iterator[np.ndarray[Any, Any]]:
@@ -294,11 +300,12 @@ def _load_upright(origin: Origin, format_name: str, header: Header) -> Any:
     options: dict[str, Any] = {"fail_on": header.fail_on}
     if format_name in ("TIFF", "WebP"):
         options["page"] = header.index
-    image = _load(origin, format_name, **options)
+    load = _load_with_end_mark if header.lacks_end_mark else _load
+    image = load(origin, format_name, **options)
     if image.get_typeof("orientation") and image.get("orientation") != 1:
         # Rotating needs random access: libvips decodes the image into memory or, above
         # 100 MB, into a temporary file.
-        return _load(origin, format_name, access="random", **options).autorot()
+        return load(origin, format_name, access="random", **options).autorot()
     return image
 
 
@@ -309,6 +316,13 @@ def _load(origin: Origin, format_name: str, **options: Any) -> Any:
     operation = getattr(pyvips.Image, _OPERATIONS[format_name])
     options = {"access": "sequential", "fail_on": "error", **options}
     return operation(_source(origin), **options)
+
+
+def _load_with_end_mark(origin: Origin, _: str, **options: Any) -> Any:
+    """Loads a JPEG as if it had its end mark; libvips copies the bytes."""
+    data = origin.read_bytes() if isinstance(origin, Path) else origin
+    pyvips.vips_lib.vips_error_clear()
+    return pyvips.Image.jpegload_buffer(data + END_MARK, **{"access": "sequential", **options})
 
 
 def _source(origin: Origin) -> Any:
