@@ -18,7 +18,7 @@ from superres.network.weights import (
     tap_rows,
 )
 
-TOLERANCE = 0.3
+TOLERANCE = 0.4
 """How far a flat image may be off before rounding, in levels of 255; half a level would show."""
 _LEVELS = 1021  # each whole level, and three between two: a grey of R, G and B need not be whole
 
