@@ -13,6 +13,7 @@ import pyvips
 from numpy.typing import NDArray
 
 from superres.errors import ImageRejectedError
+from superres.imaging import loaders
 from superres.imaging.colour import FloatPlane, Planes, full_luma, visible_colours
 from superres.imaging.decoding import DecodedImage, check, decode_file
 from superres.imaging.info import ImageInfo
@@ -35,14 +36,6 @@ COLOURS = (
 _STRIP_PIXELS = 1 << 20
 _QUALITY = 84
 _MAX_RATIO = 4  # height of a thumbnail over its requested width
-# Named explicitly, so that no other parser of libvips is reachable. It cannot read BMP and is slow
-# with GIF: Pillow reads these.
-_LOADERS = {
-    "jpg": "jpegload_source",
-    "png": "pngload_source",
-    "webp": "webpload_source",
-    "tif": "tiffload_source",
-}
 
 
 def thumbnail(file: Path, width: int, limits: Limits, shown: tuple[int, int]) -> bytes:
@@ -54,15 +47,15 @@ def thumbnail(file: Path, width: int, limits: Limits, shown: tuple[int, int]) ->
     """
     suffix = check(file, limits)
     try:
-        small = _shrunk(file, suffix, width, limits, shown)
+        small = _shrunk(file, suffix, width, shown)
         content: bytes = small.webpsave_buffer(Q=_QUALITY, effort=2, keep="none")
     except (pyvips.Error, UnicodeDecodeError):  # the latter where libvips quotes the file
         raise ImageRejectedError("the stored image is damaged; process it again") from None
     return content
 
 
-def _shrunk(file: Path, suffix: str, width: int, limits: Limits, shown: tuple[int, int]) -> Any:
-    whole = _opened(file, suffix, limits)
+def _shrunk(file: Path, suffix: str, width: int, shown: tuple[int, int]) -> Any:
+    whole = _opened(file, suffix)
     across = min(width, shown[0])
     ratio = across / shown[0]
     if shown[1] * ratio > _MAX_RATIO * width:
@@ -73,9 +66,7 @@ def _shrunk(file: Path, suffix: str, width: int, limits: Limits, shown: tuple[in
     box = [max(1, round(side * ratio)) for side in sides]
     if suffix == "jpg":
         # A JPEG can be decoded at a fraction of its size; a better filter does the last halving.
-        whole = _opened(
-            file, suffix, limits, max(n for n in (1, 2, 4, 8) if n <= 0.5 / ratio or n == 1)
-        )
+        whole = _opened(file, suffix, max(n for n in (1, 2, 4, 8) if n <= 0.5 / ratio or n == 1))
     # Not libvips' thumbnail_source, which accepts damaged files.
     small = whole.thumbnail_image(box[0], height=box[1], size="force", output_profile="srgb")
     small = small.colourspace("srgb")
@@ -83,16 +74,12 @@ def _shrunk(file: Path, suffix: str, width: int, limits: Limits, shown: tuple[in
     return small.crop(0, 0, min(wanted[0], small.width), min(wanted[1], small.height))
 
 
-def _opened(file: Path, suffix: str, limits: Limits, shrink: int = 1) -> Any:
-    if suffix in _LOADERS:
-        # Not by name: libvips would parse options from it.
-        source = pyvips.Source.new_from_file(str(file))
-        options = {"shrink": shrink} if shrink > 1 else {}
-        load = getattr(pyvips.Image, _LOADERS[suffix])
-        return load(source, access="sequential", fail_on="error", **options)
-    planes = decode_file(file, limits).planes()
-    image = pyvips.Image.new_from_array(np.ascontiguousarray(np.moveaxis(planes, 0, -1)))
-    return image.copy(interpretation="b-w" if image.bands <= 2 else "srgb")
+def _opened(file: Path, suffix: str, shrink: int = 1) -> Any:
+    if suffix != "jpg" or loaders.read_header(file, "JPEG").lacks_end_mark:
+        return loaders.open_file(file)
+    # Not by name: libvips would parse options from it.
+    source = pyvips.Source.new_from_file(str(file))
+    return pyvips.Image.jpegload_source(source, access="sequential", fail_on="error", shrink=shrink)
 
 
 def draw_whole(file: Path, limits: Limits, target: Path) -> None:

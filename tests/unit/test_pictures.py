@@ -178,6 +178,21 @@ def test_a_format_that_browsers_do_not_show_is_converted(gallery):
     assert (pixels(shown) == PHOTO).all()
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        image_files.pillow(Image.fromarray(PHOTO).convert("YCbCr"), "TIFF"),
+        image_files.pillow(PHOTO, "TIFF", compression="zstd"),
+        image_files.pillow(PHOTO, "JPEG", quality=95)[:-2],  # without its end mark
+    ],
+)
+def test_a_thumbnail_shows_the_colours_that_are_upscaled(gallery, content):
+    image = gallery.finish(content, mode="upscale")
+    with Image.open(derive(gallery, image, "low", 320)) as opened:
+        shown = np.asarray(opened.convert("RGB")).astype(float)
+    assert np.abs(shown - PHOTO).mean() < 8
+
+
 # ---- rejection
 
 
