@@ -213,6 +213,17 @@ def aws_credentials() -> Finding:
     return Finding("AWS credentials", True, detail)
 
 
+def aws_command() -> Finding:
+    """Look for AWS's command line with the plugin that opens shells and tunnels."""
+    commands = ("aws", "session-manager-plugin")
+    missing = [command for command in commands if not shutil.which(command)]
+    detail = f"{' and '.join(missing)} not found; for tokens, shells and internal galleries on AWS"
+    remedy = "docs.aws.amazon.com: install the AWS CLI, and the Session Manager plugin"
+    return Finding(
+        "AWS commands", not missing, detail if missing else str(shutil.which("aws")), remedy
+    )
+
+
 def port_setting(variable: str, default: int) -> int:
     """Return the port that `make local-up` or `make kafka-up` would take."""
     text = os.environ.get(variable, "")
@@ -264,6 +275,7 @@ CHECKS: dict[str, list[Callable[[], Finding]]] = {
         ),
         gpu,
         aws_credentials,
+        aws_command,
     ],
 }
 

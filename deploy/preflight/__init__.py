@@ -26,6 +26,7 @@ __all__ = [
     "Group",
     "Kafka",
     "Needs",
+    "alarm_findings",
     "check_credentials",
     "check_endpoint",
     "check_region",
@@ -43,6 +44,7 @@ def findings(needs: Needs, scope: Scope, name: str, clients: "Clients") -> Itera
     caller = clients.sts.get_caller_identity()["Arn"]
     ec2, quotas, kafka = clients.ec2, clients.quotas, needs.kafka
     yield from local_findings(needs, clients)
+    yield from alarm_findings(needs)
     yield from checked("instance types by zone", lambda: zone_findings(needs, ec2))
     yield from checked("endpoint services", lambda: endpoint_findings(needs, ec2))
     yield from checked("quotas", lambda: quota_findings(needs, ec2, quotas))
@@ -52,6 +54,16 @@ def findings(needs: Needs, scope: Scope, name: str, clients: "Clients") -> Itera
         f"the permissions of {caller}",
         lambda: permission_findings(scope, name, caller, clients.iam),
     )
+
+
+def alarm_findings(needs: Needs) -> Iterator[Finding]:
+    """Yields a warning where nobody would hear of a failed run or of costs."""
+    if not needs.alarms_email:
+        yield Finding(
+            "no address for alarms, so nobody hears of failed runs or of costs; set "
+            "alarms = { email = … } in the environment's .tfvars file",
+            stops=False,
+        )
 
 
 def local_findings(needs: Needs, clients: "Clients") -> Iterator[Finding]:

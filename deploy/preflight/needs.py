@@ -26,6 +26,7 @@ _VALUES = """{
   endpoints     = var.interface_endpoints,
   public        = var.public_addresses,
   kafka         = var.kafka.enabled ? var.kafka : null,
+  alarms_email  = var.alarms.email,
 }"""
 
 _ROOT_DISK, _PRIMARY_DISK = 64, 100  # gigabytes
@@ -63,6 +64,7 @@ class Needs:
     endpoint_services: tuple[str, ...]
     kafka: Kafka | None
     core_disk: int = 0  # gigabytes
+    alarms_email: str | None = None
 
     def disk_of(self, fleet: Group) -> int:
         """The gigabytes of an instance's disks (``fleets`` in modules/processing/cluster.tf)."""
@@ -108,4 +110,5 @@ def _needs(values: dict[str, Any], region: str) -> Needs:
         endpoint_services=tuple(endpoints),
         kafka=Kafka(kafka["version"], kafka["instance_type"]) if kafka else None,
         core_disk=values["core_disk"],
+        alarms_email=values["alarms_email"],
     )

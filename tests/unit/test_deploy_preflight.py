@@ -14,6 +14,7 @@ from deploy.preflight import (
     Group,
     Kafka,
     Needs,
+    alarm_findings,
     check_credentials,
     check_endpoint,
     check_region,
@@ -54,10 +55,18 @@ NEEDS = Needs(
     zone_count=2,
     endpoint_services=(EMR_SERVICE, SQS),
     kafka=Kafka("3.9.x.kraft", "kafka.m7g.large"),
+    alarms_email="desk@example.org",
 )
 SERVICES = 2 + 3 * 2
 STANDARD = 4 + 2 * 16 + SERVICES
 SCOPE = Scope("aws", "123456789012", REGION, "superres")
+
+
+def test_an_environment_without_an_address_for_alarms_is_a_warning():
+    assert not list(alarm_findings(NEEDS))
+    (warning,) = alarm_findings(replace(NEEDS, alarms_email=None))
+    assert not warning.stops
+    assert "set alarms = { email" in warning.line
 
 
 # ---- this shell

@@ -91,7 +91,7 @@ def test_run_passes_its_variables_on():
 PREREQUISITES = (
     *("Python 3.11", "Java 17", "Maven", "make", "Python 3.13", "Terraform", "Go"),
     *("Chromium", "npm", "shellcheck", "wrk", "PostgreSQL"),
-    *("Disk", "Memory", "Port 4566", "Port 9092", "GPU", "AWS credentials"),
+    *("Disk", "Memory", "Port 4566", "Port 9092", "GPU", "AWS credentials", "AWS commands"),
 )
 
 
