@@ -13,12 +13,13 @@ import pyvips
 from numpy.typing import NDArray
 
 from superres.errors import ImageRejectedError
-from superres.imaging import loaders
 from superres.imaging.colour import FloatPlane, Planes, full_luma, visible_colours
 from superres.imaging.decoding import DecodedImage, check, decode_file
+from superres.imaging.headers import read_header
 from superres.imaging.info import ImageInfo
 from superres.imaging.jpeg import planes_through_jpeg
 from superres.imaging.limits import Limits
+from superres.imaging.loaders import open_file
 from superres.imaging.png import encode_png
 from superres.network.upscaling import upscaled_info
 from superres.quality.evaluation import bicubic_rows
@@ -75,8 +76,8 @@ def _shrunk(file: Path, suffix: str, width: int, shown: tuple[int, int]) -> Any:
 
 
 def _opened(file: Path, suffix: str, shrink: int = 1) -> Any:
-    if suffix != "jpg" or loaders.read_header(file, "JPEG").lacks_end_mark:
-        return loaders.open_file(file)
+    if suffix != "jpg" or read_header(file, "JPEG").lacks_end_mark:
+        return open_file(file)
     # Not by name: libvips would parse options from it.
     source = pyvips.Source.new_from_file(str(file))
     return pyvips.Image.jpegload_source(source, access="sequential", fail_on="error", shrink=shrink)

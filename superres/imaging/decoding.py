@@ -18,8 +18,11 @@ from superres.errors import ImageRejectedError, StorageError
 from superres.imaging import loaders
 from superres.imaging.colour import Planes, integer_luma
 from superres.imaging.files import SUFFIX_OF
+from superres.imaging.headers import Header, quick_size, read_header
 from superres.imaging.info import ImageInfo
+from superres.imaging.libvips import Origin, rejecting
 from superres.imaging.limits import Limits
+from superres.imaging.signatures import SIGNATURE_BYTES, sniff
 
 ACCEPTED = "JPEG, PNG, WebP, TIFF, BMP, GIF"
 
@@ -38,9 +41,9 @@ class DecodedImage:
 
     def __init__(
         self,
-        origin: loaders.Origin,
+        origin: Origin,
         format_name: str,
-        header: loaders.Header,
+        header: Header,
         *,
         grayscale: bool,
         remarks: tuple[str, ...],
@@ -107,12 +110,12 @@ class DecodedImage:
         return whole
 
     def _blocks(self, rows: int) -> Iterator[np.ndarray[Any, Any]]:
-        with loaders.rejecting(self._format):
+        with rejecting(self._format):
             opened, self._opened = self._opened, None
             image = opened or loaders.open_canonical(self._origin, self._format, self._header)
             blocks = loaders.read_rows(image, min(rows, self.info.height))
         while True:
-            with loaders.rejecting(self._format):
+            with rejecting(self._format):
                 block = next(blocks, None)
             if block is None:
                 loaders.check_last_rows(self._header)
@@ -145,7 +148,7 @@ def decode(
     Raises:
         ImageRejectedError: too large, damaged, not an accepted image, or there is no such page.
     """
-    format_name = _accepted(data[: loaders.SIGNATURE_BYTES], len(data), limits)
+    format_name = _accepted(data[:SIGNATURE_BYTES], len(data), limits)
     return _opened(data, format_name, limits, grayscale=grayscale, page=page)
 
 
@@ -174,23 +177,23 @@ def check(content: bytes | Path, limits: Limits) -> str:
     head, size = (
         _head_and_size(content)
         if isinstance(content, Path)
-        else (content[: loaders.SIGNATURE_BYTES], len(content))
+        else (content[:SIGNATURE_BYTES], len(content))
     )
     format_name = _accepted(head, size, limits)
-    _check_pixels(format_name, loaders.quick_size(content, format_name), limits)
+    _check_pixels(format_name, quick_size(content, format_name), limits)
     return SUFFIX_OF[format_name]
 
 
 def _opened(
-    origin: loaders.Origin, format_name: str, limits: Limits, *, grayscale: bool, page: int | None
+    origin: Origin, format_name: str, limits: Limits, *, grayscale: bool, page: int | None
 ) -> DecodedImage:
-    header = loaders.read_header(origin, format_name, page)
+    header = read_header(origin, format_name, page)
     _check_pixels(format_name, (header.width, header.height), limits)
     remarks = _remarks(header, page_was_chosen=page is not None)
     return DecodedImage(origin, format_name, header, grayscale=grayscale, remarks=remarks)
 
 
-def _remarks(header: loaders.Header, *, page_was_chosen: bool) -> tuple[str, ...]:
+def _remarks(header: Header, *, page_was_chosen: bool) -> tuple[str, ...]:
     remarks = []
     if header.others and not page_was_chosen:
         remarks.append(
@@ -213,7 +216,7 @@ def _head_and_size(path: Path) -> tuple[bytes, int]:
     try:
         size = path.stat().st_size
         with path.open("rb") as stream:
-            return stream.read(loaders.SIGNATURE_BYTES), size
+            return stream.read(SIGNATURE_BYTES), size
     except OSError as error:
         raise StorageError(
             f"cannot read {path}: {error.strerror}; check the path and its permissions"
@@ -229,7 +232,7 @@ def _accepted(head: bytes, size: int, limits: Limits) -> str:
             f"the file has {size:,} bytes, over the limit of {limits.max_bytes:,}; use a smaller"
             " file or raise the limit"
         )
-    format_name = loaders.sniff(head)
+    format_name = sniff(head)
     if format_name is None:
         raise ImageRejectedError(
             f"not an image of an accepted format: its content is {_described(head)}; accepted are"

@@ -1,7 +1,4 @@
-"""Colours of a libvips image to grey or sRGB, of the same depth.
-
-libvips ships no types, so its objects are ``Any`` here and in ``loaders``.
-"""
+"""Colours of a libvips image to grey or sRGB, of the same depth."""
 
 from functools import lru_cache
 from typing import Any

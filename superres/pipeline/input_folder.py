@@ -7,8 +7,8 @@ from pathlib import Path
 
 from superres.imaging.decoding import ACCEPTED
 from superres.imaging.files import is_foreign_name, is_image_name, no_images, why_no_file
-from superres.imaging.loaders import SIGNATURE_BYTES, sniff
 from superres.imaging.names import located, readable
+from superres.imaging.signatures import SIGNATURE_BYTES, sniff
 from superres.pipeline.output_folder import MANIFEST_NAME, is_result, results_in
 
 _NAMED = 10

@@ -1,0 +1,175 @@
+"""Reads the header of an image: size, pages, and what matters for decoding it."""
+
+import struct
+from contextlib import suppress
+from dataclasses import dataclass
+
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+
+from superres.errors import ImageRejectedError
+from superres.imaging import png_colour, tiff, with_pillow
+from superres.imaging.jpeg_end import has_end_mark, has_every_scan
+from superres.imaging.libvips import Origin, binary, load, rejecting
+
+# pyvips-binary's libvips has no loader for BMP. Its GIF loader takes seconds for tall images (it
+# unpacks the frame anew for every few rows) and lets damaged ones through.
+BY_PILLOW = frozenset(["BMP", "GIF"])
+"""Formats that only Pillow decodes."""
+_QUICK_READERS: dict[str, type[ImageFile]] = {
+    "JPEG": JpegImageFile,
+    "PNG": PngImageFile,
+    "BMP": BmpImageFile,
+    "GIF": GifImageFile,
+}
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the header of an image says about the page or frame to take.
+
+    Attributes:
+        width: in pixels, before the orientation is applied.
+        height: likewise.
+        index: of the page or frame, from 0.
+        pages: how many pages or frames there are.
+        others: how many of these show something else; reduced copies of the one taken do not.
+        tiff_page: the directory, if the image is a TIFF.
+        lacks_end_mark: the image is a JPEG without one.
+        two_levels: it has one bit a pixel, so that any grey in it is made of dots.
+    """
+
+    width: int
+    height: int
+    index: int = 0
+    pages: int = 1
+    others: int = 0
+    tiff_page: tiff.Page | None = None
+    lacks_end_mark: bool = False
+    two_levels: bool = False
+
+    @property
+    def fail_on(self) -> str:
+        """From which of libvips' degrees of faults on the image is rejected.
+
+        libvips only warns of a tile that it cannot read, and leaves it black; libjpeg only warns of
+        pixels that are missing before an end mark. Elsewhere warnings are about harmless faults.
+        """
+        tiled = self.tiff_page is not None and self.tiff_page.tiled
+        return "warning" if tiled or self.lacks_end_mark else "error"
+
+
+def read_header(origin: Origin, format_name: str, page: int | None = None) -> Header:
+    """Size and pages from the header; decodes no pixel.
+
+    Args:
+        origin: the encoded image.
+        format_name: as ``sniff`` returns it.
+        page: the page or frame to take, from 1; None for the first that is no thumbnail.
+
+    Raises:
+        ImageRejectedError: the header is damaged, there is no such page, or no decoder reads it.
+    """
+    with rejecting(format_name):
+        if format_name == "TIFF":
+            return _tiff_header(origin, page)
+        width, height, pages = _size_and_pages(origin, format_name)
+        _check_page(format_name, page, pages)
+        return Header(
+            width,
+            height,
+            index=(page or 1) - 1,
+            pages=pages,
+            others=pages - 1,
+            lacks_end_mark=format_name == "JPEG" and _lacks_end_mark(origin),
+            two_levels=_has_two_levels(origin, format_name),
+        )
+
+
+def quick_size(origin: Origin, format_name: str) -> tuple[int, int]:
+    """Width and height in pixels, without libvips or a look at all frames.
+
+    Reading a header takes dozens of calls to libvips, and each releases the interpreter's lock: in
+    eight threads that fetch, waiting for the lock costs more than everything else. Headers that
+    Pillow cannot read are left to libvips.
+    """
+    reader = _QUICK_READERS.get(format_name)
+    if reader is not None:
+        with suppress(OSError, SyntaxError, ValueError, struct.error), binary(origin) as stream:
+            return reader(stream).size
+    header = read_header(origin, format_name)
+    return header.width, header.height
+
+
+def _tiff_header(origin: Origin, wanted: int | None) -> Header:
+    with binary(origin) as stream:
+        pages = tiff.read_pages(stream)
+    _check_page("TIFF", wanted, len(pages))
+    index = tiff.choose(pages, wanted)
+    others = sum(not page.reduced for page in pages[:index] + pages[index + 1 :])
+    page = pages[index]
+    return Header(
+        page.width,
+        page.height,
+        index,
+        len(pages),
+        others,
+        tiff_page=page,
+        two_levels=page.bits == (1,),
+    )
+
+
+def _size_and_pages(origin: Origin, format_name: str) -> tuple[int, int, int]:
+    """Width, height, and how many pages or frames there are."""
+    if format_name in BY_PILLOW:
+        with binary(origin) as stream:
+            return with_pillow.read_header(stream, format_name)
+    image = load(origin, format_name)
+    pages = 1
+    if format_name == "PNG":
+        pages = png_colour.frames(read_png_chunks(origin))
+    elif format_name == "WebP" and image.get_typeof("n-pages"):
+        pages = image.get("n-pages")
+    return image.width, image.height, pages
+
+
+def _check_page(format_name: str, wanted: int | None, pages: int) -> None:
+    if wanted is not None and not 1 <= wanted <= pages:
+        count = "1 page" if pages == 1 else f"{pages} pages"
+        raise ImageRejectedError(
+            f"the {format_name} has {count}, so there is no page {wanted}; choose another"
+        )
+
+
+def _lacks_end_mark(origin: Origin) -> bool:
+    with binary(origin) as stream:
+        if has_end_mark(stream):
+            return False
+        if not has_every_scan(stream):
+            raise ValueError("scans are missing")
+        return True
+
+
+def _has_two_levels(origin: Origin, format_name: str) -> bool:
+    """Whether PNG or BMP has one bit a pixel, or the palette of a GIF two colours."""
+    with binary(origin) as stream:
+        head = stream.read(13 + 3 * 256)
+    match format_name:
+        case "PNG":
+            return head[24] == 1
+        case "GIF":
+            palette = head[13 : 13 + 3 * (2 << (head[10] & 0b111))]
+            colours = zip(palette[::3], palette[1::3], palette[2::3], strict=False)
+            return head[10] >= 0b10000000 and len(set(colours)) <= 2
+        case "BMP":
+            return head[14] != 12 and head[28] == 1
+    return False
+
+
+def read_png_chunks(origin: Origin) -> dict[bytes, bytes]:
+    """The chunks of a PNG before its pixels that tell of colours and frames."""
+    with binary(origin) as stream:
+        return png_colour.read_chunks(stream)
