@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from superres.imaging.decoding import decode_file
+from superres.imaging.jpeg import planes_through_jpeg
 from superres.imaging.limits import Limits
 from superres.pipeline import storage
 from superres.pipeline.layout import Layout
@@ -162,4 +163,6 @@ def _comparison(record: Evaluation) -> Comparison:
         low_planes = decode_file(
             Path(record.low_resolution.uri), _ANY_SIZE, grayscale=True
         ).planes()
+    if record.jpeg_quality is not None:
+        low_planes = planes_through_jpeg(low_planes, record.jpeg_quality)
     return compare_planes(name_of(record.source), low_planes, ours, record.scale, original)

@@ -156,7 +156,7 @@ class Pictures:
         if kind == "bicubic":
             with _local(image, "low", settings) as low:
                 decoded = decode_file(low, limits, grayscale=grey)
-                drawing.draw_bicubic(decoded, image.scale, path, _jpeg_quality(image))
+                drawing.draw_bicubic(decoded, image.scale, path, image.jpeg_quality)
         elif kind == "difference":
             other: StoredKind = "original" if image.original else "low"
             with _local(image, "result", settings) as ours, _local(image, other, settings) as file:
@@ -254,14 +254,6 @@ def _check_size(image: Evaluation) -> None:
             f"this picture is limited to results of {MAX_DERIVED_PIXELS // 1_000_000} megapixels; "
             f"the result has {image.result.width * image.result.height / 1e6:.0f}"
         )
-
-
-def _jpeg_quality(image: Evaluation) -> int | None:
-    """The quality of JPEG that the low resolution went through before it was upscaled."""
-    if image.recipe is None or image.original is None:
-        return None
-    quality = image.recipe.members.get("evaluate_jpeg_quality")
-    return quality if isinstance(quality, int) else None
 
 
 def _needs_conversion(uri: str) -> bool:

@@ -168,6 +168,12 @@ class Evaluation(_Record):
         """Identifies the result among those of all images and recipes."""
         return result_id_of(self.image_id, self.recipe.key if self.recipe else None)
 
+    @property
+    def jpeg_quality(self) -> int | None:
+        """Of the JPEG that the low resolution went through before it was upscaled, if it did."""
+        quality = self.recipe.members.get("evaluate_jpeg_quality") if self.recipe else None
+        return quality if self.original is not None and isinstance(quality, int) else None
+
 
 class RunManifest(_Record):
     """The record of one start of a run: counts, rejected images, and seconds by stage.

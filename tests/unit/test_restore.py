@@ -10,6 +10,10 @@ from PIL import Image
 from jobs.selection import SourceImage, stored_images
 from jobs.stages import infer_tiles, reconstruct_images, split_images
 from jobs.tables import batches_to_tiles, tiles_to_batches
+from notifier.drawing import draw_bicubic
+from superres.imaging.decoding import decode, decode_file
+from superres.imaging.jpeg import planes_through_jpeg
+from superres.imaging.limits import Limits
 from superres.imaging.png import encode_png_bytes
 from superres.imaging.samples import sample_images
 from superres.models import CLEAN, NETWORKS, SCALES, default_model_path, network_for
@@ -20,9 +24,12 @@ from superres.pipeline import storage
 from superres.pipeline.config import Processing, Restore
 from superres.pipeline.layout import Layout
 from superres.pipeline.recipe import Recipe
+from superres.quality.evaluation import bicubic_rows
 from tests.conftest import RunSetup
+from tests.support.evaluation_records import evaluation
 from tests.support.networks import noise
 
+LIMITS = Limits(1 << 20, 1 << 20)
 IDS = ["a" * 32, "b" * 32, "c" * 32]
 
 
@@ -118,3 +125,27 @@ def test_what_is_measured_goes_through_jpeg_first(run_setup: RunSetup) -> None:
     measured, other = split_images(images, run_setup.settings.processing, layout)
     assert (measured.network, other.network) == ("jpeg-45-66", CLEAN)
     assert not np.array_equal(measured.tile.planes, other.tile.planes)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "gain", "quality"),
+    [
+        (Recipe(evaluate_jpeg_quality=60), 1.0, 60),
+        (Recipe(evaluate_jpeg_quality=60), None, None),
+        (Recipe(grayscale=True), 1.0, None),
+        (Recipe(), 1.0, None),
+    ],
+)
+def test_a_record_says_what_its_low_resolution_went_through(
+    recipe: Recipe, gain: float | None, quality: int | None
+) -> None:
+    assert evaluation(1, gain=gain, recipe=recipe).jpeg_quality == quality
+
+
+def test_the_bicubic_picture_is_of_the_jpeg(tmp_path: Path) -> None:
+    low = noise(0, 3, 24, 20)
+    decoded = decode(encode_png_bytes(low), LIMITS)
+    draw_bicubic(decoded, 2, tmp_path / "bicubic.png", 60)
+    drawn = decode_file(tmp_path / "bicubic.png", LIMITS).planes()
+    assert np.array_equal(drawn, bicubic_rows(planes_through_jpeg(low, 60), 2, 0, 48))
+    assert not np.array_equal(drawn, bicubic_rows(low, 2, 0, 48))
