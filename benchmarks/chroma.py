@@ -87,9 +87,8 @@ def gains(original: Planes, scale: int, quality: int) -> list[float]:
     luma = np.tensordot(_LUMA, low.astype(np.float32), axes=1)
     engine = make_engine(load_weights(default_model_path(scale, network_for(quality)), scale))
     studio = luma / np.float32(255) * STUDIO_RANGE + STUDIO_BLACK
-    high = (
-        engine.upscale_luma(with_halo(studio[np.newaxis, np.newaxis]))[0, 0] - STUDIO_BLACK
-    ) / STUDIO_RANGE
+    upscaled = engine.upscale_luma(with_halo(studio[np.newaxis, np.newaxis]))[0, 0]
+    high = (upscaled - STUDIO_BLACK) / STUDIO_RANGE
     results = []
     for way in WAYS.values():
         colours = [high * 255 + way(plane - luma, luma, scale) for plane in low.astype(np.float32)]
