@@ -35,6 +35,8 @@ _COLOURS_OF = {
     **{"srgb": 3, "rgb": 3, "rgb16": 3},
     "cmyk": 4,
 }
+_INTERPRETATIONS = {1: ("b-w", "grey16"), 3: ("srgb", "rgb16"), 4: ("cmyk", "cmyk")}
+"""By the number of colours: of 8 bits, and of 16."""
 
 
 def open_canonical(origin: Origin, format_name: str, header: Header) -> Any:
@@ -109,6 +111,8 @@ def _load_upright(origin: Origin, format_name: str, header: Header) -> Any:
         options["page"] = header.index
     loader = load_with_end_mark if header.lacks_end_mark else load
     image = loader(origin, format_name, **options)
+    if (image.width, image.height) != (header.width, header.height):
+        raise ValueError("its header contradicts itself")
     if image.get_typeof("orientation") and image.get("orientation") != 1:
         # Rotating needs random access: libvips decodes the image into memory or, above
         # 100 MB, into a temporary file.
@@ -123,7 +127,9 @@ def _load_with_pillow(origin: Origin, format_name: str, header: Header) -> Any:
         )
     bits = header.tiff_page.bits[0] if header.tiff_page else 8
     with binary(origin) as stream:
-        picture = with_pillow.read_picture(stream, format_name, header.index, bits)
+        picture = with_pillow.read_picture(
+            stream, format_name, header.index, header.width * header.height, bits
+        )
     image = pyvips.Image.new_from_array(np.ascontiguousarray(picture.samples))
     image = image.copy(interpretation=picture.interpretation)
     return vips_colour.with_profile(image, picture.profile)
@@ -143,12 +149,12 @@ def _without_unused(image: Any, page: tiff.Page) -> Any:
     if page.unused_samples <= 0 or page.decoder is tiff.Decoder.PILLOW:
         return image  # Pillow leaves them out
     colours = image.bands - page.extra_count
+    if colours not in _INTERPRETATIONS:
+        raise ValueError(f"{image.bands} channels")  # libvips sees others than the directory tells
     kept = image[:colours]
     if page.alpha is not None:
         kept = kept.bandjoin(image[colours + page.alpha])
-    wide = image.format == "ushort"
-    names = {1: ("b-w", "grey16"), 3: ("srgb", "rgb16"), 4: ("cmyk", "cmyk")}
-    return kept.copy(interpretation=names[colours][wide]) if colours in names else image
+    return kept.copy(interpretation=_INTERPRETATIONS[colours][image.format == "ushort"])
 
 
 def _check_samples(image: Any, format_name: str) -> None:

@@ -206,7 +206,7 @@ def read_pages(stream: BinaryIO) -> list[Page]:
         ValueError: the first directory is damaged.
     """
     pages = []
-    with suppress(struct.error, OSError, ValueError, KeyError):
+    with suppress(struct.error, OSError, OverflowError, ValueError, KeyError):
         for tags in _directories(stream):
             pages.append(_page(tags))
     if not pages:
@@ -285,7 +285,10 @@ def _directories(stream: BinaryIO) -> Iterator[Mapping[int, tuple[int, ...]]]:
         size = struct.calcsize(layout.order + layout.entry)
         table = stream.read(min(count, 65_535) * size)
         following = start + struct.calcsize(layout.order + layout.count) + count * size
-        yield dict(_values(stream, table, layout))
+        tags: dict[int, tuple[int, ...]] = {}
+        for tag, values in _values(stream, table, layout):
+            tags.setdefault(tag, values)  # of a tag that comes twice, libtiff takes the first
+        yield tags
         stream.seek(following)
 
 

@@ -56,13 +56,16 @@ def read_header(stream: BinaryIO, format_name: str) -> tuple[int, int, int]:
         return width, height, int(getattr(picture, "n_frames", 1))
 
 
-def read_picture(stream: BinaryIO, format_name: str, index: int, bits: int = 8) -> Picture:
+def read_picture(
+    stream: BinaryIO, format_name: str, index: int, pixels: int, bits: int = 8
+) -> Picture:
     """Decodes the page or frame ``index``, from 0; of TIFF upright.
 
     Args:
         stream: the file.
         format_name: BMP, GIF, PNG or TIFF.
         index: which page or frame.
+        pixels: how many it has according to its header.
         bits: of a sample in the file, where that is neither 8 nor fewer.
 
     Raises:
@@ -72,6 +75,8 @@ def read_picture(stream: BinaryIO, format_name: str, index: int, bits: int = 8) 
     with _reading():
         picture = _TYPES[format_name](stream)
         picture.seek(index)
+        if picture.width * picture.height != pixels:
+            raise ValueError("its header contradicts itself")
         picture.load()
         profile = picture.info.get("icc_profile")
         if picture.mode.startswith("I;16"):

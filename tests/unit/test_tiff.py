@@ -3,6 +3,7 @@
 import contextlib
 import io
 import itertools
+import struct
 import warnings
 from dataclasses import replace
 from typing import Any
@@ -351,6 +352,20 @@ def test_the_limits_hold_before_pillow_decodes() -> None:
     data = with_libtiff(Image.fromarray(COLOUR), "zstd")
     with pytest.raises(ImageRejectedError, match="112 × 96 pixels, over the limit"):
         decode(data, replace(LIMITS, max_pixels=HEIGHT * WIDTH - 1))
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "zstd"])
+@pytest.mark.parametrize("width", [50_000, 8])
+def test_a_width_that_comes_twice_does_not_get_past_the_limits(
+    compression: str, width: int
+) -> None:
+    data = bytearray(with_libtiff(Image.fromarray(COLOUR), compression))
+    start = int.from_bytes(data[4:8], "little") + 2
+    numbers = [int.from_bytes(data[start + 12 * k :][:2], "little") for k in range(12)]
+    unneeded = start + 12 * numbers.index(284)  # PlanarConfiguration, 1 where it is missing
+    data[unneeded : unneeded + 12] = struct.pack("<HHII", 256, LONG, 1, width)
+    with contextlib.suppress(ImageRejectedError):  # or the first one counts
+        np.testing.assert_array_equal(decoded(bytes(data)), COLOUR)
 
 
 # ---- pages
