@@ -6,6 +6,7 @@ import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -183,10 +184,16 @@ def upright(pixels: image_files.Pixels, orientation: int) -> image_files.Pixels:
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize(
     ("format_name", "options"),
-    [("PNG", {}), ("TIFF", {}), ("WEBP", {"lossless": True}), ("JPEG", {"subsampling": 0})],
+    [
+        ("PNG", {}),
+        ("TIFF", {}),
+        ("TIFF", {"compression": "zstd"}),  # decoded by Pillow
+        ("WEBP", {"lossless": True}),
+        ("JPEG", {"subsampling": 0}),
+    ],
 )
 def test_exif_orientation_is_applied(
-    format_name: str, options: dict[str, int], orientation: int
+    format_name: str, options: dict[str, Any], orientation: int
 ) -> None:
     # Flat quadrants, so that JPEG too comes back nearly by value.
     quadrants = np.zeros((16, 32, 3), np.uint8)
