@@ -64,6 +64,10 @@ def deploy(
     """
     ensure_state_bucket(environment, account, s3, report, run)
     terraform = initialised(environment, account, run)
+    if (state := INFRA / "errored.tfstate").exists():
+        raise PrerequisiteError(
+            f"an earlier deployment broke off: {_state_to_push(terraform, state)}"
+        )
     prepare(terraform)
     plan: Path = terraform.data / "deploy.tfplan"
     changed = terraform.call(
@@ -113,7 +117,20 @@ def _left_behind(terraform: Terraform, environment: Environment, estimate: Estim
         except PrerequisiteError:  # the state cannot be read, for the same reason perhaps
             billed = "part of it may exist and be billed"
     name = environment.name
+    if (state := INFRA / "errored.tfstate").exists():
+        return f"{billed}; {_state_to_push(terraform, state)}"
     return f"{billed}: make deploy ENV={name} goes on, make destroy ENV={name} removes it"
+
+
+def _state_to_push(terraform: Terraform, state: Path) -> str:
+    """Returns what to do with a state that Terraform could not store in S3."""
+    data = terraform.data.resolve()
+    return (
+        f"what exists is known only to {state}. Store it before you deploy again: "
+        f"TF_DATA_DIR={data} terraform -chdir={INFRA} state push {state.name} "
+        "(if a lock is held, terraform force-unlock with its ID), then delete the file; or delete "
+        "it at once if all that was created is gone"
+    )
 
 
 def _forwarding(deployed: Deployed) -> list[str]:
@@ -161,7 +178,9 @@ def next_steps(deployed: Deployed) -> list[str]:
     labels = {"page_url": "Gallery:", "uploads_url": "Upload photographs:"}
     lines += [f"{labels[name]:<22}{address}" for name, address in deployed.addresses.items()]
     lines += _forwarding(deployed)
-    for service, secret in sorted((deployed.get("tokens") or {}).items()):
+    # In the local cloud there are no instances, which create the tokens.
+    tokens = {} if environment == "local" else deployed.get("tokens") or {}
+    for service, secret in sorted(tokens.items()):
         lines.append(
             f"Token of {service + ':':<13}aws secretsmanager get-secret-value --secret-id {secret} "
             f"--region {deployed.environment.region} --query SecretString --output text"

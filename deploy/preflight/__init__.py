@@ -17,6 +17,8 @@ from deploy.preflight.permissions import permission_findings
 from deploy.preflight.quotas import quota_findings
 from deploy.preflight.release import release_findings
 from deploy.preflight.zones import zone_findings
+from superres.errors import ConfigError
+from superres.pipeline.config import validated
 
 if TYPE_CHECKING:
     from deploy.clients import Clients
@@ -30,6 +32,7 @@ __all__ = [
     "check_credentials",
     "check_endpoint",
     "check_region",
+    "config_findings",
     "findings",
     "local_findings",
     "needs_of",
@@ -68,4 +71,13 @@ def alarm_findings(needs: Needs) -> Iterator[Finding]:
 
 def local_findings(needs: Needs, clients: "Clients") -> Iterator[Finding]:
     """Yields the problems that the local cloud knows too; it has no zones, quotas or bills."""
+    yield from config_findings(needs)
     yield from checked("the release label", lambda: release_findings(needs, clients.emr))
+
+
+def config_findings(needs: Needs) -> Iterator[Finding]:
+    """Yields what services and jobs would refuse to start with."""
+    try:
+        validated(needs.config, "config in the environment's .tfvars file")
+    except ConfigError as error:
+        yield Finding(str(error))

@@ -1,7 +1,8 @@
 """What an environment's values ask AWS for, before Terraform has planned anything."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from deploy.environments import Environment
@@ -27,6 +28,7 @@ _VALUES = """{
   public        = var.public_addresses,
   kafka         = var.kafka.enabled ? var.kafka : null,
   alarms_email  = var.alarms.email,
+  config        = var.config,
 }"""
 
 _ROOT_DISK, _PRIMARY_DISK = 64, 100  # gigabytes
@@ -65,6 +67,7 @@ class Needs:
     kafka: Kafka | None
     core_disk: int = 0  # gigabytes
     alarms_email: str | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)  # what it sets in config.yaml
 
     def disk_of(self, fleet: Group) -> int:
         """The gigabytes of an instance's disks (``fleets`` in modules/processing/cluster.tf)."""
@@ -111,4 +114,5 @@ def _needs(values: dict[str, Any], region: str) -> Needs:
         kafka=Kafka(kafka["version"], kafka["instance_type"]) if kafka else None,
         core_disk=values["core_disk"],
         alarms_email=values["alarms_email"],
+        config=values["config"],
     )

@@ -6,6 +6,8 @@ that could not be recorded stays in the queue: it is received again after its vi
 and the scan of storage finds its record in any case.
 """
 
+import os
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -65,7 +67,8 @@ def keep_polling(queue: Queue, reader: Reader, stop: Event) -> None:
         while not stop.is_set():
             try:
                 # Its own session: boto3's default one is not thread-safe.
-                client = client or boto3.session.Session().client("sqs", config=_CLIENT_CONFIG)
+                session = boto3.session.Session(region_name=region_of(queue.url))
+                client = client or session.client("sqs", config=_CLIENT_CONFIG)
                 messages = _receive(client, queue)
                 unreachable.end()
                 reader.metrics.events.inc(len(messages))
@@ -79,6 +82,12 @@ def keep_polling(queue: Queue, reader: Reader, stop: Event) -> None:
                 unrecorded.end()
     if client is not None:
         client.close()
+
+
+def region_of(url: str) -> str | None:
+    """The region in a queue's URL; where it names none, the one in the environment."""
+    named = re.match(r"https?://sqs\.([a-z0-9-]+)\.", url)
+    return named[1] if named else os.environ.get("AWS_REGION")
 
 
 def _receive(client: Any, queue: Queue) -> list[Message]:

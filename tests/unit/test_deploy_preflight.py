@@ -18,6 +18,7 @@ from deploy.preflight import (
     check_credentials,
     check_endpoint,
     check_region,
+    config_findings,
     findings,
     local_findings,
 )
@@ -67,6 +68,21 @@ def test_an_environment_without_an_address_for_alarms_is_a_warning():
     (warning,) = alarm_findings(replace(NEEDS, alarms_email=None))
     assert not warning.stops
     assert "set alarms = { email" in warning.line
+
+
+@pytest.mark.parametrize(
+    ("config", "part"),
+    [
+        ({"processing": {"upscale_factr": 5}}, "unknown key 'processing.upscale_factr'"),
+        ({"processing": {"upscale_factor": 5}}, "processing.upscale_factor"),
+        ({"procesing": {}}, "unknown key 'procesing'"),
+    ],
+)
+def test_configuration_that_nothing_would_start_with_is_found_before(config, part):
+    (finding,) = config_findings(replace(NEEDS, config=config))
+    assert finding.stops
+    assert part in finding.line
+    assert not list(config_findings(replace(NEEDS, config={"processing": {"upscale_factor": 3}})))
 
 
 # ---- this shell

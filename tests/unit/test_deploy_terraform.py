@@ -253,6 +253,26 @@ def test_a_failed_apply_says_what_is_billed_and_how_to_go_on(dev, data):
         assert part in line
 
 
+def test_a_state_that_could_not_be_stored_is_named(dev, data, tmp_path, monkeypatch):
+    monkeypatch.setattr("deploy.apply.INFRA", tmp_path)
+    state = tmp_path / "errored.tfstate"
+    bucket = s3_with_state_bucket(True)
+
+    class Losing(Recorder):
+        def __call__(self, *arguments):
+            done = super().__call__(*arguments)
+            if self.verbs[-1] == "apply":
+                state.touch()
+            return done
+
+    with pytest.raises(PrerequisiteError, match=r"state push errored\.tfstate"):
+        deploy(dev, ACCOUNT, bucket, lambda: True, print, Losing({"plan": 2, "apply": 1}))
+    run = Recorder({})
+    with pytest.raises(PrerequisiteError, match=r"an earlier deployment broke off: .*force-unlock"):
+        deploy(dev, ACCOUNT, s3_with_state_bucket(True), lambda: True, print, run)
+    assert "plan" not in run.verbs
+
+
 def test_an_interrupted_apply_says_it_too(dev, data):
     class Interrupted(Recorder):
         def __call__(self, command, environment, capture):
@@ -331,7 +351,9 @@ def test_the_next_steps_are_printed(dev):
     ):
         assert part in text
     local = Deployed(read_environment("local"), deployed.outputs)
-    assert "https://page" not in "\n".join(next_steps(local))  # nothing listens there
+    steps = "\n".join(next_steps(local))
+    assert "https://page" not in steps  # nothing listens there
+    assert "--secret-id" not in steps  # nor does anything create the tokens
 
 
 @pytest.mark.parametrize(

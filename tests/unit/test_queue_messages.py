@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from notifier.listening.queues import status_in
+from notifier.listening.queues import region_of, status_in
 from notifier.store.runs import RunStatus
 from superres.errors import RecordError
 from superres.pipeline.stored_events import stored_in
@@ -124,3 +124,16 @@ def test_a_status_without_times_has_the_time_of_the_event():
     found = status_in(status_event("ABORTED", startDate=None, stopDate=None))
     assert found.started_at is None
     assert found.changed_at == datetime(2026, 1, 31, 12, 5, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("url", "region"),
+    [
+        ("https://sqs.eu-central-1.amazonaws.com/123456789012/evaluations", "eu-central-1"),
+        ("http://sqs.us-east-1.localhost.localstack.cloud:4566/000000000000/q", "us-east-1"),
+        ("http://127.0.0.1:4566/000000000000/q", "ap-south-1"),
+    ],
+)
+def test_a_queue_is_read_in_its_region(url, region, monkeypatch):
+    monkeypatch.setenv("AWS_REGION", "ap-south-1")
+    assert region_of(url) == region
