@@ -1,6 +1,7 @@
 """``make status``."""
 
 import click
+from botocore.exceptions import ClientError
 
 from deploy import drift, executions, steps
 from deploy.cli import shared
@@ -29,7 +30,15 @@ def status(name: str) -> None:
         print_line(f"  cluster  {cluster}  {state.lower():<13} {cluster_name}")
     if not clusters:
         print_line("  cluster  none")
-    latest = executions.latest_executions(clients.stepfunctions, deployed["state_machine_arn"])
+    try:
+        latest = executions.latest_executions(clients.stepfunctions, deployed["state_machine_arn"])
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "StateMachineDoesNotExist":
+            raise
+        raise PrerequisiteError(
+            f"{environment.full_name} is deployed in part, without its state machine: make deploy "
+            f"ENV={name} goes on, make destroy ENV={name} removes it"
+        ) from None
     for each in latest:
         line = f"  run      {each.started}  {each.status:<10} {each.name}  {each.duration}"
         print_line(line.rstrip())

@@ -9,7 +9,7 @@ from threading import Thread
 from types import SimpleNamespace
 
 import pytest
-from botocore.exceptions import ConnectTimeoutError
+from botocore.exceptions import ClientError, ConnectTimeoutError
 from botocore.parsers import ResponseParserError
 
 from deploy import destroy, environments, steps, terraform
@@ -204,6 +204,21 @@ def test_status_reports_a_partial_deployment(capsys, monkeypatch):
     shown = capsys.readouterr()
     assert shown.out.startswith("superres-dev in eu-central-1, partly deployed\n")
     assert "run make deploy ENV=dev" in shown.err
+
+
+def test_status_reports_a_state_machine_that_does_not_exist_yet(capsys, monkeypatch):
+    deploy_dev_with(monkeypatch, name="superres-dev", state_machine_arn="arn")
+    missing = {"Error": {"Code": "StateMachineDoesNotExist", "Message": "none"}}
+
+    def refuse(*_: object) -> None:
+        raise ClientError(missing, "ListExecutions")
+
+    monkeypatch.setattr("deploy.executions.latest_executions", refuse)
+    assert execute(["status"]) == 1
+    assert stderr_of(capsys) == (
+        "superres-dev is deployed in part, without its state machine: make deploy ENV=dev goes on, "
+        "make destroy ENV=dev removes it\n"
+    )
 
 
 def test_logs_begins_with_the_commands_that_follow_them_in_cloudwatch(capsys, monkeypatch):
