@@ -60,7 +60,7 @@ def _print_findings(environment: Environment, needs: Needs, account: str, client
         scope = Scope(partition, account, environment.region, environment.project)
         found = preflight.findings(needs, scope, environment.full_name, clients)
     blocked = False
-    for finding in found:
+    for finding in [*preflight.value_findings(environment), *found]:
         click.echo(f"{'' if finding.stops else 'warning: '}{finding.line}", err=True)
         blocked = blocked or finding.stops
     return blocked

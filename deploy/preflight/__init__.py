@@ -16,6 +16,7 @@ from deploy.preflight.needs import Group, Kafka, Needs, needs_of
 from deploy.preflight.permissions import permission_findings
 from deploy.preflight.quotas import quota_findings
 from deploy.preflight.release import release_findings
+from deploy.preflight.values import value_findings
 from deploy.preflight.zones import zone_findings
 from superres.errors import ConfigError
 from superres.pipeline.config import validated
@@ -36,6 +37,7 @@ __all__ = [
     "findings",
     "local_findings",
     "needs_of",
+    "value_findings",
 ]
 
 

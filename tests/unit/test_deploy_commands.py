@@ -208,10 +208,10 @@ def test_status_reports_a_partial_deployment(capsys, monkeypatch):
 
 def test_status_reports_a_state_machine_that_does_not_exist_yet(capsys, monkeypatch):
     deploy_dev_with(monkeypatch, name="superres-dev", state_machine_arn="arn")
-    missing = {"Error": {"Code": "StateMachineDoesNotExist", "Message": "none"}}
 
     def refuse(*_: object) -> None:
-        raise ClientError(missing, "ListExecutions")
+        missing = "StateMachineDoesNotExist"
+        raise ClientError({"Error": {"Code": missing, "Message": ""}}, "ListExecutions")
 
     monkeypatch.setattr("deploy.executions.latest_executions", refuse)
     assert execute(["status"]) == 1

@@ -21,6 +21,7 @@ from deploy.preflight import (
     config_findings,
     findings,
     local_findings,
+    value_findings,
 )
 from deploy.preflight.brokers import broker_findings
 from deploy.preflight.endpoints import endpoint_findings
@@ -68,6 +69,31 @@ def test_an_environment_without_an_address_for_alarms_is_a_warning():
     (warning,) = alarm_findings(replace(NEEDS, alarms_email=None))
     assert not warning.stops
     assert "set alarms = { email" in warning.line
+
+
+@pytest.mark.parametrize("name", ["local", "dev", "smoke", "prod"])
+def test_every_value_of_our_environments_is_a_setting(name):
+    assert not value_findings(read_environment(name))
+
+
+def test_keys_that_terraform_would_drop_are_named(tmp_path):
+    values = tmp_path / "mine.tfvars"
+    values.write_text(
+        """
+        environment = "mine"
+        region      = "eu-central-1"
+        kafka       = { partition = 4 }
+        processing  = { core = { instances = 2, instance_type = "m7i.xlarge" } }
+        config      = { processing = { upscale_factr = 3 } } # checked by our own configuration
+        """.replace("\n        ", "\n")
+    )
+    found = value_findings(replace(read_environment("dev"), values=values))
+    assert all(finding.stops for finding in found)
+    kafka, core = (finding.line for finding in found)
+    assert kafka.startswith("mine.tfvars: kafka.partition is no setting and would be ignored;")
+    assert "partitions" in kafka
+    assert core.startswith("mine.tfvars: processing.core.instance_type is no setting")
+    assert "instance_types" in core
 
 
 @pytest.mark.parametrize(
