@@ -44,9 +44,15 @@ variable "force_destroy" {
 # ---- network
 
 variable "cidr" {
-  description = "Addresses of the network, private ones."
+  description = "Addresses of the network, private ones; a prefix of 16 to 22."
   type        = string
   default     = "10.20.0.0/16"
+
+  # As in modules/network, but before anything is planned.
+  validation {
+    condition     = can(cidrnetmask(var.cidr)) && can(regex("/(1[6-9]|2[0-2])$", var.cidr))
+    error_message = "cidr must be a private IPv4 network with a prefix of 16 to 22, such as 10.20.0.0/16."
+  }
 }
 
 variable "zone_count" {
