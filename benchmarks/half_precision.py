@@ -14,7 +14,7 @@ import click
 from superres.models import SCALES, default_model_path
 from superres.network.engine import Engine, cpu_engine, fetch_weights
 from superres.pipeline.config import Processing
-from superres.quality.evaluation import evaluate_folder
+from superres.quality.folder_evaluation import evaluate_folder
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 

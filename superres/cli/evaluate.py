@@ -24,7 +24,7 @@ from superres.cli.terminal import print_message, progress_bar
 from superres.errors import ConfigError
 from superres.pipeline.config import Restore
 from superres.pipeline.input_folder import image_files, listed
-from superres.quality.evaluation import PAPER_PROTOCOL, FolderQuality, evaluate_folder
+from superres.quality.folder_evaluation import PAPER_PROTOCOL, FolderQuality, evaluate_folder
 from superres.quality.metrics import Quality, decibels
 
 

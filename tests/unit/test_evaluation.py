@@ -16,12 +16,8 @@ from superres.imaging.png import encode_png_bytes
 from superres.imaging.resample import enlarge_plane, reduce_planes
 from superres.models import default_model_path
 from superres.network.engine import fetch_weights, make_engine
-from superres.quality.evaluation import (
-    bicubic_rows,
-    evaluate_folder,
-    measure_result,
-    measure_strips,
-)
+from superres.quality.evaluation import bicubic_rows, measure_result, measure_strips
+from superres.quality.folder_evaluation import evaluate_folder
 from tests.support.image_files import photo
 from tests.support.networks import noise, repeating_engine
 from tests.support.paths import ROOT
