@@ -14,6 +14,7 @@ from superres.cli.networks import Engines
 from superres.cli.options import (
     DIR,
     config_option,
+    config_or_default,
     device_option,
     model_option,
     processing_of,
@@ -22,7 +23,7 @@ from superres.cli.options import (
 )
 from superres.cli.terminal import print_message, progress_bar
 from superres.errors import ConfigError
-from superres.pipeline.config import Restore
+from superres.pipeline.config import Restore, load_settings
 from superres.pipeline.input_folder import image_files, listed
 from superres.quality.folder_evaluation import PAPER_PROTOCOL, FolderQuality, evaluate_folder
 from superres.quality.metrics import Quality, decibels
@@ -36,7 +37,8 @@ from superres.quality.metrics import Quality, decibels
 @click.option(
     "--jpeg-quality",
     type=click.IntRange(1, 100),
-    help="Save the low resolution as JPEG at this quality before upscaling it.",
+    help="Save the low resolution as JPEG at this quality before upscaling it.  "
+    "[default: configured]",
 )
 @click.option("--details", is_flag=True, help="Also print each image.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object instead of tables.")
@@ -61,6 +63,8 @@ def evaluate(
     """
     if model and not scale:
         raise click.UsageError("--model needs --scale: a checkpoint is for one scale")
+    if jpeg_quality is None:
+        jpeg_quality = load_settings(config_or_default(config)).evaluate.jpeg_quality
     scales = [scale] if scale else [2, 3, 4]
     models, results, skipped = {}, [], set()
     with progress_bar() as progress:

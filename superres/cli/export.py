@@ -8,6 +8,7 @@ from superres.cli.networks import weights_for
 from superres.cli.options import PATH, config_option, model_option, processing_of, scale_option
 from superres.models import CLEAN, network_for
 from superres.network.onnx_graph import build_samples_onnx
+from superres.network.restore import network_of
 from superres.pipeline import storage
 
 
@@ -17,7 +18,7 @@ from superres.pipeline import storage
     "--output",
     type=PATH,
     metavar="FILE",
-    help="File to write.  [default: fsrcnn_xN_rgb.onnx in the current folder]",
+    help="File to write.  [default: one named after the network, in the current folder]",
 )
 @model_option
 @click.option(
@@ -39,10 +40,13 @@ def export(
     SCALE*width). Luma, network, colour and rounding are inside, so the pixels are those of
     `superres upscale`.
     """
-    if model and jpeg_quality:
-        raise click.UsageError("--model and --jpeg-quality cannot be combined")
     processing = processing_of(config, scale=scale, model=model)
-    network = network_for(jpeg_quality)
+    restore = processing.restore_at(processing.upscale_factor)
+    if jpeg_quality and processing.own_model(processing.upscale_factor):
+        raise click.UsageError(
+            "--jpeg-quality cannot be combined with a model (--model, model_path)"
+        )
+    network = network_for(jpeg_quality) if jpeg_quality else network_of(restore, None)
     weights = weights_for(processing, network)
     kind = "" if network == CLEAN else f"_{network}"
     target = output or Path(f"fsrcnn_x{weights.scale}{kind}_rgb.onnx")

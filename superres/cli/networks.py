@@ -25,7 +25,7 @@ class Engines:
 
     def for_file(self, file: Path) -> Engine:
         """The engine for an image: ``processing.restore`` chooses by how it was saved."""
-        return self.for_quality(jpeg_quality(file))
+        return self.for_quality(jpeg_quality(file) if self._restore == "auto" else None)
 
     def for_quality(self, jpeg_quality: int | None) -> Engine:
         """The engine for an image that was saved as JPEG at this quality; None: it was not."""

@@ -4,6 +4,7 @@ Strength is given as the quality of libjpeg, 1 to 100, whose tables at that qual
 """
 
 import io
+import struct
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -37,7 +38,7 @@ def jpeg_quality(content: bytes | Path) -> int | None:
     large in the mean. Reads the header alone. An image whose header is damaged has no quality:
     decoding rejects it.
     """
-    with suppress(OSError, SyntaxError, ValueError, EOFError, IndexError):
+    with suppress(OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, struct.error):
         source = io.BytesIO(content) if isinstance(content, bytes) else content.open("rb")
         with source as stream:
             if stream.read(3) != b"\xff\xd8\xff":
@@ -56,7 +57,7 @@ def quality_of_table(table: list[int]) -> int:
 
 
 def _strength(table: NDArray[np.int64]) -> np.float64:
-    return np.float64(np.log(table).mean())
+    return np.float64(np.log(np.maximum(table, 1)).mean())  # a step of 0 is against the standard
 
 
 @cache

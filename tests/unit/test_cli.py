@@ -644,6 +644,32 @@ def test_each_photograph_gets_the_network_for_its_quality(arguments, models, cap
     assert np.array_equal(pixels("out/a_x2.png"), np.concatenate(list(strips), axis=1))
 
 
+def test_a_jpeg_without_tables_is_reported_and_its_neighbour_done(capsys):
+    whole = pillow(photo(24, 31, 3), "JPEG", quality=75)
+    at = whole.find(b"\xff\xdb")
+    size = 2 + int.from_bytes(whole[at + 2 : at + 4])
+    Path("in").mkdir()
+    Path("in/a.jpg").write_bytes(whole[:at] + whole[at + size :])
+    Path("in/b.jpg").write_bytes(whole)
+    for restore in ("auto", "off", "75"):
+        assert execute(["upscale", "in", "--scale", "2", "--output", "out", "--restore", restore])
+        assert "in/a.jpg" in capsys.readouterr().err
+        assert files("out") == ["b_x2.png"]
+
+
+def test_the_configuration_counts_for_export_and_evaluate(capsys):
+    Path("config.yaml").write_text("processing: {restore: 75}\nevaluate: {jpeg_quality: 40}")
+    assert execute(["export", "--scale", "2"]) == 0
+    assert capsys.readouterr().out == "fsrcnn_x2_jpeg-66-83_rgb.onnx\n"
+    make("one/a.png", 40, 48)
+    assert execute(["evaluate", "one", "--scale", "2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["jpeg_quality"] == 40
+    own = default_model_path(2, "jpeg-10-45")
+    Path("config.yaml").write_text(f"processing: {{model_path: '{own}'}}")
+    assert execute(["export", "--scale", "2", "--jpeg-quality", "75"]) == 2
+    assert "cannot be combined with a model of your own" in capsys.readouterr().err
+
+
 def test_a_strength_that_is_none_is_refused(capsys):
     make("a.png")
     assert execute(["upscale", "a.png", "--restore", "strong"]) == 2

@@ -74,6 +74,30 @@ def test_what_is_no_readable_jpeg_has_no_quality() -> None:
         assert jpeg_quality(content) is None
 
 
+def without_tables(content: bytes) -> bytes:
+    """The JPEG without its quantisation tables."""
+    while (at := content.find(b"\xff\xdb")) >= 0:
+        content = content[:at] + content[at + 2 + int.from_bytes(content[at + 2 : at + 4]) :]
+    return content
+
+
+def test_a_damaged_header_never_raises() -> None:
+    whole = saved(Image.new("RGB", (40, 30)), quality=61)
+    assert jpeg_quality(without_tables(whole)) is None
+    random = np.random.default_rng(0)
+    for _ in range(3000):
+        damaged = bytearray(whole)
+        for at in random.integers(2, 200, 2):
+            damaged[at] = random.integers(256)
+        quality = jpeg_quality(bytes(damaged))
+        assert quality is None or 1 <= quality <= 100
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_step_of_zero_counts_as_one() -> None:
+    assert quality_of_table([0] * 64) == quality_of_table([1] * 64) == 100
+
+
 def loss(**options: Any) -> float:
     """The mean over photographs of the logarithm of the squared error in luma."""
     errors = []
