@@ -667,7 +667,7 @@ def test_the_configuration_counts_for_export_and_evaluate(capsys):
     own = default_model_path(2, "jpeg-10-45")
     Path("config.yaml").write_text(f"processing: {{model_path: '{own}'}}")
     assert execute(["export", "--scale", "2", "--jpeg-quality", "75"]) == 2
-    assert "cannot be combined with a model of your own" in capsys.readouterr().err
+    assert "cannot be combined with a model (--model, model_path)" in capsys.readouterr().err
 
 
 def test_a_strength_that_is_none_is_refused(capsys):
