@@ -17,8 +17,6 @@ from superres.pipeline.output_folder import is_result, results_in
 from superres.pipeline.records import ImageReference
 
 _TICK_MS, _DEBOUNCE_MS = 100, 200
-# What watchfiles says of a name that is not UTF-8. It has no better error for that.
-_UNDECODABLE = "Unable to decode path"
 _SCAN_SHARE = 10  # walking the whole folder takes at most a tenth of the time
 
 
@@ -90,40 +88,20 @@ class FolderSource:
             yield from self._settling.ready()
 
     def _changes(self, stop: Event) -> Iterator[list[Path] | None]:
-        """Paths that have changed; several times a second, even when there are none.
+        """Paths that have changed, as in ``changes_in``."""
+        from watchfiles import Change
 
-        None: a watch has ended and another has begun, so changes may have been missed.
-        """
-        from watchfiles._rust_notify import WatchfilesRustInternalError
+        from superres.service.folder_watch import changes_in
 
-        has_ended = False
-        while not stop.is_set():
-            try:
-                for changed in self._watched(stop):
-                    yield None if has_ended else changed
-                    has_ended = False
-            except WatchfilesRustInternalError as error:
-                if _UNDECODABLE not in str(error):
-                    reason = f"{readable(str(self._folder))}: cannot be watched: {error}"
-                    raise StorageError(reason) from None
-                has_ended = True
-            except OSError as error:
-                reason = f"cannot be watched: {error.strerror or error}"
-                raise StorageError(f"{readable(str(self._folder))}: {reason}") from None
-
-    def _watched(self, stop: Event) -> Iterator[list[Path]]:
-        from watchfiles import Change, watch
-
-        for changes in watch(
-            self._folder,
-            watch_filter=None,
-            debounce=_DEBOUNCE_MS,
-            rust_timeout=_TICK_MS,
-            yield_on_timeout=True,
-            ignore_permission_denied=True,
-            stop_event=stop,
-        ):
-            yield sorted(Path(path) for kind, path in changes if kind != Change.deleted)
+        try:
+            for changes in changes_in(self._folder, stop, debounce=_DEBOUNCE_MS, tick=_TICK_MS):
+                if changes is None:
+                    yield None
+                else:
+                    yield sorted(Path(path) for kind, path in changes if kind != Change.deleted)
+        except OSError as error:
+            reason = f"cannot be watched: {error.strerror or error}"
+            raise StorageError(f"{readable(str(self._folder))}: {reason}") from None
 
     def _scanned(self, stop: Event) -> Iterator[Path | FailedUnit]:
         for unit in walk(self._folder):

@@ -6,12 +6,13 @@ import time
 from pathlib import Path
 from threading import Event
 
-from watchfiles import Change, watch
+from watchfiles import Change
 
 from notifier.listening.outage import Outage
 from notifier.listening.reading import KINDS, Reader, local_tag
 from notifier.listening.scan import MAX_FAILURES
 from superres.errors import RecordError, StorageError
+from superres.service.folder_watch import changes_in
 
 # Changes are reported within two steps, and after the group time while they keep coming.
 _STEP_MS, _GROUP_MS, _TICK_MS = 20, 100, 200
@@ -51,17 +52,13 @@ class FolderWatch:
 
     def _watch(self, watched: tuple[int, int], outage: Outage, stop: Event) -> None:
         self._scan_at = 0.0
-        for changed in watch(
-            self._folder,
-            watch_filter=None,
-            debounce=_GROUP_MS,
-            step=_STEP_MS,
-            rust_timeout=_TICK_MS,
-            yield_on_timeout=True,
-            ignore_permission_denied=True,
-            stop_event=stop,
+        for changes in changes_in(
+            self._folder, stop, debounce=_GROUP_MS, tick=_TICK_MS, step=_STEP_MS
         ):
             outage.end()
+            if changes is None:
+                self._scan_at = 0.0
+            changed = changes or set()
             if time.monotonic() >= self._scan_at:
                 self._scan_at = math.inf
                 self._scan_due.set()

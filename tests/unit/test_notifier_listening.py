@@ -40,6 +40,7 @@ from tests.support.notifier_listening import (
     recorded_runs,
     settings_for,
 )
+from tests.support.unusual_files import NOT_UTF8
 
 GREY = Recipe(grayscale=True)
 
@@ -293,6 +294,17 @@ def test_no_record_is_missed_while_listening_starts(results, database):
         days = (DAY + timedelta(days=number) for number in numbers)
         write(results, *map(lambda n, day: evaluation(n, day=day), numbers[200:], days))
         until(lambda: len(recorded_ids(database)) == 300, 20)
+
+
+@pytest.mark.slow
+def test_a_name_that_is_not_utf8_does_not_end_the_watch(results, database):
+    write(results, evaluation(1))
+    with capture_logs() as logs, listening(settings_for(results), database):
+        until(partial(is_recorded, database, 1))
+        (Path(results) / NOT_UTF8).touch()
+        write(results, evaluation(2))
+        until(partial(is_recorded, database, 2))
+    assert not [log for log in logs if log["log_level"] == "error"]
 
 
 @pytest.mark.slow
