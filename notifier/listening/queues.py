@@ -66,9 +66,7 @@ def keep_polling(queue: Queue, reader: Reader, stop: Event) -> None:
     with ThreadPoolExecutor(_BATCH, f"listening-{queue.name}") as pool:
         while not stop.is_set():
             try:
-                # Its own session: boto3's default one is not thread-safe.
-                session = boto3.session.Session(region_name=region_of(queue.url))
-                client = client or session.client("sqs", config=_CLIENT_CONFIG)
+                client = client or _client(queue.url)
                 messages = _receive(client, queue)
                 unreachable.end()
                 reader.metrics.events.inc(len(messages))
@@ -82,6 +80,12 @@ def keep_polling(queue: Queue, reader: Reader, stop: Event) -> None:
                 unrecorded.end()
     if client is not None:
         client.close()
+
+
+def _client(url: str) -> Any:
+    # Its own session: boto3's default one is not thread-safe.
+    session = boto3.session.Session(region_name=region_of(url))
+    return session.client("sqs", config=_CLIENT_CONFIG)
 
 
 def region_of(url: str) -> str | None:
