@@ -64,10 +64,8 @@ def deploy(
     """
     ensure_state_bucket(environment, account, s3, report, run)
     terraform = initialised(environment, account, run)
-    if (state := INFRA / "errored.tfstate").exists():
-        raise PrerequisiteError(
-            f"an earlier deployment broke off: {_state_to_push(terraform, state)}"
-        )
+    if remedy := _state_to_push(terraform):
+        raise PrerequisiteError(f"an earlier deployment broke off: {remedy}")
     prepare(terraform)
     plan: Path = terraform.data / "deploy.tfplan"
     changed = terraform.call(
@@ -116,15 +114,17 @@ def _left_behind(terraform: Terraform, environment: Environment, estimate: Estim
             billed = estimate.in_short(existing_resources(shown))
         except PrerequisiteError:  # the state cannot be read, for the same reason perhaps
             billed = "part of it may exist and be billed"
+    if remedy := _state_to_push(terraform):
+        return f"{billed}; {remedy}"
     name = environment.name
-    if (state := INFRA / "errored.tfstate").exists():
-        return f"{billed}; {_state_to_push(terraform, state)}"
     return f"{billed}: make deploy ENV={name} goes on, make destroy ENV={name} removes it"
 
 
-def _state_to_push(terraform: Terraform, state: Path) -> str:
-    """Returns what to do with a state that Terraform could not store in S3."""
-    data = terraform.data.resolve()
+def _state_to_push(terraform: Terraform) -> str:
+    """Returns what to do with a state that Terraform could not store in S3; empty without one."""
+    state, data = INFRA / "errored.tfstate", terraform.data.resolve()
+    if not state.exists():
+        return ""
     return (
         f"what exists is known only to {state}. Store it before you deploy again: "
         f"TF_DATA_DIR={data} terraform -chdir={INFRA} state push {state.name} "

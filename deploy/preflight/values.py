@@ -23,8 +23,7 @@ def value_findings(environment: Environment, infra: Path = INFRA) -> list[Findin
     Raises ``ConfigError`` for a value that Terraform rejects.
     """
     names = _VARIABLE.findall((infra / "variables.tf").read_text("utf-8"))
-    given = set(re.findall(r"^(\w+) *=", environment.values.read_text("utf-8"), re.MULTILINE))
-    expression = "{" + ", ".join(f"{name} = var.{name}" for name in names if name in given) + "}"
+    expression = "{" + ", ".join(f"{name} = var.{name}" for name in names) + "}"
     typed = value_of(expression, environment.values, infra)
     with tempfile.TemporaryDirectory(prefix="untyped-", dir=DATA) as folder:
         untyped = "".join(f'variable "{name}" {{\n  default = null\n}}\n' for name in names)
