@@ -16,7 +16,14 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from PIL import Image
 
-from superres.imaging.colour import STUDIO_BLACK, STUDIO_RANGE, FloatPlane, Planes
+from superres.imaging.colour import (
+    STUDIO_BLACK,
+    STUDIO_RANGE,
+    FloatPlane,
+    Planes,
+    full_luma,
+    studio,
+)
 from superres.imaging.jpeg import planes_through_jpeg
 from superres.imaging.resample import crop_to_multiple, enlarge_plane, reduce_planes, resize_plane
 from superres.models import default_model_path, network_for
@@ -25,9 +32,9 @@ from superres.network.tiling import with_halo
 from superres.network.weights import load_weights
 from superres.pipeline.input_folder import image_files
 from superres.quality.evaluation import bicubic_rows
+from superres.quality.metrics import psnr_of
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 Way = Callable[[FloatPlane, FloatPlane, int], FloatPlane]
 """Enlarges a colour difference (h, w), given luma (h, w), by a scale; levels of 255."""
@@ -76,7 +83,7 @@ def _mean(plane: FloatPlane) -> FloatPlane:
 def psnr(truth: Planes, other: NDArray[np.floating], scale: int) -> float:
     """PSNR over red, green and blue, in dB; ``scale`` pixels are shaved."""
     error = (other - truth.astype(np.float32))[:, scale:-scale, scale:-scale]
-    return float(10 * np.log10(255**2 / np.mean(error**2)))
+    return psnr_of(float(np.mean(error**2)))
 
 
 def gains(original: Planes, scale: int, quality: int) -> list[float]:
@@ -84,10 +91,10 @@ def gains(original: Planes, scale: int, quality: int) -> list[float]:
     truth = cast(Planes, crop_to_multiple(original, scale))
     low = planes_through_jpeg(reduce_planes(original, scale), quality)
     bicubic = bicubic_rows(low, scale, 0, truth.shape[1]).astype(np.float32)
-    luma = np.tensordot(_LUMA, low.astype(np.float32), axes=1)
+    luma = full_luma(*low.astype(np.float32))
     engine = make_engine(load_weights(default_model_path(scale, network_for(quality)), scale))
-    studio = luma / np.float32(255) * STUDIO_RANGE + STUDIO_BLACK
-    upscaled = engine.upscale_luma(with_halo(studio[np.newaxis, np.newaxis]))[0, 0]
+    measured = studio(luma / np.float32(255))
+    upscaled = engine.upscale_luma(with_halo(measured[np.newaxis, np.newaxis]))[0, 0]
     high = (upscaled - STUDIO_BLACK) / STUDIO_RANGE
     results = []
     for way in WAYS.values():

@@ -19,14 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from superres.imaging.colour import Planes
+from superres.imaging.colour import Planes, full_luma
 from superres.imaging.resample import crop_to_multiple, reduce_planes
 from superres.pipeline.input_folder import image_files
 from superres.pipeline.records import Evaluation
 from superres.quality.evaluation import bicubic_rows
+from superres.quality.metrics import psnr_of
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-_LUMA = np.array([0.299, 0.587, 0.114])
 
 
 def read_rgb(path: Path) -> Planes:
@@ -57,12 +57,8 @@ def psnr(truth: Planes, other: Planes, scale: int) -> tuple[float, float]:
     """PSNR over red, green and blue, and of luma, in dB; ``scale`` pixels are shaved."""
     inner = (slice(None), slice(scale, -scale), slice(scale, -scale))
     error = (other.astype(float) - truth)[inner]
-    luma = np.tensordot(_LUMA, error, axes=1)
-    return _decibels(error), _decibels(luma)
-
-
-def _decibels(error: NDArray[np.float64]) -> float:
-    return float(10 * np.log10(255**2 / np.mean(error**2)))
+    luma = full_luma(*error.astype(np.float32))
+    return psnr_of(float(np.mean(error**2))), psnr_of(float(np.mean(luma**2)))
 
 
 def gains(

@@ -1,6 +1,6 @@
 """Second job: tiles to upscaled tiles, on CPU or GPU."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 
 import pyarrow as pa
@@ -9,19 +9,15 @@ from pyspark import Broadcast
 from jobs.attempts import new_attempt, newest_attempt, read_whole_files, write_attempt
 from jobs.job import JobReport, Run, job_main
 from jobs.session import worker_device
-from jobs.stages import infer_tiles
+from jobs.stages import EngineFor, infer_tiles
 from jobs.tables import UPSCALED_TILES, batches_to_tiles, sql_schema, tiles_to_batches
 from superres.network.engine import Engine, engine_in_this_process
-from superres.network.restore import fetch_networks, restore_in
+from superres.network.restore import fetch_networks
 from superres.network.weights import Weights
 from superres.pipeline.recipe import Recipe
 
 # A larger part, usually one huge image, is divided among tasks by Parquet row groups.
 SPLIT_AT = 256 << 20
-
-
-EngineFor = Callable[[str], Engine]
-"""The engine of a network, in the process that asks."""
 
 
 def share_engines(run: Run) -> EngineFor:
@@ -31,7 +27,7 @@ def share_engines(run: Run) -> EngineFor:
     """
     processing, scale = run.settings.processing, run.layout.scale
     context, recipe = run.session.sparkContext, run.layout.recipe
-    networks = fetch_networks(processing, scale, restore_in(recipe))
+    networks = fetch_networks(processing, scale, recipe)
     engine_for = partial(_worker_engine, context.broadcast(networks), processing.device, recipe)
     if processing.device == "cuda" or recipe.precision != "single":
         tried = context.parallelize([next(iter(networks))], 1)

@@ -164,9 +164,7 @@ def _measure(
     """Compares the result with the original; None where there is no original."""
     if inputs.original_uri is None:
         return None
-    low, quality = inputs.low.planes(), layout.recipe.evaluate_jpeg_quality
-    if quality is not None:
-        low = planes_through_jpeg(low, quality)
+    low = planes_through_jpeg(inputs.low.planes(), layout.recipe.evaluate_jpeg_quality)
     area = layout.scale**2
     limits = processing.limits
     # The original and the result are larger than the low resolution by the scale, each way.

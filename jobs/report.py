@@ -163,6 +163,5 @@ def _comparison(record: Evaluation) -> Comparison:
         low_planes = decode_file(
             Path(record.low_resolution.uri), _ANY_SIZE, grayscale=True
         ).planes()
-    if record.jpeg_quality is not None:
-        low_planes = planes_through_jpeg(low_planes, record.jpeg_quality)
+    low_planes = planes_through_jpeg(low_planes, record.jpeg_quality)
     return compare_planes(name_of(record.source), low_planes, ours, record.scale, original)

@@ -15,19 +15,22 @@ from jobs.selection import SourceImage
 from jobs.tables import ReconstructedImage, Timed
 from superres.errors import ImageRejectedError, RecordError
 from superres.imaging.decoding import decode
-from superres.imaging.jpeg import jpeg_quality, planes_through_jpeg
+from superres.imaging.jpeg import planes_through_jpeg
 from superres.imaging.png import encode_png
 from superres.network.engine import Engine
-from superres.network.restore import network_of, restore_in
+from superres.network.restore import network_of, network_of_image
 from superres.network.tiling import Tile, split, strips
 from superres.network.upscaling import upscale_tiles, upscaled_info
 from superres.pipeline import storage
 from superres.pipeline.arrival import reference_of
 from superres.pipeline.config import Processing
 from superres.pipeline.layout import Layout
+from superres.pipeline.recipe import Recipe
 from superres.pipeline.records import RejectedImage, Stage, applied_recipe
 
 Count = Callable[[int], None]
+EngineFor = Callable[[str], Engine]
+"""The engine of a network, in the process that asks."""
 
 
 def ignore_count(_: int) -> None:
@@ -50,10 +53,8 @@ def split_images(
         try:
             content = _content(image, processing)
             decoded = decode(content, processing.limits, grayscale=layout.recipe.grayscale)
-            planes, quality = decoded.planes(), image.jpeg_quality
-            if quality is not None:
-                planes = planes_through_jpeg(planes, quality)
-            network = network_of(restore_in(layout.recipe), quality or jpeg_quality(content))
+            planes = planes_through_jpeg(decoded.planes(), image.jpeg_quality)
+            network = _network(image, content, layout.recipe)
         except ImageRejectedError as error:
             reject(image.image_id, image.uri, "split", str(error), layout)
             count_image(1)
@@ -74,12 +75,18 @@ def _content(image: SourceImage, processing: Processing) -> bytes:
     return storage.read_bytes(image.uri)
 
 
+def _network(image: SourceImage, content: bytes, recipe: Recipe) -> str:
+    if image.jpeg_quality is not None:  # what it has gone through just now
+        return network_of(recipe, image.jpeg_quality)
+    return network_of_image(recipe, content)
+
+
 def infer_tiles(
-    tiles: Iterable[Timed], engine_for: Callable[[str], Engine], count_tile: Count = ignore_count
+    tiles: Iterable[Timed], engine_for: EngineFor, count_tile: Count = ignore_count
 ) -> Iterator[Timed]:
     """Upscales tiles in order, each with its network; adds the seconds that each took.
 
-    ``engine_for`` has the engine of a network. Tiles that follow one another and have the same
+    Tiles that follow one another and have the same
     network are upscaled together.
     """
     for network, group in itertools.groupby(tiles, key=lambda timed: timed.network):

@@ -97,9 +97,7 @@ def draw_bicubic(
     With ``jpeg_quality``, low resolution goes through JPEG first. Raises ``ImageRejectedError`` if
     the image is damaged; so does ``draw_difference``.
     """
-    planes = low.planes()
-    if jpeg_quality is not None:
-        planes = planes_through_jpeg(planes, jpeg_quality)
+    planes = planes_through_jpeg(low.planes(), jpeg_quality)
     encode_png(_bicubic_strips(planes, scale), upscaled_info(low.info, scale), target)
 
 

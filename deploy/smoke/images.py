@@ -12,7 +12,8 @@ from superres.imaging.resample import reduce_planes
 from superres.network.engine import fetch_weights, make_engine
 from superres.network.restore import network_of
 from superres.network.upscaling import upscale_image
-from superres.pipeline.config import Processing
+from superres.pipeline.config import Processing, Settings
+from superres.pipeline.recipe import recipe_of
 from superres.pipeline.records import Mode
 
 # Height, width, channels, bits: colour and grey, alpha, both depths, odd sizes, one wider than two
@@ -69,7 +70,7 @@ def expected_results(
     images: list[SmokeImage], processing: Processing, scale: int
 ) -> dict[str, Planes]:
     """Returns the upscaled samples of each image by name, computed here as on a node's CPU."""
-    network = network_of(processing.restore_at(scale), None)
+    network = network_of(recipe_of(Settings(processing=processing), scale), None)
     engine = make_engine(fetch_weights(processing.checkpoint(scale, network), scale))
     return {
         image.name: np.concatenate(

@@ -10,6 +10,8 @@ from superres.models import CLEAN, network_for
 from superres.network.onnx_graph import build_samples_onnx
 from superres.network.restore import network_of
 from superres.pipeline import storage
+from superres.pipeline.config import Settings
+from superres.pipeline.recipe import recipe_of
 
 
 @click.command(epilog="Example: superres export --scale 2 --output fsrcnn_x2_rgb.onnx")
@@ -41,12 +43,12 @@ def export(
     `superres upscale`.
     """
     processing = processing_of(config, scale=scale, model=model)
-    restore = processing.restore_at(processing.upscale_factor)
-    if jpeg_quality and processing.own_model(processing.upscale_factor):
+    recipe = recipe_of(Settings(processing=processing), processing.upscale_factor)
+    if jpeg_quality and recipe.model_path:
         raise click.UsageError(
             "--jpeg-quality cannot be combined with a model (--model, model_path)"
         )
-    network = network_for(jpeg_quality) if jpeg_quality else network_of(restore, None)
+    network = network_for(jpeg_quality) if jpeg_quality else network_of(recipe, None)
     weights = weights_for(processing, network)
     kind = "" if network == CLEAN else f"_{network}"
     target = output or Path(f"fsrcnn_x{weights.scale}{kind}_rgb.onnx")

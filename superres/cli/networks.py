@@ -3,33 +3,35 @@
 from functools import cache
 from pathlib import Path
 
-from superres.imaging.jpeg import jpeg_quality
 from superres.models import CLEAN
 from superres.network.engine import Engine, fetch_weights, make_engine
-from superres.network.precision import decided_precision
-from superres.network.restore import network_of
+from superres.network.precision import decided_recipe
+from superres.network.restore import network_of, network_of_image
 from superres.network.weights import Weights
-from superres.pipeline.config import Processing
+from superres.pipeline.config import Processing, Settings
 
 
 class Engines:
-    """The engines of the configured networks, each made when it is first used."""
+    """The engines of the configured networks, each made when it is first used.
+
+    Attributes:
+        recipe: of what they make.
+    """
 
     def __init__(self, processing: Processing) -> None:
         self._processing = processing
         self._scale = processing.upscale_factor
-        self._restore = processing.restore_at(self._scale)
-        self._precision = decided_precision(processing)
+        self.recipe = decided_recipe(Settings(processing=processing), self._scale)
         self._names: dict[str, str] = {}
         self._engine = cache(self._make)
 
     def for_file(self, file: Path) -> Engine:
         """The engine for an image: ``processing.restore`` chooses by how it was saved."""
-        return self.for_quality(jpeg_quality(file) if self._restore == "auto" else None)
+        return self._engine(network_of_image(self.recipe, file))
 
     def for_quality(self, jpeg_quality: int | None) -> Engine:
         """The engine for an image that was saved as JPEG at this quality; None: it was not."""
-        return self._engine(network_of(self._restore, jpeg_quality))
+        return self._engine(network_of(self.recipe, jpeg_quality))
 
     @property
     def names(self) -> str:
@@ -44,7 +46,7 @@ class Engines:
         weights = weights_for(self._processing, network)
         name = self._processing.checkpoint_name(self._scale, network)
         self._names[weights.digest] = f"{name} {weights.digest[:12]}"
-        return make_engine(weights, self._processing.device, self._precision)
+        return make_engine(weights, self._processing.device, self.recipe.precision)
 
 
 def weights_for(processing: Processing, network: str = CLEAN) -> Weights:

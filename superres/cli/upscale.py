@@ -26,9 +26,8 @@ from superres.imaging.decoding import decode_file
 from superres.imaging.files import sha256_of
 from superres.imaging.names import readable, utf8_alias
 from superres.imaging.png import encode_png
-from superres.network.precision import decided_recipe
 from superres.network.upscaling import upscale_image, upscaled_info
-from superres.pipeline.config import Processing, Settings
+from superres.pipeline.config import Processing
 from superres.pipeline.input_folder import images_of
 from superres.pipeline.output_folder import OutputFolder
 from superres.pipeline.records import applied_recipe
@@ -71,10 +70,8 @@ def upscale(
         click.echo(f"superres: {remark}", err=True)
     if not sources:
         raise ConfigError("nothing is left to upscale; give images, or folders of images")
-    scale = processing.upscale_factor
-    recipe = applied_recipe(decided_recipe(Settings(processing=processing), scale))
-    folder = OutputFolder(output, scale, recipe)
     engines = Engines(processing)
+    folder = OutputFolder(output, processing.upscale_factor, applied_recipe(engines.recipe))
     begun, failed = time.monotonic(), 0
     with progress_bar() as progress:
         task = progress.add_task("Upscaling", total=len(sources))
@@ -114,17 +111,17 @@ def _upscale_file(
     processing: Processing,
     engines: Engines,
     advance: Callable[[float], object],
-    tell: Callable[[str], object],
+    remark: Callable[[str], object],
 ) -> Path:
     """Upscales one file, whole or not at all.
 
-    Calls ``advance`` with each fraction done, and ``tell`` with each remark on the file.
+    Calls ``advance`` with each fraction done, and ``remark`` with what is to be said of the file.
     """
     digest = sha256_of(source)
     with utf8_alias(source) as file, folder.unfinished() as unfinished:
         image = decode_file(file, processing.limits, grayscale=processing.grayscale, page=page)
-        for remark in image.remarks:
-            tell(f"superres: {source}: {remark}")
+        for line in image.remarks:
+            remark(f"superres: {source}: {line}")
         info = upscaled_info(image.info, processing.upscale_factor)
         engine = engines.for_file(file)
 

@@ -1,6 +1,5 @@
 """Reads the header of an image: size, pages, and what matters for decoding it."""
 
-import struct
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -98,7 +97,7 @@ def quick_size(origin: Origin, format_name: str) -> tuple[int, int]:
     """
     reader = _QUICK_READERS.get(format_name)
     if reader is not None:
-        with suppress(OSError, SyntaxError, ValueError, struct.error), binary(origin) as stream:
+        with suppress(*with_pillow.HEADER_FAULTS), binary(origin) as stream:
             return reader(stream).size
     header = read_header(origin, format_name)
     return header.width, header.height
@@ -170,6 +169,6 @@ def _has_two_levels(origin: Origin, format_name: str) -> bool:
 
 
 def read_png_chunks(origin: Origin) -> dict[bytes, bytes]:
-    """The chunks of a PNG before its pixels that tell of colours and frames."""
+    """The chunks of a PNG before its pixels that are about colours and frames."""
     with binary(origin) as stream:
         return png_colour.read_chunks(stream)

@@ -4,10 +4,8 @@ Strength is given as the quality of libjpeg, 1 to 100, whose tables at that qual
 """
 
 import io
-import struct
 from contextlib import suppress
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +13,9 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from superres.imaging.colour import FloatPlane, Planes
+from superres.imaging.libvips import Origin, binary
+from superres.imaging.signatures import SIGNATURE_BYTES, sniff
+from superres.imaging.with_pillow import HEADER_FAULTS
 
 # Section K.1 of ITU-T T.81, the luma table that libjpeg scales by the quality; row by row.
 _STANDARD_LUMA = np.array(
@@ -31,22 +32,20 @@ _STANDARD_LUMA = np.array(
 )
 
 
-def jpeg_quality(content: bytes | Path) -> int | None:
+def jpeg_quality(content: Origin) -> int | None:
     """The quality that an encoded image was saved with; None if it is no JPEG.
 
     Other encoders than libjpeg have other tables: theirs count as the quality whose steps are as
     large in the mean. Reads the header alone. An image whose header is damaged has no quality:
     decoding rejects it.
     """
-    with suppress(OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, struct.error):
-        source = io.BytesIO(content) if isinstance(content, bytes) else content.open("rb")
-        with source as stream:
-            if stream.read(3) != b"\xff\xd8\xff":
-                return None
-            stream.seek(0)
-            picture = JpegImageFile(stream)
-            first_component = picture.layer[0]
-            return quality_of_table(picture.quantization[first_component[3]])
+    with suppress(*HEADER_FAULTS), binary(content) as stream:
+        if sniff(stream.read(SIGNATURE_BYTES)) != "JPEG":
+            return None
+        stream.seek(0)
+        picture = JpegImageFile(stream)
+        first_component = picture.layer[0]
+        return quality_of_table(picture.quantization[first_component[3]])
     return None
 
 
@@ -82,12 +81,16 @@ def through_jpeg(luma: FloatPlane, quality: int) -> FloatPlane:
     return _decoded(_encoded(levels, quality)).astype(np.float32)
 
 
-def planes_through_jpeg(planes: Planes, quality: int) -> Planes:
+def planes_through_jpeg(planes: Planes, quality: int | None) -> Planes:
     """What is left of (C, h, w) samples after a JPEG at this quality; same type.
+
+    None: they go through none, and ``planes`` is returned.
 
     Colour is stored at half the width and height (4:2:0), as cameras and the web do. JPEG has 8
     bits and no alpha: 16-bit samples are rounded to 8, and alpha is kept as it is.
     """
+    if quality is None:
+        return planes
     colours = 1 if planes.shape[0] <= 2 else 3
     wide = planes.dtype == np.uint16
     samples = (planes[:colours] + 128.5) // 257 if wide else planes[:colours]

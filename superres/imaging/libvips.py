@@ -92,7 +92,7 @@ def load_with_end_mark(origin: Origin, _: str, **options: Any) -> Any:
 def last_fault_of_jpeg() -> str:
     """What libjpeg complained about last, in this process; empty if about nothing.
 
-    libvips raises an error of it when more rows are read; of the last rows nothing else tells.
+    libvips raises an error of it when more rows are read; for the last rows there is no other sign.
     """
     messages: bytes = pyvips.ffi.string(pyvips.vips_lib.vips_error_buffer())
     return messages.decode(errors="replace") if b"VipsJpeg" in messages else ""

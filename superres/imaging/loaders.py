@@ -150,7 +150,7 @@ def _without_unused(image: Any, page: tiff.Page) -> Any:
         return image  # Pillow leaves them out
     colours = image.bands - page.extra_count
     if colours not in _INTERPRETATIONS:
-        raise ValueError(f"{image.bands} channels")  # libvips sees others than the directory tells
+        raise ValueError(f"{image.bands} channels")  # not those of the directory
     kept = image[:colours]
     if page.alpha is not None:
         kept = kept.bandjoin(image[colours + page.alpha])

@@ -71,7 +71,7 @@ class ColourSpace:
 
 
 def read_chunks(stream: BinaryIO) -> dict[bytes, bytes]:
-    """The chunks before the pixels that tell colour space and frames, each up to 64 bytes.
+    """The chunks before the pixels about colour space and frames, each up to 64 bytes.
 
     Ends without an error where the file does.
     """

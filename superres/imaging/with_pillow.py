@@ -22,6 +22,12 @@ from PIL.TiffImagePlugin import TiffImageFile
 # Pillow's own reader of uncompressed TIFF does not know subsampled colour; libtiff does.
 TiffImagePlugin.READ_LIBTIFF = True
 
+HEADER_FAULTS = (
+    *(OSError, SyntaxError, ValueError, EOFError),
+    *(TypeError, KeyError, IndexError, struct.error),
+)
+"""What Pillow raises for a damaged header."""
+
 _TYPES: dict[str, type[ImageFile]] = {
     "BMP": BmpImageFile,
     "GIF": GifImageFile,

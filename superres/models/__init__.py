@@ -21,11 +21,11 @@ NETWORKS = (CLEAN, *(name for _, name in _JPEG_NETWORKS))
 """All names: those for JPEG say between which qualities the network was trained."""
 
 
-def network_for(jpeg_quality: float | None) -> str:
+def network_for(jpeg_quality: int | None) -> str:
     """The network for input that was saved as JPEG at this quality; None: it was not."""
     if jpeg_quality is None:
         return CLEAN
-    return next((name for highest, name in _JPEG_NETWORKS if jpeg_quality < highest + 0.5), CLEAN)
+    return next((name for highest, name in _JPEG_NETWORKS if jpeg_quality <= highest), CLEAN)
 
 
 def default_model_path(scale: int, network: str = CLEAN) -> Path:

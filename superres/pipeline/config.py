@@ -120,10 +120,6 @@ class Processing(_Section):
         """
         return self.model_path if scale == self.upscale_factor else None
 
-    def restore_at(self, scale: int) -> Restore:
-        """``restore`` at a scale: with a model of its own, one network is for every image."""
-        return self.restore if self.own_model(scale) is None else "off"
-
     def checkpoint(self, scale: int, network: str = CLEAN) -> str:
         """The file with the weights for a scale, and for a network unless there is a model."""
         return self.own_model(scale) or str(default_model_path(scale, network))

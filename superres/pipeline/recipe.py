@@ -82,14 +82,13 @@ def recipe_of(settings: Settings, scale: int, *, bfloat16: bool = False) -> Reci
     return Recipe(
         model_path=model,
         grayscale=processing.grayscale,
-        precision=precision_of(processing, bfloat16=bfloat16),
+        precision=_precision(processing, bfloat16),
         restore="auto" if model else processing.restore,
         evaluate_jpeg_quality=settings.evaluate.jpeg_quality,
     )
 
 
-def precision_of(processing: Processing, *, bfloat16: bool = False) -> Precision:
-    """The configured precision; ``bfloat16`` as in ``recipe_of``."""
+def _precision(processing: Processing, bfloat16: bool) -> Precision:
     if not processing.half_precision:
         return "single"
     if processing.device == "cuda":

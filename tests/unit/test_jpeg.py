@@ -1,6 +1,7 @@
 """How strongly a JPEG was compressed, by its table, and what compression does to samples."""
 
 import io
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from superres.errors import ImageRejectedError
+from superres.imaging.decoding import check
 from superres.imaging.jpeg import (
     jpeg_quality,
     libjpeg_luma,
@@ -17,8 +20,10 @@ from superres.imaging.jpeg import (
     quality_of_table,
     through_jpeg,
 )
+from superres.imaging.limits import Limits
 from superres.imaging.samples import sample_images
 
+LIMITS = Limits(1 << 20, 1 << 20)
 # The luma table of mozjpeg and ImageMagick, scaled by the quality as libjpeg's is.
 ROBIDOUX = """
  16  16  16  18  25  37  56  85     16  17  20  27  34  40  53  75
@@ -91,6 +96,8 @@ def test_a_damaged_header_never_raises() -> None:
             damaged[at] = random.integers(256)
         quality = jpeg_quality(bytes(damaged))
         assert quality is None or 1 <= quality <= 100
+        with suppress(ImageRejectedError):  # one line; any other error fails
+            check(bytes(damaged), LIMITS)
 
 
 @pytest.mark.filterwarnings("error")

@@ -18,7 +18,7 @@ from superres.imaging.png import encode_png_bytes
 from superres.imaging.samples import sample_images
 from superres.models import CLEAN, NETWORKS, SCALES, default_model_path, network_for
 from superres.network.engine import Engine, make_engine
-from superres.network.restore import fetch_networks, network_of, restore_in
+from superres.network.restore import fetch_networks, network_of
 from superres.network.weights import load_weights
 from superres.pipeline import storage
 from superres.pipeline.config import Processing, Restore
@@ -54,21 +54,21 @@ def test_each_quality_has_its_network() -> None:
     ],
 )
 def test_the_configuration_chooses(restore: Restore, quality: int | None, name: str) -> None:
-    assert network_of(restore, quality) == name
+    assert network_of(Recipe(restore=restore), quality) == name
 
 
 def test_a_model_of_ones_own_is_for_every_image(tmp_path: Path) -> None:
-    assert restore_in(Recipe(model_path="own.safetensors")) == "off"
-    own = Processing(model_path=str(default_model_path(2)))
-    assert list(fetch_networks(own, 2, "off")) == [CLEAN]
+    path = str(default_model_path(2))
+    assert network_of(Recipe(model_path=path), 75) == CLEAN
+    assert list(fetch_networks(Processing(model_path=path), 2, Recipe(model_path=path))) == [CLEAN]
 
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_every_network_is_included_and_another(scale: int) -> None:
-    networks = fetch_networks(Processing(), scale, "auto")
+    networks = fetch_networks(Processing(), scale, Recipe())
     assert tuple(networks) == NETWORKS
     assert len({weights.digest for weights in networks.values()}) == len(NETWORKS)
-    assert list(fetch_networks(Processing(), scale, 75)) == ["jpeg-66-83"]
+    assert list(fetch_networks(Processing(), scale, Recipe(restore=75))) == ["jpeg-66-83"]
 
 
 # ---- through the stages
