@@ -20,15 +20,14 @@ from superres.cli.options import config_option, config_or_default
 from superres.errors import ConfigError, TransferError
 from superres.pipeline.config import Kafka, load_settings
 from superres.pipeline.records import ImageReference
-from superres.service.server import KEEP_ALIVE_SECONDS, serve
+from superres.service.server import Server, serve
 from superres.service.tokens import token_from
 
 TOKEN = "SUPERRES_UPLOAD_TOKEN"
 """The environment variable that holds the token."""
-_THREADS = 32  # a slow client occupies one
+_THREADS = 32
 _ACKNOWLEDGED_SECONDS = 10.0
 _METADATA_SECONDS = 2.0
-_STOP_SECONDS = 110  # for requests to finish; container services kill after 120
 _POLL_SECONDS = 0.2
 
 
@@ -53,15 +52,14 @@ def uploads(host: str | None, port: int | None, config: str | None) -> None:
             f"uploads need a token: set {TOKEN} in the environment, "
             "for example to the output of `openssl rand -hex 16`"
         )
-    host = host or settings.ingestion.upload_host
-    port = settings.ingestion.upload_port if port is None else port
-    options = {
-        "page": "/uploads",
-        "threads": _THREADS,
-        "graceful_timeout": _STOP_SECONDS,
-        "keepalive": KEEP_ALIVE_SECONDS,
-        "proc_name": "superres uploads",
-    }
+    server = Server(
+        name="superres uploads",
+        host=host or settings.ingestion.upload_host,
+        port=settings.ingestion.upload_port if port is None else port,
+        page="/uploads",
+        threads=_THREADS,
+        drain_seconds=settings.ingestion.drain_seconds,
+    )
 
     def load(running: Callable[[], bool]) -> Flask:
         if not settings.kafka.enabled:
@@ -72,7 +70,7 @@ def uploads(host: str | None, port: int | None, config: str | None) -> None:
         publisher = Publisher(settings.kafka)
         return create_app(settings, token, publisher.publish, publisher.ready)
 
-    serve(load, host, port, options)
+    serve(load, server)
 
 
 class Publisher:
@@ -126,7 +124,7 @@ class Publisher:
                 failure = TransferError(f"Kafka did not accept the reference: {error.str()}")
                 acknowledgement.set_exception(failure)
 
-        content, key = reference.to_json().encode(), reference.image_id.encode()
+        content, key = reference.to_message().encode(), reference.image_id.encode()
         try:
             self._producer.produce(self._topic, content, key, on_delivery=on_delivery)
         except (KafkaException, BufferError) as error:

@@ -27,9 +27,9 @@ from notifier.webhooks.sender import Sender
 from superres.cli.options import config_option, config_or_default
 from superres.pipeline.config import Settings, load_settings
 from superres.service.public_http import Client
-from superres.service.server import KEEP_ALIVE_SECONDS, serve
+from superres.service.server import Server, serve
 
-_STOP_SECONDS = 15
+_DRAIN_SECONDS = 15.0  # for requests to finish
 _ARENA_MAX = -8  # M_ARENA_MAX of <malloc.h>
 
 
@@ -52,14 +52,16 @@ def notify(host: str | None, port: int | None, config: str | None) -> None:
     check_queues(settings)
     # Reports an unreachable database at once, and creates the tables before the fork.
     open_database(chosen.database_url).close()
-    options = {
-        "threads": chosen.threads,
-        "worker_connections": chosen.threads * 4,
-        "graceful_timeout": _STOP_SECONDS,
-        "keepalive": KEEP_ALIVE_SECONDS,
-        "proc_name": "superres notify",
-    }
-    serve(lambda alive: _application(settings, tokens, host, alive), host, port, options)
+    server = Server(
+        name="superres notify",
+        host=host,
+        port=port,
+        page="/",
+        threads=chosen.threads,
+        drain_seconds=_DRAIN_SECONDS,
+        behind_proxies=chosen.proxies > 0,
+    )
+    serve(lambda alive: _application(settings, tokens, host, alive), server)
 
 
 def _application(settings: Settings, tokens: Tokens, host: str, alive: Callable[[], bool]) -> Flask:

@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from flask import Response, jsonify
+from flask import Response, jsonify, request
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from flask_openapi3.models.info import Info
@@ -16,6 +16,7 @@ from notifier.web.context import Service
 from notifier.web.problems import ProblemBody, invalid_request
 from notifier.web.problems import register as register_problems
 from notifier.web.stream import stream_blueprint
+from superres.service.problems import Problem
 
 _PACKAGE = Path(__file__).parents[1]
 _WRITES_PER_MINUTE, _LOGINS_PER_MINUTE = 120, 10
@@ -36,6 +37,7 @@ def create_app(service: Service, host: str = "127.0.0.1") -> OpenAPI:
     app.extensions["notifier"] = service
     app.logger.setLevel(logging.CRITICAL)  # web.problems logs errors as events
     health.measure_requests(app)
+    app.before_request(_require_length)
     security.secure(app, service.settings, service.tokens, host)
     register_problems(app)
     _limit(app)
@@ -54,6 +56,12 @@ def create_app(service: Service, host: str = "127.0.0.1") -> OpenAPI:
         hops = settings.proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]  # as Flask documents it
     return app
+
+
+def _require_length() -> None:
+    """Refuses a body of unknown length: the server awaits such a one in a thread."""
+    if "Transfer-Encoding" in request.headers:
+        raise Problem(411, "send the header Content-Length with the size of the body")
 
 
 def _limit(app: OpenAPI) -> None:

@@ -1,14 +1,9 @@
 """`superres notify` as a process: from a record in storage to a picture in an open page."""
 
-import json
 import statistics
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
-from urllib.request import Request, urlopen
 
 import pytest
 
@@ -16,51 +11,13 @@ from superres.pipeline import storage
 from superres.pipeline.records import Evaluation, StoredImage
 from tests.support.chromium import Page, chromium
 from tests.support.evaluation_records import evaluation, evaluation_uri, image_id, write
-from tests.support.example_gallery import TOKEN, Gallery, sample
+from tests.support.example_gallery import Gallery, sample
 from tests.support.http_server import until
 from tests.support.kafka_broker import PATIENCE
-from tests.support.processes import Service
+from tests.support.notifier_process import address, answer, notify
 from tests.support.sqs_queues import make_queue
 
 ROUNDS = 5
-
-
-@contextmanager
-def notify(
-    folder: Path, config: dict[str, Any], *arguments: str, **environment: str
-) -> Iterator[Service]:
-    """Runs a notifier on any free port."""
-    own = {
-        "database_url": f"sqlite:///{folder}/own.db",
-        "cache_dir": str(folder / "own-cache"),
-        "rescan_seconds": 3600,
-    }
-    given = config | {"notifier": own | config.get("notifier", {})}
-    file = folder / "notify.json"
-    file.write_text(json.dumps(given))
-    service = Service(
-        ["notify", "--port", "0", "--config", str(file), *arguments],
-        {"SUPERRES_NOTIFIER_TOKEN": TOKEN, **environment},
-        folder / "notify",
-    )
-    try:
-        until(lambda: bool(service.events("listening")) or not service.running, PATIENCE)
-        yield service
-    finally:
-        if service.running:
-            service.terminate()
-            service.wait(PATIENCE)
-
-
-def address(service: Service) -> str:
-    return str(service.events("serving")[0]["pages"][0]).rstrip("/")
-
-
-def answer(url: str) -> Any:
-    with urlopen(
-        Request(url, headers={"Authorization": f"Bearer {TOKEN}"}), timeout=10
-    ) as response:
-        return json.load(response)
 
 
 def seconds_to_page(page: Page, records: list[Evaluation], results: str) -> float:

@@ -1,0 +1,113 @@
+"""Hundreds of clients that are slow on purpose hold up neither uploads nor the page."""
+
+import time
+from http.client import HTTPConnection
+
+import pytest
+
+from tests.support.example_gallery import TOKEN, Gallery
+from tests.support.http_server import until
+from tests.support.image_files import photo, png
+from tests.support.kafka_broker import PATIENCE
+from tests.support.notifier_process import address, answer, notify
+from tests.support.slow_clients import SlowClients, request
+from tests.support.upload_app import TOKEN as UPLOAD_TOKEN
+from tests.support.upload_process import status_of, upload, upload_service
+
+COUNT = 400
+ANSWERED_SECONDS = 8.0  # 2 s on a machine of its own
+HALF_A_HEAD = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: "
+UPLOADING = request(
+    "POST",
+    "/uploads",
+    f"Authorization: Bearer {UPLOAD_TOKEN}",
+    "Content-Type: multipart/form-data; boundary=b",
+    "Content-Length: 1000000",
+)
+# Where a server that is about to close waits for the client to do so first.
+CLOSING = request("GET", "/healthz", "Connection: close")
+CHUNKED_LOGIN = request("POST", "/login", "Transfer-Encoding: chunked") + b"5\r\ntoken\r\n"
+LOGIN = request(
+    "POST", "/login", "Content-Type: application/x-www-form-urlencoded", "Content-Length: 1000"
+)
+
+
+@pytest.mark.parametrize(
+    ("beginning", "drip"),
+    [
+        pytest.param(HALF_A_HEAD, b"a", id="heads"),
+        pytest.param(UPLOADING, b"a", id="bodies"),
+        pytest.param(UPLOADING.replace(UPLOAD_TOKEN.encode(), b"wrong"), b"a", id="wrong-token"),
+        pytest.param(CLOSING, b"", id="closing"),
+    ],
+)
+def test_slow_clients_do_not_hold_up_uploads(tmp_path, beginning, drip):
+    with upload_service(tmp_path) as (port, _), SlowClients(port, COUNT, beginning, drip):
+        for _ in range(3):
+            began = time.monotonic()
+            assert upload(port)[0] == 202
+            uploaded = time.monotonic()
+            assert status_of(port, "GET", "/uploads") == 200
+            print(f"upload {uploaded - began:.2f} s, page {time.monotonic() - uploaded:.2f} s")
+            assert time.monotonic() - began < 2 * ANSWERED_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("beginning", "drip"),
+    [
+        pytest.param(HALF_A_HEAD, b"a", id="heads"),
+        pytest.param(LOGIN, b"a", id="bodies"),
+        pytest.param(CHUNKED_LOGIN, b"1\r\na\r\n", id="chunks"),
+        pytest.param(CLOSING, b"", id="closing"),
+        pytest.param(b"", b"", id="silence"),
+    ],
+)
+def test_slow_clients_do_not_hold_up_the_page(tmp_path, beginning, drip):
+    config = {"dataset": {"reconstructed_images_dir": str(tmp_path / "results")}}
+    with notify(tmp_path, config) as service:
+        at = address(service)
+        port = int(at.rpartition(":")[2])
+        with SlowClients(port, COUNT, beginning, drip):
+            for _ in range(3):
+                began = time.monotonic()
+                assert answer(f"{at}/api/v1/totals")["images"] == 0
+                print(f"page {time.monotonic() - began:.2f} s")
+                assert time.monotonic() - began < ANSWERED_SECONDS
+
+
+def test_clients_that_read_no_picture_hold_up_nobody_and_pages_stay_live(tmp_path):
+    gallery = Gallery(tmp_path)
+    image = gallery.finish(png(photo(1200, 1200)), mode="upscale")
+    with notify(tmp_path, {"dataset": gallery.settings.dataset.model_dump()}) as service:
+        at = address(service)
+        port = int(at.rpartition(":")[2])
+        until(lambda: answer(f"{at}/api/v1/totals")["images"] == 1, PATIENCE)
+        page = HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        page.request("GET", "/events")
+        live = page.getresponse()
+        assert live.status == 200
+        first = _next_number(live)
+        reading = request("GET", f"/pictures/{image.result_id}/result", f"Authorization: {TOKEN}")
+        with SlowClients(port, COUNT, reading):
+            began = time.monotonic()
+            assert status_of(port, "GET", "/") == 200
+            assert time.monotonic() - began < ANSWERED_SECONDS
+            gallery.finish(png(photo(40, 40, seed=1)), "other.png", recorded=False)
+            assert _next_number(live) > first
+        page.close()
+    gallery.close()
+
+
+def test_an_unfinished_head_is_refused_in_time_and_what_it_held_is_free(tmp_path):
+    with upload_service(tmp_path) as (port, _):
+        with SlowClients(port, 40, HALF_A_HEAD, b"a") as clients:
+            until(lambda: clients.ended == 40, PATIENCE)
+        assert upload(port)[0] == 202
+
+
+def _next_number(live) -> int:
+    while True:
+        line = live.readline()
+        assert line, "the stream has ended"
+        if line.startswith(b"data: "):
+            return int(line.removeprefix(b"data: "))
