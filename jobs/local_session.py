@@ -1,7 +1,6 @@
 """The Spark session of ``superres run``: on this machine, and ended in order by every signal."""
 
 import os
-import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -17,7 +16,7 @@ from jobs.session import get_session
 from jobs.standalone import EXECUTOR_MEMORY_MIB, Resources, local_conf, standalone_cluster
 from superres.pipeline.config import Settings
 from superres.pipeline.layout import Layout
-from superres.service.signals import ENDING, end_process, raise_for
+from superres.service.signals import end_process, handle_ending, raise_for
 
 T = TypeVar("T")
 
@@ -32,8 +31,7 @@ class EndingSignals:
     def __init__(self) -> None:
         """Installs the handlers."""
         self._received: int | None = None
-        for number in ENDING:
-            signal.signal(number, self._receive)
+        handle_ending(self._receive)
 
     def raise_if_received(self) -> None:
         """Raises ``KeyboardInterrupt`` or ``SystemExit`` again if a signal has arrived."""

@@ -14,7 +14,6 @@ A broker that runs already is used and stays; one that is started here is stoppe
 import json
 import os
 import secrets
-import signal
 import socket
 import sys
 from collections.abc import Mapping
@@ -24,7 +23,7 @@ from pathlib import Path
 from scripts.check_gallery import check_gallery
 from superres.cli.execution import INTERRUPTED, SOME_FAILED
 from superres.errors import ConfigError, SuperresError
-from superres.service.signals import ENDING, end_process
+from superres.service.signals import handle_ending
 from superres.service.supervisor import Supervisor, ignored_signals, run_in_foreground
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -161,9 +160,7 @@ def _listens(port: int) -> bool:
 
 def main() -> int:
     """Runs it all and ends what it started; returns the exit code."""
-    for number in ENDING:
-        if signal.getsignal(number) != signal.SIG_IGN:  # as `nohup` and background jobs have it
-            signal.signal(number, end_process)
+    handle_ending()
     request = read_request(os.environ, sys.argv[1:])
     environment: dict[str, str] = {}
     supervisor = Supervisor(LOGS)

@@ -10,6 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from superres.cli.execution import SOME_FAILED
 from superres.cli.networks import Engines
 from superres.cli.options import (
     DIR,
@@ -108,8 +109,7 @@ def evaluate(
         show_qualities(results, details=details)
         jpeg = f", JPEG of quality {jpeg_quality}" if jpeg_quality else ""
         click.echo(f"Protocol {PAPER_PROTOCOL}{jpeg}; models {', '.join(models.values())}")
-    if skipped:
-        click.get_current_context().exit(1)
+    click.get_current_context().exit(SOME_FAILED if skipped else 0)
 
 
 def show_qualities(results: Sequence[FolderQuality], *, details: bool) -> None:

@@ -1,19 +1,24 @@
 """Runs a click command so that every expected error is one line and an exit code.
 
-Exit codes: 0 success; 1 an error, or images that were skipped or rejected; 2 wrong usage; 130
-stopped by Ctrl-C. A command returns a code of its own with ``click.Context.exit``:
-``superres ingest`` returns 3 when it rejected some images and stored the rest.
+Exit codes: 0 success; 1 an error, or nothing could be done; 2 wrong usage; 3 some of it could not
+be done, and each of that is named; 128 + n when signal n ended it, as in 130 for Ctrl-C. A command
+returns a code of its own with ``click.Context.exit``.
 """
 
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import click
 
 from superres.errors import SuperresError
+from superres.imaging.files import remedy_for
 from superres.imaging.names import readable
+from superres.service.signals import ENDING
 
-SOME_FAILED = 3  # of ``superres ingest``
+SOME_FAILED = 3
 INTERRUPTED = 130
+_ENDED_BY_SIGNAL = {128 + number for number in ENDING}
 
 
 def execute(
@@ -35,18 +40,24 @@ def execute(
     """
     try:
         code = command.main(args=list(arguments), prog_name=program, standalone_mode=False)
+        sys.stdout.flush()  # what cannot be written must not be found out after this
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo(f"{prefix}stopped", err=True)
-        return INTERRUPTED
+        return _stopped(INTERRUPTED, prefix)
+    except SystemExit as ended:
+        if ended.code in _ENDED_BY_SIGNAL:
+            return _stopped(int(ended.code), prefix)
+        raise
     except SuperresError as error:
         click.echo(f"{prefix}{_printable(str(error))}", err=True)
         return 1
     except Exception as error:
         # Before OSError: some libraries derive their errors from it.
-        line = explain(error) or _file_system_error(error)
+        line = explain(error)
+        if line is None and isinstance(error, OSError):
+            line = file_system_error(error)
         if line is None:
             raise
         click.echo(f"{prefix}{_printable(line)}", err=True)
@@ -54,12 +65,25 @@ def execute(
     return code if isinstance(code, int) else 0
 
 
+def exit_code(done: int, failed: int) -> int:
+    """The exit code of a command that did some of its work and could not do the rest."""
+    if not failed:
+        return 0
+    return SOME_FAILED if done else 1
+
+
+def _stopped(code: int, prefix: str) -> int:
+    with suppress(OSError):  # the terminal may be gone
+        click.echo(f"{prefix}stopped", err=True)
+    return code
+
+
 def _printable(message: str) -> str:
     return "\n".join(map(readable, message.split("\n")))
 
 
-def _file_system_error(error: Exception) -> str | None:
-    if not isinstance(error, OSError):
-        return None
+def file_system_error(error: OSError) -> str:
+    """One line: the file, the reason and, where we know it, what to do."""
     where = f"{error.filename}: " if error.filename else ""
-    return f"{where}{error.strerror or error}"
+    remedy = remedy_for(error)
+    return f"{where}{error.strerror or error}{remedy and f'; {remedy}'}"

@@ -9,7 +9,8 @@ standard error. Exit codes are those of ``superres.cli.execution``.
 import ast
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,21 +20,49 @@ import click
 from superres import __version__
 from superres.cli.execution import execute as execute_command
 from superres.errors import PrerequisiteError
+from superres.service.signals import handle_ending
 
 GROUP = "superres.commands"
 
 
 def main() -> None:
     """Entry point of the console script."""
-    # As Python does for standard error: no file name, and no terminal's encoding, ends a command.
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
+        sys.stdout = _Output(sys.stdout)
+    handle_ending()
     sys.exit(execute(sys.argv[1:]))
 
 
 def execute(arguments: Sequence[str]) -> int:
     """Runs one command and returns its exit code; prints an error as one line on stderr."""
     return execute_command(cli, arguments, "superres", prefix="superres: ")
+
+
+class _Output(io.TextIOWrapper):
+    """Standard output, whose errors say that it is the one that failed.
+
+    As Python does for standard error: no file name, and no terminal's encoding, ends a command.
+    """
+
+    def __init__(self, output: io.TextIOWrapper) -> None:
+        encoding, at_lines = output.encoding, output.line_buffering
+        super().__init__(output.detach(), encoding, "backslashreplace", line_buffering=at_lines)
+
+    def write(self, text: str) -> int:
+        with self._named_errors():
+            return super().write(text)
+
+    def flush(self) -> None:
+        with self._named_errors():
+            super().flush()
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            error.filename = "standard output"
+            raise
 
 
 class _Commands(click.Group):

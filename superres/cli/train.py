@@ -1,6 +1,7 @@
 """``superres train``: trains the network and shows its progress."""
 
 import math
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,9 +150,11 @@ def train(
     try:
         with TrainingBar(schedule.scale, iterations) as bar:
             weights = train_network(list(folders), output, schedule, report=bar.report, **options)
-    except KeyboardInterrupt:
-        click.echo(f"superres: stopped {bar.where}; run the same command to resume", err=True)
-        click.get_current_context().exit(INTERRUPTED)
+    except (KeyboardInterrupt, SystemExit) as ended:
+        with suppress(OSError):  # the terminal may be gone
+            click.echo(f"superres: stopped {bar.where}; run the same command to resume", err=True)
+        code = ended.code if isinstance(ended, SystemExit) else INTERRUPTED
+        click.get_current_context().exit(int(code or 0))
     click.echo(str(weights))
 
 

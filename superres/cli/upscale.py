@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from superres.cli.execution import exit_code, file_system_error
 from superres.cli.networks import Engines
 from superres.cli.options import (
     PATH,
@@ -86,22 +87,23 @@ def upscale(
                     lambda f: progress.advance(task, f),
                     lambda line: print_message(progress, line),
                 )
-                print_result(progress, str(result))
-            except (ImageRejectedError, StorageError) as error:
+            except (ImageRejectedError, StorageError, OSError) as error:
                 failed += 1
                 print_message(progress, f"superres: {_line_for(source, error)}")
+            else:
+                print_result(progress, str(result))
     images = f"{len(sources) - failed} image{'' if len(sources) - failed == 1 else 's'}"
     left_out = f", {failed} left out" if failed else ""
     seconds = time.monotonic() - begun
     models = f"; model {engines.names}" if engines.names else ""
     click.echo(f"{images} upscaled in {seconds:.1f} s{left_out}{models}", err=True)
-    if failed:
-        click.get_current_context().exit(1)
+    click.get_current_context().exit(exit_code(len(sources) - failed, failed))
 
 
-def _line_for(source: Path, error: SuperresError) -> str:
+def _line_for(source: Path, error: SuperresError | OSError) -> str:
     name = readable(str(source))
-    return str(error) if name in str(error) else f"{name}: {error}"
+    line = file_system_error(error) if isinstance(error, OSError) else str(error)
+    return line if name in line else f"{name}: {line}"
 
 
 def _upscale_file(

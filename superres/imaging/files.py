@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 
 from superres.errors import ConfigError, StorageError
-from superres.imaging.names import readable
+from superres.imaging.names import HIDDEN, readable
 
 SUFFIX_OF = {
     "JPEG": "jpg",
@@ -90,6 +90,30 @@ def sha256_of(path: Path) -> str:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise _unreadable(path, error.strerror or str(error)) from None
+
+
+def remedy_for(error: OSError) -> str:
+    """What to do where a file could not be written; empty where its reason says all."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "free some space and run it again"
+    if error.errno == errno.EFBIG:
+        return "raise the limit for files (ulimit -f), or choose another file system"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOENT):
+        return "check the folder and its permissions"
+    return ""
+
+
+def unwritable(folder: Path, error: OSError) -> StorageError:
+    """The error for a folder that cannot be written to: one line, with what to do.
+
+    For a working folder of ours, which nobody has to know, it names the folder that has it.
+    """
+    if folder.name.startswith(HIDDEN):
+        folder = folder.parent
+    remedy = remedy_for(error) or "check the folder and its permissions"
+    return StorageError(
+        f"cannot write to {readable(str(folder))}: {error.strerror or error}; {remedy}"
+    )
 
 
 def _unreadable(path: Path, reason: str) -> StorageError:

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+HIDDEN = ".superres-"
+"""How the names of unfinished files, and of the folders for them, begin."""
+
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -32,7 +35,7 @@ def unfinished_name() -> str:
 
     It does not contain that name: the two together could be longer than file systems allow.
     """
-    return f".superres-{secrets.token_hex(8)}.part"
+    return f"{HIDDEN}{secrets.token_hex(8)}.part"
 
 
 def located(path: Path) -> Path:

@@ -10,18 +10,18 @@ pixels give equal bytes.
 import io
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-from superres.errors import StorageError
 from superres.imaging.colour import Planes
+from superres.imaging.files import unwritable
 from superres.imaging.info import ImageInfo
-from superres.imaging.names import readable, unfinished_name
+from superres.imaging.names import unfinished_name
 
 COMPRESSION = 1
 """ISA-L's levels are 0 to 3; above 1 a photograph gets no smaller, at 0 it is a quarter larger."""
@@ -34,6 +34,8 @@ _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 _FILTER_UP = 2
 # Rows filtered at a time, in bytes: a block that stays in the processor's cache.
 _BLOCK_BYTES = 1 << 20
+
+_Write = Callable[[bytes], object]
 
 
 def encode_png(
@@ -50,24 +52,36 @@ def encode_png(
 
     Raises:
         ValueError: the strips do not fit ``info``.
-        StorageError: the file cannot be created.
+        StorageError: the file cannot be written; nothing of it stays.
         Exception: an exception of the iterator of strips, unchanged.
     """
     unfinished = path.with_name(unfinished_name())
-    try:
-        stream = unfinished.open("xb")
-    except OSError as error:
-        raise StorageError(
-            f"cannot write to {readable(str(path.parent))}: {error.strerror}; check the folder and"
-            " its permissions"
-        ) from None
+    with _unwritable_named(path.parent):
+        stream = unfinished.open("xb", buffering=0)
+
+    def write(content: bytes) -> None:
+        with _unwritable_named(path.parent):
+            rest = memoryview(content)
+            while rest:
+                rest = rest[stream.write(rest) :]
+
     try:
         with stream:
-            _write(stream, strips, info, compression)
-        unfinished.replace(path)
+            _write(write, strips, info, compression)
+        with _unwritable_named(path.parent):
+            unfinished.replace(path)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def _unwritable_named(folder: Path) -> Iterator[None]:
+    """Only around what is written: an error of the caller's iterator is the caller's."""
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(folder, error) from error
 
 
 def encode_png_bytes(planes: Planes, *, compression: int = COMPRESSION) -> bytes:
@@ -75,28 +89,26 @@ def encode_png_bytes(planes: Planes, *, compression: int = COMPRESSION) -> bytes
     channels, height, width = planes.shape
     info = ImageInfo(width, height, channels, 8 * planes.dtype.itemsize)
     stream = io.BytesIO()
-    _write(stream, [planes], info, compression)
+    _write(stream.write, [planes], info, compression)
     return stream.getvalue()
 
 
-def _write(stream: BinaryIO, strips: Iterable[Planes], info: ImageInfo, compression: int) -> None:
+def _write(write: _Write, strips: Iterable[Planes], info: ImageInfo, compression: int) -> None:
     deflate = isal_zlib.compressobj(compression)
-    stream.write(_SIGNATURE)
+    write(_SIGNATURE)
     colour_type = _COLOUR_TYPES[info.channels]
     size = struct.pack(">II", info.width, info.height)
-    _write_chunk(stream, b"IHDR", size + bytes((info.bit_depth, colour_type, 0, 0, 0)))
+    _write_chunk(write, b"IHDR", size + bytes((info.bit_depth, colour_type, 0, 0, 0)))
     for filtered in _filtered(_interleaved(strips, info)):
         if compressed := deflate.compress(filtered):
-            _write_chunk(stream, b"IDAT", compressed)
-    _write_chunk(stream, b"IDAT", deflate.flush())
-    _write_chunk(stream, b"IEND", b"")
+            _write_chunk(write, b"IDAT", compressed)
+    _write_chunk(write, b"IDAT", deflate.flush())
+    _write_chunk(write, b"IEND", b"")
 
 
-def _write_chunk(stream: BinaryIO, name: bytes, content: bytes) -> None:
-    checksum = zlib.crc32(content, zlib.crc32(name))
-    stream.write(struct.pack(">I", len(content)) + name)
-    stream.write(content)
-    stream.write(struct.pack(">I", checksum))
+def _write_chunk(write: _Write, name: bytes, content: bytes) -> None:
+    length, checksum = len(content), zlib.crc32(content, zlib.crc32(name))
+    write(b"".join((struct.pack(">I", length), name, content, struct.pack(">I", checksum))))
 
 
 def _interleaved(strips: Iterable[Planes], info: ImageInfo) -> Iterator[NDArray[np.uint8]]:

@@ -21,6 +21,7 @@ from superres.network.weights import (
     deconvolution_as_convolution,
     reach,
 )
+from superres.pipeline import storage
 
 OPSET = 17
 IR_VERSION = 8  # the newest that every onnxruntime of the last three years reads
@@ -221,4 +222,4 @@ class _Graph:
 
 def export_onnx(weights: Weights, path: Path) -> None:
     """Writes the graph for luma of whole images to ``path``."""
-    path.write_bytes(build_onnx(weights, whole_images=True).SerializeToString())
+    storage.write_bytes(str(path), build_onnx(weights, whole_images=True).SerializeToString())

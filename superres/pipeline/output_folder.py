@@ -10,16 +10,18 @@ import hashlib
 import os
 import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from superres.errors import RecordError, StorageError
-from superres.imaging.names import located, readable, unfinished_name
+from superres.imaging.files import unwritable
+from superres.imaging.names import located, readable
 from superres.pipeline import storage
 from superres.pipeline.records import AppliedRecipe, Scale
+from superres.pipeline.working_folder import clear_abandoned, working_folder
 
 MANIFEST_NAME = "superres-results.json"
 _LOCK_NAME = ".superres-results.lock"
@@ -68,6 +70,8 @@ class Manifest(BaseModel):
 class OutputFolder:
     """A local folder that results are written to; several commands may write at once.
 
+    What commands that were killed have left unfinished there is deleted.
+
     Args:
         path: made, if necessary.
         scale: of the results.
@@ -79,6 +83,7 @@ class OutputFolder:
 
     def __init__(self, path: Path, scale: Scale, recipe: AppliedRecipe | None) -> None:
         path.mkdir(parents=True, exist_ok=True)
+        clear_abandoned(path)
         self._path = path
         self._scale = scale
         self._recipe = recipe
@@ -87,12 +92,16 @@ class OutputFolder:
 
     @contextmanager
     def unfinished(self) -> Iterator[Path]:
-        """A path in the folder to write a result to; what is still there at the end is deleted."""
-        path = self._path / unfinished_name()
-        try:
-            yield path
-        finally:
-            path.unlink(missing_ok=True)
+        """A path to write a result to, in a folder of its own that is deleted at the end.
+
+        Raises ``StorageError`` when the folder cannot be written to.
+        """
+        with ExitStack() as stack:
+            try:
+                folder = stack.enter_context(working_folder(self._path))
+            except OSError as error:
+                raise unwritable(self._path, error) from None
+            yield folder / "result.png"
 
     def add(
         self,
@@ -126,7 +135,7 @@ class OutputFolder:
             try:
                 finished.replace(self._path / name)
             except OSError as error:
-                raise self._unwritable(error) from None
+                raise unwritable(self._path, error) from None
         return self._path / name
 
     def _write(self, results: dict[str, Result]) -> None:
@@ -178,16 +187,10 @@ class OutputFolder:
             # The manifest itself is replaced each time, so its lock would be of an old file.
             lock = (self._path / _LOCK_NAME).open("ab")
         except OSError as error:
-            raise self._unwritable(error) from None
+            raise unwritable(self._path, error) from None
         with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
-
-    def _unwritable(self, error: OSError) -> StorageError:
-        return StorageError(
-            f"cannot write to {readable(str(self._path))}: {error.strerror}; check the folder and"
-            " its permissions"
-        )
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -18,6 +18,7 @@ from threading import Lock
 from typing import Any, BinaryIO, Literal
 
 from superres.errors import StorageError
+from superres.imaging.files import remedy_for
 from superres.imaging.names import unfinished_name
 
 S3 = "s3://"
@@ -361,7 +362,9 @@ def _named_errors(uri: str, action: str) -> Iterator[None]:
     except StorageError:
         raise
     except OSError as error:
-        raise StorageError(f"{uri}: cannot {action}: {error.strerror or error}") from error
+        remedy = remedy_for(error) if action == "write" else ""
+        reason = f"{error.strerror or error}{remedy and f'; {remedy}'}"
+        raise StorageError(f"{uri}: cannot {action}: {reason}") from error
     except Exception as error:
         if type(error).__module__.split(".")[0] not in ("botocore", "boto3", "s3transfer"):
             raise

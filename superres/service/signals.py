@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from collections.abc import Callable
 from typing import NoReturn
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -16,6 +17,16 @@ def end_process(number: int, _: object = None) -> NoReturn:
     for each in ENDING:
         signal.signal(each, signal.SIG_IGN)
     raise_for(number)
+
+
+def handle_ending(handler: Callable[[int, object], None] = end_process) -> None:
+    """Has a handler called for these signals; main thread only.
+
+    One that is ignored stays so: ``nohup`` and background jobs rely on that.
+    """
+    for number in ENDING:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def raise_for(number: int) -> NoReturn:

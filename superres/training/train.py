@@ -8,6 +8,7 @@ resumed gives the same result as one that was not.
 """
 
 import csv
+import io
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -23,6 +24,7 @@ from superres.imaging.jpeg import through_jpeg
 from superres.network.fsrcnn import Fsrcnn, network_from, weights_of
 from superres.network.onnx_graph import export_onnx
 from superres.network.weights import load_weights, save_weights
+from superres.pipeline import storage
 from superres.pipeline.input_folder import image_files
 from superres.quality.metrics import psnr_of
 from superres.training.data import Pair, augmented_pairs, batches, make_pair, read_luma
@@ -230,9 +232,9 @@ def _save(state: _State, path: Path, schedule: Schedule) -> None:
         "optimizer": state.optimizer.state_dict(),
         "random": state.random.bit_generator.state,
     }
-    temporary = path.with_suffix(".tmp")
-    torch.save(content, temporary)
-    temporary.replace(path)
+    stream = io.BytesIO()
+    torch.save(content, stream)
+    storage.write_bytes(str(path), stream.getvalue())
 
 
 def _resume(state: _State, path: Path, schedule: Schedule) -> None:
@@ -261,13 +263,15 @@ def _finish(state: _State, output: Path, schedule: Schedule) -> Path:
     target = output / f"fsrcnn_x{schedule.scale}.safetensors"
     save_weights(weights, target)
     export_onnx(weights, target.with_suffix(".onnx"))
-    with (output / f"history_x{schedule.scale}.csv").open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["iteration", "loss", "validation_psnr"])
-        writer.writerows(
-            [line.iteration, f"{line.loss:.6g}", f"{line.validation_psnr:.4f}"]
-            for line in state.history
-        )
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["iteration", "loss", "validation_psnr"])
+    writer.writerows(
+        [line.iteration, f"{line.loss:.6g}", f"{line.validation_psnr:.4f}"]
+        for line in state.history
+    )
+    history = output / f"history_x{schedule.scale}.csv"
+    storage.write_bytes(str(history), text.getvalue().encode())
     draw_curve(state.history, output / f"training_x{schedule.scale}.png")
     return target
 
@@ -286,5 +290,7 @@ def draw_curve(history: list[Progress], path: Path) -> None:
     right = left.twinx()
     right.plot(iterations, [progress.validation_psnr for progress in history], color="tab:blue")
     right.set_ylabel("validation PSNR (dB)", color="tab:blue")
-    figure.savefig(path, dpi=100)
+    stream = io.BytesIO()
+    figure.savefig(stream, dpi=100, format="png")
+    storage.write_bytes(str(path), stream.getvalue())
     pyplot.close(figure)

@@ -102,7 +102,7 @@ def test_evaluate_prints_means_for_every_folder_and_scale(capsys):
 def test_evaluate_shows_each_image_on_demand(capsys):
     make("one/a.png", 60, 60)
     make("one/tiny.png", 5, 5)
-    assert execute(["evaluate", "one", "--details", "--scale", "2"]) == 1  # one is left out
+    assert execute(["evaluate", "one", "--details", "--scale", "2"]) == 3  # one is left out
     printed = capsys.readouterr()
     assert "  a.png" in printed.out
     assert "one/tiny.png: skipped: 5 × 5 pixels are too few" in printed.err
