@@ -186,7 +186,14 @@ class Outcome:
         ended = json.loads(self.output or "{}")
         if not isinstance(ended, list):  # it found no images and ended
             return ["there is no image to process"]
-        return [f"{run['run_id']}: {run['outcome']}" for run in ended]
+        return [f"{run['run_id']}: {run['outcome']}{_counts(run)}" for run in ended]
+
+
+def _counts(run: Mapping[str, Any]) -> str:
+    """What a run that has finished counted."""
+    if "images" not in run:
+        return ""
+    return f" {run['images']} images, {run['rejected']} rejected"
 
 
 def follow(

@@ -57,4 +57,5 @@ def emr_step(
     print_with_time(f"{job}: step {step.id} on {step.cluster}")
     status = steps.follow_step(clients.emr, step, job, deployed["log_uri"], print_with_time)
     if status.state != "COMPLETED":
-        raise PrerequisiteError(f"{job}: {status.summary}; log {step.log(deployed['log_uri'])}")
+        # Its reason has just been printed.
+        raise PrerequisiteError(f"{job} has not completed; see {step.log(deployed['log_uri'])}")

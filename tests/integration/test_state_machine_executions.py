@@ -71,6 +71,7 @@ class Machine:
             "FindCluster": {"ClusterId": "j-1", "State": cluster_state},
             "CreateCluster": {"ClusterId": "j-2"},
             "ReadReport": {"counted": {"job": "mass_split", "images": images_left}},
+            "ReadCounts": {"counted": {"images": 50, "rejected": 1, "rejected_by_run": 5}},
         }
         for machine in machines(definition):
             for name, state in machine["States"].items():
@@ -215,6 +216,10 @@ def test_the_run_id_follows_from_the_input(machine: Machine) -> None:
         assert [each[:4] for each in ended.arguments] == expected, given
         assert ended.arguments[0][6] == "--report"
         assert ended.arguments[0][7].startswith(f"s3://work/run_id={run_id}/reports/")
+        assert ended.arguments[3][6:] == [
+            "--report",
+            ended.arguments[0][7].replace(".json", "-evaluate.json"),
+        ]
         # All steps of an execution name one start, after its beginning.
         (start,) = {(each[4], each[5]) for each in ended.arguments}
         assert start == ("--start-id", start_id_of(run_id, ended.started_at))
@@ -299,7 +304,8 @@ def test_a_transient_cluster_is_terminated_after_success(machine: Machine) -> No
     machine.store("2026-01-31")
     ended = machine.run({"ingest_date": "2026-01-31"}, "transient")
     assert ended.status == "SUCCEEDED", ended.cause
-    assert ended.output == [{"run_id": "2026-01-31-x2", "outcome": "finished"}]
+    counts = {"images": 50, "rejected": 5}
+    assert ended.output == [{"run_id": "2026-01-31-x2", "outcome": "finished", **counts}]
     assert "TerminateCluster" in ended.entered
     assert "FindCluster" not in ended.entered
 

@@ -247,8 +247,11 @@ def test_calls_to_other_services_in_the_history_are_ignored():
         ('{"any": false}', ["there is no image to process"]),
         (
             '[{"run_id": "2026-01-30-x2", "outcome": "no images"},'
-            ' {"run_id": "2026-01-31-x2", "outcome": "finished"}]',
-            ["2026-01-30-x2: no images", "2026-01-31-x2: finished"],
+            ' {"run_id": "2026-01-31-x2", "outcome": "finished", "images": 50, "rejected": 5}]',
+            [
+                "2026-01-30-x2: no images",
+                "2026-01-31-x2: finished 50 images, 5 rejected",
+            ],
         ),
     ],
 )

@@ -60,7 +60,7 @@ def test_every_state_has_a_successor_or_ends_and_is_reachable() -> None:
 
 def test_every_task_has_a_timeout_retries_and_a_catch() -> None:
     tasks = {k: v for k, v in all_states(rendered()).items() if v["Type"] == "Task"}
-    assert len(tasks) == 10
+    assert len(tasks) == 11
     for name, task in tasks.items():
         assert 0 < task["TimeoutSeconds"] <= 604800, name
         for retry in task["Retry"]:
@@ -96,7 +96,7 @@ def test_steps_are_the_four_jobs_in_order() -> None:
         assert [retry["ErrorEquals"] for retry in found[name]["Retry"]] == [
             ["EMR.AmazonElasticMapReduceException"]
         ]
-    assert [found[name]["Next"] for name in order] == ["ReadReport", *order[2:], "Finished"]
+    assert [found[name]["Next"] for name in order] == ["ReadReport", *order[2:], "ReadCounts"]
     redo = found.pop("SplitAgain")
     assert redo["Parameters"]["Step"]["HadoopJarStep"]["Args.$"].endswith(", '--redo')")
     report = all_states(definition)["ReadReport"]["Parameters"]
@@ -107,6 +107,11 @@ def test_steps_are_the_four_jobs_in_order() -> None:
         arguments = split["Parameters"]["Step"]["HadoopJarStep"]["Args.$"]
         assert f"'--report', States.Format({location})" in arguments
     assert redo["Next"] == "ReadReport"
+    counts = all_states(definition)["ReadCounts"]["Parameters"]["Key.$"]
+    assert counts == report["Key.$"].replace("{}.json", "{}-evaluate.json")
+    assert counts in found["Evaluate"]["Parameters"]["Step"]["HadoopJarStep"]["Args.$"].replace(
+        "s3://work/", ""
+    )
     assert set(found) == set(order)
 
 

@@ -71,7 +71,7 @@ run "the_definition_has_this_environments_names" {
       SplitAgain  = "States.Array('spark-submit', '--conf', 'spark.a=mass_split', 's3://artifacts/mass_split.py', '--run-id', $.run.run_id, '--start-id', $.start_id, '--report', States.Format('s3://work/run_id={}/reports/{}.json', $.run.run_id, $$.Execution.Name), '--redo')"
       Infer       = "States.Array('spark-submit', '--conf', 'spark.a=batch_inference', 's3://artifacts/batch_inference.py', '--run-id', $.run.run_id, '--start-id', $.start_id)"
       Reconstruct = "States.Array('spark-submit', '--conf', 'spark.a=mass_reconstruct', 's3://artifacts/mass_reconstruct.py', '--run-id', $.run.run_id, '--start-id', $.start_id)"
-      Evaluate    = "States.Array('spark-submit', '--conf', 'spark.a=evaluate', 's3://artifacts/evaluate.py', '--run-id', $.run.run_id, '--start-id', $.start_id)"
+      Evaluate    = "States.Array('spark-submit', '--conf', 'spark.a=evaluate', 's3://artifacts/evaluate.py', '--run-id', $.run.run_id, '--start-id', $.start_id, '--report', States.Format('s3://work/run_id={}/reports/{}-evaluate.json', $.run.run_id, $$.Execution.Name))"
     }
     error_message = "Each step is submitted with the arguments of its job and the run's name."
   }
