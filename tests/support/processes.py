@@ -74,6 +74,11 @@ class Service:
         """Whether it has partitions and storage works."""
         return self.page("/readyz")[0] == 200
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
     def kill(self) -> None:
         """Ends it as a power cut would."""
         self._process.kill()
