@@ -44,6 +44,7 @@ from ingestion.references import Wanted
 from ingestion.sources.opening import open_source
 from superres.pipeline import storage
 from superres.pipeline.config import Processing, Settings
+from superres.redaction import SecretUrl
 from superres.service.logs import log_for_people
 from superres.service.public_http import Client
 
@@ -119,7 +120,7 @@ def plainly(settings: Settings, urls: list[str], clients: Client) -> float:
     target = storage.join(settings.dataset.low_resolution_dir, "plain")
 
     def fetch(url: str) -> None:
-        with fetcher.fetched(url) as content:
+        with fetcher.fetched(SecretUrl(url)) as content:
             assert isinstance(content, bytes)
             storage.write_bytes(storage.join(target, url.rsplit("/", 1)[-1]), content)
 

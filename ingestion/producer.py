@@ -128,7 +128,7 @@ class _Publisher:
 
     def send(self, reference: ImageReference) -> bool:
         """Sends a reference; returns whether the producer can send more."""
-        content, key = reference.to_json().encode(), reference.image_id.encode()
+        content, key = reference.to_message().encode(), reference.image_id.encode()
         try:
             self._producer.produce(
                 self._topic, content, key, headers=self._headers, on_delivery=self._acknowledge

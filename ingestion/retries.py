@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from threading import Event
 
 from superres.errors import SuperresError, TransferError
+from superres.redaction import SecretUrl
 from superres.service.public_http import Client, Response, retry_after_seconds
 
 _FIRST_SECONDS, _MAX_SECONDS = 1.0, 60.0
@@ -29,7 +30,7 @@ class FetchError(SuperresError):
 
 
 @contextmanager
-def response_to(client: Client, url: str, seconds: float) -> Iterator[Response]:
+def response_to(client: Client, url: SecretUrl, seconds: float) -> Iterator[Response]:
     """The response to a GET, its body unread; raises ``FetchError`` unless its status is 200."""
     try:
         with client.request("GET", url, seconds=seconds, redirects=_MAX_REDIRECTS) as response:
@@ -41,7 +42,7 @@ def response_to(client: Client, url: str, seconds: float) -> Iterator[Response]:
         raise FetchError(str(error), retryable=True) from None
 
 
-def error_of_status(url: str, status: int, retry_after: str | None) -> FetchError:
+def error_of_status(url: SecretUrl, status: int, retry_after: str | None) -> FetchError:
     """The error for an HTTP status other than 200."""
     return FetchError(
         f"{url}: the source answered {status}",
@@ -64,7 +65,7 @@ def backoff_seconds(
 
 
 def fetch_document(
-    client: Client, url: str, *, seconds: float, max_bytes: int, attempts: int, stop: Event
+    client: Client, url: SecretUrl, *, seconds: float, max_bytes: int, attempts: int, stop: Event
 ) -> bytes | None:
     """The body at a URL, in memory; None when ``stop`` was set while waiting to retry.
 
@@ -85,7 +86,7 @@ def fetch_document(
     raise ValueError(f"attempts must be at least 1, not {attempts}")
 
 
-def _fetch_once(client: Client, url: str, seconds: float, max_bytes: int) -> bytes:
+def _fetch_once(client: Client, url: SecretUrl, seconds: float, max_bytes: int) -> bytes:
     body = bytearray()
     with response_to(client, url, seconds) as response:
         for chunk in response.chunks:

@@ -174,6 +174,7 @@ def _stored_from(
     for layout in (_layout(settings, day, scale) for day in days):
         for file in storage.list_files(layout.low_resolution):
             reference = None if file.uri.endswith(".json") else reference_of(file.uri)
-            if reference is not None and reference.url in by_url:
-                sent.append(Sent(by_url[reference.url], reference.image_id, layout))
+            source = None if reference is None else by_url.get(reference.url.full)
+            if reference is not None and source is not None:
+                sent.append(Sent(source, reference.image_id, layout))
     return sent

@@ -15,9 +15,10 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from ingestion.consumer.end_detection import EndDetector
-from ingestion.consumer.handling import Finished, Handler, Outcome, RetryLater
+from ingestion.consumer.handling import Handler
 from ingestion.consumer.lag import LagMeter
 from ingestion.consumer.messages import Header, ReceivedMessage, received
+from ingestion.consumer.outcomes import Finished, Outcome, RetryLater
 from ingestion.consumer.partitions import AssignedPartitions
 from ingestion.consumer.workers import Workers
 from ingestion.topics import FOR_GROUP, ClientConf, client_conf

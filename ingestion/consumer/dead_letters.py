@@ -1,9 +1,14 @@
-"""The dead-letter topic: rejected messages, with the reason in their headers."""
+"""The dead-letter topic: rejected messages, with the reason in their headers.
 
+Without ``kafka.dead_letters_keep_urls``, the URLs in a message are redacted: a dead letter is kept
+and read by others than its message.
+"""
+
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from threading import Event, Thread
-from typing import Self
+from typing import Any, Self
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -12,6 +17,7 @@ from ingestion.consumer.messages import Header
 from ingestion.topics import client_conf
 from superres.pipeline.config import Kafka
 from superres.pipeline.records import RejectedImage
+from superres.redaction import redacted, redacted_url
 
 _log = structlog.get_logger()
 _MAX_BYTES = 4 << 20  # the broker's limit is the one that counts
@@ -52,6 +58,7 @@ class DeadLetters:
 
     def __init__(self, kafka: Kafka, stop: Event) -> None:
         self._topic = kafka.dead_letter_topic
+        self._keep_urls = kafka.dead_letters_keep_urls
         # Not idempotent: a duplicate does no harm, and the producer survives every error.
         conf = {"acks": "all", "message.max.bytes": _MAX_BYTES}
         self._producer = Producer(client_conf(kafka) | conf)
@@ -86,8 +93,8 @@ class DeadLetters:
         """Sends a rejected message; False when stopped before the broker acknowledged it.
 
         Our headers follow those of the message. If they make it too large for the topic, it is sent
-        without its value, or else without key and headers, too: ``origin`` says where all of it
-        still is.
+        without its value, or else without key and headers, too; and without its value where that is
+        no JSON in which URLs could be redacted. ``origin`` says where all of it still is.
         """
         ours: list[Header] = [
             ("reason", record.reason),
@@ -95,7 +102,10 @@ class DeadLetters:
             ("image_id", record.image_id),
             ("origin", origin),
         ]
-        versions = _ever_smaller(key, value, headers, ours)
+        message = _DeadLetter(value, key, [*headers])
+        if not self._keep_urls:
+            message = _redacted_message(message)
+        versions = _ever_smaller(message, ours)
         letter = next(versions)
         while not self._stop.is_set():
             try:
@@ -136,12 +146,41 @@ class DeadLetters:
             self._producer.poll(0.1)
 
 
-def _ever_smaller(
-    key: bytes | None, value: bytes, headers: Sequence[Header], ours: Sequence[Header]
-) -> Iterator[_DeadLetter]:
+def _ever_smaller(message: _DeadLetter, ours: Sequence[Header]) -> Iterator[_DeadLetter]:
     """The message with our headers: complete, without its value, and with our headers only."""
-    yield _DeadLetter(value, key, [*headers, *ours])
-    left_out: Header = ("left_out", "the value, too large with a reason")
-    yield _DeadLetter(None, key, [*headers, *ours, left_out])
-    left_out = ("left_out", "value, key and headers, too large with a reason")
+    value, key, headers = message.value, message.key, message.headers
+    if value is not None:
+        yield _DeadLetter(value, key, [*headers, *ours])
+    reason = "which may hold a secret" if value is None else "too large with a reason"
+    yield _DeadLetter(None, key, [*headers, *ours, ("left_out", f"the value, {reason}")])
+    left_out: Header = ("left_out", "value, key and headers, too large with a reason")
     yield _DeadLetter(None, None, [*ours, left_out])
+
+
+def _redacted_message(message: _DeadLetter) -> _DeadLetter:
+    """The same message without the secrets of URLs."""
+    headers: list[Header] = [(name, _redacted_bytes(value)) for name, value in message.headers]
+    try:
+        content = _redacted_json(json.loads(message.value or b""))
+    except (ValueError, RecursionError):
+        return _DeadLetter(None, _redacted_bytes(message.key), headers)
+    value = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+    return _DeadLetter(value, _redacted_bytes(message.key), headers)
+
+
+def _redacted_json(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {redacted(name): _redacted_field(name, each) for name, each in content.items()}
+    if isinstance(content, list):
+        return [_redacted_json(each) for each in content]
+    return redacted(content) if isinstance(content, str) else content
+
+
+def _redacted_field(name: str, content: Any) -> Any:
+    is_url = name == "url" and isinstance(content, str)
+    return redacted_url(content) if is_url else _redacted_json(content)
+
+
+def _redacted_bytes(content: str | bytes | None) -> bytes | None:
+    text = content.decode(errors="surrogateescape") if isinstance(content, bytes) else content
+    return None if text is None else redacted(text).encode(errors="surrogateescape")

@@ -15,6 +15,7 @@ from superres.errors import ForbiddenUrlError, ImageRejectedError, StorageError
 from superres.imaging.names import readable
 from superres.pipeline import storage
 from superres.pipeline.config import Settings
+from superres.redaction import SecretUrl
 from superres.service.public_http import Client
 
 _MAX_IN_MEMORY = 16 << 20  # bytes; a temporary file costs more than the memory of a usual image
@@ -35,7 +36,7 @@ class Fetcher:
     seconds: float
 
     @contextmanager
-    def fetched(self, url: str) -> Iterator[bytes | Path]:
+    def fetched(self, url: SecretUrl) -> Iterator[bytes | Path]:
         """The content of ``url``: in memory if it is small, else in a temporary file.
 
         Raises:
@@ -44,7 +45,7 @@ class Fetcher:
             FetchError: fetching failed; ``retryable`` says whether to try again later.
             StorageError: the disk for temporary files does not work.
         """
-        scheme = url.partition(":")[0].lower()
+        scheme = url.full.partition(":")[0].lower()
         if scheme == "s3":
             with self._s3_copy(url) as path:
                 yield path
@@ -56,15 +57,15 @@ class Fetcher:
                 self._download(url, spill)
             yield spill.content()
 
-    def _download(self, url: str, spill: "_Spill") -> None:
+    def _download(self, url: SecretUrl, spill: "_Spill") -> None:
         with response_to(self.client, url, self.seconds) as response:
             for chunk in response.chunks:
                 self._check_size(spill.size + len(chunk))
                 spill.write(chunk)
 
-    def _allowed_file(self, url: str) -> Path:
+    def _allowed_file(self, url: SecretUrl) -> Path:
         try:
-            parts = urlsplit(url)
+            parts = urlsplit(url.full)
             # Resolves links before the check, so that none leads out of the roots.
             path = Path(os.fsdecode(unquote_to_bytes(parts.path))).resolve()
         except (OSError, ValueError, RuntimeError):  # RuntimeError: circular links
@@ -96,16 +97,16 @@ class Fetcher:
             raise FetchError(f"{name}: {error.strerror or error}", retryable=True) from None
 
     @contextmanager
-    def _s3_copy(self, url: str) -> Iterator[Path]:
-        if url.removeprefix(storage.S3).partition("/")[0] not in self.buckets:
+    def _s3_copy(self, url: SecretUrl) -> Iterator[Path]:
+        if url.full.removeprefix(storage.S3).partition("/")[0] not in self.buckets:
             raise ForbiddenUrlError(f"{url}: not in a bucket of ingestion.s3_buckets")
         with ExitStack() as copies:
             try:
-                size = storage.size_of(url)
+                size = storage.size_of(url.full)
                 if size is None:
                     raise FetchError(f"{url}: no such object", retryable=False)
                 self._check_size(size)
-                path = copies.enter_context(storage.local_copy(url))
+                path = copies.enter_context(storage.local_copy(url.full))
             except StorageError as error:
                 if isinstance(error.__cause__, OSError):
                     raise  # the disk that the copy is for

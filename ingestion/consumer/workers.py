@@ -8,8 +8,8 @@ from itertools import count
 from queue import Empty, SimpleQueue
 from typing import Self
 
-from ingestion.consumer.handling import Outcome
 from ingestion.consumer.messages import ReceivedMessage
+from ingestion.consumer.outcomes import Outcome
 
 
 class Workers:

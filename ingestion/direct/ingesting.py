@@ -31,7 +31,7 @@ def ingest_directly(
                 yield None
                 continue
             named.references += 1
-            yield reference.to_json().encode()
+            yield reference.to_message().encode()
             if named.references == limit:
                 listed.set()
                 return

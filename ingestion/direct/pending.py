@@ -49,7 +49,8 @@ class PendingUploads:
         """Returns once every reference is in storage; raises ``StorageError`` when one is not."""
         for reference in references:
             name = f"{reference.ingest_date}-{reference.image_id}.json"
-            storage.write_bytes(storage.join(self._folder, name), reference.to_json().encode())
+            content = reference.to_message().encode()
+            storage.write_bytes(storage.join(self._folder, name), content)
         self._arrived.set()
 
     def alive(self) -> str:

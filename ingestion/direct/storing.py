@@ -12,8 +12,9 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from ingestion.consumer.fetching import fetcher_of
-from ingestion.consumer.handling import Finished, Handler, Outcome, RetryLater
+from ingestion.consumer.handling import Handler
 from ingestion.consumer.messages import Assignment, Header, ReceivedMessage
+from ingestion.consumer.outcomes import Finished, Outcome, RetryLater
 from ingestion.consumer.prometheus_metrics import new_metrics
 from ingestion.consumer.workers import Workers
 from superres.pipeline.config import Settings

@@ -14,6 +14,7 @@ from ingestion.retries import FetchError, fetch_document
 from ingestion.sources.source import FailedUnit, Seen
 from superres.errors import ConfigError, SuperresError
 from superres.pipeline.records import Attribution, ImageReference
+from superres.redaction import SecretUrl, redacted_url
 from superres.service.public_http import Client
 
 _PAGE_IMAGES = 100  # the maximum that Picsum returns
@@ -146,33 +147,36 @@ class PicsumSource:
             yield failed
 
     def _page(self, page: int) -> list[ImageReference]:
-        url = f"{self._base}/v2/list?page={page}&limit={_PAGE_IMAGES}"
-        body = fetch_document(
-            self._client,
-            url,
-            seconds=self._fetch_seconds,
-            max_bytes=_MAX_PAGE_BYTES,
-            attempts=self._attempts,
-            stop=self._stop,
-        )
+        name = f"page {page} of {redacted_url(self._base)}/v2/list"
+        try:
+            body = fetch_document(
+                self._client,
+                SecretUrl(f"{self._base}/v2/list?page={page}&limit={_PAGE_IMAGES}"),
+                seconds=self._fetch_seconds,
+                max_bytes=_MAX_PAGE_BYTES,
+                attempts=self._attempts,
+                stop=self._stop,
+            )
+        except FetchError as error:
+            raise FetchError(f"page {page} of {error}", retryable=error.retryable) from None
         if body is None:
             return []
-        entries = _parsed(body, url)
+        entries = _parsed(body, name)
         if not entries:
             with self._changed:
                 self._ended = True
         return [
-            self._reference(entry) for entry in self._valid(entries, url) if self._is_new(entry.id)
+            self._reference(entry) for entry in self._valid(entries, name) if self._is_new(entry.id)
         ]
 
-    def _valid(self, entries: list[object], url: str) -> Iterator[_Entry]:
+    def _valid(self, entries: list[object], name: str) -> Iterator[_Entry]:
         for number, entry in enumerate(entries, start=1):
             try:
                 yield _Entry.model_validate(entry)
             except ValidationError as error:
                 first = error.errors(include_url=False)[0]
                 field = ".".join(map(str, first["loc"])) or "the whole entry"
-                reason = f"{url}: entry {number} is skipped: {field}: {first['msg']}"
+                reason = f"{name}: entry {number} is skipped: {field}: {first['msg']}"
                 with self._changed:
                     self._bad_entries.append(FailedUnit(SuperresError(reason)))
 
@@ -192,13 +196,13 @@ class PicsumSource:
         )
 
 
-def _parsed(body: bytes, url: str) -> list[object]:
+def _parsed(body: bytes, name: str) -> list[object]:
     try:
         entries = json.loads(body)
     except (ValueError, RecursionError):
         entries = None
     if not isinstance(entries, list):
         raise FetchError(
-            f"{url}: the response is not a JSON list; is this a Picsum API?", retryable=False
+            f"{name}: the response is not a JSON list; is this a Picsum API?", retryable=False
         )
     return entries

@@ -16,6 +16,7 @@ from ingestion.sources.urls import normalised_url
 from superres.errors import StorageError, SuperresError
 from superres.pipeline import storage
 from superres.pipeline.records import Attribution, ImageReference, Mode, Scale
+from superres.redaction import redacted_url
 
 STDIN = "-"
 _JSON_SUFFIXES = (".jsonl", ".ndjson")
@@ -130,8 +131,7 @@ def _reference(listed: ListedUrl, wanted: Wanted) -> ImageReference:
     return chosen.reference(
         canonical=listed.normal,
         url=line.url.strip(),
-        # A query may hold a signature, and the gallery shows the source to everyone.
-        source=line.source or listed.normal.partition("?")[0],
+        source=line.source or redacted_url(listed.normal),
         attribution=attribution,
         content_type=line.content_type,
     )

@@ -4,6 +4,7 @@ import re
 from urllib.parse import urlsplit
 
 from superres.errors import ForbiddenUrlError
+from superres.redaction import redacted_url
 
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 # Escapes, and characters that need one: what RFC 3986 allows in a path and in a query (3.3, 3.4).
@@ -31,16 +32,15 @@ def normalised_url(url: str) -> str:
     Raises:
         ForbiddenUrlError: not an http or https URL, or one with a user or password.
     """
-    limit = _QUOTED_CHARACTERS
-    quoted = repr(url if len(url) <= limit else f"{url[:limit]}…")
+    shown = redacted_url(url)
+    quoted = repr(shown if len(shown) <= _QUOTED_CHARACTERS else f"{shown[:_QUOTED_CHARACTERS]}…")
     try:
         parts = urlsplit(url.strip())
         port = parts.port
         host = _normal_host(parts.hostname or "")
         path, query = parts.path.encode(), parts.query.encode()
-    except ValueError as error:
-        reason = " ".join(str(error).split())
-        raise ForbiddenUrlError(f"{quoted}: not a valid URL: {reason}") from None
+    except ValueError:  # its text quotes what may be a password
+        raise ForbiddenUrlError(f"{quoted}: not a valid URL; check its host and port") from None
     if parts.scheme not in _DEFAULT_PORTS or not host:
         raise ForbiddenUrlError(f"{quoted}: not an http or https URL")
     if "@" in parts.netloc:
@@ -61,7 +61,7 @@ def _normal_host(host: str) -> str:
         host = host.encode("idna").decode()
     host = host.lower()
     if not _HOST.fullmatch(host):
-        raise ValueError(f"not a valid host name: {host[:_QUOTED_CHARACTERS]!r}")
+        raise ValueError("not a valid host name")
     return host
 
 

@@ -9,6 +9,7 @@ from standardwebhooks import Webhook
 
 from notifier.store.deliveries import Claimed
 from superres.errors import ForbiddenUrlError, SuperresError, TransferError
+from superres.redaction import redacted_url
 from superres.service.public_http import Client, Response
 
 _READ_BYTES = 1 << 14  # of a response body, so that the connection can be reused
@@ -70,7 +71,7 @@ def loggable_url(url: str) -> str:
 
 def _reason(failure: SuperresError, url: str) -> str:
     # The path may be a secret, and databases do not accept every control character.
-    text = str(failure).replace(url, loggable_url(url))
+    text = str(failure).replace(redacted_url(url), loggable_url(url))
     return "".join(letter if letter.isprintable() else " " for letter in text)[:_MAX_REASON_LENGTH]
 
 

@@ -188,7 +188,8 @@ class Kafka(_Section):
     """Kafka's brokers and topics; passwords come from the environment only.
 
     With ``cluster_arn``, Amazon MSK is asked for the brokers and ``bootstrap_servers`` is ignored.
-    Missing topics are then created, with the brokers' default partitions and replicas. Without
+    Missing topics are then created, with the brokers' default partitions and replicas. A dead
+    letter has no query and no password of a URL, unless ``dead_letters_keep_urls``. Without
     ``enabled`` there is no broker: ``superres ingest`` and ``superres uploads`` store the images
     themselves.
     """
@@ -198,6 +199,7 @@ class Kafka(_Section):
     cluster_arn: ClusterArn | None = None
     topic: str = "images-topic"
     dead_letter_topic: str = "images-topic-dead-letter"
+    dead_letters_keep_urls: bool = False
     group: str = "superres-consumer"
     security: Literal["plaintext", "sasl_ssl", "iam"] = "plaintext"
     ca_file: str | None = None

@@ -4,16 +4,28 @@ Readers accept every version that was ever written (the tests keep a file of eac
 unknown fields, so that a writer may be newer than its reader; a new field with a default is no new
 version. Identifiers, modes and scales are defined here too; storage keys are in
 ``superres.pipeline.layout``.
+
+No record has the query or the password of a URL (``superres.redaction``); only the message of a
+reference has (``ImageReference.to_message``).
 """
 
 import hashlib
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 
 from superres.errors import RecordError
 from superres.pipeline.recipe import Recipe
+from superres.redaction import WITH_SECRETS, SecretUrl, published_link, redacted
 
 Mode = Literal["evaluate", "upscale"]
 Scale = Literal[2, 3, 4]
@@ -22,6 +34,8 @@ IMAGE_ID = r"^[0-9a-f]{32}$"
 ImageId = Annotated[str, StringConstraints(pattern=IMAGE_ID)]
 RESULT_ID = r"^[0-9a-f]{32}(-[0-9a-f]{8})?$"
 ResultId = Annotated[str, StringConstraints(pattern=RESULT_ID)]
+Redacted = Annotated[str, AfterValidator(redacted)]
+"""A text in which every URL is redacted, whoever wrote it."""
 
 
 class _Record(BaseModel):
@@ -51,7 +65,8 @@ class _Record(BaseModel):
 def _describe(fault: dict[str, Any]) -> str:
     path = ".".join(map(str, fault["loc"]))
     if fault["loc"][-1:] == ("version",):
-        return f"version {fault['input']!r} is unknown here (1 is known); upgrade superres"
+        version = redacted(repr(fault["input"]))
+        return f"version {version} is unknown here (1 is known); upgrade superres"
     if fault["type"] == "extra_forbidden":
         return f"{path}: unknown here; upgrade superres"
     reason = " ".join(fault["msg"].split())
@@ -68,7 +83,7 @@ class Attribution(_Part):
     """The photographer, and the page of the photograph."""
 
     author: str
-    url: str | None = None
+    url: Annotated[str, AfterValidator(published_link)] | None = None
 
 
 class AppliedRecipe(_Part):
@@ -93,8 +108,8 @@ class ImageReference(_Record):
     """
 
     image_id: ImageId
-    url: str
-    source: str
+    url: SecretUrl
+    source: Redacted
     mode: Mode
     scale: Scale
     requested_at: AwareDatetime
@@ -107,14 +122,18 @@ class ImageReference(_Record):
         """UTC date of the request; it does not depend on the consumer's clock."""
         return ingest_date_of(self.requested_at)
 
+    def to_message(self) -> str:
+        """The reference as one line of JSON with its full URL; nothing else may be made of this."""
+        return self.model_dump_json(context={WITH_SECRETS: True})
+
 
 class RejectedImage(_Record):
     """A rejection: an image that cannot or must not be processed, and the reason."""
 
     image_id: ImageId
-    source: str
+    source: Redacted
     stage: Stage
-    reason: str
+    reason: Redacted
     rejected_at: AwareDatetime
     run_id: str | None = None
     start_id: str | None = None
@@ -148,7 +167,7 @@ class Evaluation(_Record):
     mode: Mode
     scale: Scale
     ingest_date: date
-    source: str
+    source: Redacted
     attribution: Attribution | None = None
     low_resolution: StoredImage
     result: StoredImage

@@ -3,10 +3,10 @@
 A URL in a message or a subscription may point at this machine, its network or a cloud's metadata
 service (server-side request forgery). So a name is resolved once, every address is checked, and the
 connection goes to a checked address: a second resolution could return another one. The check is
-part of connecting, so it covers every hop of a redirect. Needs httpcore (superres[ingestion]).
+part of connecting, so it covers every hop of a redirect. Errors name URLs without their secrets.
+Needs httpcore (superres[ingestion]).
 """
 
-import ipaddress
 import re
 import socket
 import ssl
@@ -23,23 +23,21 @@ from urllib.parse import quote, urljoin, urlsplit
 import httpcore
 
 from superres.errors import ForbiddenUrlError, TransferError
+from superres.redaction import SecretUrl
+from superres.service.addresses import is_public
 
 _IDLE_SECONDS = 15.0  # the longest silence within a transfer
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _REDIRECT_BYTES = 1 << 14  # of a redirect's body, read so that its connection can be reused
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
-# What IANA has assigned as global unicast: not site-local fec0::/10, which is_global lets through.
-_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
-_PROTOCOL_ASSIGNMENTS = ipaddress.ip_network("192.0.0.0/24")  # RFC 6890; is_global has some of it
 _NOT_IN_HOST = re.compile(r"[\x00-\x20\x7f]")
-_IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+_QUOTED_BYTES = re.compile(r":?\s*\b(bytearray\(|b['\"]).*", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Response:
     """A response whose body has not been read yet: ``chunks`` yields it as it arrives."""
 
-    url: str
+    url: SecretUrl
     status: int
     headers: Mapping[str, str]
     chunks: Iterator[bytes]
@@ -77,7 +75,7 @@ class Client:
     def request(
         self,
         method: str,
-        url: str,
+        url: str | SecretUrl,
         *,
         seconds: float,
         redirects: int = 0,
@@ -96,24 +94,25 @@ class Client:
         _clock.deadline = time.monotonic() + seconds
         _clock.stop = self._stop
         sent = [("User-Agent", "superres"), ("Accept-Encoding", "identity"), *headers]
+        target = url if isinstance(url, SecretUrl) else SecretUrl(url)
         for _ in range(redirects + 1):
-            with _as_our_errors(url), self._opened(method, url, sent, content) as response:
+            with _as_our_errors(target), self._opened(method, target, sent, content) as response:
                 location = _header(response, b"location")
                 if redirects and response.status in _REDIRECTS and location:
-                    url = _joined(url, location)
+                    target = _joined(target, location)
                     _read_rest(response)
                     continue
                 fields = {
                     name.decode("latin-1").lower(): value.decode("latin-1")
                     for name, value in response.headers
                 }
-                yield Response(url, response.status, fields, response.iter_stream())
+                yield Response(target, response.status, fields, response.iter_stream())
                 return
-        raise TransferError(f"{url}: more than {redirects} redirects")
+        raise TransferError(f"{target}: more than {redirects} redirects")
 
     @contextmanager
     def _opened(
-        self, method: str, url: str, headers: list[tuple[str, str]], content: bytes | None
+        self, method: str, url: SecretUrl, headers: list[tuple[str, str]], content: bytes | None
     ) -> Iterator[httpcore.Response]:
         target = _parsed(url)
         timeouts = {"connect": _IDLE_SECONDS, "read": _IDLE_SECONDS, "write": _IDLE_SECONDS}
@@ -168,28 +167,14 @@ def public_addresses(host: str, port: int, allowed_hosts: Collection[str] = ()) 
     return addresses
 
 
-def is_public(address: str) -> bool:
-    """Whether an address is public; an IPv6 address that embeds an IPv4 one is judged by that."""
-    ip: _IPAddress = ipaddress.ip_address(address.split("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        embedded = ip.ipv4_mapped or ip.sixtofour or (ip.teredo or (None, None))[1]
-        if ip in _NAT64:
-            embedded = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        if embedded is not None:
-            return is_public(str(embedded))
-    if ip not in _GLOBAL_UNICAST if ip.version == 6 else ip in _PROTOCOL_ASSIGNMENTS:
-        return False
-    return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified)
-
-
-def _parsed(url: str) -> httpcore.URL:
+def _parsed(url: SecretUrl) -> httpcore.URL:
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(url.full)
         port, host = parts.port, parts.hostname
-    except ValueError as error:
-        raise ForbiddenUrlError(f"{url!r}: not a valid URL: {error}") from None
+    except ValueError:  # its text quotes what may be a password
+        raise ForbiddenUrlError(f"{str(url)!r}: not a valid URL") from None
     if parts.scheme not in ("http", "https") or not host:
-        raise ForbiddenUrlError(f"{url!r}: not an http or https URL")
+        raise ForbiddenUrlError(f"{str(url)!r}: not an http or https URL")
     if parts.username is not None or parts.password is not None:
         raise ForbiddenUrlError(
             f"{parts.scheme}://…@{host}: a URL must not contain a user or password"
@@ -211,11 +196,11 @@ def _host(url: httpcore.URL) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _joined(url: str, location: str) -> str:
+def _joined(url: SecretUrl, location: str) -> SecretUrl:
     try:
-        return urljoin(url, location)
-    except ValueError as error:
-        raise ForbiddenUrlError(f"{url}: redirects to {location!r}: {error}") from None
+        return SecretUrl(urljoin(url.full, location))
+    except ValueError:
+        raise ForbiddenUrlError(f"{url}: redirects to what is not a valid URL") from None
 
 
 def _read_rest(response: httpcore.Response) -> None:
@@ -236,7 +221,7 @@ def _header(response: httpcore.Response, lower_name: bytes) -> str | None:
 
 
 @contextmanager
-def _as_our_errors(url: str) -> Iterator[None]:
+def _as_our_errors(url: SecretUrl) -> Iterator[None]:
     """Raises the errors of httpcore, while connecting or reading, as our own."""
     try:
         yield
@@ -248,7 +233,8 @@ def _as_our_errors(url: str) -> Iterator[None]:
         httpcore.UnsupportedProtocol,
         ssl.SSLError,
     ) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        # Quotes of what the server sent are left out: it may send back what it was asked for.
+        reason = " ".join(_QUOTED_BYTES.sub("", str(error)).split()) or type(error).__name__
         raise TransferError(f"{url}: {reason}") from None
 
 

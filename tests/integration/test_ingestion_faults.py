@@ -72,7 +72,7 @@ def test_every_reference_is_published_although_the_broker_restarts(world, ended)
     assert producer.wait() == 0, producer.log
     assert producer.output == f"300 references published on {world.topic}\n"
     found = [ImageReference.from_json(message.value() or b"") for message in world.sent()]
-    assert sorted(reference.url for reference in found) == sorted(urls)
+    assert sorted(reference.url.full for reference in found) == sorted(urls)
 
 
 def test_images_are_stored_while_consumers_join_and_leave(world):
@@ -342,7 +342,7 @@ def test_both_modes_store_images_in_s3(broker, bucket, tmp_path):
         kept = world.offer(1, "kept")[0]
         inside = world.reference(f"s3://{bucket}/inbox/kept.png")
         world.good[inside.image_id] = inside, world.good.pop(kept.image_id)[1]
-        storage.write_bytes(inside.url, world.good[inside.image_id][1])
+        storage.write_bytes(inside.url.full, world.good[inside.image_id][1])
         gone = world.reference(f"s3://{bucket}/inbox/gone.png")
         world.bad[gone.image_id] = "no such object"
         world.publish(inside, gone, *world.offer(4, "truth", "evaluate"), *world.offer(4))

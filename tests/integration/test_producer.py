@@ -44,7 +44,7 @@ def test_every_reference_is_published_with_its_image_id_as_key(broker, kafka):
     assert (done.references, done.acknowledged, done.failed) == (50, 50, 0)
     messages = all_messages(broker, kafka.topic, 1)
     found = [ImageReference.from_json(message.value() or b"") for message in messages]
-    assert [each.url for each in found] == [f"https://example.org/{n}.jpg" for n in range(50)]
+    assert [each.url.full for each in found] == [f"https://example.org/{n}.jpg" for n in range(50)]
     keys = [message.key() for message in messages]
     assert keys == [reference.image_id.encode() for reference in found]
     assert counts[-1] == 50

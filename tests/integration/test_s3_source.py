@@ -19,20 +19,20 @@ def test_images_and_lists_in_s3_are_read(bucket):
     storage.write_bytes(f"s3://{bucket}/photos-beside/d.png", b"")
     (first, second), errors = read_all(S3PrefixSource(base, WANTED))
     assert not errors
-    assert (first.url, second.url) == (f"{base}/a/c.JPG", f"{base}/b.png")
+    assert (first.url.full, second.url.full) == (f"{base}/a/c.JPG", f"{base}/b.png")
     etag = storage.list_files(f"{base}/a")[0].etag
     assert len(etag) == 32
     canonical = f"s3:{bucket}/photos/a/c.JPG:{etag}"
     assert first.image_id == image_id_of("upscale", 2, canonical)
     with following(S3PrefixSource(base, WANTED, follow_seconds=0.1)) as followed:
-        assert [followed.next(), followed.next()] == [first.url, second.url]
+        assert [followed.next(), followed.next()] == [first.url.full, second.url.full]
         storage.write_bytes(f"{base}/b.png", b"changed")
         assert followed.next() == f"{base}/b.png"
         assert followed.nothing_for(0.3)
     listed = f"s3://{bucket}/urls.txt"
     storage.write_bytes(listed, b"http://a.example/1\nbad\n")
     found, (error,) = read_all(UrlListSource(listed, WANTED))
-    assert found[0].url == "http://a.example/1"
+    assert found[0].url.full == "http://a.example/1"
     assert error.startswith(f"{listed}, line 2")
     assert (
         "no image under this prefix"

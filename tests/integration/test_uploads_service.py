@@ -80,7 +80,7 @@ def test_uploads_can_be_stored_in_s3(tmp_path, bucket, local_cloud):
     app = UploadApp(tmp_path, ingestion={"uploads_dir": f"s3://{bucket}/uploads"})
     assert app.send(("boat.png", GOOD)).status_code == 202
     key = f"uploads/{sha256(GOOD).hexdigest()}.png"
-    assert app.published[0].url == f"s3://{bucket}/{key}"
+    assert app.published[0].url.full == f"s3://{bucket}/{key}"
     assert local_cloud.s3().get_object(Bucket=bucket, Key=key)["Body"].read() == GOOD
 
 
@@ -98,7 +98,7 @@ def test_an_upload_is_produced_to_kafka_and_finishes_after_sigterm(broker, tmp_p
         (message,) = broker.received(topic, 1)
         reference = ImageReference.from_json(message)
         assert reference.image_id == image["image_id"]
-        assert Path(unquote(urlsplit(reference.url).path)).read_bytes() == GOOD
+        assert Path(unquote(urlsplit(reference.url.full).path)).read_bytes() == GOOD
         connection.close()
 
         other = image_files.png(image_files.photo(200, 200, seed=1))

@@ -52,7 +52,7 @@ def read_all(source: Source[Any], threads: int = 4) -> tuple[list[ImageReference
 def urls_of(source: Source[Any]) -> list[str]:
     references, errors = read_all(source)
     assert not errors
-    return [reference.url for reference in references]
+    return [reference.url.full for reference in references]
 
 
 class FollowedSource:
@@ -74,7 +74,7 @@ class FollowedSource:
     def next(self) -> str:
         """The URL of the next reference, or the error of a failed unit."""
         arrived = self._arrived.get(timeout=WAIT_SECONDS)
-        return arrived if isinstance(arrived, str) else arrived.url
+        return arrived if isinstance(arrived, str) else arrived.url.full
 
     def nothing_for(self, seconds: float) -> bool:
         """Whether nothing arrives for so long."""

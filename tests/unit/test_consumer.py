@@ -16,15 +16,11 @@ from confluent_kafka import KafkaError, TopicPartition
 from ingestion.consumer import consumer, dead_letters
 from ingestion.consumer.consumer import ImageConsumer
 from ingestion.consumer.dead_letters import DeadLetters
-from ingestion.consumer.handling import (
-    Abandoned,
-    Finished,
-    Handler,
-    RecentImages,
-    RetryLater,
-)
+from ingestion.consumer.handling import Handler
 from ingestion.consumer.messages import Assignment, ReceivedMessage
+from ingestion.consumer.outcomes import Abandoned, Finished, RetryLater
 from ingestion.consumer.prometheus_metrics import new_metrics
+from ingestion.consumer.recent_images import RecentImages
 from ingestion.consumer.workers import Workers
 from ingestion.topics import FOR_GROUP
 from superres.pipeline import storage

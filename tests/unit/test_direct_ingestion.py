@@ -13,8 +13,8 @@ from ingestion.cli.consume import consume
 from ingestion.cli.ingest import ingest
 from ingestion.cli.produce import produce
 from ingestion.cli.shared import show_failures
-from ingestion.consumer.handling import Finished, Outcome, RetryLater
 from ingestion.consumer.messages import ReceivedMessage
+from ingestion.consumer.outcomes import Finished, Outcome, RetryLater
 from ingestion.consumer.prometheus_metrics import new_metrics
 from ingestion.direct.ingesting import ingest_directly
 from ingestion.direct.pending import PendingUploads

@@ -13,6 +13,7 @@ from ingestion.retries import FetchError, backoff_seconds, error_of_status
 from superres.errors import ForbiddenUrlError, ImageRejectedError, StorageError
 from superres.pipeline import storage
 from superres.pipeline.config import validated
+from superres.redaction import SecretUrl
 from superres.service.public_http import Client
 from superres.service.supervisor import free_port
 from tests.support.http_server import HttpServer
@@ -35,7 +36,7 @@ def fetcher(inside: Path) -> Iterator[Fetcher]:
 
 
 def fetched(fetcher: Fetcher, url: str) -> bytes:
-    with fetcher.fetched(url) as content:
+    with fetcher.fetched(SecretUrl(url)) as content:
         return content.read_bytes() if isinstance(content, Path) else content
 
 
@@ -113,7 +114,7 @@ def test_a_large_download_is_in_a_temporary_file_that_is_deleted_afterwards(insi
     with HttpServer() as server, closing(Client({server.host})) as client:
         url = server.serve("/a.png", b"0123456789" * 2)
         fetcher = Fetcher(client, (), frozenset(), max_bytes=100, seconds=5)
-        with fetcher.fetched(url) as content:
+        with fetcher.fetched(SecretUrl(url)) as content:
             assert isinstance(content, Path)
             assert content.read_bytes() == b"0123456789" * 2
         assert not content.exists()
@@ -149,13 +150,15 @@ def test_uploads_may_always_be_fetched(tmp_path, monkeypatch, uploads, url):
 
 def test_retry_after_may_be_a_date():
     moment = datetime.now(UTC) + timedelta(seconds=40)
-    after = error_of_status("http://a/", 503, format_datetime(moment, usegmt=True)).retry_after
+    header = format_datetime(moment, usegmt=True)
+    after = error_of_status(SecretUrl("http://a/"), 503, header).retry_after
     assert after is not None
     assert 35 < after <= 40
 
 
 def test_only_temporary_failures_are_retryable():
-    retryable = {code for code in range(200, 600) if error_of_status("", code, None).retryable}
+    errors = {code: error_of_status(SecretUrl(""), code, None) for code in range(200, 600)}
+    retryable = {code for code, error in errors.items() if error.retryable}
     assert retryable == {408, 425, 429, 500, 502, 503, 504}
 
 

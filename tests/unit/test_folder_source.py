@@ -23,7 +23,7 @@ def add_result(folder: Path, source: Path) -> None:
 
 
 def names(references: list[ImageReference]) -> list[str]:
-    return [Path(reference.url).name for reference in references]
+    return [Path(reference.url.full).name for reference in references]
 
 
 def test_a_folder_is_walked_in_order_of_names(tmp_path):
@@ -34,7 +34,7 @@ def test_a_folder_is_walked_in_order_of_names(tmp_path):
     found, errors = read_all(FolderSource(tmp_path, WANTED))
     assert not errors
     assert names(found) == ["_DSC1.jpeg", "y.webp", "z.png", "b.JPG", "c.tiff"]
-    assert found[0].url == (tmp_path / "_DSC1.jpeg").as_uri()
+    assert found[0].url.full == (tmp_path / "_DSC1.jpeg").as_uri()
 
 
 def test_an_image_in_a_folder_is_identified_by_path_and_content(tmp_path):

@@ -66,12 +66,12 @@ def test_every_page_of_picsum_is_listed_and_few_beyond_the_end(server, client):
 def test_picsum_references_have_the_listed_or_the_requested_size(server, client):
     server.serve_picsum([PicsumEntry("17", 600, 400, "Ada")], lambda *_: b"")
     (own,), _ = read_all(picsum(server, client))
-    assert own.url == server.url("/id/17/600/400.jpg")
+    assert own.url.full == server.url("/id/17/600/400.jpg")
     assert own.image_id == image_id_of("upscale", 2, "picsum:17:600x400")
     assert own.source == "picsum:17"
     assert own.attribution == Attribution(author="Ada", url="https://example.org/photo")
     (sized,), _ = read_all(picsum(server, client, uri="sized"))
-    assert sized.url == server.url("/id/17/100/80.jpg")
+    assert sized.url.full == server.url("/id/17/100/80.jpg")
     assert sized.image_id == image_id_of("upscale", 2, "picsum:17:100x80")
 
 
@@ -82,7 +82,7 @@ def test_picsum_images_may_be_behind_redirects(server, client):
     for reference in read_all(picsum(server, client))[0]:
         with client.request("GET", reference.url, seconds=10, redirects=5) as response:
             assert b"".join(response.chunks).startswith(reference.source[7:].encode())
-            assert "/cdn/" in response.url
+            assert "/cdn/" in response.url.full
 
 
 def test_picsum_waits_as_long_as_retry_after_says(server, client):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from superres.errors import ForbiddenUrlError, TransferError
+from superres.errors import ForbiddenUrlError, SuperresError, TransferError
 from superres.service.public_http import (
     Client,
     public_addresses,
@@ -296,3 +296,55 @@ def test_a_response_that_is_not_http_is_a_transfer_error():
 )
 def test_retry_after_is_seconds_or_a_date(header, seconds):
     assert retry_after_seconds(header, datetime(2026, 1, 31, 12, 0, tzinfo=UTC)) == seconds
+
+
+# ---- secrets
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://me:s3cr3t@127.0.0.1/a.jpg",
+        "https://127.0.0.1:s3cr3t/a.jpg",
+        "ftp://me:s3cr3t@example.org/a.jpg?sig=s3cr3t",
+        "http://127.0.0.1/a.jpg?sig=s3cr3t",
+        "http://[s3cr3t@::1/a?sig=s3cr3t",
+    ],
+)
+def test_no_error_names_the_secret_of_a_url(client, url):
+    with pytest.raises(SuperresError) as raised:
+        fetched(client, url)
+    assert "sig=s3cr3t" not in str(raised.value)
+    assert "s3cr3t@" not in str(raised.value)
+
+
+def test_no_error_names_the_secret_of_a_redirect(server, client):
+    secret = "sig=s3cr3t"
+    loop = server.serve("/a", redirect_to=f"/a?{secret}")
+    cut = server.serve("/b", redirect_to=server.serve("/c", bytes(100_000), cut_at=50_000))
+    strange = server.serve("/d", redirect_to=f"http://[me:s3cr3t/?{secret}")
+    for url in (f"{loop}?{secret}", f"{cut}?{secret}", f"{strange}?{secret}"):
+        with pytest.raises(SuperresError) as raised:
+            fetched(client, url)
+        assert "s3cr3t" not in str(raised.value)
+
+
+def test_no_error_quotes_what_a_server_sends_back():
+    """h11 quotes a line that is no HTTP, and a server may echo the address that it got."""
+
+    def answer(listener: socket.socket) -> None:
+        connection = listener.accept()[0]
+        with connection:
+            connection.recv(1000)
+            connection.sendall(b"s3cr3t is no status line\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = Thread(target=answer, args=(listener,))
+        thread.start()
+        host = f"127.0.0.1:{listener.getsockname()[1]}"
+        with closing(Client({host})) as client, pytest.raises(TransferError) as raised:
+            fetched(client, f"http://{host}/a?sig=s3cr3t")
+        thread.join()
+    assert str(raised.value).startswith(f"http://{host}/a#")
+    assert "illegal" in str(raised.value)
+    assert "s3cr3t" not in str(raised.value)

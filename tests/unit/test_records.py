@@ -162,7 +162,36 @@ every_record = st.one_of(
 @STABLE
 @given(record=every_record)
 def test_every_record_comes_back(record):
-    assert type(record).from_json(record.to_json()) == record
+    text = record.to_message() if isinstance(record, ImageReference) else record.to_json()
+    assert type(record).from_json(text) == record
+
+
+def test_only_the_message_of_a_reference_has_the_full_url():
+    full = "https://me:s3cr3t@example.org/a.jpg?sig=s3cr3t"
+    content = {**json.loads(text_of(ImageReference)), "url": full, "source": full}
+    reference = ImageReference.from_json(json.dumps(content))
+    assert json.loads(reference.to_message())["url"] == full
+    assert "s3cr3t" not in reference.to_json() + repr(reference) + reference.source
+    assert reference.source.startswith("https://example.org/a.jpg#")
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [(RejectedImage, "source"), (RejectedImage, "reason"), (Evaluation, "source")],
+)
+def test_a_url_in_a_record_is_redacted_whoever_wrote_it(kind, field):
+    url = "https://me:s3cr3t@example.org/a.jpg?sig=s3cr3t"
+    record = kind.from_json(json.dumps({**json.loads(text_of(kind)), field: f"{url}: timed out"}))
+    assert getattr(record, field).startswith("https://example.org/a.jpg#")
+    assert "s3cr3t" not in record.to_json()
+
+
+def test_the_link_of_a_photographer_keeps_its_query_but_no_password():
+    link = "https://example.org/photo?id=7"
+    assert Attribution(author="Ada", url=link).url == link
+    assert Attribution(author="Ada", url=f"https://me:s3cr3t@{link[8:]}").url.startswith(
+        "https://example.org/photo#"
+    )
 
 
 @STABLE

@@ -40,7 +40,7 @@ def test_an_image_is_stored_under_its_digest_and_published(app):
     assert app.stored == [f"{digest}.png"]  # by content, not by name
     (reference,) = app.published
     assert reference.image_id == image_id_of("evaluate", 2, f"upload:{digest}")
-    assert reference.url == (app.uploads / f"{digest}.png").as_uri()
+    assert reference.url.full == (app.uploads / f"{digest}.png").as_uri()
     assert reference.source == "upload:boat.jpeg"
     (image,) = answer.json["images"]
     assert image["name"] == "boat.jpeg"
