@@ -31,7 +31,11 @@ from tests.support.webhook_receiver import Receiver
 _TOKEN = "for-random-faults-" + "0" * 16
 _HOOK = "/hook"
 _PER_PAGE = 100
-_FORMATS: dict[str, dict[str, Any]] = {"PNG": {}, "JPEG": {"quality": 90}, "WEBP": {"lossless": True}}
+_FORMATS: dict[str, dict[str, Any]] = {
+    "PNG": {},
+    "JPEG": {"quality": 90},
+    "WEBP": {"lossless": True},
+}
 # Java classes and modules of the processes below `superres run`.
 SPARK_PARTS = {
     "Spark master": "deploy.master.Master",
