@@ -1,12 +1,15 @@
 """EMR steps: submitting one by hand, following it, and finding its log."""
 
 import gzip
+import json
 import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
 
 from deploy.callbacks import Pause, Report
 from deploy.environments import Deployed
@@ -16,6 +19,7 @@ from superres.pipeline.layout import dataset_in, layout_of
 if TYPE_CHECKING:
     from types_boto3_emr import EMRClient
     from types_boto3_emr.literals import ClusterStateType
+    from types_boto3_s3 import S3Client
 
 # EMR limits requests per account; Step Functions itself polls every 60 s.
 POLL_SECONDS = 10.0
@@ -177,6 +181,23 @@ def job_arguments(
     if start_id is not None:
         arguments += ["--start-id", start_id]
     return [*arguments, "--redo"] if redo else arguments
+
+
+def report_uri(deployed: Deployed, job: str, run_id: str, now: datetime) -> str:
+    """Where a job that a person submits writes its counts; beside those of the state machine."""
+    bucket = deployed["buckets"]["work"]
+    return f"s3://{bucket}/run_id={run_id}/reports/{job}-{now:%Y%m%dT%H%M%SZ}.json"
+
+
+def read_counts(s3: "S3Client", uri: str) -> str:
+    """What a job counted, as ``3 images, 0 rejected``; empty if that cannot be read."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    try:
+        line = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    except (ClientError, ValueError):
+        return ""  # the job is done all the same; its log has the line, too
+    counts = {name: count for name, count in line.items() if isinstance(count, int)}
+    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
 
 
 def text_of_log(content: bytes) -> str:

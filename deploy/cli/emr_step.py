@@ -1,5 +1,7 @@
 """``make emr-step``."""
 
+from datetime import UTC, datetime
+
 import click
 
 from deploy import steps
@@ -53,9 +55,14 @@ def emr_step(
     steps.check_run(run_id, number, ingest_date, start_id)
     deployed, clients = shared.open_deployed(name)
     arguments = steps.job_arguments(run_id, number, ingest_date, start_id, redo=redo)
+    report = steps.report_uri(deployed, job, run_id, datetime.now(UTC))
+    arguments += ["--report", report]
     step = steps.submit_step(clients.emr, deployed, job, arguments, cluster)
     print_with_time(f"{job}: step {step.id} on {step.cluster}")
     status = steps.follow_step(clients.emr, step, job, deployed["log_uri"], print_with_time)
     if status.state != "COMPLETED":
         # Its reason has just been printed.
         raise PrerequisiteError(f"{job} has not completed; see {step.log(deployed['log_uri'])}")
+    counts = steps.read_counts(clients.s3, report)
+    if counts:
+        print_with_time(f"{job}: {counts}")

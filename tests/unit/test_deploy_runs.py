@@ -12,7 +12,15 @@ from botocore.stub import ANY
 from deploy import executions, logs, steps
 from deploy.environments import Deployed, read_environment
 from deploy.executions import Outcome, Request, follow, run_id_of, submit
-from deploy.steps import Step, follow_step, job_arguments, live_clusters, submit_step
+from deploy.steps import (
+    Step,
+    follow_step,
+    job_arguments,
+    live_clusters,
+    read_counts,
+    report_uri,
+    submit_step,
+)
 from superres.errors import ConfigError, PrerequisiteError
 from tests.support.fake_aws import stubbed
 
@@ -314,6 +322,24 @@ def test_an_unknown_job_and_an_unusable_cluster_are_errors(deployed):
     transient = Deployed(deployed.environment, deployed.outputs | {"cluster_id": None})
     with pytest.raises(ConfigError, match="CLUSTER is missing"):
         submit_step(emr, transient, "mass_split", [], None)
+
+
+def test_the_counts_of_a_job_are_read_from_its_report(deployed):
+    uri = report_uri(
+        Deployed(deployed.environment, {"buckets": {"work": "work"}}),
+        "fused",
+        "2026-01-31-x2",
+        NOON,
+    )
+    key = "run_id=2026-01-31-x2/reports/fused-20260131T120000Z.json"
+    assert uri == f"s3://work/{key}"
+    s3, stub = stubbed("s3")
+    line = {"job": "fused", "run_id": "2026-01-31-x2", "images": 50, "rejected": 5, "seconds": 1.5}
+    answer = {"Body": BytesIO(json.dumps(line).encode())}
+    stub.add_response("get_object", answer, {"Bucket": "work", "Key": key})
+    assert read_counts(s3, uri) == "50 images, 5 rejected"
+    stub.add_client_error("get_object", "AccessDenied")
+    assert read_counts(s3, uri) == ""
 
 
 def test_a_step_is_followed_to_its_end():
