@@ -23,7 +23,7 @@ module "load_balancer" {
 
   targets = {
     page = { port = 8080 }
-    # What is being sent may finish: the upload service itself waits 110 seconds.
+    # What is being sent may finish; the service itself waits ingestion.drain_seconds.
     upload = { port = 8081, paths = ["/uploads", "/uploads/*"], drain_seconds = 120 }
   }
   default_target = "page"

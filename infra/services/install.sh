@@ -268,10 +268,10 @@ UNIT
 install_unit() { # UNIT
   write_starter "$1"
   # Port, share of memory, and seconds until a stop becomes a kill: more than ingestion.drain_seconds
-  # (at most 200) and than Gunicorn's graceful stops of 110 and 15.
+  # (at most 200), or the 15 of notify, and 10.
   case $1 in
     consume) set -- "$1" "${SUPERRES_INGESTION__CONSUMER_PORT:-9101}" 60% 230 ;;
-    uploads) set -- "$1" "${SUPERRES_INGESTION__UPLOAD_PORT:-8081}" "$(uploads_memory)" 120 ;;
+    uploads) set -- "$1" "${SUPERRES_INGESTION__UPLOAD_PORT:-8081}" "$(uploads_memory)" 230 ;;
     start-runs) set -- "$1" "${SUPERRES_STARTS__PORT:-9102}" 10% 60 ;;
     notify) set -- "$1" "${SUPERRES_NOTIFIER__PORT:-8080}" 80% 30 ;;
   esac

@@ -59,6 +59,7 @@ def uploads(host: str | None, port: int | None, config: str | None) -> None:
         page="/uploads",
         threads=_THREADS,
         drain_seconds=settings.ingestion.drain_seconds,
+        behind_proxies=settings.ingestion.upload_proxies > 0,
     )
 
     def load(running: Callable[[], bool]) -> Flask:

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from threading import BoundedSemaphore
 from typing import IO, Any, get_args
 
 import structlog
@@ -19,6 +20,7 @@ from flask import Flask, Request, Response, current_app, g, render_template, req
 from prometheus_client import CollectorRegistry, Counter
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
+from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.utils import secure_filename
 
 from ingestion.references import Wanted
@@ -31,13 +33,16 @@ from superres.pipeline.config import Settings
 from superres.pipeline.layout import layout_on
 from superres.pipeline.recipe import recipe_of
 from superres.pipeline.records import ImageReference, Mode, Scale
+from superres.service.guesses import Guesses
 from superres.service.health import Check, Health, always_well
 from superres.service.health_blueprint import health_blueprint
 from superres.service.problems import Problem
-from superres.service.tokens import bearer_of, same_token
+from superres.service.tokens import bearer_of
 
 _FORM_BYTES = 2**20  # of a request, beside its files
 _NAME_LENGTH = 100
+_MAX_RECEIVING = 448  # each occupies a thread, of which some stay for other requests
+_MAX_STORING = 32
 _log = structlog.get_logger()
 
 Publish = Callable[[Sequence[ImageReference]], None]
@@ -71,6 +76,7 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = MAX_FILES * app.config["MAX_FILE_BYTES"] + _FORM_BYTES
     app.config["MAX_FORM_PARTS"] = MAX_FILES + 2  # and the fields mode and scale
     receiver = _Receiver(settings, publish, registry or CollectorRegistry())
+    guesses = Guesses()
 
     @app.get("/uploads", strict_slashes=False)
     def page() -> str:
@@ -84,11 +90,14 @@ def create_app(
 
     @app.post("/uploads", strict_slashes=False)
     def upload() -> Response:
-        _authorize(token)
+        _authorize(token, guesses)
         return receiver.receive()
 
     app.register_blueprint(health_blueprint(Health(receiver.registry, alive=alive, ready=ready)))
     register_responses(app)
+    if settings.ingestion.upload_proxies:
+        hops = settings.ingestion.upload_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops)  # type: ignore[method-assign]  # as Flask documents it
     return app
 
 
@@ -100,6 +109,8 @@ class _Receiver:
         self._publish = publish
         self._folder = storage.absolute(settings.ingestion.uploads_dir)
         self.registry = registry
+        self._receiving = BoundedSemaphore(_MAX_RECEIVING)
+        self._storing = BoundedSemaphore(_MAX_STORING)
         names = {
             "images": "Images stored and published",
             "bytes": "Bytes of images stored and published",
@@ -111,7 +122,18 @@ class _Receiver:
         )
 
     def receive(self) -> Response:
-        """Stores and publishes the images of the current request, and lists the rejected files."""
+        """Stores and publishes the images of the current request, and lists the rejected files.
+
+        Many may send at once, however slowly; few are decoded at once.
+        """
+        if not self._receiving.acquire(blocking=False):
+            raise Problem(503, "too many uploads at once; try again later", {"Retry-After": "30"})
+        try:
+            return self._receive()
+        finally:
+            self._receiving.release()
+
+    def _receive(self) -> Response:
         accepted: list[tuple[_ReceivedFile, str, ImageReference]] = []
         rejected: list[dict[str, str]] = []
         with ExitStack() as opened:
@@ -126,7 +148,8 @@ class _Receiver:
                 received, name = file.stream, file.filename or ""
                 assert isinstance(received, _ReceivedFile)
                 try:
-                    accepted.append((received, name, self._store(received, name, wanted)))
+                    with self._storing:
+                        accepted.append((received, name, self._store(received, name, wanted)))
                 except ImageRejectedError as error:
                     _log.info("upload_rejected", name=name, reason=str(error))
                     rejected.append({"name": name, "reason": str(error)})
@@ -228,8 +251,9 @@ def _as_uri(location: str) -> str:
     return location if storage.is_s3(location) else Path(location).as_uri()
 
 
-def _authorize(token: str) -> None:
-    if not same_token(bearer_of(request.headers.get("Authorization", "")), token):
+def _authorize(token: str, guesses: Guesses) -> None:
+    given = bearer_of(request.headers.get("Authorization", ""))
+    if not guesses.is_right(request.remote_addr, given, token):
         raise Unauthorized(
             "send the header Authorization: Bearer TOKEN with the service's token",
             www_authenticate=WWWAuthenticate("bearer", {"realm": "superres uploads"}),

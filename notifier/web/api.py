@@ -25,7 +25,7 @@ blueprint = APIBlueprint(
     __name__,
     url_prefix=PREFIX,
     abp_security=[{"token": []}, {}],
-    abp_responses=problem_schemas(401, 503),
+    abp_responses=problem_schemas(401, 429, 503),
 )
 _IMAGES, _RUNS = Tag(name="images"), Tag(name="runs")
 _STATUSES = TypeAdapter(list[RunStatus])

@@ -19,7 +19,7 @@ from notifier.web.stream import stream_blueprint
 from superres.service.problems import Problem
 
 _PACKAGE = Path(__file__).parents[1]
-_WRITES_PER_MINUTE, _LOGINS_PER_MINUTE = 120, 10
+_WRITES_PER_MINUTE = 120
 
 
 def create_app(service: Service, host: str = "127.0.0.1") -> OpenAPI:
@@ -66,6 +66,5 @@ def _require_length() -> None:
 
 def _limit(app: OpenAPI) -> None:
     limiter = Limiter(get_remote_address, app=app, storage_uri="memory://", headers_enabled=True)
-    limiter.limit(f"{_LOGINS_PER_MINUTE}/minute", methods=["POST"])(security.login)
     writes = ["POST", "PATCH", "DELETE"]
     limiter.limit(f"{_WRITES_PER_MINUTE}/minute", methods=writes)(subscriptions_api.blueprint)

@@ -10,6 +10,7 @@ from notifier.store.database import Database
 from notifier.web.changes import Changes
 from notifier.web.rendered import Rendered
 from superres.pipeline.config import Settings
+from superres.service.guesses import Guesses
 from superres.service.health import Check
 
 
@@ -39,6 +40,7 @@ class Service:
     registry: CollectorRegistry
     ready: Check
     rendered: Rendered = field(default_factory=Rendered)
+    guesses: Guesses = field(default_factory=Guesses)
 
 
 def service() -> Service:

@@ -149,7 +149,8 @@ class Ingestion(_Section):
 
     A producer or a consumer fetches with ``threads`` at once. ``allowed_hosts`` (``name`` or
     ``name:port``) may have private addresses, for tests. References with ``file:`` and ``s3:`` URLs
-    may only point into ``file_roots``, ``s3_buckets`` and ``uploads_dir``.
+    may only point into ``file_roots``, ``s3_buckets`` and ``uploads_dir``. ``upload_proxies`` is the
+    number of reverse proxies in front of the uploads, whose X-Forwarded-For is trusted.
     """
 
     mode: Literal["evaluate", "upscale"] = "evaluate"
@@ -165,6 +166,7 @@ class Ingestion(_Section):
     consumer_port: int = Field(default=9101, ge=0, le=65535)
     upload_host: str = "127.0.0.1"
     upload_port: int = Field(default=8081, ge=0, le=65535)
+    upload_proxies: int = Field(default=0, ge=0, le=3)
 
 
 QueueUrl = Annotated[str, AfterValidator(_checked_web_url)]

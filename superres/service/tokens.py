@@ -5,8 +5,11 @@ from collections.abc import Mapping
 
 from superres.errors import ConfigError
 
+MIN_LENGTH = 16
+"""Of a token; ``openssl rand -hex 16`` gives 32."""
 
-def token_from(environment: Mapping[str, str], name: str, min_length: int = 1) -> str | None:
+
+def token_from(environment: Mapping[str, str], name: str) -> str | None:
     """Returns the token in an environment variable; None where it is unset or empty.
 
     Raises ``ConfigError`` for a token that is too short or that no header can carry.
@@ -14,9 +17,9 @@ def token_from(environment: Mapping[str, str], name: str, min_length: int = 1) -
     token = environment.get(name, "").strip()
     if not token:
         return None
-    if len(token) < min_length or not all("!" <= letter <= "~" for letter in token):
+    if len(token) < MIN_LENGTH or not all("!" <= letter <= "~" for letter in token):
         raise ConfigError(
-            f"{name}: expected {min_length} or more ASCII letters, digits and signs, no spaces; "
+            f"{name}: expected {MIN_LENGTH} or more ASCII letters, digits and signs, no spaces; "
             "`openssl rand -hex 16` makes one"
         )
     return token

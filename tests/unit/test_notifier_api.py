@@ -266,6 +266,19 @@ def test_logins_with_a_wrong_token_fail_and_are_limited(private_gallery):
     assert private_gallery.client.get("/api/v1/images").status_code == 401
 
 
+@pytest.mark.parametrize("path", ["/api/v1/images", "/api/v1/subscriptions"])
+def test_wrong_tokens_are_limited_by_address(private_gallery, path):
+    client = private_gallery.client
+    wrong = {"Authorization": "Bearer guess"}
+    statuses = [client.get(path, headers=wrong).status_code for _ in range(11)]
+    assert statuses == [401] * 10 + [429]
+    refused = client.get(path, headers=BEARER)
+    assert refused.status_code == 429
+    assert int(refused.headers["Retry-After"]) > 0
+    elsewhere = {"REMOTE_ADDR": "8.8.8.8"}
+    assert client.get(path, headers=BEARER, environ_base=elsewhere).status_code == 200
+
+
 @pytest.mark.parametrize(
     "target",
     [

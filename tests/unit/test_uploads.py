@@ -183,6 +183,19 @@ def test_uploads_need_the_token(app, header):
     assert (app.published, app.stored) == ([], [])
 
 
+def test_wrong_tokens_are_limited_by_address(tmp_path):
+    app = UploadApp(tmp_path, ingestion={"upload_proxies": 1})
+    wrong = {"Authorization": "Bearer wrong", "X-Forwarded-For": "1.1.1.1, 8.8.8.8"}
+    answers = [app.send(("boat.png", GOOD), headers=wrong) for _ in range(11)]
+    assert [answer.status_code for answer in answers] == [401] * 10 + [429]
+    assert int(answers[-1].headers["Retry-After"]) > 0
+    # The same client, whatever it adds in front of its address; and another one.
+    same = BEARER | {"X-Forwarded-For": "9.9.9.9, 8.8.8.8"}
+    assert app.send(("boat.png", GOOD), headers=same).status_code == 429
+    other = BEARER | {"X-Forwarded-For": "8.8.4.4"}
+    assert app.send(("boat.png", GOOD), headers=other).status_code == 202
+
+
 def test_a_request_without_a_file_is_rejected(app):
     for answer in (
         app.send(),
@@ -231,11 +244,14 @@ def test_the_page_and_its_files_have_a_strict_policy(app):
         answer.close()
 
 
-@pytest.mark.parametrize("token", ["", "  ", "two words", "größe"])
+@pytest.mark.parametrize(
+    "token", ["", "  ", "a", "fifteen-letters", "two words of length", "größe" * 4]
+)
 def test_the_service_needs_a_token_to_start(token):
     result = CliRunner().invoke(uploads, ["--port", "0"], env={"SUPERRES_UPLOAD_TOKEN": token})
     assert isinstance(result.exception, ConfigError)
     assert "SUPERRES_UPLOAD_TOKEN" in str(result.exception)
+    assert "openssl rand -hex 16" in str(result.exception)
 
 
 @pytest.mark.slow

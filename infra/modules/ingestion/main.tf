@@ -45,9 +45,10 @@ module "service" {
   settings = merge(
     {
       # Without a load balancer, only sessions of Session Manager reach it, from the instance itself.
-      SUPERRES_INGESTION__UPLOAD_HOST = var.target == null ? "127.0.0.1" : "0.0.0.0"
-      SUPERRES_INGESTION__UPLOAD_PORT = tostring(local.port)
-      SUPERRES_KAFKA__ENABLED         = tostring(var.kafka != null)
+      SUPERRES_INGESTION__UPLOAD_HOST    = var.target == null ? "127.0.0.1" : "0.0.0.0"
+      SUPERRES_INGESTION__UPLOAD_PORT    = tostring(local.port)
+      SUPERRES_INGESTION__UPLOAD_PROXIES = var.target == null ? "0" : "1" # the load balancer
+      SUPERRES_KAFKA__ENABLED            = tostring(var.kafka != null)
     },
     var.kafka == null ? {} : {
       SUPERRES_KAFKA__CLUSTER_ARN = var.kafka.cluster_arn

@@ -91,6 +91,7 @@ run "ingestion_may_do_what_it_does_and_no_more" {
         "export SUPERRES_KAFKA__SECURITY='iam'",
         "export SUPERRES_INGESTION__UPLOAD_HOST='0.0.0.0'",
         "export SUPERRES_INGESTION__UPLOAD_PORT='8081'",
+        "export SUPERRES_INGESTION__UPLOAD_PROXIES='1'",
         "export SUPERRES_SECRETS='uploads:SUPERRES_UPLOAD_TOKEN=superres-test/upload-token'",
       ] : contains(split("\n", output.user_data), line)
     ])
@@ -128,6 +129,7 @@ run "without_kafka_and_load_balancer" {
         "export SUPERRES_KAFKA__ENABLED='false'",
         "export SUPERRES_INGESTION__UPLOAD_HOST='127.0.0.1'",
         "export SUPERRES_INGESTION__UPLOAD_PORT='8081'",
+        "export SUPERRES_INGESTION__UPLOAD_PROXIES='0'",
       ] : contains(split("\n", output.user_data), line)
     ]) && !strcontains(output.user_data, "export SUPERRES_KAFKA__CLUSTER_ARN")
     error_message = "The uploads are stored by the service that receives them, which only the instance itself reaches."

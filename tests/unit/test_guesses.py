@@ -1,0 +1,78 @@
+"""How many wrong tokens a service looks at."""
+
+import pytest
+
+from superres.service import guesses
+from superres.service.guesses import ALTOGETHER, PER_CLIENT, WINDOW_SECONDS, Guesses
+from superres.service.problems import Problem
+
+RIGHT = "right-token-of-these-tests"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def tried(clock):
+    """Tries a token: whether it is right, or 429."""
+    limited = Guesses(clock)
+
+    def attempt(address: str, given: str):
+        try:
+            return limited.is_right(address, given, RIGHT, None)
+        except Problem as problem:
+            return problem.status
+
+    attempt.guesses = limited
+    return attempt
+
+
+def test_after_some_wrong_tokens_none_of_a_client_is_looked_at_for_a_while(tried, clock):
+    assert [tried("8.8.8.8", f"guess {n}") for n in range(PER_CLIENT)] == [False] * PER_CLIENT
+    assert tried("8.8.8.8", "another") == 429
+    assert tried("8.8.8.8", RIGHT) == 429
+    assert tried("::ffff:8.8.8.8", RIGHT) == 429
+    clock.now += WINDOW_SECONDS
+    assert tried("8.8.8.8", RIGHT) is True
+
+
+def test_the_right_token_is_never_limited_by_guesses_from_elsewhere(tried):
+    for client in range(ALTOGETHER):
+        assert tried(f"2001:200:0:{client:x}::1", "guess") is False
+    assert tried("8.8.8.8", RIGHT) is True
+    # Altogether too many: a client has one guess from now on.
+    assert tried("8.8.4.4", "guess") is False
+    assert tried("8.8.4.4", RIGHT) == 429
+    assert tried("2001:200:0:1::2", "guess") == 429
+    assert tried("8.8.8.8", RIGHT) is True
+
+
+def test_the_right_token_and_none_are_no_guesses(tried):
+    for _ in range(3 * PER_CLIENT):
+        assert tried("8.8.8.8", RIGHT) is True
+        assert tried("8.8.8.8", "") is False
+    assert tried("8.8.8.8", "guess") is False
+
+
+def test_a_network_of_ipv6_is_one_client(tried):
+    for number in range(PER_CLIENT):
+        assert tried(f"2001:200:1:2::{number:x}", "guess") is False
+    assert tried("2001:200:1:2:ffff::", RIGHT) == 429
+    assert tried("2001:200:1:3::", RIGHT) is True
+
+
+def test_only_so_many_clients_are_remembered(tried, monkeypatch):
+    monkeypatch.setattr(guesses, "_MAX_CLIENTS", 50)
+    for number in range(200):
+        tried(f"8.8.{number}.8", "guess")
+    assert len(tried.guesses._wrong) == 50
