@@ -1,0 +1,71 @@
+"""A JPEG without its metadata: its segments that decoders need, and a rewritten EXIF."""
+
+import re
+from collections.abc import Iterator
+
+from superres.imaging.public_copy.exif import PREFIX, public_exif
+from superres.imaging.public_copy.pieces import Content, Piece, big_endian, bounded
+
+_END, _SCAN = 0xD9, 0xDA
+_JFIF, _EXIF, _ICC, _ADOBE = 0xE0, 0xE1, 0xE2, 0xEE
+# Frames, tables of Huffman and arithmetic coding, the end, scans, tables of quantisation, lines,
+# restarts, hierarchy (T.81, B.1).
+_NEEDED = frozenset([*range(0xC0, 0xC8), *range(0xC9, 0xD0), *range(0xD9, 0xE0)])
+_WITHOUT_LENGTH = frozenset([0x01, *range(0xD0, 0xD9)])
+# In the data of a scan, 0xFF is followed by 0 (a data byte) or by the number of a restart.
+_MARK = re.compile(rb"\xff(?=[^\x00\xd0-\xd7\xff])")
+_JFIF_BYTES, _ADOBE_BYTES = 12, 12  # of their content, without a thumbnail and additions
+
+
+def public_pieces(data: Content) -> Iterator[Piece]:
+    """The pieces of the copy; whatever follows the end mark is left out.
+
+    Raises:
+        ValueError: a segment is damaged.
+    """
+    yield slice(0, 2)
+    for mark, start, end in bounded(_segments(data)):
+        if mark in _NEEDED:
+            yield slice(start, end)
+        elif mark in (_JFIF, _EXIF, _ICC, _ADOBE):
+            yield from _of_application(data, mark, start, end)
+
+
+def _segments(data: Content) -> Iterator[tuple[int, int, int]]:
+    """Mark, start and end of each segment, a scan's with its data; to the end mark or the end."""
+    offset = 2
+    while found := _MARK.search(data, offset):
+        start = found.start()
+        mark = data[start + 1]
+        if mark == _END:
+            yield mark, start, start + 2
+            return
+        if mark in _WITHOUT_LENGTH:
+            offset = start + 2
+            continue
+        offset = start + 2 + big_endian(data, start + 2, 2)
+        if offset > len(data) or offset < start + 4:
+            raise ValueError("a segment is damaged")
+        if mark == _SCAN:
+            following = _MARK.search(data, offset)
+            offset = following.start() if following else len(data)
+        yield mark, start, offset
+
+
+def _of_application(data: Content, mark: int, start: int, end: int) -> Iterator[Piece]:
+    content = start + 4
+    if mark == _JFIF and data[content : content + 5] == b"JFIF\0":
+        yield _segment(
+            mark, data[content : content + _JFIF_BYTES].ljust(_JFIF_BYTES, b"\0") + b"\0\0"
+        )
+    elif mark == _EXIF and data[content : content + len(PREFIX)] == PREFIX:
+        if exif := public_exif(bytes(data[content + len(PREFIX) : end])):
+            yield _segment(mark, PREFIX + exif)
+    elif mark == _ICC and data[content : content + 12] == b"ICC_PROFILE\0":
+        yield slice(start, end)
+    elif mark == _ADOBE and data[content : content + 5] == b"Adobe":
+        yield _segment(mark, data[content : min(content + _ADOBE_BYTES, end)])
+
+
+def _segment(mark: int, content: bytes) -> bytes:
+    return bytes([0xFF, mark]) + (len(content) + 2).to_bytes(2, "big") + content

@@ -1,0 +1,51 @@
+"""A PNG without its metadata: chunks of pixels, colour and frames, and a rewritten EXIF."""
+
+import struct
+import zlib
+from collections.abc import Iterator
+
+from superres.imaging.public_copy.exif import MOST_BYTES, public_exif
+from superres.imaging.public_copy.pieces import Content, Piece, big_endian, bounded
+
+_SIGNATURE_BYTES = 8
+_AROUND_CONTENT = 12  # bytes of a chunk: length, name, checksum
+# PNG, third edition, 11: no text, no suggested palette (it has a name), no private chunk.
+_NEEDED = frozenset(
+    b"IHDR PLTE IDAT IEND tRNS cHRM gAMA iCCP sBIT sRGB cICP mDCV cLLI bKGD hIST pHYs tIME"
+    b" acTL fcTL fdAT".split()
+)
+
+
+def public_pieces(data: Content) -> Iterator[Piece]:
+    """The pieces of the copy; whatever follows the end chunk is left out.
+
+    Raises:
+        ValueError: the file ends within a chunk.
+    """
+    yield slice(0, _SIGNATURE_BYTES)
+    for name, start, end in bounded(_chunks(data)):
+        if name in _NEEDED:
+            yield slice(start, end)
+        elif name == b"eXIf" and (exif := _exif(data, start + 8, end - 4)):
+            yield _chunk(name, exif)
+
+
+def _chunks(data: Content) -> Iterator[tuple[bytes, int, int]]:
+    """Name, start and end of each chunk, to the last."""
+    offset, name = _SIGNATURE_BYTES, b""
+    while offset < len(data) and name != b"IEND":
+        end = offset + _AROUND_CONTENT + big_endian(data, offset, 4)
+        if end > len(data):
+            raise ValueError("a chunk is cut off")
+        name = bytes(data[offset + 4 : offset + 8])
+        yield name, offset, end
+        offset = end
+
+
+def _exif(data: Content, start: int, end: int) -> bytes:
+    return public_exif(bytes(data[start:end])) if end - start <= MOST_BYTES else b""
+
+
+def _chunk(name: bytes, content: bytes) -> bytes:
+    checksum = struct.pack(">I", zlib.crc32(name + content))
+    return struct.pack(">I", len(content)) + name + content + checksum
