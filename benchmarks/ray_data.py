@@ -28,7 +28,7 @@ class Upscaler:
         images = [SourceImage(file.stem, str(file), file.stat().st_size) for file in files]
         tiles = split_images(images, self._processing, self._layout)
         upscaled = infer_tiles(tiles, lambda _: self._engine)
-        results = reconstruct_images(upscaled, self._engine.scale, self._layout)
+        results = reconstruct_images(upscaled, self._layout)
         return {"uri": [result.uri for result in results]}
 
 

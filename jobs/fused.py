@@ -5,6 +5,7 @@ those of the three jobs; an image stays in one task, so one huge image uses one 
 """
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 import pyarrow as pa
 
@@ -12,8 +13,9 @@ from jobs.attempts import totals, write_attempt
 from jobs.batch_inference import share_engines
 from jobs.job import JobReport, Run, job_main
 from jobs.mass_split import deal_to_tasks, table_and_images
-from jobs.stages import infer_tiles, reconstruct_images, split_images
-from jobs.tables import IMAGES, ReconstructedImage, images_to_batches, sql_schema
+from jobs.tables import IMAGES, images_to_batches, sql_schema
+from jobs.tasks import fuse_isolated, in_this_process, is_first_attempt, task_bounds
+from jobs.works import FusedWork
 
 # Nothing is written between, so tasks can be small and the last wave short.
 TASK_BYTES = 8 << 20
@@ -24,21 +26,20 @@ def run_fused(run: Run) -> JobReport:
     table, images = table_and_images(run, run.layout.reconstructed)
     numbers, groups = deal_to_tasks(run.session, images, TASK_BYTES)
     shared = run.session.sparkContext.broadcast(groups)
-    engine_for = share_engines(run)
-    processing, layout = run.settings.processing, run.layout
-    count_image, count_patch = run.progress.image.add, run.progress.patch.add
+    engines, processing, layout = share_engines(run), run.settings.processing, run.layout
+    bounds = task_bounds(run.session.sparkContext, processing)
+    count_image, count_tile = run.progress.image.add, run.progress.patch.add
 
     def fused_task(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        def reconstructed() -> Iterator[ReconstructedImage]:
-            for batch in batches:
-                for number in batch.column("id").to_pylist():
-                    tiles = split_images(
-                        iter(shared.value[number]), processing, layout, count_image
-                    )
-                    upscaled = infer_tiles(tiles, engine_for, count_patch)
-                    yield from reconstruct_images(upscaled, layout.scale, layout)
-
-        return images_to_batches(reconstructed())
+        numbered = (number for batch in batches for number in batch.column("id").to_pylist())
+        mine = (image for number in numbered for image in shared.value[number])
+        work = FusedWork(processing, layout, engines.here())
+        if is_first_attempt():
+            counted = partial(work.over, count_image=count_image, count_tile=count_tile)
+            written = in_this_process(mine, bounds, counted)
+        else:
+            written = fuse_isolated(mine, work, bounds, count_image)
+        return images_to_batches(written)
 
     run.progress.start("split, infer and reconstruct", len(images), "images")
     write_attempt(numbers.mapInArrow(fused_task, sql_schema(IMAGES)), table)

@@ -1,6 +1,7 @@
 """First job: images to tiles. ``spark-submit mass_split.py --config config.yaml --run-id ID``."""
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
@@ -8,8 +9,9 @@ from pyspark.sql import DataFrame, SparkSession
 from jobs.attempts import new_attempt, totals, write_attempt
 from jobs.job import JobReport, Run, job_main, print_left_out
 from jobs.selection import SourceImage, deal, forget_finished, pending_images
-from jobs.stages import split_images
 from jobs.tables import TILES, sql_schema, tiles_to_batches
+from jobs.tasks import in_this_process, is_first_attempt, split_isolated, task_bounds
+from jobs.works import SplitWork
 
 # Size of a Parquet part of inference, where most bytes are. The split's parts are smaller by the
 # square of the scale (32, 14 or 8 MiB), and each is one task of inference.
@@ -43,12 +45,18 @@ def run_split(run: Run) -> JobReport:
     table, images = table_and_images(run, run.layout.patches)
     numbers, groups = deal_to_tasks(run.session, images, PART_BYTES // run.layout.scale**2)
     shared = run.session.sparkContext.broadcast(groups)
-    processing, layout, count = run.settings.processing, run.layout, run.progress.image.add
+    layout, count = run.layout, run.progress.image.add
+    work = SplitWork(run.settings.processing, layout)
+    bounds = task_bounds(run.session.sparkContext, run.settings.processing)
 
     def split_task(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         numbered = (number for batch in batches for number in batch.column("id").to_pylist())
         mine = (image for number in numbered for image in shared.value[number])
-        return tiles_to_batches(split_images(mine, processing, layout, count))
+        if is_first_attempt():
+            tiles = in_this_process(mine, bounds, partial(work.over, count_image=count))
+        else:
+            tiles = split_isolated(mine, work, bounds, count)
+        return tiles_to_batches(tiles)
 
     run.progress.start("split", len(images), "images")
     write_attempt(numbers.mapInArrow(split_task, sql_schema(TILES)), table)

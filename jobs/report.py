@@ -34,10 +34,10 @@ _ANY_SIZE = Limits(1 << 62, 1 << 62)  # these files are our own
 
 def print_report(
     console: Console, ids: list[str], manifest: RunManifest, layout: Layout, seconds: float
-) -> bool:
+) -> tuple[int, int]:
     """Prints the results to standard output and remarks to ``console``.
 
-    Returns whether any of the images was rejected.
+    Returns how many of the images that it looked at are finished, and how many rejected.
     """
     results = Console(highlight=False)
     outcomes = [outcome_of(image_id, layout) for image_id in ids[:_MOST_REPORTED]]
@@ -61,7 +61,8 @@ def print_report(
     picture = result_picture(evaluations, layout)
     if picture:
         results.print(f"Picture  {picture}", soft_wrap=True)
-    return bool(rejected)
+    rejected_by_run = set(manifest.rejected).intersection(ids)
+    return len(evaluations), len(rejected_by_run.union(record.image_id for record in rejected))
 
 
 def print_table(console: Console, evaluated: Sequence[Evaluation]) -> None:

@@ -28,6 +28,7 @@ _LARGE_ROWS = {
     # Each table is written once and read once: adaptive planning costs more than it saves.
     "spark.sql.adaptive.enabled": "false",
 }
+_ATTEMPTS = 4  # Spark's spark.task.maxFailures, which counts nothing for local masters
 _QUICK_TASKS = {"spark.python.daemon.module": "jobs.python_daemon"}  # see its docstring
 
 
@@ -55,9 +56,19 @@ def get_session(
         configured.set(key, value)
     if not _submitted() and not configured.contains("spark.master"):
         configured.setMaster(os.environ.get("SPARK_MASTER", "local[*]"))
+    configured.setMaster(with_retries(configured.get("spark.master", "local[*]")))
     session = SparkSession.builder.appName(name).config(conf=configured).getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
     return session
+
+
+def with_retries(master: str) -> str:
+    """The master, where ``local[N]`` gets the four attempts that a task has on other masters.
+
+    An image that ends its Python worker is found in the second one.
+    """
+    threads = re.fullmatch(r"local(?:\[([^,\]]+)\])?", master)
+    return f"local[{threads[1] or 1},{_ATTEMPTS}]" if threads else master
 
 
 def jars_folder() -> Path:

@@ -7,13 +7,16 @@ nothing in between. Either way the same functions make the same pixels.
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
+from jobs.clock import Clock
 from jobs.selection import SourceImage
 from jobs.tables import ReconstructedImage, Timed
-from superres.errors import ImageRejectedError, RecordError
+from superres.errors import ImageRejectedError, RecordError, StorageError
 from superres.imaging.decoding import decode
 from superres.imaging.jpeg import planes_through_jpeg
 from superres.imaging.png import encode_png
@@ -32,6 +35,9 @@ Count = Callable[[int], None]
 EngineFor = Callable[[str], Engine]
 """The engine of a network, in the process that asks."""
 
+UNLIMITED = Clock()
+IMAGE_GONE = "deleted since the run listed it; import it again"
+
 
 def ignore_count(_: int) -> None:
     """Counts nothing."""
@@ -42,6 +48,7 @@ def split_images(
     processing: Processing,
     layout: Layout,
     count_image: Count = ignore_count,
+    clock: Clock = UNLIMITED,
 ) -> Iterator[Timed]:
     """Decodes each image and cuts it into tiles, row by row.
 
@@ -51,19 +58,29 @@ def split_images(
     for image in images:
         started = time.perf_counter()
         try:
-            content = _content(image, processing)
-            decoded = decode(content, processing.limits, grayscale=layout.recipe.grayscale)
-            planes = planes_through_jpeg(decoded.planes(), image.jpeg_quality)
-            network = _network(image, content, layout.recipe)
+            with clock.waiting():
+                content = _content(image, processing)
+            with clock.computing("split"):
+                tiles, network = _tiles_of(image, content, processing, layout.recipe)
         except ImageRejectedError as error:
-            reject(image.image_id, image.uri, "split", str(error), layout)
+            with clock.waiting():
+                reject(image.image_id, image.uri, "split", str(error), layout)
             count_image(1)
             continue
-        grid_tiles = list(split(image.image_id, decoded.info, planes, processing.patch_size))
-        share = (time.perf_counter() - started) / len(grid_tiles)
+        share = (time.perf_counter() - started) / len(tiles)
         count_image(1)
-        for tile in grid_tiles:
+        for tile in tiles:
             yield Timed(tile, network, share)
+
+
+def _tiles_of(
+    image: SourceImage, content: bytes, processing: Processing, recipe: Recipe
+) -> tuple[list[Tile], str]:
+    """The tiles of an image, and the network for them."""
+    decoded = decode(content, processing.limits, grayscale=recipe.grayscale)
+    planes = planes_through_jpeg(decoded.planes(), image.jpeg_quality)
+    network = _network(image, content, recipe)
+    return list(split(image.image_id, decoded.info, planes, processing.patch_size)), network
 
 
 def _content(image: SourceImage, processing: Processing) -> bytes:
@@ -72,7 +89,24 @@ def _content(image: SourceImage, processing: Processing) -> bytes:
             f"{image.size / 2**20:.0f} MiB, over the limit of {processing.max_megabytes:g}; "
             "raise processing.max_megabytes or send a smaller file"
         )
-    return storage.read_bytes(image.uri)
+    with rejected_if_gone({image.uri: IMAGE_GONE}):
+        return storage.read_bytes(image.uri)
+
+
+@contextmanager
+def rejected_if_gone(reasons: Mapping[str, str]) -> Iterator[None]:
+    """Reading from the URIs that are the keys: raises ``ImageRejectedError`` when one is gone.
+
+    A ``StorageError`` passes where all are still there: storage fails, and may not for long. So it
+    does where the whole folder is gone, as when a disk is not mounted.
+    """
+    try:
+        yield
+    except StorageError:
+        for uri, reason in reasons.items():
+            if not storage.exists(uri) and (storage.is_s3(uri) or Path(uri).parent.is_dir()):
+                raise ImageRejectedError(reason) from None
+        raise
 
 
 def _network(image: SourceImage, content: bytes, recipe: Recipe) -> str:
@@ -82,19 +116,21 @@ def _network(image: SourceImage, content: bytes, recipe: Recipe) -> str:
 
 
 def infer_tiles(
-    tiles: Iterable[Timed], engine_for: EngineFor, count_tile: Count = ignore_count
+    tiles: Iterable[Timed],
+    engine_for: EngineFor,
+    count_tile: Count = ignore_count,
+    clock: Clock = UNLIMITED,
 ) -> Iterator[Timed]:
     """Upscales tiles in order, each with its network; adds the seconds that each took.
 
-    Tiles that follow one another and have the same
-    network are upscaled together.
+    Tiles that follow one another and have the same network are upscaled together.
     """
     for network, group in itertools.groupby(tiles, key=lambda timed: timed.network):
         engine = engine_for(network)
         tally = _Tally()
         seconds_before = 0.0
         started = time.perf_counter()
-        for tile in upscale_tiles(tally.pull(group), engine):
+        for tile in clock.each("infer", upscale_tiles(tally.pull(group), engine)):
             spent = time.perf_counter() - started - tally.waited
             count_tile(1)
             seconds = tally.seconds - seconds_before + spent
@@ -104,7 +140,7 @@ def infer_tiles(
 
 
 def reconstruct_images(
-    tiles: Iterable[Timed], scale: int, layout: Layout
+    tiles: Iterable[Timed], layout: Layout, clock: Clock = UNLIMITED
 ) -> Iterator[ReconstructedImage]:
     """Puts images together and writes their PNG files, a row of tiles at a time.
 
@@ -114,13 +150,14 @@ def reconstruct_images(
     for image_id, group in itertools.groupby(tiles, key=lambda timed: timed.tile.image_id):
         started = time.perf_counter()
         first = next(group)
-        info = upscaled_info(first.tile.info, scale)
+        info = upscaled_info(first.tile.info, layout.scale)
         tally = _Tally()
         uri = layout.result(image_id)
         with storage.staged(uri) as path:
             # groupby's group is read in order here: its first tile, then the rest.
             tiles_of_image = itertools.chain([first], group)  # noqa: B031
-            encode_png(strips(tally.pull(tiles_of_image)), info, path)
+            with clock.computing("reconstruct"):
+                encode_png(strips(tally.pull(tiles_of_image)), info, path)
         spent = tally.seconds + time.perf_counter() - started - tally.waited
         yield ReconstructedImage(
             image_id=image_id,

@@ -95,12 +95,12 @@ def run_once(request: Request, supervisor: Supervisor, environment: Mapping[str,
     status = run_in_foreground(ingest, environment)
     if status not in (0, SOME_FAILED):
         return status
-    left_out = int(status == SOME_FAILED)
     address = start_gallery(supervisor, environment)
     print(f"Gallery               {address} (shows each image as it is finished)", flush=True)
-    status = run_in_foreground([_SUPERRES, "run", *request.run_options], environment)
-    if status:
-        return status
+    ran = run_in_foreground([_SUPERRES, "run", *request.run_options], environment)
+    if ran not in (0, SOME_FAILED):
+        return ran
+    left_out = status or ran
     if not request.serve:
         check_gallery(address)
         return left_out

@@ -42,7 +42,7 @@ def test_run_makes_a_result_for_each_recipe_and_none_twice(tmp_path: Path) -> No
     assert all(path.stat().st_mtime_ns == written[path] for path in images)
 
 
-def test_run_returns_1_for_a_rejected_image_and_prints_only_results_to_stdout(
+def test_run_returns_3_for_a_rejected_image_and_prints_only_results_to_stdout(
     tmp_path: Path,
 ) -> None:
     require("java", "make system-packages")
@@ -66,7 +66,7 @@ def test_run_returns_1_for_a_rejected_image_and_prints_only_results_to_stdout(
     assert "Spark took" in done.stderr
     (inbox / "bad.png").write_bytes(b"not an image")
     done = run()
-    assert done.returncode == 1, done.stderr
+    assert done.returncode == 3, done.stderr
     assert "good.png" in done.stdout
     assert "bad.png" not in done.stdout
     assert "rejected bad.png: " in done.stderr

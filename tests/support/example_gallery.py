@@ -29,7 +29,7 @@ from superres.network.upscaling import upscale_image, upscaled_info
 from superres.network.weights import load_weights
 from superres.pipeline import storage
 from superres.pipeline.arrival import store_image
-from superres.pipeline.config import validated
+from superres.pipeline.config_file import validated
 from superres.pipeline.layout import layout_on
 from superres.pipeline.recipe import DEFAULT_RECIPE, Recipe
 from superres.pipeline.records import (
@@ -183,7 +183,7 @@ def engine(scale: Scale) -> Engine:
 
 def evaluated(uri: str, layout: Any, processing: Any) -> Evaluation:
     """The record that the last job writes for a stored result."""
-    from jobs.evaluate import evaluate_image, image_locations
+    from jobs.evaluate_image import evaluate_image, image_locations
     from jobs.selection import stored_images
     from jobs.tables import ReconstructedImage
 

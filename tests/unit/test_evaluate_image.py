@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from jobs.evaluate import ImageLocations, evaluate_image, image_locations
+from jobs.evaluate_image import ImageLocations, evaluate_image, image_locations
 from jobs.selection import stored_images
 from jobs.tables import ReconstructedImage
 from superres.imaging.png import encode_png_bytes

@@ -100,7 +100,7 @@ def test_each_image_is_upscaled_by_its_network(run_setup: RunSetup) -> None:
     layout, processing = run_setup.layout, run_setup.settings.processing
     tiles = split_images(stored(layout), processing, layout)
     upscaled = infer_tiles(batches_to_tiles(tiles_to_batches(tiles)), engine_for)
-    images = list(reconstruct_images(batches_to_tiles(tiles_to_batches(upscaled, 2)), 2, layout))
+    images = list(reconstruct_images(batches_to_tiles(tiles_to_batches(upscaled, 2)), layout))
     assert [image.network for image in images] == ["jpeg-66-83", CLEAN, "jpeg-10-45"]
     assert [image.model_digest for image in images] == [
         engine_for(image.network).digest for image in images

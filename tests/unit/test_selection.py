@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.evaluate import image_locations
+from jobs.evaluate_image import image_locations
 from jobs.job import print_left_out
 from jobs.selection import (
     Selection,
