@@ -23,7 +23,8 @@ from superres.errors import SuperresError
 from superres.models import SCALES
 from superres.network.precision import decided_recipe
 from superres.pipeline import storage
-from superres.pipeline.config import Settings, load_settings
+from superres.pipeline.config import Settings
+from superres.pipeline.config_file import load_settings
 from superres.pipeline.layout import Layout, layout_of
 
 

@@ -9,7 +9,7 @@ from urllib.request import urlopen
 from superres.cli.options import config_or_default
 from superres.errors import SuperresError
 from superres.pipeline import storage
-from superres.pipeline.config import load_settings
+from superres.pipeline.config_file import load_settings
 
 _PATIENCE = 30.0
 

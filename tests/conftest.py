@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from superres.pipeline.config import Settings, validated
+from superres.pipeline.config import Settings
+from superres.pipeline.config_file import validated
 from superres.pipeline.layout import Layout, layout_of
 from superres.pipeline.recipe import recipe_of
 from tests.support.cleanup import FOLDER_VARIABLE, folder_with_cleanup

@@ -19,7 +19,7 @@ from deploy.preflight.release import release_findings
 from deploy.preflight.values import value_findings
 from deploy.preflight.zones import zone_findings
 from superres.errors import ConfigError
-from superres.pipeline.config import validated
+from superres.pipeline.config_file import validated
 
 if TYPE_CHECKING:
     from deploy.clients import Clients

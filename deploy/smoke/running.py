@@ -21,7 +21,8 @@ from deploy.smoke.services import Reached, reached_services
 from deploy.smoke.verdicts import Verdict, verdicts
 from superres.errors import SuperresError
 from superres.pipeline import storage
-from superres.pipeline.config import Settings, load_settings
+from superres.pipeline.config import Settings
+from superres.pipeline.config_file import load_settings
 from superres.pipeline.records import RejectedImage
 
 _ERRORS = (SuperresError, ClientError, BotoCoreError, OSError)

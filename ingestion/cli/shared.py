@@ -13,7 +13,8 @@ from ingestion.sources.opening import open_source
 from ingestion.sources.samples import SampleSource
 from ingestion.sources.source import Source
 from superres.cli.options import config_or_default
-from superres.pipeline.config import Settings, load_settings
+from superres.pipeline.config import Settings
+from superres.pipeline.config_file import load_settings
 from superres.pipeline.records import Mode, Scale
 from superres.service.public_http import Client
 from superres.service.signals import ENDING

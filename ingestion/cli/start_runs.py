@@ -5,7 +5,7 @@ import click
 from ingestion.cli.shared import stop_by_signal
 from ingestion.starts.service import start_runs as start
 from superres.cli.options import config_option, config_or_default
-from superres.pipeline.config import load_settings
+from superres.pipeline.config_file import load_settings
 from superres.service.logs import log_as_json
 
 

@@ -18,7 +18,8 @@ from ingestion.topics import client_conf
 from ingestion.uploads.app import create_app
 from superres.cli.options import config_option, config_or_default
 from superres.errors import ConfigError, TransferError
-from superres.pipeline.config import Kafka, load_settings
+from superres.pipeline.config import Kafka
+from superres.pipeline.config_file import load_settings
 from superres.pipeline.records import ImageReference
 from superres.service.server import Server, serve
 from superres.service.tokens import token_from

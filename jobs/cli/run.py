@@ -24,7 +24,8 @@ from superres.cli.options import config_option, config_or_default, scale_option
 from superres.cli.terminal import progress_bar
 from superres.errors import ConfigError, SuperresError
 from superres.network.precision import decided_recipe
-from superres.pipeline.config import Settings, load_settings
+from superres.pipeline.config import Settings
+from superres.pipeline.config_file import load_settings
 from superres.pipeline.layout import Layout, dataset_in, layout_on
 from superres.pipeline.records import Mode, Scale
 

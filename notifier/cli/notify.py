@@ -25,7 +25,8 @@ from notifier.web.context import Service, Tokens
 from notifier.web.security import check_exposure, is_exposed, tokens_from
 from notifier.webhooks.sender import Sender
 from superres.cli.options import config_option, config_or_default
-from superres.pipeline.config import Settings, load_settings
+from superres.pipeline.config import Settings
+from superres.pipeline.config_file import load_settings
 from superres.service.public_http import Client
 from superres.service.server import Server, serve
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from importlib import resources
 
 import click
-import yaml
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from superres.cli.options import scale_option
+from superres.pipeline.yaml_text import parse_yaml
 
 _MEASURED_SCALE = 2
 
@@ -77,7 +77,8 @@ class Estimate:
 
 def read_assumptions() -> Assumptions:
     """Reads prices.yaml, which is part of the package."""
-    content = yaml.safe_load((resources.files("superres.cli") / "prices.yaml").read_text("utf-8"))
+    file = resources.files("superres.cli") / "prices.yaml"
+    content = parse_yaml(file.read_text("utf-8"), str(file))
     instances = tuple(Instance(**instance) for instance in content.pop("instances"))
     return Assumptions(instances=instances, **content)
 

@@ -24,7 +24,8 @@ from superres.cli.options import (
 )
 from superres.cli.terminal import print_message, progress_bar
 from superres.errors import ConfigError
-from superres.pipeline.config import Restore, load_settings
+from superres.pipeline.config import Restore
+from superres.pipeline.config_file import load_settings
 from superres.pipeline.input_folder import image_files, listed
 from superres.quality.folder_evaluation import PAPER_PROTOCOL, FolderQuality, evaluate_folder
 from superres.quality.metrics import Quality, decibels

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from superres.pipeline.config import Processing, Restore, load_settings, validated
+from superres.pipeline.config import Processing, Restore
+from superres.pipeline.config_file import load_settings, validated
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 DIR = click.Path(exists=True, file_okay=False, path_type=Path)

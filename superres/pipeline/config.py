@@ -1,37 +1,31 @@
-"""Configuration: ``config.yaml`` with overrides from the environment, checked against a schema.
+"""The configuration: its sections, their keys and what each may be; config_file.py reads it.
 
-``SUPERRES_<SECTION>__<KEY>`` overrides a key, as in ``SUPERRES_PROCESSING__UPSCALE_FACTOR=4``. A
-wrong key or value raises an error with its path, the value and the allowed values. Secrets are not
-part of the configuration.
+Secrets are not part of it: they come from the environment (environment.py).
 """
 
-import os
 import re
-from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from superres.errors import ConfigError
 from superres.imaging.limits import Limits
 from superres.models import CLEAN, default_model_path
-from superres.pipeline import storage
-
-PREFIX = "SUPERRES_"
-_UNKNOWN = ("extra_forbidden", "invalid_key")
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # Strict: true is no number and "8" is none, so that a slip is not taken for something else.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+
+def _checked_list(value: Any) -> Any:
+    if isinstance(value, list):  # as YAML has it
+        return tuple(value)
+    if isinstance(value, tuple):
+        return value
+    raise ValueError("expected a list, as in [a, b]")
+
+
+Texts = Annotated[tuple[str, ...], BeforeValidator(_checked_list)]
 
 
 def checked_location(value: str) -> str:
@@ -94,6 +88,9 @@ class Processing(_Section):
     quality that each JPEG was saved with; ``off``: for clean input; 1 to 100: as if every image
     had been saved as JPEG at this quality. With ``model_path`` it has no effect. A job that needs
     GPUs fails when it has had no executor with one for ``gpu_wait_seconds``; 0: it waits for ever.
+    In a job, an image one step of which (decoding it, upscaling a tile) takes longer than
+    ``stall_seconds``, twice, is rejected; so is one that takes most of ``memory_mib``, which the
+    Python processes of an executor have together. None: what its machine or container offers.
     """
 
     upscale_factor: Literal[2, 3, 4] = 2
@@ -104,6 +101,8 @@ class Processing(_Section):
     device: Literal["cpu", "cuda"] = "cpu"
     half_precision: bool | Literal["auto"] = False
     gpu_wait_seconds: float = Field(default=1800.0, ge=0)
+    stall_seconds: float = Field(default=300.0, gt=0)
+    memory_mib: int | None = Field(default=None, ge=256)
     max_megapixels: float = Field(default=200.0, gt=0)
     max_megabytes: float = Field(default=512.0, gt=0)
 
@@ -156,9 +155,9 @@ class Ingestion(_Section):
     mode: Literal["evaluate", "upscale"] = "evaluate"
     threads: int = Field(default=8, ge=1, le=256)
     uploads_dir: Location = "data/uploads"
-    file_roots: tuple[str, ...] = ()
-    s3_buckets: tuple[str, ...] = ()
-    allowed_hosts: tuple[str, ...] = ()
+    file_roots: Texts = ()
+    s3_buckets: Texts = ()
+    allowed_hosts: Texts = ()
     picsum_url: str = "https://picsum.photos"
     fetch_seconds: float = Field(default=60.0, gt=0)
     attempts: int = Field(default=5, ge=1)
@@ -233,7 +232,7 @@ class Notifier(_Section):
     events_queue_url: str | None = None
     runs_queue_url: str | None = None
     rescan_seconds: float = Field(default=300.0, ge=1)
-    allowed_hosts: tuple[str, ...] = ()
+    allowed_hosts: Texts = ()
     webhook_seconds: float = Field(default=15.0, gt=0, le=60)
     webhook_retry_seconds: float = Field(default=5.0, gt=0)
     webhook_disable_days: float = Field(default=5.0, gt=0)
@@ -249,81 +248,3 @@ class Settings(_Section):
     starts: Starts = Starts()
     kafka: Kafka = Kafka()
     notifier: Notifier = Notifier()
-
-
-def load_settings(uri: str | None, environment: Mapping[str, str] = os.environ) -> Settings:
-    """Reads a YAML file (local or S3; None: all defaults) and applies the environment.
-
-    Raises ``ConfigError`` with one line: the key, the value and the allowed values.
-    """
-    content: Any = None
-    if uri is not None:
-        if not storage.is_s3(uri) and not Path(uri).is_file():
-            raise ConfigError(f"{uri}: no such configuration file; give --config a YAML file")
-        content = _parsed(storage.read_bytes(uri), uri)
-    origin = uri or "configuration"
-    if content is None:  # no file, or one of comments alone
-        content = {}
-    if not isinstance(content, dict):
-        raise ConfigError(f"{origin}: not a mapping; expected sections such as 'processing:'")
-    overrides = {
-        name: _parsed(text, name)
-        for name, text in sorted(environment.items())
-        if name.startswith(PREFIX) and "__" in name
-    }
-    return validated(_merged(content, overrides), origin, overrides)
-
-
-def validated(content: Mapping[str, Any], origin: str, overrides: Collection[str] = ()) -> Settings:
-    """Checks a mapping of sections; raises ``ConfigError`` with ``origin`` and every wrong key.
-
-    ``overrides`` are the environment variables that were merged in; the error names those too.
-    """
-    try:
-        return Settings.model_validate(content)
-    except ValidationError as error:
-        faults = "; ".join(_describe(dict(fault), overrides) for fault in error.errors())
-        raise ConfigError(f"{origin}: {faults}") from None
-
-
-def _describe(fault: dict[str, Any], overrides: Collection[str]) -> str:
-    path = ".".join(str(part) for part in fault["loc"])
-    variable = PREFIX + path.replace(".", "__").upper()
-    source = "".join(
-        f" (from {name})"
-        for name in overrides
-        if name == variable or (fault["type"] in _UNKNOWN and name.startswith(f"{variable}__"))
-    )
-    section: Any = Settings
-    if fault["type"] in _UNKNOWN:
-        for part in fault["loc"][:-1]:
-            section = section.model_fields[part].annotation
-        return f"unknown key {path!r}{source}; allowed here: {', '.join(section.model_fields)}"
-    if fault["type"] in ("model_type", "dict_type"):
-        section = Settings.model_fields[fault["loc"][0]].annotation
-        allowed = f"expected a section with keys among {', '.join(section.model_fields)}"
-    else:
-        allowed = fault["msg"].removeprefix("Value error, ")
-        allowed = allowed[0].lower() + allowed[1:]
-    return f"{path}{source}: {allowed}, got {fault['input']!r}"
-
-
-def _parsed(text: str | bytes, origin: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: an impossible date, for one
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{origin}: not valid YAML ({reason}); compare config.yaml") from error
-
-
-def _merged(content: dict[Any, Any], overrides: Mapping[str, Any]) -> dict[Any, Any]:
-    """The file's sections, overridden by values of ``SUPERRES_<SECTION>__<KEY>``."""
-    merged = {
-        section: dict(keys) if isinstance(keys, dict) else keys for section, keys in content.items()
-    }
-    for name, value in overrides.items():
-        section, _, key = name.removeprefix(PREFIX).lower().partition("__")
-        keys = merged.setdefault(section, {})
-        if isinstance(keys, dict):
-            keys[key] = value
-    return merged

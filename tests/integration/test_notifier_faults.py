@@ -33,7 +33,7 @@ from threading import Event
 from prometheus_client import CollectorRegistry
 from notifier.listening.start import start_listening
 from notifier.store.database import open_database
-from superres.pipeline.config import load_settings
+from superres.pipeline.config_file import load_settings
 settings = load_settings(None)
 database = open_database(settings.notifier.database_url)
 start_listening(settings, database, Event(), CollectorRegistry())

@@ -14,7 +14,8 @@ import pytest
 
 from jobs.import_folder import import_images
 from superres.pipeline import storage
-from superres.pipeline.config import Settings, load_settings
+from superres.pipeline.config import Settings
+from superres.pipeline.config_file import load_settings
 from superres.pipeline.layout import Layout, layout_on
 from tests.local_cloud.stack import Stack
 from tests.support.job_images import textured_planes, write_png

@@ -24,7 +24,8 @@ from superres.imaging.limits import Limits
 from superres.imaging.resample import reduce_planes
 from superres.pipeline import storage
 from superres.pipeline.arrival import reference_of
-from superres.pipeline.config import Settings, load_settings
+from superres.pipeline.config import Settings
+from superres.pipeline.config_file import load_settings
 from superres.pipeline.layout import Layout, layout_on
 from superres.pipeline.records import (
     Evaluation,

@@ -13,7 +13,8 @@ import pytest
 from deploy.smoke.services import Site
 from deploy.smoke.verdicts import CHECKS
 from superres.pipeline import storage
-from superres.pipeline.config import Settings, load_settings
+from superres.pipeline.config import Settings
+from superres.pipeline.config_file import load_settings
 from superres.service.supervisor import free_port
 from tests.local_cloud.executions import clients_on
 from tests.local_cloud.stack import ENVIRONMENT, Stack

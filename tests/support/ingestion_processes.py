@@ -23,7 +23,8 @@ from superres.imaging.limits import Limits
 from superres.imaging.resample import reduce_planes
 from superres.pipeline import storage
 from superres.pipeline.arrival import reference_of
-from superres.pipeline.config import Settings, validated
+from superres.pipeline.config import Settings
+from superres.pipeline.config_file import validated
 from superres.pipeline.layout import Layout, default_run_id, layout_of
 from superres.pipeline.records import ImageReference, Mode, RejectedImage, Scale, image_id_of
 from tests.support.http_server import HttpServer, until

@@ -10,7 +10,8 @@ from notifier.listening.start import Listening, start_listening
 from notifier.store.database import Database
 from notifier.store.images import image_of, page_of
 from notifier.store.runs import RunStatus, runs_of
-from superres.pipeline.config import Settings, validated
+from superres.pipeline.config import Settings
+from superres.pipeline.config_file import validated
 from superres.pipeline.records import Evaluation
 from tests.support.evaluation_records import image_id
 

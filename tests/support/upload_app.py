@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 
 from ingestion.uploads.app import create_app
 from superres.errors import TransferError
-from superres.pipeline.config import validated
+from superres.pipeline.config_file import validated
 from superres.pipeline.records import ImageReference
 from tests.support import image_files
 

@@ -6,7 +6,8 @@ import pytest
 
 from ingestion.brokers import brokers_of
 from superres.errors import ConfigError, PrerequisiteError
-from superres.pipeline.config import Kafka, validated
+from superres.pipeline.config import Kafka
+from superres.pipeline.config_file import validated
 from tests.support.http_server import HttpServer
 from tests.support.msk_server import CLUSTER_ARN, msk_server, serve_brokers
 

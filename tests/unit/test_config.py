@@ -1,6 +1,7 @@
 """Configuration: defaults, the environment, and one line for every mistake."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from pydantic import ValidationError
 from superres.errors import ConfigError, StorageError
 from superres.imaging.limits import Limits
 from superres.models import SCALES
-from superres.pipeline.config import Settings, load_settings, validated
+from superres.pipeline.config import Settings
+from superres.pipeline.config_file import load_settings, validated
+from superres.pipeline.environment import OTHERS
 from tests.support.paths import ROOT
 
 STABLE = settings(derandomize=True, deadline=None, max_examples=40)
@@ -83,7 +86,7 @@ def test_the_environment_overrides_the_file(variable, text, value, tmp_path):
 
 
 def test_other_variables_are_left_alone():
-    environment = {"SUPERRES_DATASETS": "x", "PATH": "/bin", "OTHER_PROCESSING__DEVICE": "cuda"}
+    environment = {"SUPERRES_LOCAL_DIR": "x", "PATH": "/bin", "OTHER_PROCESSING__DEVICE": "cuda"}
     assert load_settings(None, environment) == Settings()
 
 
@@ -114,6 +117,35 @@ def test_settings_do_not_change():
         setattr(Settings().processing, "patch_size", 3)  # noqa: B010 - mypy knows it is read-only
 
 
+@pytest.mark.parametrize(
+    ("variable", "text", "value"),
+    [
+        ("KAFKA__GROUP", "1", "1"),
+        ("KAFKA__TOPIC", "on", "on"),
+        ("KAFKA__ENABLED", "0", False),
+        ("KAFKA__ENABLED", "no", False),
+        ("PROCESSING__HALF_PRECISION", "1", True),
+        ("PROCESSING__MAX_MEGAPIXELS", "1e3", 1000.0),
+        ("PROCESSING__MODEL_PATH", "2026-01-31", "2026-01-31"),
+        ("INGESTION__FILE_ROOTS", "[/a, /b]", ("/a", "/b")),
+    ],
+)
+def test_the_text_of_a_variable_is_what_its_key_can_have(variable, text, value):
+    section, key = variable.lower().split("__")
+    loaded = load_settings(None, {f"SUPERRES_{variable}": text})
+    assert getattr(getattr(loaded, section), key) == value
+
+
+def test_numbers_with_an_exponent_are_numbers(tmp_path):
+    loaded = load(tmp_path, "processing: {max_megapixels: 1e2, max_megabytes: 2.5E+1}")
+    assert (loaded.processing.max_megapixels, loaded.processing.max_megabytes) == (100, 25)
+
+
+def test_a_key_may_override_one_that_is_merged_in(tmp_path):
+    text = "evaluate: {<<: {jpeg_quality: 3}, jpeg_quality: 4}"
+    assert load(tmp_path, text).evaluate.jpeg_quality == 4
+
+
 # ---- what is wrong: path, value, what is allowed
 
 
@@ -133,6 +165,15 @@ def test_settings_do_not_change():
         ("processing: {restore: on}", ["processing.restore", "True", "auto, off or a quality"]),
         ("processing: {restore: 101}", ["processing.restore", "101", "from 1 to 100"]),
         ("processing: {restore: strong}", ["processing.restore", "'strong'", "auto, off or"]),
+        ("processing: {patch_size: true}", ["processing.patch_size", "True", "integer"]),
+        ("processing: {patch_size: '64'}", ["processing.patch_size", "'64'", "integer"]),
+        ("processing: {patch_size: 64.0}", ["processing.patch_size", "64.0", "integer"]),
+        ("processing: {max_megabytes: true}", ["processing.max_megabytes", "True", "number"]),
+        ("processing: {max_megabytes: '8'}", ["processing.max_megabytes", "'8'", "number"]),
+        ("processing: {grayscale: 1}", ["processing.grayscale", "1", "boolean"]),
+        ("processing: {grayscale: 'true'}", ["processing.grayscale", "'true'", "boolean"]),
+        ("ingestion: {file_roots: /a}", ["ingestion.file_roots", "'/a'", "a list, as in [a, b]"]),
+        ("ingestion: {file_roots: [/a, 3]}", ["ingestion.file_roots.1", "3", "string"]),
         ("evaluate: {jpeg_quality: 0}", ["evaluate.jpeg_quality", "0", "equal to 1"]),
         ("processing: {max_megapixels: 0}", ["processing.max_megapixels", "0", "greater than 0"]),
         ("processing: {max_megapixels: .inf}", ["processing.max_megapixels", "inf", "finite"]),
@@ -168,6 +209,35 @@ def test_an_error_names_an_unknown_key_and_the_known_ones(text, key, allowed, tm
     message = reason(tmp_path, text)
     assert f"unknown key {key}" in message
     assert allowed in message
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("proccessing: {}", "processing"),
+        ("processing: {upscale_faktor: 2}", "upscale_factor"),
+        ("ingestion: {allowed_host: []}", "allowed_hosts"),
+    ],
+)
+def test_an_error_says_which_key_was_likely_meant(text, meant, tmp_path):
+    assert f", did you mean '{meant}'; allowed here" in reason(tmp_path, text)
+
+
+def test_nothing_is_suggested_for_what_is_like_no_key(tmp_path):
+    assert "did you mean" not in reason(tmp_path, "processing: {zzz: 2}")
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("processing: {}\nkafka: {}\nprocessing: {}", "line 3: key 'processing' is given twice"),
+        ("kafka:\n  topic: a\n  group: b\n  'topic': c", "line 4: key 'topic' is given twice"),
+        ('{"kafka": {"topic": "a", "topic": "a"}}', "line 1: key 'topic' is given twice"),
+        ("a: [{b: 1, b: 2}]", "line 1: key 'b' is given twice, first in line 1; remove one"),
+    ],
+)
+def test_a_key_that_is_given_twice_is_refused(text, fault, tmp_path):
+    assert reason(tmp_path, text).startswith(f"{tmp_path / 'config.yaml'}: {fault}")
 
 
 @pytest.mark.parametrize("value", ["3", "", "[1, 2]", "text", "true", "2026-01-31"])
@@ -228,12 +298,50 @@ def test_an_absent_file_is_named(tmp_path):
         ("SUPERRES_KAFCA__TOPIC", "x", "unknown key 'kafca'"),
         ("SUPERRES_DATASET__A__B", "x", "unknown key 'dataset.a__b'"),
         ("SUPERRES_PROCESSING__DEVICE", "[", "not valid YAML"),
+        ("SUPERRES_INGESTION__THREADS", "true", "ingestion.threads"),
+        ("SUPERRES_KAFKA__PORTS", "{a: 1, a: 2}", "key 'a' is given twice"),
+        ("SUPERRES_PROCESSING__UPSCALE_FAKTOR", "2", "did you mean 'upscale_factor'"),
     ],
 )
 def test_a_mistake_in_the_environment_names_the_variable(variable, text, fragment, tmp_path):
     message = reason(tmp_path, "processing: {patch_size: 64}", **{variable: text})
     assert variable in message
     assert fragment in message
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("SUPERRES_PROCESSING_UPSCALE_FACTOR", "SUPERRES_PROCESSING__UPSCALE_FACTOR"),
+        ("superres_processing__upscale_factor", "SUPERRES_PROCESSING__UPSCALE_FACTOR"),
+        ("Superres_Notifier__Port", "SUPERRES_NOTIFIER__PORT"),
+        ("SUPERRES_UPLOADS_TOKEN", "SUPERRES_UPLOAD_TOKEN"),
+    ],
+)
+def test_a_variable_that_is_likely_to_mean_another_is_refused(variable, meant):
+    with pytest.raises(ConfigError) as caught:
+        load_settings(None, {variable: "3"})
+    assert str(caught.value) == f"{variable}: no such variable; did you mean {meant}?"
+
+
+def test_a_variable_that_is_like_none_is_warned_about_once(caplog):
+    for _ in range(2):
+        assert load_settings(None, {"SUPERRES_ZZZ": "3"}) == Settings()
+    line = "superres: SUPERRES_ZZZ: no such variable, so it has no effect; remove it"
+    assert [record.getMessage() for record in caplog.records] == [line]
+
+
+def test_every_variable_that_the_project_uses_is_known():
+    suffixes = {".py", ".sh", ".tf", ".md", ".yaml", ".service", ""}
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
+    files = [ROOT / name for name in listed.stdout.decode().split("\0") if name]
+    texts = [
+        file.read_text(errors="replace")
+        for file in files
+        if file.suffix in suffixes and file.is_file() and file != Path(__file__)
+    ]
+    used = set(re.findall(r"\bSUPERRES_(?!\w*__)[A-Z0-9_]*[A-Z0-9]\b", "\n".join(texts)))
+    assert used == OTHERS
 
 
 def test_the_environment_is_not_blamed_for_the_file(tmp_path):

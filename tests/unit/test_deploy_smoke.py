@@ -41,7 +41,8 @@ from superres.imaging.limits import Limits
 from superres.imaging.png import encode_png_bytes
 from superres.pipeline import storage
 from superres.pipeline.arrival import reject_arrival
-from superres.pipeline.config import Processing, Settings, validated
+from superres.pipeline.config import Processing, Settings
+from superres.pipeline.config_file import validated
 from superres.pipeline.layout import dataset_in, layout_on
 from superres.pipeline.recipe import Recipe
 from superres.pipeline.records import RejectedImage

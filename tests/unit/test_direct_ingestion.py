@@ -25,7 +25,8 @@ from ingestion.uploads.app import create_app
 from superres.errors import ConfigError, StorageError
 from superres.pipeline import storage
 from superres.pipeline.arrival import reference_of
-from superres.pipeline.config import Settings, validated
+from superres.pipeline.config import Settings
+from superres.pipeline.config_file import validated
 from superres.pipeline.recipe import Recipe
 from superres.pipeline.records import RejectedImage
 from tests.support.http_server import until

@@ -12,7 +12,7 @@ from ingestion.consumer.fetching import Fetcher, fetcher_of
 from ingestion.retries import FetchError, backoff_seconds, error_of_status
 from superres.errors import ForbiddenUrlError, ImageRejectedError, StorageError
 from superres.pipeline import storage
-from superres.pipeline.config import validated
+from superres.pipeline.config_file import validated
 from superres.redaction import SecretUrl
 from superres.service.public_http import Client
 from superres.service.supervisor import free_port

@@ -7,7 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from superres.models import default_model_path
-from superres.pipeline.config import Settings, validated
+from superres.pipeline.config import Settings
+from superres.pipeline.config_file import validated
 from superres.pipeline.layout import Layout, dataset_in, layout_on, run_of_image
 from superres.pipeline.recipe import DEFAULT_RECIPE, Recipe, described, recipe_of
 from superres.pipeline.records import image_id_of

@@ -18,7 +18,8 @@ from ingestion.sources.source import FailedUnit, Source
 from ingestion.sources.url_list import UrlListSource
 from superres.errors import ConfigError
 from superres.pipeline import storage
-from superres.pipeline.config import Settings, validated
+from superres.pipeline.config import Settings
+from superres.pipeline.config_file import validated
 from superres.pipeline.records import Attribution, image_id_of
 from superres.pipeline.storage import StoredFile
 from superres.redaction import redacted_url
