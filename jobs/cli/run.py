@@ -20,6 +20,7 @@ from jobs.report import print_report
 from jobs.runner import run_jobs
 from jobs.selection import stored_images
 from jobs.session import one_line_reason
+from superres.cli.execution import exit_code
 from superres.cli.options import config_option, config_or_default, scale_option
 from superres.cli.terminal import progress_bar
 from superres.errors import ConfigError, SuperresError
@@ -108,8 +109,8 @@ def run(
     except (PySparkException, Py4JError) as error:
         signals.raise_if_received()
         raise SuperresError(f"the Spark run failed: {one_line_reason(error)}") from None
-    if print_report(console, ids, manifest, layout, time.monotonic() - started):
-        click.get_current_context().exit(1)
+    finished, rejected = print_report(console, ids, manifest, layout, time.monotonic() - started)
+    click.get_current_context().exit(exit_code(finished, rejected))
 
 
 def _image_ids(
