@@ -1,18 +1,23 @@
 """Finished images: recording them, and reading them page by page."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Literal
 
+import structlog
 from sqlalchemy import Row, Select, and_, bindparam, func, or_, select
 from sqlalchemy.orm import Session
 
 from notifier.store.database import Database, count_change, insert_into
 from notifier.store.paging import Position
 from notifier.store.tables import Image, microseconds_of, moment_of
+from superres.errors import RecordError
 from superres.pipeline.records import Evaluation
 
+_log = structlog.get_logger()
+_REPORTED_LENGTH = 80  # of a record: it begins with its version and image_id
 # Built once, and from the table: building it from the class for every request would take a quarter
 # of the response time.
 _TABLE = Image.__table__.c
@@ -31,8 +36,8 @@ class ImagePage:
 
     @property
     def images(self) -> list[Evaluation]:
-        """The parsed records."""
-        return [Evaluation.from_json(record) for record in self.records]
+        """The parsed records, without those that cannot be read."""
+        return _readable(self.records)
 
 
 @dataclass(frozen=True)
@@ -99,14 +104,14 @@ def record_of(database: Database, result_id: str) -> str | None:
 def image_of(session: Session, result_id: str) -> Evaluation | None:
     """Returns the parsed record of a result; None if it is not finished."""
     record = session.scalar(_RECORD_OF, {"result_id": result_id})
-    return None if record is None else Evaluation.from_json(record)
+    return next(iter(_readable([record])), None) if record is not None else None
 
 
 def other_results(session: Session, image: Evaluation) -> list[Evaluation]:
     """Returns what other recipes made of the same image, the default one first."""
     same = (Image.image_id == image.image_id) & (Image.result_id != image.result_id)
     records = session.scalars(select(Image.record).where(same).order_by(Image.result_id))
-    return [Evaluation.from_json(record) for record in records]
+    return _readable(records)
 
 
 def page_of(
@@ -155,6 +160,22 @@ def recent_gains(session: Session, count: int) -> list[tuple[str, datetime, floa
         .limit(count)
     )
     return [(result_id, moment, gain) for result_id, moment, gain in rows if gain is not None][::-1]
+
+
+def _readable(records: Iterable[str]) -> list[Evaluation]:
+    """Parses records; leaves out and reports once what an earlier version has stored wrongly."""
+    found = []
+    for record in records:
+        try:
+            found.append(Evaluation.from_json(record))
+        except RecordError as error:
+            _report_once(record[:_REPORTED_LENGTH], str(error))
+    return found
+
+
+@lru_cache(256)
+def _report_once(beginning: str, reason: str) -> None:
+    _log.error("stored_record_unreadable", record=beginning, reason=reason)
 
 
 def _selected(order: Order, limit: int, position: Position | None, backwards: bool) -> Select[Any]:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 420, 8, 86  # of the plot, in units of the drawing
 _MIN_BARS = 30  # room for as many
+_GREATEST = 2000.0  # dB: the difference of the greatest figures that a record may have
 _GAP = 0.25  # between bars, of their width
 
 
@@ -33,7 +34,11 @@ class Chart:
 
 
 def chart_of(gains: Sequence[tuple[str, datetime, float]]) -> Chart | None:
-    """Makes the chart of (image_id, time, gain in dB), oldest first; None where there are none."""
+    """Makes the chart of (image_id, time, gain in dB), oldest first; None where there are none.
+
+    What no image has is skipped: it would make all others invisible, or the axis infinite.
+    """
+    gains = [each for each in gains if abs(each[2]) <= _GREATEST]  # NaN is not
     if not gains:
         return None
     values = [gain for _, _, gain in gains]

@@ -18,6 +18,7 @@ _LABELS: dict[Kind, str] = {
     "low": "Low resolution",
     "difference": "Difference",
 }
+_MOST_SECONDS = 1e9  # of a stage
 
 
 @dataclass(frozen=True)
@@ -178,9 +179,7 @@ class ShownRun:
 def shown_run(status: RunStatus) -> ShownRun:
     """Prepares a run or an execution for the templates; its ``detail`` may hold anything."""
     counts, rejected = status.detail.get("counts"), status.detail.get("rejected")
-    seconds = status.detail.get("seconds")
     images = counts.get("evaluate_images") if isinstance(counts, dict) else None
-    spent = list(seconds.values()) if isinstance(seconds, dict) else []
     recipe = status.detail.get("recipe")
     members = recipe.get("members") if isinstance(recipe, dict) else None
     reasons = [status.detail.get("error"), status.detail.get("cause")]
@@ -188,7 +187,13 @@ def shown_run(status: RunStatus) -> ShownRun:
         status,
         images if isinstance(images, int) else None,
         len(rejected) if isinstance(rejected, list) else None,
-        sum(spent) if spent and all(isinstance(value, int | float) for value in spent) else None,
+        _total_of(status.detail.get("seconds")),
         ": ".join(reason for reason in reasons if isinstance(reason, str) and reason)[:600],
         described(members) if isinstance(members, dict) else None,
     )
+
+
+def _total_of(seconds: object) -> float | None:
+    spent = list(seconds.values()) if isinstance(seconds, dict) else []
+    real = all(isinstance(each, int | float) and 0 <= each <= _MOST_SECONDS for each in spent)
+    return sum(spent) if spent and real else None

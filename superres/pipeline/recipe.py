@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from superres.pipeline.config import Processing, Restore, Settings
 
@@ -34,11 +34,11 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    model_path: str | None = None
+    model_path: str | None = Field(default=None, max_length=4096)
     grayscale: bool = False
     precision: Precision = "single"
     restore: Restore = "auto"
-    evaluate_jpeg_quality: int | None = None
+    evaluate_jpeg_quality: int | None = Field(default=None, ge=1, le=100)
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:

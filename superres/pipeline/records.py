@@ -3,7 +3,8 @@
 Readers accept every version that was ever written (the tests keep a file of each) and ignore
 unknown fields, so that a writer may be newer than its reader; a new field with a default is no new
 version. Identifiers, modes and scales are defined here too; storage keys are in
-``superres.pipeline.layout``.
+``superres.pipeline.layout``, and the bounds of numbers, dates and texts in
+``superres.pipeline.bounds``.
 
 No record has the query or the password of a URL (``superres.redaction``); only the message of a
 reference has (``ImageReference.to_message``).
@@ -11,21 +12,28 @@ reference has (``ImageReference.to_message``).
 
 import hashlib
 from datetime import UTC, date, datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-)
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from superres.errors import RecordError
+from superres.pipeline.bounds import (
+    Count,
+    Day,
+    Decibels,
+    Link,
+    Location,
+    Members,
+    Moment,
+    Name,
+    Pixels,
+    Seconds,
+    Similarity,
+    Told,
+    Url,
+)
 from superres.pipeline.recipe import Recipe
-from superres.redaction import WITH_SECRETS, SecretUrl, published_link, redacted
+from superres.redaction import WITH_SECRETS, redacted
 
 Mode = Literal["evaluate", "upscale"]
 Scale = Literal[2, 3, 4]
@@ -33,13 +41,17 @@ Stage = Literal["ingest", "split", "infer", "reconstruct", "evaluate"]
 IMAGE_ID = r"^[0-9a-f]{32}$"
 ImageId = Annotated[str, StringConstraints(pattern=IMAGE_ID)]
 RESULT_ID = r"^[0-9a-f]{32}(-[0-9a-f]{8})?$"
+_TOLD_FAULTS = 10  # of a record, in an error
+_TOLD_LENGTH = 200  # of what an error quotes
+_MOST_ENTRIES = 1000  # of a manifest's counts, seconds and networks
 ResultId = Annotated[str, StringConstraints(pattern=RESULT_ID)]
-Redacted = Annotated[str, AfterValidator(redacted)]
-"""A text in which every URL is redacted, whoever wrote it."""
 
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    MOST_BYTES: ClassVar[int] = 1 << 20
+    """Of its JSON."""
 
     version: Literal[1] = 1
 
@@ -54,18 +66,23 @@ class _Record(BaseModel):
         Raises ``RecordError`` with one line: ``origin`` (where the text is from), the kind of
         record, and every wrong field.
         """
+        prefix = f"{origin}: not a readable" if origin else "not a readable"
+        if len(text) > cls.MOST_BYTES:
+            size = f"{len(text):,} bytes, over the limit of {cls.MOST_BYTES:,}"
+            raise RecordError(f"{prefix} {cls.__name__} record: {size}")
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            faults = "; ".join(_describe(dict(fault)) for fault in error.errors())
-            prefix = f"{origin}: " if origin else ""
-            raise RecordError(f"{prefix}not a readable {cls.__name__} record: {faults}") from None
+            faults = [_describe(dict(fault)) for fault in error.errors()[:_TOLD_FAULTS]]
+            if error.error_count() > _TOLD_FAULTS:
+                faults.append(f"and {error.error_count() - _TOLD_FAULTS:,} more")
+            raise RecordError(f"{prefix} {cls.__name__} record: {'; '.join(faults)}") from None
 
 
 def _describe(fault: dict[str, Any]) -> str:
-    path = ".".join(map(str, fault["loc"]))
+    path = ".".join(map(str, fault["loc"]))[:_TOLD_LENGTH]
     if fault["loc"][-1:] == ("version",):
-        version = redacted(repr(fault["input"]))
+        version = redacted(repr(fault["input"])[:_TOLD_LENGTH])
         return f"version {version} is unknown here (1 is known); upgrade superres"
     if fault["type"] == "extra_forbidden":
         return f"{path}: unknown here; upgrade superres"
@@ -82,8 +99,8 @@ class _Part(BaseModel):
 class Attribution(_Part):
     """The photographer, and the page of the photograph."""
 
-    author: str
-    url: Annotated[str, AfterValidator(published_link)] | None = None
+    author: Told
+    url: Link | None = None
 
 
 class AppliedRecipe(_Part):
@@ -93,7 +110,7 @@ class AppliedRecipe(_Part):
     """
 
     key: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}$")]
-    members: dict[str, Any]
+    members: Members
 
 
 def applied_recipe(recipe: Recipe) -> AppliedRecipe | None:
@@ -108,13 +125,13 @@ class ImageReference(_Record):
     """
 
     image_id: ImageId
-    url: SecretUrl
-    source: Redacted
+    url: Url
+    source: Told
     mode: Mode
     scale: Scale
-    requested_at: AwareDatetime
+    requested_at: Moment
     attribution: Attribution | None = None
-    content_type: str | None = None
+    content_type: Told | None = None
     recipe: Recipe | None = None
 
     @property
@@ -131,28 +148,28 @@ class RejectedImage(_Record):
     """A rejection: an image that cannot or must not be processed, and the reason."""
 
     image_id: ImageId
-    source: Redacted
+    source: Told
     stage: Stage
-    reason: Redacted
-    rejected_at: AwareDatetime
-    run_id: str | None = None
-    start_id: str | None = None
+    reason: Told
+    rejected_at: Moment
+    run_id: Name | None = None
+    start_id: Name | None = None
     recipe: AppliedRecipe | None = None
 
 
 class StoredImage(_Part):
     """The location of an image, and its size in pixels."""
 
-    uri: str
-    width: int = Field(ge=1)
-    height: int = Field(ge=1)
+    uri: Location
+    width: Pixels
+    height: Pixels
 
 
 class Metrics(_Part):
     """PSNR in dB (None: equal to the original, so infinite) and SSIM of one image."""
 
-    psnr: float | None
-    ssim: float
+    psnr: Decibels | None
+    ssim: Similarity
 
 
 class Evaluation(_Record):
@@ -163,23 +180,23 @@ class Evaluation(_Record):
     """
 
     image_id: ImageId
-    run_id: str
+    run_id: Name
     mode: Mode
     scale: Scale
-    ingest_date: date
-    source: Redacted
+    ingest_date: Day
+    source: Told
     attribution: Attribution | None = None
     low_resolution: StoredImage
     result: StoredImage
     original: StoredImage | None = None
-    protocol: str | None = None
+    protocol: Name | None = None
     ours: Metrics | None = None
     bicubic: Metrics | None = None
-    seconds: float
-    model_digest: str
-    finished_at: AwareDatetime
-    start_id: str | None = None
-    model_name: str | None = None
+    seconds: Seconds
+    model_digest: Name
+    finished_at: Moment
+    start_id: Name | None = None
+    model_name: Name | None = None
     recipe: AppliedRecipe | None = None
 
     @property
@@ -201,15 +218,17 @@ class RunManifest(_Record):
     the results: their file names, by the digest of their weights.
     """
 
-    run_id: str
+    MOST_BYTES: ClassVar[int] = 1 << 28  # a run may reject millions
+
+    run_id: Name
     scale: Scale
-    ingest_date: date
-    counts: dict[str, int]
-    rejected: list[str]
-    seconds: dict[str, float]
-    finished_at: AwareDatetime
-    start_id: str | None = None
-    models: dict[str, str] = {}
+    ingest_date: Day
+    counts: dict[Name, Count] = Field(max_length=_MOST_ENTRIES)
+    rejected: list[Name]
+    seconds: dict[Name, Seconds] = Field(max_length=_MOST_ENTRIES)
+    finished_at: Moment
+    start_id: Name | None = None
+    models: dict[Name, Name] = Field(default={}, max_length=_MOST_ENTRIES)
     recipe: AppliedRecipe | None = None
 
     @property

@@ -1,14 +1,20 @@
 """The pages of the gallery: their content, and what they reject."""
 
 import json
+import math
 import re
+from dataclasses import replace
 from datetime import timedelta
 from html import unescape
 
 import pytest
+from sqlalchemy import delete
+from structlog.testing import capture_logs
 
 from notifier.recording import record_status
+from notifier.store.database import count_change
 from notifier.store.runs import RunStatus, status_of_manifest
+from notifier.store.tables import Image
 from notifier.web.chart import chart_of
 from notifier.web.showing import gain_of, shown, shown_run
 from superres.imaging.decoding import decode
@@ -17,7 +23,7 @@ from superres.imaging.limits import Limits
 from superres.pipeline.recipe import Recipe
 from superres.pipeline.records import Metrics, StoredImage
 from tests.support import image_files
-from tests.support.evaluation_records import MOMENT, evaluation, manifest
+from tests.support.evaluation_records import MOMENT, evaluation, image_id, manifest
 from tests.support.example_gallery import (
     DAY,
     PHOTO,
@@ -362,6 +368,44 @@ def test_bars_of_the_chart_start_at_zero():
     assert last.x + last.width <= 420
     assert [label for _, label in chart.levels] == ["2", "0", "−0.5"]
     assert "mean +0.87 dB, least −0.40 dB, greatest +2.00 dB" in chart.summary
+
+
+def test_a_chart_skips_what_no_image_has():
+    absurd = [("a", MOMENT, gain) for gain in (1e308, -1e308, math.inf, -math.inf, math.nan)]
+    assert chart_of(absurd) is None
+    assert chart_of([*absurd, ("b", MOMENT, 1.0)]) == chart_of([("b", MOMENT, 1.0)])
+
+
+def test_a_stored_record_that_is_refused_today_is_left_out_and_reported_once(one):
+    """An earlier version may have stored it."""
+    gallery, image = one
+    poison = evaluation(7).to_json().replace('"seconds":0.5', '"seconds":-1')
+    with gallery.database.writing() as session:
+        row = {"result_id": image_id(7), "image_id": image_id(7), "record": poison}
+        session.add(Image(**row, finished_at=MOMENT, run_id="", gain=1e308, uri="", tag=""))
+        count_change(session)
+    gallery.changes.poll()
+    try:
+        with capture_logs() as logs:
+            for path in ("/", "/?order=best"):
+                page = gallery.get(path)
+                assert page.status_code == 200
+                assert names(page.text) == ["a boat.png"]
+                assert gallery.get(f"/images/{image_id(7)}").status_code == 404
+                assert gallery.get(f"/images/{image.image_id}").status_code == 200
+        assert [log["event"] for log in logs] == ["stored_record_unreadable"]
+        assert image_id(7) in logs[0]["record"]
+        assert "seconds" in logs[0]["reason"]
+    finally:
+        with gallery.database.writing() as session:
+            session.execute(delete(Image).where(Image.image_id == image_id(7)))
+            count_change(session)
+
+
+@pytest.mark.parametrize("seconds", [{"split": 1e308}, {"split": -1}, {"split": 10**400}])
+def test_a_run_of_absurd_seconds_is_shown_without_them(seconds):
+    status = replace(status_of_manifest(manifest()), detail={"seconds": seconds})
+    assert shown_run(status).seconds is None
 
 
 def test_a_chart_of_equal_values_has_visible_bars_and_of_none_is_absent():

@@ -400,6 +400,20 @@ def test_results_from_before_there_were_recipes_have_the_default_one(database):
     assert record_all(database, evaluation(1), evaluation(1, recipe=GREY)) == [False, True]
 
 
+def test_figures_that_no_image_has_are_forgotten(database):
+    record_all(database, *(evaluation(number) for number in range(4)))
+    with database.writing() as session:
+        for number, wrong in enumerate(("psnr = 1e308", "gain = -1e308", "ssim = 7")):
+            session.execute(
+                text(f"UPDATE images SET {wrong} WHERE image_id = '{image_id(number)}'")
+            )
+    migrate(database, "0001")
+    migrate(database, "head")
+    with database.reading() as session:
+        assert totals_of(session).images == 1
+        assert image_of(session, image_id(3)) == evaluation(3)
+
+
 def test_reopening_a_database_keeps_its_content(url, database):
     record_all(database, evaluation(1))
     again = open_database(url)

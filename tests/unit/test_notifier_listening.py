@@ -115,6 +115,8 @@ def test_a_deleted_record_is_no_error(reader, results):
         (b"", "Invalid JSON"),
         (evaluation(2).to_json().encode(), "same name"),
         (evaluation(1).to_json().replace('"version":1', '"version":9').encode(), "version 9"),
+        (evaluation(1).to_json().replace("31.0", "1e308").encode(), "ours.psnr"),
+        (evaluation(1).to_json().replace("2026-01-31T", "9999-12-31T").encode(), "finished_at"),
     ],
 )
 def test_an_unreadable_record_is_logged_once(reader, results, database, content, reason):

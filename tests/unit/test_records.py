@@ -119,12 +119,19 @@ def test_optional_fields_may_be_absent():
 # ---- round trips
 
 ids = st.text("0123456789abcdef", min_size=32, max_size=32)
-moments = st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=-8))]))
+moments = st.datetimes(
+    datetime(1970, 1, 2), datetime(2199, 12, 30),
+    timezones=st.sampled_from([UTC, timezone(timedelta(hours=-8))]),
+)  # fmt: skip
+days = st.dates(date(1970, 1, 1), date(2199, 12, 31))
 texts = st.text(max_size=30)
-finite = st.floats(allow_nan=False, allow_infinity=False)
+durations = st.floats(0, 1e9)
+sizes = st.integers(1, (1 << 31) - 1)
 attributions = st.none() | st.builds(Attribution, author=texts, url=st.none() | texts)
-stored = st.builds(StoredImage, uri=texts, width=st.integers(1), height=st.integers(1))
-metrics = st.none() | st.builds(Metrics, psnr=st.none() | finite, ssim=finite)
+stored = st.builds(StoredImage, uri=texts, width=sizes, height=sizes)
+metrics = st.none() | st.builds(
+    Metrics, psnr=st.none() | st.floats(-1000, 1000), ssim=st.floats(-1, 1)
+)
 modes = st.sampled_from(["evaluate", "upscale"])
 scales = st.sampled_from([2, 3, 4])
 recipes = st.builds(
@@ -144,16 +151,16 @@ every_record = st.one_of(
         recipe=applied,
     ),
     st.builds(
-        Evaluation, image_id=ids, run_id=texts, mode=modes, scale=scales, ingest_date=st.dates(),
+        Evaluation, image_id=ids, run_id=texts, mode=modes, scale=scales, ingest_date=days,
         source=texts, attribution=attributions, low_resolution=stored, result=stored,
         original=st.none() | stored, protocol=st.none() | texts, ours=metrics, bicubic=metrics,
-        seconds=finite, model_digest=texts, finished_at=moments, model_name=st.none() | texts,
+        seconds=durations, model_digest=texts, finished_at=moments, model_name=st.none() | texts,
         recipe=applied,
     ),
     st.builds(
-        RunManifest, run_id=texts, scale=scales, ingest_date=st.dates(),
-        counts=st.dictionaries(texts, st.integers(0)), rejected=st.lists(texts),
-        seconds=st.dictionaries(texts, finite), finished_at=moments,
+        RunManifest, run_id=texts, scale=scales, ingest_date=days,
+        counts=st.dictionaries(texts, st.integers(0, 1 << 52)), rejected=st.lists(texts),
+        seconds=st.dictionaries(texts, durations), finished_at=moments,
         models=st.dictionaries(texts, texts), recipe=applied,
     ),
 )  # fmt: skip
@@ -258,6 +265,69 @@ def test_a_missing_field_is_named(field):
     content = json.loads(text_of(Evaluation))
     del content[field]
     assert f"{field}: Field required" in refusal(Evaluation, json.dumps(content))
+
+
+HUGE = 10**400
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [
+        *((Evaluation, "ours.psnr", value) for value in (1e308, -1e308, HUGE)),
+        *((Evaluation, "ours.ssim", value) for value in (-2.0, 1e308)),
+        *((Evaluation, "result.width", value) for value in (-1, 0, 2**31, HUGE)),
+        *((Evaluation, "seconds", value) for value in (-1, 1e308)),
+        *((Evaluation, "ingest_date", value) for value in ("9999-12-31", "0001-01-01")),
+        (Evaluation, "finished_at", "9999-12-31T23:59:59-23:59"),
+        (Evaluation, "finished_at", "0001-01-01T00:00:00+23:59"),
+        (Evaluation, "finished_at", 1e300),
+        (Evaluation, "run_id", "x" * 10_000),
+        (Evaluation, "result.uri", "x" * 10_000),
+        (Evaluation, "recipe", {"key": "0123abcd", "members": {"x": "y" * 100_000}}),
+        (RunManifest, "counts", {"images": -1}),
+        (RunManifest, "counts", {"images": HUGE}),
+        (RunManifest, "counts", {str(number): 1 for number in range(2000)}),
+        (RunManifest, "seconds", {"split": 1e308}),
+        (RejectedImage, "rejected_at", "9999-12-31T23:59:59Z"),
+        (ImageReference, "requested_at", "9999-12-31T23:59:59-01:00"),
+        (ImageReference, "url", f"https://example.org/{'x' * 100_000}"),
+        (ImageReference, "recipe", {"evaluate_jpeg_quality": HUGE}),
+    ],
+    ids=lambda value: getattr(value, "__name__", None) or repr(value)[:30],
+)
+def test_what_no_real_record_holds_is_refused_by_name(kind, field, value):
+    content = json.loads(text_of(kind))
+    first, _, second = field.partition(".")
+    content[first] = {**content[first], second: value} if second else value
+    message = refusal(kind, json.dumps(content), "s3://bucket/key.json")
+    assert message.startswith("s3://bucket/key.json: ")
+    assert f": {field}" in message
+    assert len(message) < 2000
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_number_that_is_not_finite_is_refused(number):
+    content = json.loads(text_of(Evaluation))
+    content["ours"]["psnr"] = "PSNR"
+    refusal(Evaluation, json.dumps(content).replace('"PSNR"', number))
+
+
+def test_a_record_of_megabytes_is_refused_and_a_long_text_is_shortened():
+    content = json.loads(text_of(RejectedImage))
+    message = refusal(RejectedImage, json.dumps({**content, "reason": "x" * (2 << 20)}))
+    assert "over the limit of 1,048,576" in message
+    long = {**content, "reason": "x" * 100_000, "source": "https://u:p@example.org/" + "y" * 9000}
+    record = RejectedImage.from_json(json.dumps(long))
+    assert len(record.reason) == len(record.source) == 2000
+    assert record.reason.endswith("x…")
+    assert record.source.startswith("https://example.org/y")
+
+
+def test_of_many_faults_some_are_named_and_the_others_counted():
+    content = {**json.loads(text_of(RunManifest)), "rejected": [7] * 100_000}
+    message = refusal(RunManifest, json.dumps(content))
+    assert message.endswith("; and 99,990 more")
+    assert len(message) < 2000
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])
