@@ -16,6 +16,7 @@ from notifier import drawing
 from superres.errors import ImageRejectedError, StorageError, SuperresError
 from superres.imaging.decoding import decode_file
 from superres.imaging.limits import Limits
+from superres.imaging.public_copy.writing import COPIED_SUFFIXES, write_public_copy
 from superres.pipeline import storage
 from superres.pipeline.config import Settings
 from superres.pipeline.records import Evaluation, StoredImage
@@ -103,6 +104,11 @@ def stored_kind(
     return kind
 
 
+def is_received(image: Evaluation, kind: StoredKind) -> bool:
+    """Whether a stored picture is a file as somebody gave it, with whatever it has of metadata."""
+    return kind == "original" or (kind == "low" and image.mode == "upscale")
+
+
 class Pictures:
     """A cache of derived pictures, shared by any number of threads and processes.
 
@@ -128,12 +134,10 @@ class Pictures:
         if width is None or kind in ("bicubic", "difference"):
             _check_size(image)
         suffix = "png" if width is None else "webp"
-        version = version_of(image)
-        name = f"{image.result_id}-{version}-{kind}-{width or 'whole'}.{suffix}"
-        path = self._folder / image.image_id[:2] / name
+        path = self._path(image, f"{kind}-{width or 'whole'}.{suffix}")
         if _touch(path):
             return path
-        with self._locked(name):
+        with self._locked(path.name):
             if _touch(path):  # another thread made it meanwhile
                 return path
             if width is not None and kind in ("bicubic", "difference"):
@@ -146,6 +150,33 @@ class Pictures:
                     self._make(path, image, kind, width, settings)
         self._count(path)
         return path
+
+    def public_copy(self, image: Evaluation, kind: StoredKind, settings: Settings) -> Path:
+        """Returns the file of a stored picture without its metadata, as everybody may see it.
+
+        It is a PNG where metadata cannot be removed from the format. Raises like ``file``.
+        """
+        suffix = stored_image(image, kind).uri.rpartition(".")[2].lower()
+        if suffix not in COPIED_SUFFIXES:
+            return self.file(image, kind, None, settings)
+        path = self._path(image, f"{kind}-public.{suffix}")
+        if _touch(path):
+            return path
+        with self._locked(path.name):
+            if not _touch(path):
+                with (
+                    self._turns,
+                    _named_errors(),
+                    _local(image, kind, settings) as file,
+                    storage.staged(str(path)) as unfinished,
+                ):
+                    write_public_copy(file, unfinished)
+        self._count(path)
+        return path
+
+    def _path(self, image: Evaluation, name: str) -> Path:
+        full = f"{image.result_id}-{version_of(image)}-{name}"
+        return self._folder / image.image_id[:2] / full
 
     def _make(
         self, path: Path, image: Evaluation, kind: Kind, width: int | None, settings: Settings

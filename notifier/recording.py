@@ -3,6 +3,7 @@
 So every image that the gallery shows is announced once, and no other image is.
 """
 
+from notifier.disclosure import public_detail, public_record
 from notifier.events import Event, EventType
 from notifier.store.database import Database
 from notifier.store.images import record_evaluation
@@ -16,7 +17,7 @@ def record_image(database: Database, evaluation: Evaluation, uri: str, tag: str)
     with database.writing() as session:
         if not record_evaluation(session, evaluation, uri, tag):
             return False
-        data = evaluation.model_dump(mode="json")
+        data = public_record(evaluation.model_dump(mode="json"))
         event = Event("image.finished", evaluation.result_id, evaluation.finished_at, data)
         enqueue(session, event)
         return True
@@ -35,7 +36,7 @@ def record_status(database: Database, status: RunStatus, tag: str = "") -> bool:
                 "state": status.state,
                 "scale": status.scale,
                 "ingest_date": status.ingest_date and status.ingest_date.isoformat(),
-                **status.detail,
+                **public_detail(status.detail),
             }
             enqueue(session, Event(event_type, status.name, status.changed_at, data))
         return True

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, datetime
 from functools import cache
 from typing import Any
@@ -11,15 +12,16 @@ from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 from pydantic import BaseModel, Field, TypeAdapter
 
+from notifier.disclosure import API_PREFIX, public_detail, public_record
 from notifier.store.images import Order, page_of, record_of, totals_of
 from notifier.store.paging import Position
 from notifier.store.runs import Kind, RunStatus, State, runs_of
 from notifier.web.context import service
 from notifier.web.problems import problem_schemas
-from superres.pipeline.records import Evaluation, ResultId, result_id_of
+from superres.pipeline.records import Evaluation, ResultId
 from superres.service.problems import Problem
 
-PREFIX = "/api/v1"
+PREFIX = API_PREFIX
 blueprint = APIBlueprint(
     "api",
     __name__,
@@ -40,9 +42,19 @@ class Links(BaseModel):
     original: str | None
 
 
-class FinishedImage(Evaluation):
-    """An evaluation record with links to its pictures."""
+class Size(BaseModel):
+    """Of an image, in pixels."""
 
+    width: int
+    height: int
+
+
+class FinishedImage(Evaluation):
+    """An evaluation record with links to its pictures, and without their locations."""
+
+    low_resolution: Size  # type: ignore[assignment]  # a record has its location, too
+    result: Size  # type: ignore[assignment]
+    original: Size | None = None  # type: ignore[assignment]
     links: Links
 
 
@@ -128,7 +140,7 @@ def list_images(query: ImagesQuery) -> Response:
     def content() -> dict[str, Any]:
         with service().database.reading() as session:
             page = page_of(session, query.order, query.limit, query.position)
-        images = [_with_links(json.loads(record)) for record in page.records]
+        images = [public_record(json.loads(record)) for record in page.records]
         return {"images": images, "next": page.after and page.after.cursor()}
 
     return _cached_response(content)
@@ -147,7 +159,7 @@ def get_image(path: ImagePath) -> Response:
         record = record_of(service().database, path.image_id)
         if record is None:
             raise Problem(404, f"no finished image {path.image_id}")
-        return _with_links(json.loads(record))
+        return public_record(json.loads(record))
 
     return _cached_response(content)
 
@@ -172,7 +184,8 @@ def list_runs(query: Page) -> Response:
     def content() -> dict[str, Any]:
         with service().database.reading() as session:
             statuses, after = runs_of(session, query.limit, query.position)
-        runs = _STATUSES.dump_python(statuses, mode="json")
+        shown = [replace(status, detail=public_detail(status.detail)) for status in statuses]
+        runs = _STATUSES.dump_python(shown, mode="json")
         return {"runs": runs, "next": after and after.cursor()}
 
     return _cached_response(content)
@@ -181,19 +194,6 @@ def list_runs(query: Page) -> Response:
 @cache
 def _schema_of(model: type[Page]) -> dict[str, Any]:
     return super(Page, model).model_json_schema()
-
-
-def _with_links(record: dict[str, Any]) -> dict[str, Any]:
-    """Adds the links to a record; building a model would take four times as long."""
-    recipe = record.get("recipe")
-    name = result_id_of(record["image_id"], recipe and recipe["key"])
-    links = {
-        "self": f"{PREFIX}/images/{name}",
-        "page": f"/images/{name}",
-        "result": f"/pictures/{name}/result",
-        "original": f"/pictures/{name}/original" if record["original"] else None,
-    }
-    return record | {"links": links}
 
 
 def _cached_response(content: Callable[[], dict[str, Any]]) -> Response:

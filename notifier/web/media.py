@@ -2,10 +2,14 @@
 
 Local files and derived pictures are sent by the application, with validators and ranges. A
 full-size picture in S3 is a redirect to a presigned URL that is valid for ten minutes.
+
+In a public gallery, a file that somebody gave goes as it is to those alone who have signed in. All
+others get a copy without its metadata, from the cache (``superres.imaging.public_copy``).
 """
 
 import mimetypes
 import re
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -20,12 +24,14 @@ from notifier.pictures import (
     NoPictureError,
     StoredKind,
     check_exists,
+    is_received,
     stored_kind,
     stored_uri,
     version_of,
 )
 from notifier.store.images import image_of
 from notifier.web.context import service
+from notifier.web.security import is_stranger
 from superres.errors import ImageRejectedError, StorageError
 from superres.imaging.decoding import check
 from superres.imaging.files import is_image_name
@@ -61,6 +67,8 @@ def picture(result_id: str, kind: str) -> AnyResponse:
         versioned = request.args.get("v") == version_of(image)
         immutable = f"private, max-age={_YEAR}, immutable"
         response.headers["Cache-Control"] = immutable if versioned else "private, no-cache"
+    if service().settings.notifier.public_gallery:
+        response.vary.update(("Authorization", "Cookie"))
     return response
 
 
@@ -74,10 +82,14 @@ def _width() -> int | None:
 
 
 def _response(image: Evaluation, kind: Kind, width: int | None) -> AnyResponse:
+    pictures, settings = service().pictures, service().settings
     stored = stored_kind(image, kind, width, unchanged=_is_download())
     if stored is None:
-        return _derived(image, kind, width)
-    settings = service().settings
+        tag = f"{kind}-{width or 'whole'}"
+        return _cached(image, kind, tag, lambda: pictures.file(image, kind, width, settings))
+    if is_received(image, stored) and is_stranger():
+        tag = f"{stored}-public"
+        return _cached(image, stored, tag, lambda: pictures.public_copy(image, stored, settings))
     uri = stored_uri(image, stored, settings)
     check_exists(uri)
     if storage.is_s3(uri):
@@ -89,15 +101,13 @@ def _response(image: Evaluation, kind: Kind, width: int | None) -> AnyResponse:
     return _send(path, suffix, tag, None, _file_name(image, stored, suffix))
 
 
-def _derived(image: Evaluation, kind: Kind, width: int | None) -> Response:
-    pictures, settings = service().pictures, service().settings
-    tag = f"{version_of(image)}-{kind}-{width or 'whole'}"
+def _cached(image: Evaluation, kind: Kind, tag: str, make: Callable[[], Path]) -> Response:
     for _ in range(2):
-        path = pictures.file(image, kind, width, settings)
+        path = make()
         suffix = path.suffix.removeprefix(".")
         name = _file_name(image, kind, suffix)
         try:
-            return _send(path, suffix, tag, image.finished_at, name)
+            return _send(path, suffix, f"{version_of(image)}-{tag}", image.finished_at, name)
         except FileNotFoundError:
             continue  # another process has just deleted it
     raise StorageError(f"{path}: deleted again and again; raise notifier.cache_megabytes")

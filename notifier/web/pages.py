@@ -25,6 +25,7 @@ from notifier.store.paging import Position
 from notifier.store.runs import runs_of
 from notifier.web.chart import Chart, chart_of, decibels
 from notifier.web.context import service
+from notifier.web.security import is_stranger
 from notifier.web.showing import downloads_of, picture_of, shown, shown_run
 from superres.pipeline.records import RESULT_ID
 from superres.service.problems import Problem
@@ -100,7 +101,7 @@ def image_page(result_id: str) -> Response:
         image=found,
         others=[shown(other) for other in others],
         difference=picture_of(found, "difference"),
-        downloads=downloads_of(found),
+        downloads=downloads_of(found, as_received=not is_stranger()),
         colours=[f"#{colour:06x}" for colour in COLOURS],
         peak=DIFFERENCE_PEAK,
         max_megapixels=MAX_DERIVED_PIXELS // 1_000_000,

@@ -99,6 +99,14 @@ def require_write() -> None:
         raise _unauthorized()
 
 
+def is_stranger() -> bool:
+    """Whether the request is of somebody who has not signed in, where everybody may read."""
+    if not service().settings.notifier.public_gallery or session.get("reader"):
+        return False
+    given = _bearer()
+    return not (given and _is_token(given))
+
+
 def _check_reading() -> AnyResponse | None:
     if not service().private or request.endpoint in _PUBLIC_ENDPOINTS or session.get("reader"):
         return None

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from notifier.disclosure import public_detail, public_source
 from notifier.pictures import WIDTHS, Kind, is_derived, version_of
 from notifier.store.runs import RunStatus
 from notifier.web.chart import decibels
@@ -59,6 +60,7 @@ class Shown:
 
     image: Evaluation
     name: str
+    source: str
     version: str
     result: Picture
     others: list[Picture]
@@ -99,6 +101,7 @@ def shown(image: Evaluation) -> Shown:
     return Shown(
         image=image,
         name=name_of(image.source),
+        source=public_source(image.source),
         version=version_of(image),
         result=picture_of(image, "result"),
         others=[picture_of(image, kind) for kind in kinds],
@@ -117,12 +120,16 @@ def picture_of(image: Evaluation, kind: Kind) -> Picture:
     return Picture(kind, _LABELS[kind], full, {width: f"{full}&width={width}" for width in WIDTHS})
 
 
-def downloads_of(image: Evaluation) -> list[tuple[str, str, str]]:
-    """Label, description and URL of each file to download."""
+def downloads_of(image: Evaluation, *, as_received: bool) -> list[tuple[str, str, str]]:
+    """Label, description and URL of each file to download.
+
+    ``as_received``: whether the reader gets the original with its metadata.
+    """
     result, low, original = image.result, image.low_resolution, image.original
     entries: list[tuple[Kind, str]] = [("result", f"{result.width} × {result.height}, PNG")]
     if original:
-        entries.append(("original", f"{original.width} × {original.height}, as received"))
+        how = "as received" if as_received else "without metadata"
+        entries.append(("original", f"{original.width} × {original.height}, {how}"))
     entries.append(("low", f"{low.width} × {low.height}"))
     if is_derived(image):
         entries.append(("bicubic", f"{result.width} × {result.height}, PNG"))
@@ -178,16 +185,17 @@ class ShownRun:
 
 def shown_run(status: RunStatus) -> ShownRun:
     """Prepares a run or an execution for the templates; its ``detail`` may hold anything."""
-    counts, rejected = status.detail.get("counts"), status.detail.get("rejected")
+    detail = public_detail(status.detail)
+    counts, rejected = detail.get("counts"), detail.get("rejected")
     images = counts.get("evaluate_images") if isinstance(counts, dict) else None
-    recipe = status.detail.get("recipe")
+    recipe = detail.get("recipe")
     members = recipe.get("members") if isinstance(recipe, dict) else None
-    reasons = [status.detail.get("error"), status.detail.get("cause")]
+    reasons = [detail.get("error"), detail.get("cause")]
     return ShownRun(
         status,
         images if isinstance(images, int) else None,
         len(rejected) if isinstance(rejected, list) else None,
-        _total_of(status.detail.get("seconds")),
+        _total_of(detail.get("seconds")),
         ": ".join(reason for reason in reasons if isinstance(reason, str) and reason)[:600],
         described(members) if isinstance(members, dict) else None,
     )

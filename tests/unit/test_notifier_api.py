@@ -74,12 +74,17 @@ def test_new_images_do_not_shift_the_next_page(gallery):
     assert rest == [image_id(1), image_id(0)]
 
 
+def without_uris(image):
+    stored = {kind: {"uri"} for kind in ("low_resolution", "result", "original")}
+    return image.model_dump(mode="json", exclude=stored)
+
+
 def test_an_image_is_its_record_with_links(gallery):
     image = evaluation(1)
     gallery.record(image)
     answer = gallery.client.get(f"/api/v1/images/{image.image_id}").json
     links = answer.pop("links")
-    assert answer == image.model_dump(mode="json")
+    assert answer == without_uris(image)
     assert gallery.client.get(links["self"]).json["image_id"] == image.image_id
     assert gallery.client.get(links["page"]).status_code == 200
 
@@ -98,7 +103,7 @@ def test_a_recipe_has_an_address_of_its_own(gallery):
         }
         for name in (grey.result_id, image_id(1))
     ]
-    assert listed == [grey.model_dump(mode="json"), default.model_dump(mode="json")]
+    assert listed == [without_uris(grey), without_uris(default)]
     assert listed[0]["recipe"]["members"] == {"grayscale": True}
     for image in (default, grey):
         answer = gallery.client.get(f"/api/v1/images/{image.result_id}").json
