@@ -10,15 +10,16 @@ Encoding is in ``superres.imaging.png``.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from superres.errors import ImageRejectedError, StorageError
 from superres.imaging import loaders
 from superres.imaging.colour import Planes, integer_luma
+from superres.imaging.costs import check_costs
 from superres.imaging.files import SUFFIX_OF
-from superres.imaging.headers import Header, quick_size, read_header
+from superres.imaging.headers import Header, read_header, read_outline
 from superres.imaging.info import ImageInfo
 from superres.imaging.libvips import Origin, rejecting
 from superres.imaging.limits import Limits
@@ -86,10 +87,17 @@ class DecodedImage:
         """
         if rows < 1:
             raise ValueError(f"rows must be at least 1, not {rows}")
+        channels, width, height = self.info.channels, self.info.width, self.info.height
+        filled, top = 0, 0
         for block in self._blocks(rows):
-            strip = np.empty((self.info.channels, *block.shape[:2]), self.info.dtype)
-            self._unpack(block, strip)
-            yield strip
+            if filled == 0:
+                shape = (channels, min(rows, height - top), width)
+                strip = self._array(shape)
+            self._unpack(block, strip[:, filled : filled + len(block)])
+            filled, top = filled + len(block), top + len(block)
+            if filled == strip.shape[1]:
+                yield strip
+                filled = 0
 
     def planes(self) -> Planes:
         """The whole image.
@@ -101,7 +109,7 @@ class DecodedImage:
             ImageRejectedError: the pixel data is truncated or damaged.
         """
         info = self.info
-        whole = np.empty((info.channels, info.height, info.width), info.dtype)
+        whole = self._array((info.channels, info.height, info.width))
         rows = max(16, _BLOCK_BYTES // (info.width * info.channels * info.dtype.itemsize))
         top = 0
         for block in self._blocks(rows):
@@ -110,17 +118,22 @@ class DecodedImage:
         return whole
 
     def _blocks(self, rows: int) -> Iterator[np.ndarray[Any, Any]]:
-        with rejecting(self._format):
+        """Interleaved (h, W, C) samples; some blocks end where strips of ``rows`` rows do."""
+        with rejecting(self._format, self._header.outline):
             opened, self._opened = self._opened, None
             image = opened or loaders.open_canonical(self._origin, self._format, self._header)
             blocks = loaders.read_rows(image, min(rows, self.info.height))
         while True:
-            with rejecting(self._format):
+            with rejecting(self._format, self._header.outline):
                 block = next(blocks, None)
             if block is None:
                 loaders.check_last_rows(self._header)
                 return
             yield block
+
+    def _array(self, shape: tuple[int, int, int]) -> Planes:
+        with rejecting(self._format, self._header.outline):
+            return cast(Planes, np.empty(shape, self.info.dtype))
 
     def _unpack(self, block: np.ndarray[Any, Any], target: Planes) -> None:
         """Copies interleaved (h, W, C) samples into (C, h, W), as luma with ``grayscale``."""
@@ -149,7 +162,7 @@ def decode(
         ImageRejectedError: too large, damaged, not an accepted image, or there is no such page.
     """
     format_name = _accepted(data[:SIGNATURE_BYTES], len(data), limits)
-    return _opened(data, format_name, limits, grayscale=grayscale, page=page)
+    return _opened(data, format_name, len(data), limits, grayscale=grayscale, page=page)
 
 
 def decode_file(
@@ -163,8 +176,9 @@ def decode_file(
         ImageRejectedError: too large, damaged, not an accepted image, or there is no such page.
         StorageError: the file cannot be read.
     """
-    format_name = _accepted(*_head_and_size(path), limits)
-    return _opened(path, format_name, limits, grayscale=grayscale, page=page)
+    head, size = _head_and_size(path)
+    format_name = _accepted(head, size, limits)
+    return _opened(path, format_name, size, limits, grayscale=grayscale, page=page)
 
 
 def check(content: bytes | Path, limits: Limits) -> str:
@@ -180,15 +194,21 @@ def check(content: bytes | Path, limits: Limits) -> str:
         else (content[:SIGNATURE_BYTES], len(content))
     )
     format_name = _accepted(head, size, limits)
-    _check_pixels(format_name, quick_size(content, format_name), limits)
+    check_costs(format_name, read_outline(content, format_name), size, limits)
     return SUFFIX_OF[format_name]
 
 
 def _opened(
-    origin: Origin, format_name: str, limits: Limits, *, grayscale: bool, page: int | None
+    origin: Origin,
+    format_name: str,
+    size: int,
+    limits: Limits,
+    *,
+    grayscale: bool,
+    page: int | None,
 ) -> DecodedImage:
     header = read_header(origin, format_name, page)
-    _check_pixels(format_name, (header.width, header.height), limits)
+    check_costs(format_name, header.outline, size, limits)
     remarks = _remarks(header, page_was_chosen=page is not None)
     return DecodedImage(origin, format_name, header, grayscale=grayscale, remarks=remarks)
 
@@ -239,15 +259,6 @@ def _accepted(head: bytes, size: int, limits: Limits) -> str:
             f" {ACCEPTED}"
         )
     return format_name
-
-
-def _check_pixels(format_name: str, size: tuple[int, int], limits: Limits) -> None:
-    width, height = size
-    if width * height > limits.max_pixels:
-        raise ImageRejectedError(
-            f"the {format_name} has {width:,} × {height:,} pixels, over the limit of"
-            f" {limits.max_pixels:,}; use a smaller image or raise the limit"
-        )
 
 
 def _described(head: bytes) -> str:

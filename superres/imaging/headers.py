@@ -1,28 +1,33 @@
 """Reads the header of an image: size, pages, and what matters for decoding it."""
 
-from contextlib import suppress
-from dataclasses import dataclass
-
-from PIL.BmpImagePlugin import BmpImageFile
-from PIL.GifImagePlugin import GifImageFile
-from PIL.ImageFile import ImageFile
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import BinaryIO
 
 from superres.errors import ImageRejectedError
-from superres.imaging import png_colour, tiff, with_pillow
+from superres.imaging import (
+    bmp,
+    gif_blocks,
+    jpeg_segments,
+    png_chunks,
+    tiff,
+    webp_chunks,
+)
 from superres.imaging.jpeg_end import has_end_mark, has_every_scan
-from superres.imaging.libvips import Origin, binary, load, rejecting
+from superres.imaging.libvips import Origin, binary, rejecting
+from superres.imaging.outline import Outline
 
 # pyvips-binary's libvips has no loader for BMP. Its GIF loader takes seconds for tall images (it
 # unpacks the frame anew for every few rows) and lets damaged ones through.
 BY_PILLOW = frozenset(["BMP", "GIF"])
 """Formats that only Pillow decodes."""
-_QUICK_READERS: dict[str, type[ImageFile]] = {
-    "JPEG": JpegImageFile,
-    "PNG": PngImageFile,
-    "BMP": BmpImageFile,
-    "GIF": GifImageFile,
+_OUTLINES: dict[str, Callable[[BinaryIO], Outline]] = {
+    "JPEG": jpeg_segments.read_outline,
+    "PNG": png_chunks.read_outline,
+    "WebP": webp_chunks.read_outline,
+    "TIFF": tiff.read_outline,
+    "BMP": bmp.read_outline,
+    "GIF": gif_blocks.read_outline,
 }
 
 
@@ -31,24 +36,30 @@ class Header:
     """What the header of an image says about the page or frame to take.
 
     Attributes:
-        width: in pixels, before the orientation is applied.
-        height: likewise.
+        outline: its size, and what decoding it costs.
         index: of the page or frame, from 0.
-        pages: how many pages or frames there are.
         others: how many of these show something else; reduced copies of the one taken do not.
         tiff_page: the directory, if the image is a TIFF.
         lacks_end_mark: the image is a JPEG without one.
         two_levels: it has one bit a pixel, so that any grey in it is made of dots.
     """
 
-    width: int
-    height: int
+    outline: Outline
     index: int = 0
-    pages: int = 1
     others: int = 0
     tiff_page: tiff.Page | None = None
     lacks_end_mark: bool = False
     two_levels: bool = False
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels, before the orientation is applied."""
+        return self.outline.width, self.outline.height
+
+    @property
+    def pages(self) -> int:
+        """How many pages or frames there are."""
+        return self.outline.pages
 
     @property
     def fail_on(self) -> str:
@@ -75,32 +86,33 @@ def read_header(origin: Origin, format_name: str, page: int | None = None) -> He
     with rejecting(format_name):
         if format_name == "TIFF":
             return _tiff_header(origin, page)
-        width, height, pages = _size_and_pages(origin, format_name)
-        _check_page(format_name, page, pages)
+        outline = read_outline(origin, format_name)
+        if format_name == "GIF":
+            with binary(origin) as stream:
+                outline = replace(outline, pages=gif_blocks.count_frames(stream))
+        _check_page(format_name, page, outline.pages)
+        index = (page or 1) - 1
         return Header(
-            width,
-            height,
-            index=(page or 1) - 1,
-            pages=pages,
-            others=pages - 1,
+            outline if index == 0 else outline.of_frame(index),
+            index=index,
+            others=outline.pages - 1,
             lacks_end_mark=format_name == "JPEG" and _lacks_end_mark(origin),
             two_levels=_has_two_levels(origin, format_name),
         )
 
 
-def quick_size(origin: Origin, format_name: str) -> tuple[int, int]:
-    """Width and height in pixels, without libvips or a look at all frames.
+def read_outline(origin: Origin, format_name: str) -> Outline:
+    """Size and costs of the page or frame that is taken where none is asked for.
 
-    Reading a header takes dozens of calls to libvips, and each releases the interpreter's lock: in
-    eight threads that fetch, waiting for the lock costs more than everything else. Headers that
-    Pillow cannot read are left to libvips.
+    Reads the structure of the file, without any decoder: they take far longer for files that are
+    made to cost time, and libvips' dozens of calls contend for the interpreter's lock where eight
+    threads fetch.
+
+    Raises:
+        ImageRejectedError: the structure is damaged, or has more parts than any honest file.
     """
-    reader = _QUICK_READERS.get(format_name)
-    if reader is not None:
-        with suppress(*with_pillow.HEADER_FAULTS), binary(origin) as stream:
-            return reader(stream).size
-    header = read_header(origin, format_name)
-    return header.width, header.height
+    with rejecting(format_name), binary(origin) as stream:
+        return _OUTLINES[format_name](stream)
 
 
 def _tiff_header(origin: Origin, wanted: int | None) -> Header:
@@ -111,28 +123,12 @@ def _tiff_header(origin: Origin, wanted: int | None) -> Header:
     others = sum(not page.reduced for page in pages[:index] + pages[index + 1 :])
     page = pages[index]
     return Header(
-        page.width,
-        page.height,
+        replace(page.outline, pages=len(pages)),
         index,
-        len(pages),
         others,
         tiff_page=page,
         two_levels=page.bits == (1,),
     )
-
-
-def _size_and_pages(origin: Origin, format_name: str) -> tuple[int, int, int]:
-    """Width, height, and how many pages or frames there are."""
-    if format_name in BY_PILLOW:
-        with binary(origin) as stream:
-            return with_pillow.read_header(stream, format_name)
-    image = load(origin, format_name)
-    pages = 1
-    if format_name == "PNG":
-        pages = png_colour.frames(read_png_chunks(origin))
-    elif format_name == "WebP" and image.get_typeof("n-pages"):
-        pages = image.get("n-pages")
-    return image.width, image.height, pages
 
 
 def _check_page(format_name: str, wanted: int | None, pages: int) -> None:
@@ -171,4 +167,4 @@ def _has_two_levels(origin: Origin, format_name: str) -> bool:
 def read_png_chunks(origin: Origin) -> dict[bytes, bytes]:
     """The chunks of a PNG before its pixels that are about colours and frames."""
     with binary(origin) as stream:
-        return png_colour.read_chunks(stream)
+        return png_chunks.read_chunks(stream)

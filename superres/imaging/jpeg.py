@@ -10,12 +10,12 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from PIL.JpegImagePlugin import JpegImageFile
 
+from superres.errors import ImageRejectedError
 from superres.imaging.colour import FloatPlane, Planes
+from superres.imaging.jpeg_segments import luma_table
 from superres.imaging.libvips import Origin, binary
 from superres.imaging.signatures import SIGNATURE_BYTES, sniff
-from superres.imaging.with_pillow import HEADER_FAULTS
 
 # Section K.1 of ITU-T T.81, the luma table that libjpeg scales by the quality; row by row.
 _STANDARD_LUMA = np.array(
@@ -39,13 +39,10 @@ def jpeg_quality(content: Origin) -> int | None:
     large in the mean. Reads the header alone. An image whose header is damaged has no quality:
     decoding rejects it.
     """
-    with suppress(*HEADER_FAULTS), binary(content) as stream:
+    with suppress(ImageRejectedError, ValueError, KeyError), binary(content) as stream:
         if sniff(stream.read(SIGNATURE_BYTES)) != "JPEG":
             return None
-        stream.seek(0)
-        picture = JpegImageFile(stream)
-        first_component = picture.layer[0]
-        return quality_of_table(picture.quantization[first_component[3]])
+        return quality_of_table(luma_table(stream))
     return None
 
 

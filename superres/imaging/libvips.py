@@ -15,7 +15,9 @@ import pyvips
 from PIL.Image import DecompressionBombError
 
 from superres.errors import ImageRejectedError
+from superres.imaging.costs import out_of_memory
 from superres.imaging.jpeg_end import END_MARK
+from superres.imaging.outline import Outline
 
 # Spark runs one Python worker per core: more threads would only compete, and cached operations
 # would keep finished images in memory.
@@ -35,15 +37,20 @@ _OPERATIONS = {
     "WebP": "webpload_source",
     "TIFF": "tiffload_source",
 }
+_OUT_OF_MEMORY = "out of memory"  # as libvips, libspng, libjpeg and libtiff say it
 
 
 @contextmanager
-def rejecting(format_name: str) -> Iterator[None]:
-    """Turns a decoder's exception about the file into a one-line ``ImageRejectedError``."""
+def rejecting(format_name: str, outline: Outline | None = None) -> Iterator[None]:
+    """Turns a decoder's exception, or a lack of memory, into a one-line ``ImageRejectedError``."""
     try:
         yield
     except pyvips.Error as error:
+        if _OUT_OF_MEMORY in error.detail:
+            raise out_of_memory(f"decoding the {format_name}", outline) from None
         raise damaged(format_name, error.detail) from None
+    except MemoryError:
+        raise out_of_memory(f"decoding the {format_name}", outline) from None
     except UnicodeDecodeError:  # pyvips, when libvips quotes the file in its message
         raise damaged(format_name, "") from None
     except (OSError, SyntaxError, ValueError, EOFError, DecompressionBombError) as error:  # Pillow

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+_LEAST_MAX_SIDE = 1_000_000
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -14,3 +16,8 @@ class Limits:
 
     max_bytes: int
     max_pixels: int
+
+    @property
+    def max_side(self) -> int:
+        """The largest width or height in pixels: rows of a very wide image are held whole."""
+        return max(_LEAST_MAX_SIDE, self.max_pixels // 200)

@@ -13,7 +13,7 @@ import numpy as np
 import pyvips
 
 from superres.errors import ImageRejectedError
-from superres.imaging import png_colour, tiff, vips_colour, with_pillow
+from superres.imaging import gif_blocks, png_chunks, png_colour, tiff, vips_colour, with_pillow
 from superres.imaging.headers import BY_PILLOW, Header, read_header, read_png_chunks
 from superres.imaging.libvips import (
     Origin,
@@ -35,6 +35,8 @@ _COLOURS_OF = {
     **{"srgb": 3, "rgb": 3, "rgb16": 3},
     "cmyk": 4,
 }
+# libvips' sequential readers take time by the square of the rows that are fetched at once.
+_MOST_ROWS = 512
 _INTERPRETATIONS = {1: ("b-w", "grey16"), 3: ("srgb", "rgb16"), 4: ("cmyk", "cmyk")}
 """By the number of colours: of 8 bits, and of 16."""
 
@@ -50,7 +52,7 @@ def open_canonical(origin: Origin, format_name: str, header: Header) -> Any:
         ImageRejectedError: the header is damaged, or the samples are neither 8 nor 16 bits of grey,
             RGB, CMYK or CIE Lab.
     """
-    with rejecting(format_name):
+    with rejecting(format_name, header.outline):
         if _is_for_pillow(format_name, header):
             image = _load_with_pillow(origin, format_name, header)
         else:
@@ -77,13 +79,19 @@ def open_file(path: Path) -> Any:
 
 
 def read_rows(image: Any, rows: int) -> Iterator[np.ndarray[Any, Any]]:
-    """Read-only (h, W, C) blocks of at most ``rows`` rows, top to bottom."""
+    """Read-only (h, W, C) blocks, top to bottom, which end at each multiple of ``rows`` rows.
+
+    h is at most ``rows``, and at most ``_MOST_ROWS``.
+    """
     region = pyvips.Region.new(image)
     dtype = _NUMPY_TYPES[image.format]
-    for top in range(0, image.height, rows):
-        height = min(rows, image.height - top)
+    top = 0
+    while top < image.height:
+        strip_end = min(top - top % rows + rows, image.height)
+        height = min(_MOST_ROWS, strip_end - top)
         buffer = region.fetch(0, top, image.width, height)
         yield np.frombuffer(buffer, dtype).reshape(height, image.width, image.bands)
+        top += height
 
 
 def check_last_rows(header: Header) -> None:
@@ -111,7 +119,7 @@ def _load_upright(origin: Origin, format_name: str, header: Header) -> Any:
         options["page"] = header.index
     loader = load_with_end_mark if header.lacks_end_mark else load
     image = loader(origin, format_name, **options)
-    if (image.width, image.height) != (header.width, header.height):
+    if (image.width, image.height) != header.size:
         raise ValueError("its header contradicts itself")
     if image.get_typeof("orientation") and image.get("orientation") != 1:
         # Rotating needs random access: libvips decodes the image into memory or, above
@@ -121,16 +129,17 @@ def _load_upright(origin: Origin, format_name: str, header: Header) -> Any:
 
 
 def _load_with_pillow(origin: Origin, format_name: str, header: Header) -> Any:
-    if format_name == "PNG" and png_colour.bit_depth(read_png_chunks(origin)) == 16:
+    if format_name == "PNG" and png_chunks.bit_depth(read_png_chunks(origin)) == 16:
         raise ImageRejectedError(
             "the PNG has frames of 16 bits, of which only the still picture is read; take page 1"
         )
     bits = header.tiff_page.bits[0] if header.tiff_page else 8
     with binary(origin) as stream:
-        picture = with_pillow.read_picture(
-            stream, format_name, header.index, header.width * header.height, bits
-        )
+        needed = gif_blocks.up_to_frame(stream, header.index) if format_name == "GIF" else stream
+        picture = with_pillow.read_picture(needed, format_name, header.index, header.size, bits)
     image = pyvips.Image.new_from_array(np.ascontiguousarray(picture.samples))
+    if picture.palette is not None:
+        image = image.maplut(pyvips.Image.new_from_array(picture.palette[np.newaxis]))
     image = image.copy(interpretation=picture.interpretation)
     return vips_colour.with_profile(image, picture.profile)
 

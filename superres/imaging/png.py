@@ -19,9 +19,11 @@ from isal import isal_zlib
 from numpy.typing import NDArray
 
 from superres.imaging.colour import Planes
+from superres.imaging.costs import out_of_memory
 from superres.imaging.files import unwritable
 from superres.imaging.info import ImageInfo
 from superres.imaging.names import unfinished_name
+from superres.imaging.outline import Outline
 
 COMPRESSION = 1
 """ISA-L's levels are 0 to 3; above 1 a photograph gets no smaller, at 0 it is a quarter larger."""
@@ -53,7 +55,8 @@ def encode_png(
     Raises:
         ValueError: the strips do not fit ``info``.
         StorageError: the file cannot be written; nothing of it stays.
-        Exception: an exception of the iterator of strips, unchanged.
+        ImageRejectedError: there is not enough memory to make or encode the strips.
+        Exception: any other exception of the iterator of strips, unchanged.
     """
     unfinished = path.with_name(unfinished_name())
     with _unwritable_named(path.parent):
@@ -70,8 +73,11 @@ def encode_png(
             _write(write, strips, info, compression)
         with _unwritable_named(path.parent):
             unfinished.replace(path)
-    except BaseException:
+    except BaseException as error:
         unfinished.unlink(missing_ok=True)
+        if isinstance(error, MemoryError):
+            outline = Outline(info.width, info.height, info.channels * info.dtype.itemsize)
+            raise out_of_memory("making a result", outline) from None
         raise
 
 

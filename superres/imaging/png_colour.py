@@ -6,14 +6,9 @@ cICP comes before iCCP, iCCP before sRGB, sRGB before gAMA and cHRM. libvips rea
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import BinaryIO
 
 from superres.errors import ImageRejectedError
 from superres.imaging.icc import SRGB_CURVE, Chromaticities, Curve, grey_profile, rgb_profile
-
-_SIGNATURE_BYTES = 8
-_READ_CHUNKS = frozenset([b"IHDR", b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"acTL", b"fcTL"])
-_LARGEST_READ = 64  # bytes of a chunk; of iCCP it only matters that it is there
 
 _D65 = (0.3127, 0.3290)
 _BT709 = Chromaticities((0.64, 0.33), (0.30, 0.60), (0.15, 0.06), _D65)
@@ -68,38 +63,6 @@ class ColourSpace:
         if self.curve == SRGB_CURVE and (grey or self.chromaticities == _BT709):
             return None
         return grey_profile(self.curve) if grey else rgb_profile(self.chromaticities, self.curve)
-
-
-def read_chunks(stream: BinaryIO) -> dict[bytes, bytes]:
-    """The chunks before the pixels about colour space and frames, each up to 64 bytes.
-
-    Ends without an error where the file does.
-    """
-    stream.seek(_SIGNATURE_BYTES)
-    found: dict[bytes, bytes] = {}
-    while len(header := stream.read(8)) == 8:
-        size, name = struct.unpack(">I4s", header)
-        if name == b"IDAT":
-            break
-        following = stream.tell() + size + 4
-        if name in _READ_CHUNKS:
-            found.setdefault(name, stream.read(min(size, _LARGEST_READ)))
-        stream.seek(following)
-    return found
-
-
-def frames(chunks: Mapping[bytes, bytes]) -> int:
-    """How many pictures the file holds: the still one and those of an animation."""
-    if len(chunks.get(b"acTL", b"")) < 8:
-        return 1
-    (animated,) = struct.unpack(">I", chunks[b"acTL"][:4])
-    # A frame's control chunk before the pixels makes the still picture the first frame.
-    return max(1, int(animated) + (b"fcTL" not in chunks))
-
-
-def bit_depth(chunks: Mapping[bytes, bytes]) -> int:
-    """Bits of a sample."""
-    return chunks[b"IHDR"][8]
 
 
 def colour_space(chunks: Mapping[bytes, bytes]) -> ColourSpace | None:

@@ -6,6 +6,7 @@ comes first. So the directories are read here first, and they select the page an
 name what is unusual and what to do about it. Nothing but directories is read.
 """
 
+import os
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -14,19 +15,35 @@ from enum import Enum
 from typing import BinaryIO
 
 from superres.errors import ImageRejectedError
+from superres.imaging.outline import MOST_PAGES, Outline
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
-_SAMPLES, _PLANAR, _EXTRA_SAMPLES, _SAMPLE_FORMAT, _TILE_WIDTH = 277, 284, 338, 339, 322
+_SAMPLES, _PLANAR, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 277, 284, 338, 339
+_TILE_WIDTH, _TILE_HEIGHT = 322, 323
 _NEW_SUBFILE_TYPE, _SUBFILE_TYPE, _SUB_IFDS = 254, 255, 330
 _READ_TAGS = frozenset(
     (
         *(_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _PLANAR),
-        *(_EXTRA_SAMPLES, _SAMPLE_FORMAT, _TILE_WIDTH, _NEW_SUBFILE_TYPE, _SUBFILE_TYPE, _SUB_IFDS),
+        *(_EXTRA_SAMPLES, _SAMPLE_FORMAT, _TILE_WIDTH, _TILE_HEIGHT),
+        *(_NEW_SUBFILE_TYPE, _SUBFILE_TYPE, _SUB_IFDS),
     )
 )
 _TYPES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}  # BYTE, SHORT, LONG, IFD, 64 bits
 _MOST_VALUES = 64  # of one tag; more samples a pixel than that are rejected anyway
-_MOST_PAGES = 65_535  # as in libtiff; also ends a chain of directories that is a ring
+_HELD_BY_PILLOW = 8  # bytes of a pixel, and as many again while colours are converted
+_KEPT_ROWS_OF_TILES = 2
+# libtiff takes time by the square of a directory's tags that it does not know.
+_MOST_TAGS = 512
+_MOST_TAGS_OF_ALL = 300_000
+# Beyond twice the size of the file: values of several tags may be the same bytes, and libtiff reads
+# them once for each.
+_MOST_VALUE_BYTES = 64 << 20
+_VALUE_BYTES = {
+    **dict.fromkeys((1, 2, 6, 7), 1),
+    **dict.fromkeys((3, 8), 2),
+    **dict.fromkeys((4, 9, 11, 13), 4),
+    **dict.fromkeys((5, 10, 12, 16, 17, 18), 8),
+}
 
 _MIN_IS_WHITE, _MIN_IS_BLACK, _RGB, _PALETTE, _CMYK, _YCBCR, _LAB = 0, 1, 2, 3, 5, 6, 8
 _COLOURS_OF = {
@@ -86,7 +103,7 @@ class Page:
         sample_formats: TIFF's codes; 1 is an unsigned integer.
         extra_samples: TIFF's codes of the samples that are no colour; None if they are not given.
         planar: one channel is stored behind the other, not interleaved.
-        tiled: stored in tiles, not strips.
+        tile: width and height of a tile; None if it is stored in strips.
         reduced: a smaller copy of another page, or a mask.
         has_sub_images: other images hang below this directory.
     """
@@ -99,9 +116,26 @@ class Page:
     sample_formats: tuple[int, ...]
     extra_samples: tuple[int, ...] | None
     planar: bool
-    tiled: bool
+    tile: tuple[int, int] | None
     reduced: bool
     has_sub_images: bool
+
+    @property
+    def tiled(self) -> bool:
+        """Stored in tiles, not strips."""
+        return self.tile is not None
+
+    @property
+    def outline(self) -> Outline:
+        """Its size, and what decoding it costs."""
+        channels = 1 if self.photometric in (_MIN_IS_WHITE, _MIN_IS_BLACK) else 3
+        depth = 1 if max(self.bits) <= 8 else 2
+        return Outline(
+            self.width,
+            self.height,
+            pixel_bytes=(channels + (self.alpha is not None)) * depth,
+            held_bytes=self._held_bytes,
+        )
 
     @property
     def unused_samples(self) -> int:
@@ -140,6 +174,19 @@ class Page:
     def extra_count(self) -> int:
         """How many samples of a pixel are no colour."""
         return len(self.bits) - _COLOURS_OF.get(self.photometric, 0)
+
+    @property
+    def _held_bytes(self) -> float:
+        """Bytes of a pixel of the whole image that its decoder keeps."""
+        if self.decoder is Decoder.PILLOW:
+            return _HELD_BY_PILLOW
+        if self.tile is None:
+            return 0
+        # libvips keeps a row of tiles, and unpacks each of its tiles.
+        across, down = self.tile
+        kept = -(-self.width // across) * across * down
+        sample_bytes = len(self.bits) * (1 if max(self.bits) <= 8 else 2)
+        return _KEPT_ROWS_OF_TILES * sample_bytes * kept / (self.width * self.height)
 
     @property
     def _peculiarity(self) -> str | None:
@@ -204,14 +251,35 @@ def read_pages(stream: BinaryIO) -> list[Page]:
 
     Raises:
         ValueError: the first directory is damaged.
+        ImageRejectedError: there are more directories, tags or values than any honest file has.
     """
-    pages = []
-    with suppress(struct.error, OSError, OverflowError, ValueError, KeyError):
-        for tags in _directories(stream):
-            pages.append(_page(tags))
+    pages = list(_pages(stream))
     if not pages:
         raise ValueError("the first directory is damaged")
     return pages
+
+
+def read_outline(stream: BinaryIO) -> Outline:
+    """Size and costs of the first page that is no small copy; later pages are not read.
+
+    Raises:
+        ValueError: the first directory is damaged.
+        ImageRejectedError: as ``read_pages``, or no decoder reads that page.
+    """
+    pages = []
+    for page in _pages(stream):
+        pages.append(page)
+        if not page.reduced:
+            break
+    if not pages:
+        raise ValueError("the first directory is damaged")
+    return pages[choose(pages, None)].outline
+
+
+def _pages(stream: BinaryIO) -> Iterator[Page]:
+    with suppress(struct.error, OSError, OverflowError, ValueError, KeyError):
+        for tags in _directories(stream):
+            yield _page(tags)
 
 
 def choose(pages: list[Page], wanted: int | None) -> int:
@@ -229,16 +297,28 @@ def choose(pages: list[Page], wanted: int | None) -> int:
     return index
 
 
+def _tile(tags: Mapping[int, tuple[int, ...]]) -> tuple[int, int] | None:
+    if _TILE_WIDTH not in tags:
+        return None
+    across, down = (tags.get(tag, (0,))[0] for tag in (_TILE_WIDTH, _TILE_HEIGHT))
+    if not (across and down):
+        raise ValueError("tiles without a size")
+    return across, down
+
+
 def _page(tags: Mapping[int, tuple[int, ...]]) -> Page:
     bits = tags.get(_BITS, (1,))
     samples = tags.get(_SAMPLES, (len(bits),))[0]
     if not 1 <= samples <= _MOST_VALUES:
         raise ValueError(f"{samples} samples a pixel")
+    width, height = tags[_WIDTH][0], tags[_HEIGHT][0]
+    if not (width and height):
+        raise ValueError("no pixels")
     compression = tags.get(_COMPRESSION, (1,))[0]
     subfile_type = tags.get(_NEW_SUBFILE_TYPE, (0,))[0]
     return Page(
-        width=tags[_WIDTH][0],
-        height=tags[_HEIGHT][0],
+        width=width,
+        height=height,
         # Some files give one value for all samples, or one too many.
         bits=(bits + bits[-1:] * samples)[:samples],
         compression=compression,
@@ -246,7 +326,7 @@ def _page(tags: Mapping[int, tuple[int, ...]]) -> Page:
         sample_formats=tags.get(_SAMPLE_FORMAT, (1,)),
         extra_samples=tags.get(_EXTRA_SAMPLES),
         planar=samples > 1 and tags.get(_PLANAR, (1,))[0] == 2,
-        tiled=_TILE_WIDTH in tags,
+        tile=_tile(tags),
         # Bit 0 is a reduced copy, bit 2 a transparency mask; the older tag has 2 for a copy.
         reduced=bool(subfile_type & 0b101) or tags.get(_SUBFILE_TYPE, (1,))[0] == 2,
         has_sub_images=_SUB_IFDS in tags,
@@ -262,6 +342,11 @@ class _Layout:
     entry: str
     offset: str
 
+    @property
+    def entry_bytes(self) -> int:
+        """Size of a tag in a directory."""
+        return struct.calcsize(self.order + self.entry)
+
     def read(self, stream: BinaryIO, code: str) -> tuple[int, ...]:
         code = self.order + code
         return struct.unpack(code, stream.read(struct.calcsize(code)))
@@ -273,31 +358,63 @@ def _directories(stream: BinaryIO) -> Iterator[Mapping[int, tuple[int, ...]]]:
     order = "<" if head[:2] == b"II" else ">"
     if b"+" in head:
         layout = _Layout(order, count="Q", entry="HHQ8s", offset="Q")
-        stream.seek(8)
     else:
         layout = _Layout(order, count="H", entry="HHI4s", offset="I")
-    for _ in range(_MOST_PAGES):
+    tally = _Tally(2 * stream.seek(0, os.SEEK_END) + _MOST_VALUE_BYTES)
+    following, seen = len(head) if layout.offset == "I" else 8, set[int]()
+    while True:
+        stream.seek(following)
         (start,) = layout.read(stream, layout.offset)
-        if start == 0:
+        if start == 0 or start in seen:
             return
+        seen.add(start)
         stream.seek(start)
         (count,) = layout.read(stream, layout.count)
-        size = struct.calcsize(layout.order + layout.entry)
-        table = stream.read(min(count, 65_535) * size)
-        following = start + struct.calcsize(layout.order + layout.count) + count * size
+        tally.add_directory(count)
+        table = stream.read(count * layout.entry_bytes)
+        following = (
+            start + struct.calcsize(layout.order + layout.count) + count * layout.entry_bytes
+        )
         tags: dict[int, tuple[int, ...]] = {}
-        for tag, values in _values(stream, table, layout):
+        for tag, values in _values(stream, table, layout, tally):
             tags.setdefault(tag, values)  # of a tag that comes twice, libtiff takes the first
         yield tags
-        stream.seek(following)
+
+
+@dataclass
+class _Tally:
+    """Counts what directories have in all, within the limits of this module."""
+
+    most_value_bytes: int
+    directories: int = 0
+    tags: int = 0
+    value_bytes: int = 0
+
+    def add_directory(self, tags: int) -> None:
+        self.directories += 1
+        self.tags += tags
+        if self.directories > MOST_PAGES:
+            raise ImageRejectedError(
+                f"the TIFF has more than {MOST_PAGES:,} pages; split it into several files"
+            )
+        if tags > _MOST_TAGS or self.tags > _MOST_TAGS_OF_ALL:
+            raise ImageRejectedError("the TIFF has too many tags; save it without metadata")
+
+    def add_values(self, size: int) -> None:
+        self.value_bytes += size
+        if self.value_bytes > self.most_value_bytes:
+            raise ImageRejectedError(
+                "the tags of the TIFF have more bytes than the file; save it without metadata"
+            )
 
 
 def _values(
-    stream: BinaryIO, table: bytes, layout: _Layout
+    stream: BinaryIO, table: bytes, layout: _Layout, tally: _Tally
 ) -> Iterator[tuple[int, tuple[int, ...]]]:
     entry = struct.Struct(layout.order + layout.entry)
     whole = len(table) // entry.size * entry.size
     for tag, kind, count, field in entry.iter_unpack(table[:whole]):
+        tally.add_values(_VALUE_BYTES.get(kind, 0) * count)
         if tag not in _READ_TAGS or kind not in _TYPES or count == 0:
             continue
         code = f"{layout.order}{min(count, _MOST_VALUES)}{_TYPES[kind]}"

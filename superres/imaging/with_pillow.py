@@ -22,21 +22,16 @@ from PIL.TiffImagePlugin import TiffImageFile
 # Pillow's own reader of uncompressed TIFF does not know subsampled colour; libtiff does.
 TiffImagePlugin.READ_LIBTIFF = True
 
-HEADER_FAULTS = (
-    *(OSError, SyntaxError, ValueError, EOFError),
-    *(TypeError, KeyError, IndexError, struct.error),
-)
-"""What Pillow raises for a damaged header."""
-
 _TYPES: dict[str, type[ImageFile]] = {
     "BMP": BmpImageFile,
     "GIF": GifImageFile,
     "PNG": PngImageFile,
     "TIFF": TiffImageFile,
 }
-_MODES = {"1": "L", "La": "LA", "P": "RGB", "PA": "RGBA", "RGBX": "RGB", "YCbCr": "RGB"}
+_MODES = {"1": "L", "La": "LA", "PA": "RGBA", "RGBX": "RGB", "YCbCr": "RGB"}
 _WITH_ALPHA = {"L": "LA", "RGB": "RGBA"}
 _COLOURS_OF = {"L": "b-w", "LA": "b-w", "RGB": "srgb", "RGBA": "srgb", "CMYK": "cmyk"}
+_BAND_BYTES = 1 << 24  # of Pillow's samples that are copied at a time
 
 
 @dataclass(frozen=True)
@@ -44,26 +39,56 @@ class Picture:
     """A decoded picture.
 
     Attributes:
-        samples: (H, W) or (H, W, C), uint8 or uint16.
+        samples: (H, W) or (H, W, C), uint8 or uint16; with a palette, (H, W) numbers of colours.
         interpretation: libvips' name of the colours: b-w, grey16, srgb or cmyk.
         profile: the embedded ICC profile.
+        palette: (256, 3) colours, or (256, 4) with alpha; None if the samples are colours.
     """
 
     samples: NDArray[Any]
     interpretation: str
     profile: bytes | None
+    palette: NDArray[np.uint8] | None = None
 
 
-def read_header(stream: BinaryIO, format_name: str) -> tuple[int, int, int]:
-    """Width and height in pixels and the number of frames; unpacks no pixel."""
+@dataclass(frozen=True)
+class BmpHeader:
+    """What the header of a BMP says.
+
+    Attributes:
+        width: in pixels.
+        height: likewise.
+        mode: Pillow's name of the kind of pixels.
+        is_run_length: the pixels are run-length encoded.
+        start: of the pixels in the file.
+        stride: bytes of a row, if it is not run-length encoded.
+    """
+
+    width: int
+    height: int
+    mode: str
+    is_run_length: bool
+    start: int
+    stride: int
+
+
+def read_bmp(stream: BinaryIO) -> BmpHeader:
+    """Reads the header of a BMP.
+
+    Raises:
+        OSError, SyntaxError, ValueError: it is damaged, or of a kind that Pillow does not decode.
+    """
     with _reading():
-        picture = _TYPES[format_name](stream)
-        width, height = picture.size
-        return width, height, int(getattr(picture, "n_frames", 1))
+        picture = BmpImageFile(stream)
+        tile = picture.tile[0]
+        is_run_length = tile.codec_name == "bmp_rle"
+        assert isinstance(tile.args, tuple)
+        stride = 0 if is_run_length else int(tile.args[1])
+        return BmpHeader(*picture.size, picture.mode, is_run_length, tile.offset, stride)
 
 
 def read_picture(
-    stream: BinaryIO, format_name: str, index: int, pixels: int, bits: int = 8
+    stream: BinaryIO, format_name: str, index: int, size: tuple[int, int], bits: int = 8
 ) -> Picture:
     """Decodes the page or frame ``index``, from 0; of TIFF upright.
 
@@ -71,7 +96,7 @@ def read_picture(
         stream: the file.
         format_name: BMP, GIF, PNG or TIFF.
         index: which page or frame.
-        pixels: how many it has according to its header.
+        size: width and height according to its header.
         bits: of a sample in the file, where that is neither 8 nor fewer.
 
     Raises:
@@ -81,7 +106,7 @@ def read_picture(
     with _reading():
         picture = _TYPES[format_name](stream)
         picture.seek(index)
-        if picture.width * picture.height != pixels:
+        if picture.width * picture.height != size[0] * size[1]:  # of TIFF, perhaps turned
             raise ValueError("its header contradicts itself")
         picture.load()
         profile = picture.info.get("icc_profile")
@@ -89,17 +114,50 @@ def read_picture(
             return Picture(_to_16_bits(np.asarray(picture), bits), "grey16", profile)
         if picture.mode == "LAB":
             return Picture(np.asarray(_lab_to_srgb(picture)), "srgb", None)
+        if picture.mode == "P":
+            return Picture(_copied(picture), "srgb", profile, _palette(picture))
         mode = _MODES.get(picture.mode, picture.mode)
         if "transparency" in picture.info:
             mode = _WITH_ALPHA.get(mode, mode)
         if mode not in _COLOURS_OF:
             raise ValueError(f"pixels of mode {mode}")
         shown = picture if picture.mode == mode else picture.convert(mode)
-        return Picture(np.asarray(shown), _COLOURS_OF[mode], profile)
+        return Picture(_copied(shown), _COLOURS_OF[mode], profile)
+
+
+def _copied(picture: Image.Image) -> NDArray[Any]:
+    """The samples, without the second copy that NumPy makes of a whole picture."""
+    width, height = picture.size
+    rows = max(1, _BAND_BYTES // (width * len(picture.getbands())))
+    if rows >= height:
+        return np.asarray(picture)
+    shape = (height, width, len(picture.getbands()))
+    samples = np.empty(shape[: 2 if shape[2] == 1 else 3], np.uint8)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        samples[top:bottom] = np.asarray(picture.crop((0, top, width, bottom)))
+    return samples
+
+
+def _palette(picture: Image.Image) -> NDArray[np.uint8]:
+    colours = np.zeros((256, 3), np.uint8)
+    listed = np.array(picture.getpalette("RGB"), np.uint8).reshape(-1, 3)[:256]
+    colours[: len(listed)] = listed
+    if "transparency" not in picture.info:
+        return colours
+    alpha = np.full((256, 1), 255, np.uint8)
+    hidden = picture.info["transparency"]
+    if isinstance(hidden, int):
+        alpha[hidden] = 0
+    else:
+        alpha[: len(hidden), 0] = list(hidden)
+    return np.hstack([colours, alpha])
 
 
 def _to_16_bits(samples: NDArray[Any], bits: int) -> NDArray[np.uint16]:
     """Stretches samples of ``bits`` bits over the whole range of 16."""
+    if bits == 16:
+        return samples.astype(np.uint16)
     peak = 2**bits - 1
     stretched: NDArray[np.uint32] = (samples.astype(np.uint32) * 65_535 + peak // 2) // peak
     return stretched.astype(np.uint16)

@@ -1,0 +1,42 @@
+"""What the structure of a file says about an image, before any decoder sees it."""
+
+from dataclasses import dataclass, replace
+
+MOST_PAGES = 10_000
+"""Of one file; decoders look at all of them, some at each as often as there are others."""
+
+# A later frame is drawn over the one before, in colours with alpha; each of both is kept.
+_FRAME_PIXEL_BYTES, _FRAME_HELD_BYTES = 4, 12
+
+
+@dataclass(frozen=True)
+class Outline:
+    """Size of an image, and what decoding it costs.
+
+    Attributes:
+        width: in pixels, before the orientation is applied.
+        height: likewise.
+        pixel_bytes: of a decoded pixel, all channels; at least as many as it comes to.
+        held_bytes: of a pixel, that the decoder keeps of the whole image beside the decoded ones;
+            0 where it keeps a few rows.
+        passes: how often the decoder goes through the whole image.
+        pages: how many pages or frames there are.
+        most_pixels: that the bytes of the file can stand for; None if there is no such bound.
+    """
+
+    width: int
+    height: int
+    pixel_bytes: int
+    held_bytes: float = 0
+    passes: int = 1
+    pages: int = 1
+    most_pixels: int | None = None
+
+    def of_frame(self, index: int) -> "Outline":
+        """The costs of a later frame of an animation, from 0, which needs all before it."""
+        return replace(
+            self,
+            pixel_bytes=_FRAME_PIXEL_BYTES,
+            held_bytes=_FRAME_HELD_BYTES,
+            passes=index + 1,
+        )
