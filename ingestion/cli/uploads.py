@@ -16,11 +16,13 @@ from flask import Flask
 from ingestion.direct.pending import PendingUploads
 from ingestion.topics import client_conf
 from ingestion.uploads.app import create_app
+from ingestion.uploads.readiness import unwritable_folders
 from superres.cli.options import config_option, config_or_default
 from superres.errors import ConfigError, TransferError
 from superres.pipeline.config import Kafka
 from superres.pipeline.config_file import load_settings
 from superres.pipeline.records import ImageReference
+from superres.service.health import Kept
 from superres.service.server import Server, serve
 from superres.service.tokens import token_from
 
@@ -63,14 +65,26 @@ def uploads(host: str | None, port: int | None, config: str | None) -> None:
         behind_proxies=settings.ingestion.upload_proxies > 0,
     )
 
+    folder = settings.ingestion.uploads_dir
+
     def load(running: Callable[[], bool]) -> Flask:
         if not settings.kafka.enabled:
             pending = PendingUploads(settings, running)
             return create_app(
-                settings, token, pending.publish, pending.ready, pending.registry, pending.alive
+                settings,
+                token,
+                pending.publish,
+                Kept(lambda: pending.ready() or unwritable_folders(folder)),
+                pending.registry,
+                pending.alive,
             )
         publisher = Publisher(settings.kafka)
-        return create_app(settings, token, publisher.publish, publisher.ready)
+        return create_app(
+            settings,
+            token,
+            publisher.publish,
+            Kept(lambda: publisher.ready() or unwritable_folders(folder)),
+        )
 
     serve(load, server)
 

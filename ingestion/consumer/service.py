@@ -15,7 +15,7 @@ from ingestion.consumer.handling import Handler
 from ingestion.consumer.prometheus_metrics import new_metrics
 from ingestion.topics import require_topics
 from superres.pipeline.config import Settings
-from superres.service.health import health_server
+from superres.service.health import Kept, health_server
 from superres.service.public_http import Client
 
 _log = structlog.get_logger()
@@ -49,7 +49,7 @@ def consume(
         )
 
         alive = partial(_alive, consumer, ingestion.drain_seconds + _STUCK_SECONDS)
-        ready = partial(_ready, consumer, dead_letters)
+        ready = Kept(partial(_ready, consumer, dead_letters))
         with health_server(ingestion.consumer_port, metrics.registry, alive, ready) as port:
             _log.info("consuming", topic=settings.kafka.topic, health=f"127.0.0.1:{port}")
             finished = consumer.run()

@@ -32,9 +32,9 @@ from superres.pipeline import storage
 from superres.pipeline.config import Settings
 from superres.pipeline.layout import layout_on
 from superres.pipeline.recipe import recipe_of
-from superres.pipeline.records import ImageReference, Mode, Scale
+from superres.pipeline.records import ImageReference, Mode, Scale, result_id_of
 from superres.service.guesses import Guesses
-from superres.service.health import Check, Health, always_well
+from superres.service.health import Check, Health, always_well, unexplained
 from superres.service.health_blueprint import health_blueprint
 from superres.service.problems import Problem
 from superres.service.tokens import bearer_of
@@ -93,7 +93,8 @@ def create_app(
         _authorize(token, guesses)
         return receiver.receive()
 
-    app.register_blueprint(health_blueprint(Health(receiver.registry, alive=alive, ready=ready)))
+    health = Health(receiver.registry, alive=alive, ready=unexplained(ready))
+    app.register_blueprint(health_blueprint(health))
     register_responses(app)
     if settings.ingestion.upload_proxies:
         hops = settings.ingestion.upload_proxies
@@ -201,10 +202,15 @@ class _Receiver:
         if self._settings.processing.cpu_decides_on_precision:
             return described  # the precision, and with it where results lie
         recipe = reference.recipe or recipe_of(self._settings, reference.scale)
+        result_id = result_id_of(reference.image_id, recipe.key)
+        gallery = (self._settings.notifier.public_url or "").rstrip("/")
+        described |= {"result_id": result_id, "page": f"{gallery}/images/{result_id}"}
+        if not storage.is_s3(self._settings.dataset.reconstructed_images_dir):
+            return described  # a path of this machine is of no use to others
         layout = layout_on(self._settings.dataset, reference.ingest_date, reference.scale, recipe)
         return described | {
-            "result": _as_uri(layout.result(reference.image_id)),
-            "evaluation": _as_uri(layout.evaluation(reference.image_id)),
+            "result": layout.result(reference.image_id),
+            "evaluation": layout.evaluation(reference.image_id),
         }
 
 

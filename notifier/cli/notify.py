@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 
@@ -16,9 +17,11 @@ import click
 from flask import Flask
 from prometheus_client import CollectorRegistry, Gauge
 
+from notifier.listening.reading import Reader
 from notifier.listening.start import check_queues, start_listening
 from notifier.pictures import Pictures
-from notifier.store.database import open_database
+from notifier.store.database import Database, open_database
+from notifier.store.readiness import unreadable_images, unreadable_rows
 from notifier.web.app import create_app
 from notifier.web.changes import Changes
 from notifier.web.context import Service, Tokens
@@ -27,10 +30,12 @@ from notifier.webhooks.sender import Sender
 from superres.cli.options import config_option, config_or_default
 from superres.pipeline.config import Settings
 from superres.pipeline.config_file import load_settings
+from superres.service.health import Check, Kept
 from superres.service.public_http import Client
 from superres.service.server import Server, serve
 
 _DRAIN_SECONDS = 15.0  # for requests to finish
+_IMAGES_SECONDS = 60.0  # between two looks at all images
 _ARENA_MAX = -8  # M_ARENA_MAX of <malloc.h>
 
 
@@ -90,9 +95,24 @@ def _application(settings: Settings, tokens: Tokens, host: str, alive: Callable[
         tokens,
         private=is_exposed(host, chosen) and not chosen.public_gallery,
         registry=registry,
-        ready=lambda: changes.failing,
+        ready=_readiness(database, changes, listening.reader),
     )
     return create_app(service, host)
+
+
+def _readiness(database: Database, changes: Changes, reader: Reader) -> Check:
+    """Whether pages can be shown, and new results found."""
+    images = Kept(partial(unreadable_images, database), _IMAGES_SECONDS)
+
+    def unready() -> str:
+        return (
+            changes.failing
+            or unreadable_rows(database)
+            or images()
+            or "; ".join(reader.failing.copy().values())
+        )
+
+    return Kept(unready)
 
 
 def _share_memory() -> None:

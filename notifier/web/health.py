@@ -6,18 +6,14 @@ from flask import Blueprint, Flask, Response, g, request
 from prometheus_client import Histogram
 
 from notifier.web.context import Service
-from superres.service.health import Health
+from superres.service.health import Health, unexplained
 from superres.service.health_blueprint import health_blueprint
 
 
 def health_routes(service: Service) -> Blueprint:
     """``/healthz``, ``/readyz`` and ``/metrics``."""
-
-    def ready() -> str:
-        complaint = service.ready()
-        # Anybody may ask, so the reason is only shown where everybody may read everything.
-        return "not ready; the log says why" if complaint and service.private else complaint
-
+    others = service.private or service.settings.notifier.public_gallery
+    ready = unexplained(service.ready) if others else service.ready
     return health_blueprint(Health(service.registry, ready=ready))
 
 

@@ -5,15 +5,22 @@ is for Prometheus. Services with a Flask application add the routes to it (``hea
 the consumer, which has none, serves them alone (``health_server``).
 """
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Lock, Thread
 
+import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from superres.errors import PrerequisiteError
+
+KEPT_SECONDS = 1.0
+"""How long a verdict is kept, so that probes cost nothing, however many there are."""
+_PROBE_SECONDS = 10.0  # of silence, after which a connection is closed
+_log = structlog.get_logger()
 
 Check = Callable[[], str]
 """Returns what is wrong; empty when all is well."""
@@ -22,6 +29,50 @@ Check = Callable[[], str]
 def always_well() -> str:
     """A check that never finds anything wrong."""
     return ""
+
+
+def unexplained(check: Check) -> Check:
+    """A check for a route that strangers reach: a reason may name hosts and paths."""
+    return lambda: "not ready; the log says why" if check() else ""
+
+
+class Kept:
+    """A check whose verdict is kept for a while, for all who ask meanwhile; thread-safe.
+
+    A new reason is logged, and so is its end. A check that raises has a reason, too.
+    """
+
+    def __init__(
+        self,
+        check: Check,
+        seconds: float = KEPT_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._check = check
+        self._seconds = seconds
+        self._clock = clock
+        self._lock = Lock()
+        self._verdict = ""
+        self._asked_at: float | None = None
+
+    def __call__(self) -> str:
+        """What is wrong; empty when all is well."""
+        with self._lock:
+            # Those who waited for the lock get what was found meanwhile.
+            if self._asked_at is None or self._clock() - self._asked_at >= self._seconds:
+                before, self._verdict = self._verdict, self._ask()
+                self._asked_at = self._clock()
+                if self._verdict and self._verdict != before:
+                    _log.error("not_ready", reason=self._verdict)
+                elif before and not self._verdict:
+                    _log.info("ready_again")
+            return self._verdict
+
+    def _ask(self) -> str:
+        try:
+            return self._check()
+        except Exception as error:
+            return f"unexpected error: {type(error).__name__}: {error}"
 
 
 @dataclass(frozen=True)
@@ -74,6 +125,8 @@ def health_server(
     missing = HealthResponse(404, "text/plain", b"not found\n")
 
     class Handler(BaseHTTPRequestHandler):
+        timeout = _PROBE_SECONDS
+
         def do_GET(self) -> None:
             route = routes.get(self.path.partition("?")[0])
             response = route() if route else missing
