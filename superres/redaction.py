@@ -65,6 +65,11 @@ def masked(text: str, environment: Mapping[str, str] = os.environ) -> str:
     return text
 
 
+def without_secrets(text: str) -> str:
+    """A text for a log or a terminal: redacted and masked."""
+    return masked(redacted(text))
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class SecretUrl:
     """A URL that may hold a secret: as text, in JSON and in a ``repr`` it is redacted.

@@ -16,6 +16,7 @@ from superres.cli.options import config_or_default
 from superres.pipeline.config import Settings
 from superres.pipeline.config_file import load_settings
 from superres.pipeline.records import Mode, Scale
+from superres.redaction import without_secrets
 from superres.service.public_http import Client
 from superres.service.signals import ENDING
 
@@ -58,7 +59,7 @@ def opened_source(
 def show_failures(published: Published, print_line: Callable[[str], None]) -> None:
     """Prints what was left out, and what could not be published, one per line."""
     for line in [*published.remarks, *published.failures]:
-        print_line(f"superres: {line}")
+        print_line(f"superres: {without_secrets(line)}")
     more = published.failed - len(published.failures)
     if more > 0:
         print_line(f"superres: {more} more could not be published")

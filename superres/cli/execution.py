@@ -14,6 +14,7 @@ import click
 from superres.errors import SuperresError
 from superres.imaging.files import remedy_for
 from superres.imaging.names import readable
+from superres.redaction import without_secrets
 from superres.service.signals import ENDING
 
 SOME_FAILED = 3
@@ -79,7 +80,7 @@ def _stopped(code: int, prefix: str) -> int:
 
 
 def _printable(message: str) -> str:
-    return "\n".join(map(readable, message.split("\n")))
+    return "\n".join(map(readable, without_secrets(message).split("\n")))
 
 
 def file_system_error(error: OSError) -> str:

@@ -139,7 +139,7 @@ def test_a_repeated_image_is_counted_once(broker, tmp_path):
     topic = broker.create_topic(partitions=1)
     with HttpServer() as server:
         url = server.serve("/a.png", pillow(photo(20, 30), "PNG"))
-        reference = WANTED.reference("a", url, "test").to_json().encode()
+        reference = WANTED.reference("a", url, "test").to_message().encode()
         broker.send(topic, reference, reference)
         settings = broker.environment | {
             "SUPERRES_KAFKA__TOPIC": topic,

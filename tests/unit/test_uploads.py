@@ -5,7 +5,6 @@ import re
 import time
 from hashlib import sha256
 from pathlib import Path
-from urllib.parse import unquote
 
 import pytest
 from click.testing import CliRunner
@@ -45,9 +44,8 @@ def test_an_image_is_stored_under_its_digest_and_published(app):
     (image,) = answer.json["images"]
     assert image["name"] == "boat.jpeg"
     assert image["image_id"] == reference.image_id
-    day = f"ingest_date={reference.ingest_date}/{reference.image_id}"
-    assert unquote(image["result"]).endswith(f"/results/images/scale=2/{day}.png")
-    assert unquote(image["evaluation"]).endswith(f"/results/evaluations/scale=2/{day}.json")
+    assert image["result_id"] == reference.image_id
+    assert image["page"] == f"/images/{reference.image_id}"
     assert image["ingest_date"] == reference.ingest_date.isoformat()
     assert answer.json["rejected"] == []
 
@@ -64,10 +62,21 @@ def test_the_places_of_the_result_are_those_of_the_configured_recipe(tmp_path):
     (reference,) = app.published
     # The run decides, not the reference: it has no recipe of its own.
     assert reference.recipe is None
-    own = f"recipe={Recipe(grayscale=True).key}/{reference.image_id}"
-    day = f"scale=2/ingest_date={reference.ingest_date}"
-    assert unquote(image["result"]).endswith(f"/results/images/{day}/{own}.png")
-    assert unquote(image["evaluation"]).endswith(f"/results/evaluations/{day}/{own}.json")
+    assert image["result_id"] == f"{reference.image_id}-{Recipe(grayscale=True).key}"
+    assert image["page"].endswith(f"/{image['result_id']}")
+
+
+def test_an_answer_has_no_path_of_this_machine_but_objects_in_s3(tmp_path):
+    app = UploadApp(tmp_path, notifier={"public_url": "https://gallery.example/"})
+    answer = app.send(("boat.png", GOOD))
+    (image,) = answer.json["images"]
+    assert image["page"] == f"https://gallery.example/images/{image['image_id']}"
+    assert str(tmp_path) not in answer.text
+    in_s3 = UploadApp(tmp_path / "s3", dataset={"reconstructed_images_dir": "s3://bucket/results"})
+    (image,) = in_s3.send(("boat.png", GOOD)).json["images"]
+    day = f"scale=2/ingest_date={image['ingest_date']}/{image['image_id']}"
+    assert image["result"] == f"s3://bucket/results/images/{day}.png"
+    assert image["evaluation"] == f"s3://bucket/results/evaluations/{day}.json"
 
 
 def test_the_form_may_choose_mode_and_scale(app):

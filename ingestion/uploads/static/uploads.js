@@ -118,7 +118,7 @@ async function send(entry) {
   const reason = body?.rejected?.[0]?.reason;
   if (response.status === 202 && body?.images?.length) {
     entry.part(".image-id").textContent = body.images[0].image_id;
-    entry.part(".result").textContent = pathOf(body.images[0].result);
+    entry.part(".result").replaceChildren(pageOf(body.images[0]));
     entry.part("dl").hidden = false;
     settle(entry, "accepted", "");
   } else if (reason) {
@@ -133,8 +133,13 @@ async function send(entry) {
   }
 }
 
-function pathOf(uri) {
-  return uri.startsWith("file://") ? decodeURIComponent(uri.slice("file://".length)) : uri;
+// Where the gallery will show the result: a link, if this service knows the gallery's address.
+function pageOf(image) {
+  if (!image.page) return "the gallery will show it";
+  if (!/^https?:/.test(image.page)) return image.page;
+  const link = document.createElement("a");
+  link.href = link.textContent = image.page;
+  return link;
 }
 
 function sentence(text) {
