@@ -16,6 +16,7 @@ from superres.pipeline import storage
 from superres.pipeline.config import Settings
 from superres.pipeline.environment import PREFIX, likely_meant, overriding, variable_of
 from superres.pipeline.yaml_text import parse_yaml
+from superres.redaction import redacted
 
 _UNKNOWN = ("extra_forbidden", "invalid_key")
 _SECTIONS: dict[str, type[BaseModel]] = {
@@ -107,7 +108,7 @@ def _lines(faults: list[Any], overrides: Collection[str]) -> Iterator[str]:
         else:
             allowed = fault["msg"].removeprefix("Value error, ")
             allowed = allowed[0].lower() + allowed[1:]
-        where = f"{path}{_source(fault['loc'], overrides)}", f"got {fault['input']!r}"
+        where = f"{path}{_source(fault['loc'], overrides)}", f"got {redacted(repr(fault['input']))}"
         expected.setdefault(where, []).append(allowed)
     for (path, got), texts in expected.items():
         others = (text.removeprefix("input should be ") for text in texts[1:])

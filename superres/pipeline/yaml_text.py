@@ -24,12 +24,21 @@ def parse_yaml(text: str | bytes, origin: str) -> Any:
     except _KeyGivenTwiceError as error:
         raise ConfigError(f"{origin}: {error}") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: an impossible date, for one
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{origin}: not valid YAML ({reason}); compare config.yaml") from error
+        raise ConfigError(
+            f"{origin}: not valid YAML ({_reason(error)}); compare config.yaml"
+        ) from None
 
 
 class _KeyGivenTwiceError(Exception):
     """A mapping has a key twice; the message says where."""
+
+
+def _reason(error: Exception) -> str:
+    """Without the quoted line, which may have the password of a database."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"{error.problem}, line {mark.line + 1}, column {mark.column + 1}"
+    return " ".join(str(error).split())
 
 
 class _Loader(yaml.SafeLoader):

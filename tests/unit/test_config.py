@@ -399,3 +399,21 @@ def test_another_half_precision_is_refused(tmp_path):
     fault = reason(tmp_path, "processing: {half_precision: sometimes}")
     assert "processing.half_precision" in fault
     assert "'sometimes'" in fault
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "notifier: {database_url: [postgresql://me:s3cr3t@db/superres]}",
+        "notifier: postgresql://me:s3cr3t@db/superres",
+        "notifier: {public_url: https://me:s3cr3t@example.org/}",
+        "notifier: {database_url: postgresql://me:s3cr3t: x@db}",
+        "notifier:\n  database_url: 'postgresql://me:s3cr3t p@db",
+    ],
+)
+def test_no_error_quotes_a_password(tmp_path, text):
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(ConfigError) as raised:
+        load_settings(str(tmp_path / "config.yaml"), {})
+    assert "s3cr3t" not in str(raised.value)
+    assert str(raised.value).startswith(f"{tmp_path}/config.yaml: ")
