@@ -1,13 +1,12 @@
-"""Goes through the blocks of a GIF: size and frames, and the file without all other blocks.
+"""Goes through the blocks of a GIF, and tells from them what it holds; unpacks no pixel.
 
-Takes time in proportion to the file; Pillow joins comments in time by their square.
+Takes time in proportion to the file.
 """
 
-import io
+import os
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from superres.errors import ImageRejectedError
@@ -20,20 +19,10 @@ MOST_PIECES = 4_000_000
 
 _SCREEN_BYTES = 13
 _EXTENSION, _IMAGE = 0x21, 0x2C
-_CONTROL = 0xF9
 _PIXELS_PER_BYTE = 2_731  # a code of 12 bits stands for 4,096 pixels at most
 _HELD_BYTES = 1  # the number of a colour in the palette
 _NEXT = re.compile(b"[!,;]")  # an extension, an image, the end
 _READ_BYTES = 1 << 16
-
-
-@dataclass(frozen=True)
-class _Block:
-    """A block from ``start`` to ``end``: an image or the control before it; others are not kept."""
-
-    kind: int
-    start: int
-    end: int
 
 
 def read_outline(stream: BinaryIO) -> Outline:
@@ -44,11 +33,12 @@ def read_outline(stream: BinaryIO) -> Outline:
         ImageRejectedError: there are too many blocks or pieces.
     """
     screen = _screen(stream)
-    first = next((block for block in _blocks(stream) if block.kind == _IMAGE), None)
+    first = next(_images(stream), None)
     if first is None:
         raise ValueError("no frame")
     width, height = struct.unpack("<HH", screen[6:10])
-    stream.seek(first.start + 1)
+    stored = stream.seek(0, os.SEEK_END) - first
+    stream.seek(first + 1)
     left, top, across, down = struct.unpack("<4H", stream.read(8))
     outside = max(width, left + across) * max(height, top + down) - across * down
     return Outline(
@@ -56,7 +46,7 @@ def read_outline(stream: BinaryIO) -> Outline:
         max(height, top + down),
         pixel_bytes=4,
         held_bytes=_HELD_BYTES,
-        most_pixels=outside + _PIXELS_PER_BYTE * (first.end - first.start),
+        most_pixels=outside + _PIXELS_PER_BYTE * stored,
     )
 
 
@@ -66,24 +56,7 @@ def count_frames(stream: BinaryIO) -> int:
     Raises:
         ImageRejectedError: there are too many frames, blocks or pieces.
     """
-    return sum(block.kind == _IMAGE for block in _blocks(stream))
-
-
-def up_to_frame(stream: BinaryIO, index: int) -> BinaryIO:
-    """The file up to the frame ``index``, from 0, without other blocks than frames need."""
-    parts = [_screen(stream)]
-    control, number = None, -1
-    for block in _blocks(stream):
-        if block.kind == _CONTROL:
-            control = block
-            continue
-        for kept in (control, block) if control else (block,):
-            stream.seek(kept.start)
-            parts.append(stream.read(kept.end - kept.start))
-        control, number = None, number + 1
-        if number == index:
-            break
-    return io.BytesIO(b"".join(parts))
+    return sum(1 for _ in _images(stream))
 
 
 def _screen(stream: BinaryIO) -> bytes:
@@ -99,27 +72,25 @@ def _palette_bytes(flags: int) -> int:
     return 3 * (2 << (flags & 0b111)) if flags & 0x80 else 0
 
 
-def _blocks(stream: BinaryIO) -> Iterator[_Block]:
-    """Images and their controls, to the end mark or damage."""
+def _images(stream: BinaryIO) -> Iterator[int]:
+    """Where each image begins, to the end mark or damage."""
     position, images = len(_screen(stream)), 0
     pieces = iter(range(MOST_PIECES))
     for _ in range(MOST_BLOCKS):
-        if images > MOST_PAGES:
-            break
         position = _next_block(stream, position)
         stream.seek(position)
         head = stream.read(10)
         if len(head) >= 2 and head[0] == _EXTENSION:
-            kind, data = head[1], position + 2
-        elif len(head) == 10 and head[0] == _IMAGE:
-            kind, data = _IMAGE, position + 10 + _palette_bytes(head[9]) + 1
+            data = position + 2
+        elif len(head) == 10 and head[0] == _IMAGE and images < MOST_PAGES:
+            yield position
+            data = position + 10 + _palette_bytes(head[9]) + 1
             images += 1
+        elif head[:1] == bytes([_IMAGE]) and images == MOST_PAGES:
+            break
         else:
             return
-        end = _behind_pieces(stream, data, pieces)
-        if kind in (_IMAGE, _CONTROL):
-            yield _Block(kind, position, end)
-        position = end
+        position = _behind_pieces(stream, data, pieces)
     raise ImageRejectedError(
         f"the GIF has more than {MOST_PAGES:,} frames, or {MOST_BLOCKS:,} blocks; use a part of it"
     )
@@ -143,5 +114,5 @@ def _behind_pieces(stream: BinaryIO, position: int, pieces: Iterator[int]) -> in
         size = stream.read(1)
         if not size or size == b"\0":
             return stream.tell()
-        stream.seek(size[0], io.SEEK_CUR)
+        stream.seek(size[0], os.SEEK_CUR)
     raise ImageRejectedError("the GIF is cut into too many pieces; save it again")

@@ -8,7 +8,7 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from superres.errors import ImageRejectedError
 from superres.imaging.outline import Outline
@@ -28,8 +28,7 @@ _READ_BYTES = 1 << 16
 _COEFFICIENT_BYTES = 2
 
 
-@dataclass(frozen=True)
-class Segment:
+class Segment(NamedTuple):
     """A segment: its mark without 0xFF, and where its content is."""
 
     mark: int

@@ -13,7 +13,7 @@ import numpy as np
 import pyvips
 
 from superres.errors import ImageRejectedError
-from superres.imaging import gif_blocks, png_chunks, png_colour, tiff, vips_colour, with_pillow
+from superres.imaging import png_chunks, png_colour, tiff, vips_colour, with_pillow
 from superres.imaging.headers import BY_PILLOW, Header, read_header, read_png_chunks
 from superres.imaging.libvips import (
     Origin,
@@ -135,8 +135,7 @@ def _load_with_pillow(origin: Origin, format_name: str, header: Header) -> Any:
         )
     bits = header.tiff_page.bits[0] if header.tiff_page else 8
     with binary(origin) as stream:
-        needed = gif_blocks.up_to_frame(stream, header.index) if format_name == "GIF" else stream
-        picture = with_pillow.read_picture(needed, format_name, header.index, header.size, bits)
+        picture = with_pillow.read_picture(stream, format_name, header.index, header.size, bits)
     image = pyvips.Image.new_from_array(np.ascontiguousarray(picture.samples))
     if picture.palette is not None:
         image = image.maplut(pyvips.Image.new_from_array(picture.palette[np.newaxis]))

@@ -7,8 +7,7 @@ here, within a limit, since decoders unpack them all, though only the profile is
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from superres.errors import ImageRejectedError
 from superres.imaging.outline import MOST_PAGES, Outline
@@ -33,8 +32,7 @@ _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PALETTE, _WITH_ALPHA = 3, (4, 6)
 
 
-@dataclass(frozen=True)
-class Chunk:
+class Chunk(NamedTuple):
     """A chunk: its name, and where its content is."""
 
     name: bytes

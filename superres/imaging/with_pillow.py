@@ -28,9 +28,12 @@ _TYPES: dict[str, type[ImageFile]] = {
     "PNG": PngImageFile,
     "TIFF": TiffImageFile,
 }
-_MODES = {"1": "L", "La": "LA", "PA": "RGBA", "RGBX": "RGB", "YCbCr": "RGB"}
+_MODES = {"1": "L", "La": "LA", "P": "RGB", "PA": "RGBA", "RGBX": "RGB", "YCbCr": "RGB"}
 _WITH_ALPHA = {"L": "LA", "RGB": "RGBA"}
 _COLOURS_OF = {"L": "b-w", "LA": "b-w", "RGB": "srgb", "RGBA": "srgb", "CMYK": "cmyk"}
+_CONVERTED_PIXELS = (
+    1 << 24
+)  # of a picture with a palette; converting it is quick, and takes 7 bytes
 _BAND_BYTES = 1 << 24  # of Pillow's samples that are copied at a time
 
 
@@ -78,7 +81,7 @@ def read_bmp(stream: BinaryIO) -> BmpHeader:
     Raises:
         OSError, SyntaxError, ValueError: it is damaged, or of a kind that Pillow does not decode.
     """
-    with _reading():
+    with _reading_header():
         picture = BmpImageFile(stream)
         tile = picture.tile[0]
         is_run_length = tile.codec_name == "bmp_rle"
@@ -114,7 +117,7 @@ def read_picture(
             return Picture(_to_16_bits(np.asarray(picture), bits), "grey16", profile)
         if picture.mode == "LAB":
             return Picture(np.asarray(_lab_to_srgb(picture)), "srgb", None)
-        if picture.mode == "P":
+        if picture.mode == "P" and size[0] * size[1] > _CONVERTED_PIXELS:
             return Picture(_copied(picture), "srgb", profile, _palette(picture))
         mode = _MODES.get(picture.mode, picture.mode)
         if "transparency" in picture.info:
@@ -176,12 +179,19 @@ def _lab_to_srgb(picture: Image.Image) -> Image.Image:
 def _reading() -> Iterator[None]:
     """Drops Pillow's warnings about unusual tags; what it stumbles over becomes ``ValueError``."""
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _reading_header():
             warnings.simplefilter("ignore")
             yield
     except SyntaxError as error:
         if str(error) == "unknown pixel mode":
             raise ValueError("Unsupported layout of pixels") from None
         raise
+
+
+@contextmanager
+def _reading_header() -> Iterator[None]:
+    """What Pillow stumbles over in a header becomes ``ValueError``."""
+    try:
+        yield
     except (TypeError, KeyError, IndexError, struct.error):
         raise ValueError("its header contradicts itself") from None
