@@ -7,7 +7,7 @@ depend on the size of the source.
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from queue import Empty, Queue
 from threading import Event, Semaphore, Thread
@@ -19,10 +19,12 @@ from ingestion.topics import FOR_GROUP, client_conf, reason_of
 from superres.errors import SuperresError
 from superres.pipeline.config import Kafka
 from superres.pipeline.records import ImageReference
+from superres.service.pool import Pool
 
 _FLUSH_SECONDS, _FLUSH_SECONDS_AT_STOP = 60.0, 10.0  # without another acknowledgement
 _MAX_UNACKNOWLEDGED = 1000
 _WAIT_SECONDS = 0.1
+_END_SECONDS = 2.0  # for reading the source when the rest of it is not wanted
 _KEPT_FAILURES = 20
 _KEPT_ERRORS = 10
 _CATCH_UP_SECONDS = 1.0  # a slow source may be caught up with for so much of the rate
@@ -85,6 +87,8 @@ def publish(
     publisher = _Publisher(kafka, for_group, published)
     rate = _RateLimit(pace.rate)
     for future in _in_pool(source, threads, stop):
+        if stop.is_set():
+            break
         for reference in _references(future, published):
             _wait_to_publish(publisher, rate, stop)
             if stop.is_set():
@@ -246,17 +250,20 @@ def _in_pool(
         finally:
             listed.put(None)
 
-    with ThreadPoolExecutor(threads, "source") as pool:
-        lister = Thread(target=list_units, name="units", daemon=True)
-        lister.start()
+    pool = Pool(threads, "source")
+    Thread(target=list_units, name="units", daemon=True).start()
+    try:
         while True:
             try:
                 future = listed.get(timeout=_WAIT_SECONDS)
             except Empty:
+                if stop.is_set():
+                    return  # whatever is still being listed is not wanted any more
                 yield None
                 continue
             if future is None:
-                break
+                return
             room.release()
             yield future
-        lister.join()
+    finally:
+        pool.close(_END_SECONDS)

@@ -50,7 +50,7 @@ def opened_source(
     """The source that a URI names, with an HTTP client and, for samples, a server."""
     ingestion = settings.ingestion
     hosts = {*ingestion.allowed_hosts, urlsplit(ingestion.picsum_url).netloc}
-    with closing(Client(hosts, ingestion.threads)) as client:
+    with closing(Client(hosts, ingestion.threads, stop)) as client:
         source = open_source(uri, wanted, settings, client, follow=follow, stop=stop)
         with source if isinstance(source, SampleSource) else nullcontext():
             yield source

@@ -19,4 +19,5 @@ def start_runs(config: str | None) -> None:
     starts.port.
     """
     log_as_json()
-    start(load_settings(config_or_default(config)).starts, stop_by_signal())
+    settings = load_settings(config_or_default(config))
+    start(settings.starts, stop_by_signal(), settings.ingestion.drain_seconds)

@@ -31,7 +31,7 @@ _POLL_SECONDS = 0.1
 # takes a fifth of a second, for which half of these must keep the threads busy.
 _MAX_WAITING = 1024
 _MAX_BYTES = 32 << 20  # of messages in flight: most have half a kilobyte, some may have a megabyte
-_LEAVE_SECONDS = 10.0
+_LEAVE_SECONDS = 4.0
 _AUTH_LOG_SECONDS = 60.0  # between two log lines that the broker refuses to authenticate us
 
 
@@ -87,6 +87,7 @@ class ImageConsumer:
         self._end = EndDetector(self._client, topic, self._partitions, last_sent)
         self._paused = False
         self._finished = 0
+        self._stopped_at: float | None = None
         self._committed_at = time.monotonic()
         self._auth_logged_at = -_AUTH_LOG_SECONDS
         self.polled_at = time.monotonic()
@@ -115,6 +116,7 @@ class ImageConsumer:
             try:
                 while not (self._stop.is_set() or self._end.reached()):
                     self._run_once()
+                self._stopped_at = self._stopped_at or time.monotonic()
                 problem = self._handler.dead_letters.ready()
                 in_flight = self._partitions.messages_in_flight
                 _log.info("stopping", in_flight=in_flight, broker=problem or "ok")
@@ -264,13 +266,20 @@ class ImageConsumer:
         """Lets the threads finish what they have begun of these partitions, until the deadline."""
         for number in numbers:
             self._partitions[number].assignment.ending.set()
-        deadline = time.monotonic() + self._settings.ingestion.drain_seconds
-        while (left := deadline - time.monotonic()) > 0:
+        began = time.monotonic()
+        while (left := self._drain_ends(began) - time.monotonic()) > 0:
             self._collect_outcomes()
             # Retries are not waited for: the next consumer of the partition receives them again.
             if self._partitions.unfinished(numbers) <= self._workers.waiting(numbers):
                 return
             self._collect_outcomes(wait=min(left, _POLL_SECONDS))
+
+    def _drain_ends(self, began: float) -> float:
+        """A stop has one deadline, whether or not partitions were being revoked when it came."""
+        if self._stop.is_set() and self._stopped_at is None:
+            self._stopped_at = time.monotonic()
+        since = began if self._stopped_at is None else min(began, self._stopped_at)
+        return since + self._settings.ingestion.drain_seconds
 
     def _commit(self, numbers: Collection[int], *, wait: bool = False) -> None:
         self._committed_at = time.monotonic()

@@ -3,13 +3,18 @@
 import heapq
 import time
 from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from queue import Empty, SimpleQueue
 from typing import Self
 
+import structlog
+
 from ingestion.consumer.messages import ReceivedMessage
 from ingestion.consumer.outcomes import Outcome
+from superres.service.pool import Pool
+
+_END_SECONDS = 2.0  # for threads that are told to give up
+_log = structlog.get_logger()
 
 
 class Workers:
@@ -22,7 +27,7 @@ class Workers:
 
     def __init__(self, handle: Callable[[ReceivedMessage], Outcome], threads: int) -> None:
         self._handle = handle
-        self._pool = ThreadPoolExecutor(threads, "fetch")
+        self._pool = Pool(threads, "fetch")
         self._outcomes: SimpleQueue[tuple[ReceivedMessage, Outcome]] = SimpleQueue()
         self._retries: list[tuple[float, int, ReceivedMessage]] = []  # heap by due time
         self._order = count()
@@ -31,7 +36,9 @@ class Workers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pool.shutdown()
+        if left := self._pool.close(_END_SECONDS):
+            reason = "they could not be interrupted; their images will be handled again"
+            _log.warning("left_behind", messages=left, reason=reason)
 
     def submit(self, message: ReceivedMessage) -> None:
         """Handles a message as soon as a thread is free."""

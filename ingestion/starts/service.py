@@ -15,16 +15,21 @@ from ingestion.starts.starter import Starter
 from superres.errors import ConfigError
 from superres.pipeline.config import Starts
 from superres.service.health import health_server
+from superres.service.pool import Pool
 
 _CLIENT_CONFIG = Config(connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 2})
 # Fifty batches of held messages, of which every second has an attempt timed out.
 _STUCK_SECONDS = 600.0
 
+_LOOK_SECONDS = 1.0
+
 _log = structlog.get_logger()
 
 
-def start_runs(starts: Starts, stop: Event) -> None:
+def start_runs(starts: Starts, stop: Event, drain_seconds: float) -> None:
     """Starts runs for new images until ``stop`` is set.
+
+    What it does then has so many seconds; messages that it still holds come again.
 
     Raises ``ConfigError`` when queue or state machine is not configured.
     """
@@ -45,7 +50,14 @@ def start_runs(starts: Starts, stop: Event) -> None:
         setting="starts.port",
     ) as port:
         _log.info("waiting_for_images", queue=queue_url, health=f"127.0.0.1:{port}")
-        starter.run()
+        pool = Pool(1, "starter")
+        running = pool.submit(starter.run)
+        while not (running.done() or stop.wait(_LOOK_SECONDS)):
+            pass
+        if pool.close(drain_seconds):
+            _log.warning("left_behind", reason="SQS or Step Functions does not answer")
+        else:
+            running.result()
 
 
 def _configured(starts: Starts) -> tuple[str, str]:

@@ -20,6 +20,7 @@ import click
 from superres import __version__
 from superres.cli.execution import execute as execute_command
 from superres.errors import PrerequisiteError
+from superres.service.leaving import exit_process
 from superres.service.signals import handle_ending
 
 GROUP = "superres.commands"
@@ -30,7 +31,7 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout = _Output(sys.stdout)
     handle_ending()
-    sys.exit(execute(sys.argv[1:]))
+    exit_process(execute(sys.argv[1:]))
 
 
 def execute(arguments: Sequence[str]) -> int:

@@ -27,6 +27,7 @@ from superres.redaction import SecretUrl
 from superres.service.addresses import is_public
 
 _IDLE_SECONDS = 15.0  # the longest silence within a transfer
+_TURN_SECONDS = 0.5  # after which a silent transfer looks whether it is to stop
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _REDIRECT_BYTES = 1 << 14  # of a redirect's body, read so that its connection can be reused
 _NOT_IN_HOST = re.compile(r"[\x00-\x20\x7f]")
@@ -291,7 +292,15 @@ class _TimedStream(httpcore.NetworkStream):
         self._stream = stream
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _clock.left(timeout))
+        """Reads in short turns, so that a silent server does not outlast a stop."""
+        silent_until = time.monotonic() + (_IDLE_SECONDS if timeout is None else timeout)
+        while True:
+            left = min(_clock.left(_TURN_SECONDS), silent_until - time.monotonic())
+            try:
+                return self._stream.read(max_bytes, max(left, 0.001))
+            except httpcore.ReadTimeout:
+                if time.monotonic() >= silent_until:
+                    raise
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._stream.write(buffer, _clock.left(timeout))

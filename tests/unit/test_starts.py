@@ -555,4 +555,4 @@ def test_an_outage_shows_in_readiness_and_metrics():
 )
 def test_what_is_not_configured_is_named(given, missing):
     with pytest.raises(ConfigError, match=f"{missing} is not set"):
-        start_runs(Starts(**given), Event())
+        start_runs(Starts(**given), Event(), 20.0)
