@@ -1,6 +1,6 @@
 """Tables of a run, each written to a new folder, so that runs cannot harm one another.
 
-``{folder}/attempt={listed}-{written}-{random}/`` is complete when Spark has written ``_SUCCESS``
+``{folder}/attempt={listed}-{written}-{owner}/`` is complete when Spark has written ``_SUCCESS``
 there. A crashed attempt is never read, a second run at the same time writes beside the first, and
 nothing is ever overwritten.
 
@@ -9,7 +9,6 @@ a table made from another inherits it. So the newest attempt contains every imag
 unfinished, whichever of two runs at the same time wrote it, and however long that took.
 """
 
-import uuid
 from datetime import UTC, datetime
 
 from pyspark.sql import DataFrame, SparkSession
@@ -30,11 +29,14 @@ _PARQUET = {
 }
 
 
-def new_attempt(folder: str, source: str | None = None) -> str:
-    """The URI for a table made from table ``source``, or from images listed after this call."""
+def new_attempt(folder: str, owner: str, source: str | None = None) -> str:
+    """The URI for a table made from table ``source``, or from images listed after this call.
+
+    ``owner`` is one of ``jobs.owners.new_owner``; an owner has one table at a time in a folder.
+    """
     now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
     listed = source.rsplit("/attempt=", 1)[1].split("-")[0] if source else now
-    return storage.join(folder, f"attempt={listed}-{now}-{uuid.uuid4().hex[:8]}")
+    return storage.join(folder, f"attempt={listed}-{now}-{owner}")
 
 
 def write_attempt(frame: DataFrame, target: str) -> None:

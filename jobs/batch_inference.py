@@ -69,7 +69,7 @@ def run_inference(run: Run) -> JobReport:
     total = tiles.count()
     run.progress.start("infer", total, "patches")
     upscaled = tiles.mapInArrow(infer_task, sql_schema(UPSCALED_TILES))
-    table = new_attempt(layout.inference, source)
+    table = new_attempt(layout.inference, run.owner, source)
     write_attempt(upscaled, table)
     if rejected.value:
         total = totals(run.session, table, "count(*) AS patches")["patches"]

@@ -16,6 +16,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from jobs.gpu_wait import gpu_within
+from jobs.owners import new_owner
 from jobs.progress import Progress, StageProgress, watching
 from jobs.selection import LeftOut
 from jobs.session import get_session, one_line_reason
@@ -38,6 +39,7 @@ class Run:
     progress: Progress
     redo: bool = False
     table: str | None = None  # written by the previous job; None: its newest complete one
+    owner: str = field(default_factory=new_owner)  # of the tables that the job writes
 
 
 @dataclass(frozen=True)

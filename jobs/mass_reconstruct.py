@@ -51,7 +51,7 @@ def run_reconstruct(run: Run) -> JobReport:
     if scattered:
         gathered = _gathered(tiles.where(tiles["image_id"].isin(scattered)), len(scattered))
         written = written.union(gathered.mapInArrow(reconstruct_task, sql_schema(IMAGES)))
-    table = new_attempt(layout.reconstructed, source)
+    table = new_attempt(layout.reconstructed, run.owner, source)
     write_attempt(written, table)
     lost = len(rejected.value)
     counts = {"images": len(images) - lost, "rejected": lost, "scattered_images": len(scattered)}

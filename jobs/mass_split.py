@@ -26,7 +26,7 @@ def table_and_images(run: Run, folder: str) -> tuple[str, list[SourceImage]]:
     """
     if run.redo:
         forget_finished(run.layout)
-    table = new_attempt(folder)
+    table = new_attempt(folder, run.owner)
     pending = pending_images(run.layout)
     print_left_out(pending.left_out)
     return table, pending.images

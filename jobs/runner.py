@@ -14,6 +14,7 @@ from jobs.job import Job, Run
 from jobs.manifest import write_manifest
 from jobs.mass_reconstruct import run_reconstruct
 from jobs.mass_split import run_split
+from jobs.owners import owned_tables
 from jobs.progress import OnProgress, watching
 from superres.pipeline import storage
 from superres.pipeline.config import Settings
@@ -41,7 +42,8 @@ def run_jobs(
 ) -> RunManifest:
     """Runs the jobs on the layout's pending images and writes the manifest of this start.
 
-    The tables between the jobs are deleted at the end; a failed run leaves them for inspection.
+    The tables between the jobs are deleted at the end. A failed run leaves its own for inspection,
+    until the next start of the run.
     """
     seconds: dict[str, float] = {}
     counts: dict[str, int] = {}
@@ -49,17 +51,21 @@ def run_jobs(
     tables: list[str] = []
     table: str | None = None
     context, patience = session.sparkContext, settings.processing.gpu_wait_seconds
-    with watching(context, on_progress) as progress, gpu_within(context, patience):
+    with (
+        owned_tables(layout) as owner,
+        watching(context, on_progress) as progress,
+        gpu_within(context, patience),
+    ):
         for name, job in (FUSED_JOBS if fused else SEPARATE_JOBS).items():
             started = time.monotonic()
-            report = job(Run(session, settings, layout, progress, redo, table))
+            report = job(Run(session, settings, layout, progress, redo, table, owner))
             table = report.table
             tables += [table] if table else []
             progress.report()
             seconds[name] = round(time.monotonic() - started, 3)
             models |= report.models
             counts |= {f"{name}_{key}": count for key, count in report.counts.items()}
-    manifest = write_manifest(layout, counts, seconds, models, now())
-    for written in tables:
-        storage.delete_tree(written)
+        manifest = write_manifest(layout, counts, seconds, models, now())
+        for written in tables:
+            storage.delete_tree(written)
     return manifest

@@ -1,15 +1,13 @@
 """A standalone Spark master and worker on this machine, started and stopped with a block.
 
-The pip package of Spark has no start scripts, so the two Java classes are started directly.
+The pip package of Spark has no start scripts, so the two Java classes are started directly. Both
+end with this process, even if it is killed, and executors end with the worker.
 """
 
 import json
-import os
-import socket
-import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +16,13 @@ import pyspark
 
 from jobs.session import jars_folder
 from superres.errors import PrerequisiteError
+from superres.pipeline.working_folder import clear_abandoned, working_folder
+from superres.service.supervisor import Service, Supervisor, free_port
 
 _READY_WITHIN = 90.0  # seconds; about 15 on two idle cores
+_END_WITHIN = 10.0  # seconds
 _HOST = "127.0.0.1"
+_HOME = Path(pyspark.__file__).parent
 EXECUTOR_MEMORY_MIB = 1536  # the heap alone; Python workers come on top
 # Short jobs on one machine: the first-tier compiler and the serial collector start fastest.
 # Executors hold arrays of megabytes, which G1 does not copy: a seventh less Java time.
@@ -71,33 +73,43 @@ def _archived_classes() -> tuple[str, str]:
 def standalone_cluster(resources: Resources, folder: Path) -> Iterator[str]:
     """Starts a master and a worker and yields the master's URL; stops both when the block ends.
 
-    Logs and work files go to ``folder``. Raises ``PrerequisiteError`` when they do not start.
+    Logs go to ``folder``; work files too, until the end, and those of a run that was killed until
+    the next one starts. Raises ``PrerequisiteError`` when master or worker do not start.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    master_port, ui_port, worker_ui_port = _free_ports(3)
+    clear_abandoned(folder)
+    master_port, ui_port, worker_ui_port = (free_port() for _ in range(3))
     url = f"spark://{_HOST}:{master_port}"
+    master = ["--port", str(master_port), "--webui-port", str(ui_port), "--host", _HOST]
+    worker = [url, "--host", _HOST, "--webui-port", str(worker_ui_port)]
+    worker += ["--cores", str(resources.cores), "--memory", f"{resources.memory_mib}m"]
+    with working_folder(folder) as work, Supervisor(folder, _END_WITHIN) as cluster:
+        environment = _environment(resources, folder, work)
+        services = [
+            cluster.start("master", _command("master.Master", master), environment),
+            cluster.start(
+                "worker",
+                _command("worker.Worker", [*worker, "--work-dir", str(work / "work")]),
+                environment,
+            ),
+        ]
+        _await_worker(ui_port, services, folder)
+        yield url
+
+
+def _environment(resources: Resources, logs: Path, work: Path) -> dict[str, str]:
     class_path, archive = _archived_classes()
-    environment = os.environ | {
+    gpu = _gpu_options(resources)
+    return {
+        "SPARK_HOME": str(_HOME),
         "SPARK_LOCAL_IP": _HOST,
-        "SPARK_LOG_DIR": str(folder),
+        "SPARK_LOCAL_DIRS": str(work / "local"),
+        "SPARK_LOG_DIR": str(logs),
         "SPARK_DAEMON_CLASSPATH": class_path,
         "SPARK_DAEMON_JAVA_OPTS": f"{_DRIVER_JAVA} {archive}",
+        "SPARK_DAEMON_MEMORY": "512m",
+        "SPARK_WORKER_OPTS": " ".join(f"-D{key}={value}" for key, value in gpu.items()),
     }
-    gpu = _gpu_options(resources)
-    environment["SPARK_WORKER_OPTS"] = " ".join(f"-D{key}={value}" for key, value in gpu.items())
-    processes: list[subprocess.Popen[bytes]] = []
-    try:
-        master = ["master.Master", "--port", str(master_port), "--webui-port", str(ui_port)]
-        processes.append(_start([*master, "--host", _HOST], folder / "master.log", environment))
-        worker = ["worker.Worker", url, "--host", _HOST, "--webui-port", str(worker_ui_port)]
-        worker += ["--cores", str(resources.cores), "--memory", f"{resources.memory_mib}m"]
-        worker += ["--work-dir", str(folder / "work")]
-        processes.append(_start(worker, folder / "worker.log", environment))
-        _await_worker(ui_port, processes, folder)
-        yield url
-    finally:
-        for process in reversed(processes):
-            _end(process)
 
 
 def _gpu_options(resources: Resources) -> dict[str, str]:
@@ -109,26 +121,14 @@ def _gpu_options(resources: Resources) -> dict[str, str]:
     }
 
 
-def _start(arguments: list[str], log: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    home = Path(pyspark.__file__).parent
-    command = [str(home / "bin" / "spark-class"), f"org.apache.spark.deploy.{arguments[0]}"]
-    # In a session of its own: Ctrl-C reaches only us, and we stop it in order.
-    with log.open("wb") as stream:
-        return subprocess.Popen(
-            [*command, *arguments[1:]],
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            env=environment | {"SPARK_HOME": str(home), "SPARK_DAEMON_MEMORY": "512m"},
-            start_new_session=True,
-        )
+def _command(name: str, arguments: list[str]) -> list[str]:
+    return [str(_HOME / "bin" / "spark-class"), f"org.apache.spark.deploy.{name}", *arguments]
 
 
-def _await_worker(ui_port: int, processes: list[subprocess.Popen[bytes]], folder: Path) -> None:
+def _await_worker(ui_port: int, services: Sequence[Service], folder: Path) -> None:
     deadline = time.monotonic() + _READY_WITHIN
     address = f"http://{_HOST}:{ui_port}/json/"
-    while time.monotonic() < deadline:
-        if any(process.poll() is not None for process in processes):
-            break
+    while time.monotonic() < deadline and all(service.running for service in services):
         with suppress(OSError, ValueError), urllib.request.urlopen(address, timeout=2) as answer:
             if json.load(answer)["aliveworkers"] >= 1:
                 return
@@ -137,23 +137,3 @@ def _await_worker(ui_port: int, processes: list[subprocess.Popen[bytes]], folder
         f"Spark's master or worker did not start; see {folder}/master.log and worker.log, "
         "and `make doctor` for Java, memory and ports"
     )
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(timeout=10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for opened in sockets:
-            opened.bind((_HOST, 0))
-        return [int(opened.getsockname()[1]) for opened in sockets]
-    finally:
-        for opened in sockets:
-            opened.close()

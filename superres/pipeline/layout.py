@@ -87,6 +87,11 @@ class Layout:
         """Folder of the tables of reconstructed images."""
         return self._work(self.dataset.inference_result_dir, "reconstructed")
 
+    @property
+    def owners(self) -> str:
+        """Folder of the files that say which starts are writing tables."""
+        return self._work(self.dataset.patches_dir, "owners")
+
     def result(self, image_id: str) -> str:
         """The upscaled PNG."""
         return self._results("images", f"{image_id}.png")

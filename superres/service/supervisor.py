@@ -26,6 +26,7 @@ from superres.service import tether
 from superres.service.signals import ENDING
 
 _POLL_SECONDS = 0.1
+_TETHER_PATIENCE = 30.0  # for a command in the foreground to end once its supervisor is gone
 _TETHER_SECONDS = 10.0  # for the tether to notice that its command has ended
 _ERROR = re.compile(r"^(superres|kafka-up): ")
 
@@ -102,7 +103,7 @@ def start(
         patience: seconds that it has to end before it is killed.
     """
     if tied:
-        command = [sys.executable, "-I", "-S", tether.__file__, str(patience), *command]
+        command = _tied(command, patience)
     with ExitStack() as files:
         log_file = files.enter_context(log.open("wb"))
         output_file = files.enter_context(output.open("wb")) if output else log_file
@@ -116,6 +117,11 @@ def start(
             start_new_session=True,
         )
     return Service(name, process, log, patience)
+
+
+def _tied(command: Sequence[str], patience: float) -> list[str]:
+    """The command with a tether, which holds a pipe to this process as its standard input."""
+    return [sys.executable, "-I", "-S", tether.__file__, str(patience), *command]
 
 
 class Supervisor:
@@ -193,7 +199,8 @@ def run_in_foreground(
     """Runs a command with this process's terminal and returns its exit code; main thread only.
 
     The first signal of ``ENDING`` is passed on to the command, which has ``patience`` seconds to
-    end. Then this process's own handler of that signal is called.
+    end. Then this process's own handler of that signal is called. The command ends with this
+    process, even if that is killed.
     """
     received: list[int] = []
     process: subprocess.Popen[bytes] | None = None
@@ -205,14 +212,21 @@ def run_in_foreground(
 
     with _handling(forward):
         process = subprocess.Popen(
-            list(command), env={**os.environ, **(environment or {})}, start_new_session=True
+            _tied(command, _TETHER_PATIENCE),
+            stdin=subprocess.PIPE,
+            env={**os.environ, **(environment or {})},
+            start_new_session=True,
         )
         if received:  # while it was being started
             process.send_signal(received[0])
         while process.poll() is None and not received:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(1.0)
-        _wait_or_kill(process, patience)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(patience)
+        assert process.stdin is not None
+        process.stdin.close()  # a command that still runs gets SIGTERM once more, then SIGKILL
+        _wait_or_kill(process, _TETHER_PATIENCE + _TETHER_SECONDS)
     if received:
         signal.raise_signal(received[0])
     return tether.exit_code(process)

@@ -17,13 +17,24 @@ from contextlib import suppress
 
 def main(seconds: float, command: list[str]) -> int:
     """Runs the command until it ends or standard input does."""
+    process: subprocess.Popen[bytes] | None = None
+    early: list[int] = []  # signals that came before the command
+
+    def forward(number: int, _: object) -> None:
+        if process is None:
+            early.append(number)
+        else:
+            process.send_signal(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, forward)
     try:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
     except OSError as error:
         print(f"{command[0]}: {error.strerror}", file=sys.stderr)
         return 127
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda received, _: process.send_signal(received))
+    for received in early:
+        process.send_signal(received)
     threading.Thread(target=_end_with_input, args=(process, seconds), daemon=True).start()
     process.wait()
     _kill_group(process)

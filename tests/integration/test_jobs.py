@@ -19,10 +19,8 @@ from jobs.attempts import new_attempt, newest_attempt, write_attempt
 from jobs.batch_inference import run_inference
 from jobs.evaluate import evaluate_and_record
 from jobs.fused import run_fused
-from jobs.job import JobReport, Run
 from jobs.mass_reconstruct import run_reconstruct
 from jobs.mass_split import run_split
-from jobs.progress import watching
 from jobs.runner import run_jobs
 from jobs.selection import rejections
 from jobs.stages import reject
@@ -34,6 +32,7 @@ from superres.pipeline.records import Evaluation, RejectedImage, RunManifest
 from tests.conftest import RunSetup, make_run_setup
 from tests.support.job_images import (
     import_folder,
+    one_job,
     read_planes,
     textured_planes,
     upscaled,
@@ -64,16 +63,6 @@ def inbox(tmp_path: Path) -> Path:
     write_png(folder / "deep.png", textured_planes(81, 77, bits=16, seed=4))
     write_png(folder / "line.png", textured_planes(2, 120, seed=5))
     return folder
-
-
-def one_job(
-    spark: "SparkSession", run_setup: RunSetup, job: object, **options: object
-) -> JobReport:
-    with watching(spark.sparkContext, lambda _: None) as progress:
-        run = Run(spark, run_setup.settings, run_setup.layout, progress, **options)  # type: ignore[arg-type]
-        report = job(run)  # type: ignore[operator]
-        assert isinstance(report, JobReport)
-        return report
 
 
 @pytest.mark.parametrize(
@@ -243,13 +232,13 @@ def test_a_plain_run_beside_a_redo_takes_nothing_from_it(
 
 
 def test_the_newest_table_is_that_of_the_images_listed_last(run_setup: RunSetup) -> None:
-    first, second = (new_attempt(run_setup.layout.patches) for _ in range(2))
-    newer = new_attempt(run_setup.layout.inference, second)
-    older = new_attempt(run_setup.layout.inference, first)  # though it is written later
+    first, second = (new_attempt(run_setup.layout.patches, "a") for _ in range(2))
+    newer = new_attempt(run_setup.layout.inference, "a", second)
+    older = new_attempt(run_setup.layout.inference, "a", first)  # though it is written later
     for table in (newer, older):
         storage.write_bytes(storage.join(table, "_SUCCESS"), b"")
     assert newest_attempt(run_setup.layout.inference, "any") == newer
-    again = new_attempt(run_setup.layout.inference, second)
+    again = new_attempt(run_setup.layout.inference, "a", second)
     storage.write_bytes(storage.join(again, "_SUCCESS"), b"")
     assert newest_attempt(run_setup.layout.inference, "any") == again
 
@@ -385,7 +374,7 @@ def test_an_incomplete_image_is_refused(
     table = one_job(spark, run_setup, run_inference).table
     assert table is not None
     tiles = spark.read.parquet(table)
-    incomplete = new_attempt(run_setup.layout.inference, table)
+    incomplete = new_attempt(run_setup.layout.inference, "a", table)
     write_attempt(tiles.where("not (`row` = 1 and `column` = 1)"), incomplete)
     with pytest.raises(Exception, match=IncompleteImageError.__name__):
         one_job(spark, run_setup, run_reconstruct)
