@@ -21,6 +21,7 @@ from superres.pipeline import storage
 _PARQUET = {
     "compression": "uncompressed",  # decoded photographs hardly shrink
     "parquet.enable.dictionary": "false",
+    "parquet.page.write-checksum.enabled": "true",
     "parquet.block.size": str(64 << 20),
     "parquet.page.size.row.check.min": "1",
     "parquet.page.size.row.check.max": "4",
@@ -58,9 +59,15 @@ def newest_attempt(folder: str, made_by: str) -> str:
     return max(attempts)
 
 
+def read_attempt(session: SparkSession, uri: str) -> DataFrame:
+    """Reads a table; a task fails where a page is not as it was written."""
+    checked = session.read.option("parquet.page.verify-checksum.enabled", "true")
+    return checked.parquet(spark_pattern(uri))
+
+
 def totals(session: SparkSession, uri: str, *sums: str) -> dict[str, int]:
     """Sums over a written table, in SQL: counters of tasks would count a retried one twice."""
-    (row,) = session.read.parquet(spark_pattern(uri)).selectExpr(*sums).collect()
+    (row,) = read_attempt(session, uri).selectExpr(*sums).collect()
     return row.asDict()
 
 
@@ -69,4 +76,4 @@ def read_whole_files(session: SparkSession, uri: str, *, split_at: int) -> DataF
     # Spark packs files into a task up to a size; with this opening cost only one file fits.
     session.conf.set("spark.sql.files.maxPartitionBytes", split_at)
     session.conf.set("spark.sql.files.openCostInBytes", split_at)
-    return session.read.parquet(spark_pattern(uri))
+    return read_attempt(session, uri)

@@ -11,12 +11,11 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from jobs.attempts import newest_attempt
+from jobs.attempts import newest_attempt, read_attempt
 from jobs.evaluate_image import image_locations
 from jobs.job import JobReport, Run, job_main, print_left_out
 from jobs.manifest import write_manifest
 from jobs.selection import stored_images
-from jobs.session import spark_pattern
 from jobs.tables import batches_to_images
 from jobs.tasks import evaluate_isolated, in_this_process, is_first_attempt, task_bounds
 from jobs.works import EvaluateWork, LocatedImage
@@ -40,7 +39,7 @@ def run_evaluate(run: Run) -> JobReport:
     source = run.table or newest_attempt(
         run.layout.reconstructed, "mass_reconstruct.py or fused.py"
     )
-    images = run.session.read.parquet(spark_pattern(source))
+    images = read_attempt(run.session, source)
     total = images.count()
     run.progress.start("evaluate", total, "images")
     # A row has a few hundred bytes, so repartitioning costs nothing.

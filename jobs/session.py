@@ -148,9 +148,42 @@ def one_line_reason(error: BaseException) -> str:
     ours = re.findall(r"superres\.errors\.\w+: (.+)", text)
     if ours:
         return str(ours[-1]).strip()
+    return _unreadable_part(text) or _ended_worker(text) or _last_error(error, text)
+
+
+def _last_error(error: BaseException, text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line for line in lines if re.match(r"(Caused by: )?[\w.]*(Error|Exception)\b", line)]
     return (errors or lines or [type(error).__name__])[-1]
+
+
+def _unreadable_part(text: str) -> str | None:
+    """Of a table of ours, which lies below ``attempt=…``."""
+    part = re.search(r"reading file (?:file://)?(\S[^\n]*/attempt=[^\n]*?)\.\s+SQLSTATE", text)
+    if part is None:
+        return None
+    causes = re.findall(r"Caused by: (?:[\w$]+\.)*(?:\w+: )?(.+)", text)
+    cause = f" ({causes[-1].strip()})" if causes else ""
+    return (
+        f"{part[1]}: cannot be read as it was written{cause}; start the run again, or, where jobs "
+        "are submitted one by one, the job before this one"
+    )
+
+
+def _ended_worker(text: str) -> str | None:
+    if "Python worker exited unexpectedly" not in text:
+        return None
+    times = re.search(r"failed (\d+) times", text)
+    if times is None or times[1] == "1":
+        return (
+            "a Python worker ended while it worked on an image, and Spark must not try its task "
+            f"again; allow {_ATTEMPTS} failures (spark.task.maxFailures, or a master "
+            f"local[N,{_ATTEMPTS}]): the image is then found and rejected"
+        )
+    return (
+        f"the Python worker of a task ended {times[1]} times, also with each image in a process of "
+        "its own; is there enough memory? See the logs of the executors"
+    )
 
 
 def worker_device(device: str) -> str:

@@ -19,6 +19,7 @@ from jobs.attempts import new_attempt, newest_attempt, write_attempt
 from jobs.batch_inference import run_inference
 from jobs.evaluate import evaluate_and_record
 from jobs.fused import run_fused
+from jobs.job import Job
 from jobs.mass_reconstruct import run_reconstruct
 from jobs.mass_split import run_split
 from jobs.runner import run_jobs
@@ -152,7 +153,7 @@ def test_bad_images_are_rejected_and_the_rest_is_finished(
 
 @pytest.mark.parametrize("job", [run_split, run_fused])
 def test_a_job_counts_finished_and_rejected_images(
-    spark: "SparkSession", inbox: Path, run_setup: RunSetup, job: object
+    spark: "SparkSession", inbox: Path, run_setup: RunSetup, job: Job
 ) -> None:
     ids = import_folder(inbox, run_setup, mode="upscale")
     spoil(ids, run_setup)

@@ -1,10 +1,13 @@
-"""Images for tests of the jobs: made, imported into a run's storage, and upscaled without Spark."""
+"""Images for tests of the jobs: made, imported into a run's storage, and upscaled or run."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jobs.import_folder import import_images
+from jobs.job import Job, JobReport, Run
+from jobs.progress import watching
 from superres.imaging.colour import Planes
 from superres.imaging.decoding import decode_file
 from superres.imaging.info import ImageInfo
@@ -15,6 +18,9 @@ from superres.network.upscaling import upscale_image
 from superres.pipeline.config import Settings
 from superres.pipeline.records import Mode
 from tests.conftest import RunSetup
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 _ANY_SIZE = Limits(1 << 40, 1 << 40)
 
@@ -57,3 +63,10 @@ def upscaled(uri: str, settings: Settings) -> Planes:
     engine = make_engine(fetch_weights(processing.checkpoint(scale), scale))
     image = decode_file(Path(uri), _ANY_SIZE, grayscale=processing.grayscale)
     return np.concatenate(list(upscale_image(image, processing.patch_size, engine)), axis=1)
+
+
+def one_job(spark: "SparkSession", run_setup: RunSetup, job: Job, **options: Any) -> JobReport:
+    """Runs one job of a run."""
+    with watching(spark.sparkContext, lambda _: None) as progress:
+        run = Run(spark, run_setup.settings, run_setup.layout, progress, **options)
+        return job(run)
