@@ -17,6 +17,7 @@ from pydantic_core import core_schema
 
 _URL_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"<>`]+")
 _AFTER_URL = ":,;.!?)]}'…"  # what a sentence puts behind one
+_NOT_A_PORT = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://[^/:]*:)[^/]*")
 _MARK = re.compile(r"[0-9a-f]{8}")
 _SECRET_VARIABLE = re.compile(
     r"SUPERRES_\w*(TOKEN|PASSWORD|SECRET)|AWS_(SECRET_ACCESS_KEY|SESSION_TOKEN)"
@@ -128,4 +129,6 @@ def _unreadable(text: str) -> str:
     before = re.split(r"[?#]", text, maxsplit=1)[0]
     if "@" in text[len(before) :]:
         return "…"  # the ? may be part of a password
-    return f"…@{before.rpartition('@')[2]}" if "@" in before else before
+    if "@" in before:
+        return f"…@{before.rpartition('@')[2]}"
+    return _NOT_A_PORT.sub(r"\1…", before)

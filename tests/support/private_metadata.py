@@ -42,8 +42,9 @@ def exif(orientation: int = 6) -> bytes:
     return written.tobytes()
 
 
+@cache
 def profile() -> bytes:
-    """An ICC profile."""
+    """An ICC profile, which has the time at which it was made."""
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 

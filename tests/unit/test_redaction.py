@@ -35,6 +35,7 @@ SECRET = "s3cr3t"
         (f"example.org/a.jpg?mail=me@{SECRET}", "…"),
         (f"example.org/a.jpg?sig={SECRET}", "example.org/a.jpg"),
         (f"http://[{SECRET}?", f"http://[{SECRET}"),
+        (f"http://me:{SECRET}/a.jpg", "http://me:…/a.jpg"),
         (f"https:/me:{SECRET}@example.org", "…@example.org"),
     ],
 )
