@@ -2,6 +2,7 @@
 
 import struct
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,13 +39,26 @@ class Chromaticities:
     white: tuple[float, float]
 
 
-def grey_profile(curve: Curve) -> bytes:
-    """A profile of grey samples with this curve."""
-    return _profile(b"GRAY", {b"wtpt": _xyz(_D50), b"kTRC": _parametric(curve)})
+SRGB = Chromaticities((0.64, 0.33), (0.30, 0.60), (0.15, 0.06), (0.3127, 0.3290))
 
 
-def rgb_profile(chromaticities: Chromaticities, curve: Curve) -> bytes:
+@cache
+def srgb_profile(*, grey: bool) -> bytes:
+    """A profile of sRGB, or of its grey."""
+    if grey:
+        return grey_profile(SRGB_CURVE, "Grey of sRGB")
+    return rgb_profile(SRGB, SRGB_CURVE, "sRGB")
+
+
+def grey_profile(curve: Curve, name: str = "Grey") -> bytes:
+    """A profile of grey samples with this curve; programs show its name."""
+    return _profile(name, b"GRAY", {b"wtpt": _xyz(_D50), b"kTRC": _parametric(curve)})
+
+
+def rgb_profile(chromaticities: Chromaticities, curve: Curve, name: str = "RGB") -> bytes:
     """A profile of RGB samples with these primaries and this curve for all three.
+
+    Programs show its name.
 
     Raises:
         ValueError: the chromaticities span no colours.
@@ -52,7 +66,7 @@ def rgb_profile(chromaticities: Chromaticities, curve: Curve) -> bytes:
     red, green, blue = _colorants(chromaticities).T
     tones = _parametric(curve)
     tags = {b"wtpt": _xyz(_D50), b"rXYZ": _xyz(red), b"gXYZ": _xyz(green), b"bXYZ": _xyz(blue)}
-    return _profile(b"RGB ", {**tags, b"rTRC": tones, b"gTRC": tones, b"bTRC": tones})
+    return _profile(name, b"RGB ", {**tags, b"rTRC": tones, b"gTRC": tones, b"bTRC": tones})
 
 
 def _colorants(chromaticities: Chromaticities) -> NDArray[np.float64]:
@@ -90,8 +104,16 @@ def _fixed(*values: float) -> bytes:
     return struct.pack(f">{len(values)}i", *(round(float(value) * 65536) for value in values))
 
 
-def _profile(colour_space: bytes, tags: dict[bytes, bytes]) -> bytes:
+def _text(text: str) -> bytes:
+    """ICC's text, in one language."""
+    content = text.encode("utf-16-be")
+    head = struct.pack(">4s4xII4sII", b"mluc", 1, 12, b"enUS", len(content), 28)
+    return head + content + bytes(-len(content) % 4)
+
+
+def _profile(name: str, colour_space: bytes, tags: dict[bytes, bytes]) -> bytes:
     """A monitor's profile of these tags, whose sizes are multiples of four bytes."""
+    tags = {b"desc": _text(name), b"cprt": _text("No copyright, use freely"), **tags}
     table, body = struct.pack(">I", len(tags)), b""
     start = _HEADER_BYTES + len(table) + 12 * len(tags)
     for name, content in tags.items():

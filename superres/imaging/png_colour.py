@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from superres.errors import ImageRejectedError
-from superres.imaging.icc import SRGB_CURVE, Chromaticities, Curve, grey_profile, rgb_profile
+from superres.imaging.icc import SRGB, SRGB_CURVE, Chromaticities, Curve, grey_profile, rgb_profile
 
 _D65 = (0.3127, 0.3290)
-_BT709 = Chromaticities((0.64, 0.33), (0.30, 0.60), (0.15, 0.06), _D65)
+_BT709 = SRGB
 _BT601_625 = Chromaticities((0.64, 0.33), (0.29, 0.60), (0.15, 0.06), _D65)
 _BT601_525 = Chromaticities((0.63, 0.34), (0.31, 0.595), (0.155, 0.07), _D65)
 _BT2020 = Chromaticities((0.708, 0.292), (0.17, 0.797), (0.131, 0.046), _D65)
