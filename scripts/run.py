@@ -23,6 +23,7 @@ from pathlib import Path
 from scripts.check_gallery import check_gallery
 from superres.cli.execution import INTERRUPTED, SOME_FAILED
 from superres.errors import ConfigError, SuperresError
+from superres.redaction import without_secrets
 from superres.service.signals import handle_ending
 from superres.service.supervisor import Supervisor, ignored_signals, run_in_foreground
 
@@ -170,7 +171,7 @@ def main() -> int:
         run = run_following if request.follow else run_once
         return run(request, supervisor, environment)
     except SuperresError as error:
-        print(f"make run: {error}", file=sys.stderr)
+        print(f"make run: {without_secrets(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -20,6 +20,7 @@ from superres.pipeline import storage
 from superres.pipeline.arrival import reference_to_file
 from superres.pipeline.config import Settings
 from superres.pipeline.records import ImageReference
+from superres.redaction import redacted
 from superres.service.public_http import Client
 
 _RESCAN_SECONDS = 30.0  # between two listings of a followed folder, prefix or Picsum
@@ -106,10 +107,11 @@ def _local(uri: str, wanted: Wanted, interval: float | None) -> Source[Any]:
         )
     reason = why_no_file(path) if os.path.lexists(path) else "no such file or folder"
     problem = "unknown kind of source" if _SCHEME.match(uri) else reason
-    raise ConfigError(f"{uri or repr(uri)}: {problem}; a source is {ALLOWED}")
+    raise ConfigError(f"{redacted(uri) or repr(uri)}: {problem}; a source is {ALLOWED}")
 
 
 def _single(uri: str, follow: bool, make: Callable[[], ImageReference]) -> Source[Any]:
     if follow:
-        raise ConfigError(f"{uri}: a single image cannot be followed; leave out --follow")
+        reason = "a single image cannot be followed; leave out --follow"
+        raise ConfigError(f"{redacted(uri)}: {reason}")
     return SingleImage(make)

@@ -16,7 +16,7 @@ from ingestion.sources.s3_prefix import S3PrefixSource
 from ingestion.sources.samples import SampleSource
 from ingestion.sources.source import FailedUnit, Source
 from ingestion.sources.url_list import UrlListSource
-from superres.errors import ConfigError
+from superres.errors import ConfigError, SuperresError
 from superres.pipeline import storage
 from superres.pipeline.config import Settings
 from superres.pipeline.config_file import validated
@@ -236,3 +236,13 @@ def test_following_a_source_that_cannot_change_is_refused(tmp_path, client):
     for uri in (str(image), "http://a.example/1", "s3://bucket/urls.txt"):
         with pytest.raises(ConfigError, match="followed"):
             opened(uri, client, follow=True)
+
+
+@pytest.mark.parametrize("follow", [False, True])
+@pytest.mark.parametrize("scheme", ["ftp", "https"])
+def test_no_error_about_a_source_quotes_its_secrets(scheme, follow, client):
+    uri = f"{scheme}://me:s3cr3t@a.example/b.png?sig=s3cr3t"
+    with pytest.raises(SuperresError) as raised:
+        opened(uri, client, follow=follow).references(None)
+    assert "s3cr3t" not in str(raised.value)
+    assert "a.example" in str(raised.value)
