@@ -11,15 +11,13 @@ from datetime import date
 from functools import cache
 from pkgutil import resolve_name
 
-from py4j.protocol import Py4JError
-from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from jobs.gpu_wait import gpu_within
 from jobs.owners import new_owner
 from jobs.progress import Progress, StageProgress, watching
 from jobs.selection import LeftOut
-from jobs.session import get_session, one_line_reason
+from jobs.session import SPARK_ERRORS, get_session, one_line_reason
 from superres.errors import SuperresError
 from superres.models import SCALES
 from superres.network.precision import decided_recipe
@@ -91,7 +89,7 @@ def job_main(name: str, job: str, *, takes_redo: bool = False) -> None:
             storage.write_bytes(arguments.report, json.dumps(line).encode())
     except SuperresError as error:
         sys.exit(f"{name}: {error}")
-    except (PySparkException, Py4JError) as error:
+    except SPARK_ERRORS as error:
         sys.exit(f"{name}: {one_line_reason(error)}")
     print(json.dumps(line), flush=True)
 

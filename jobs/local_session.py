@@ -8,11 +8,10 @@ from pathlib import Path
 from threading import Thread
 from typing import TypeVar
 
-from py4j.protocol import Py4JError
 from pyspark.sql import SparkSession
 from rich.console import Console
 
-from jobs.session import get_session
+from jobs.session import SPARK_ERRORS, get_session
 from jobs.standalone import EXECUTOR_MEMORY_MIB, Resources, local_conf, standalone_cluster
 from superres.pipeline.config import Settings
 from superres.pipeline.layout import Layout
@@ -72,9 +71,9 @@ def _master(console: Console, master: str | None) -> Iterator[str]:
 
 
 def _stop(session: SparkSession) -> None:
-    with suppress(Py4JError):
+    with suppress(*SPARK_ERRORS):  # the JVM may be gone
         session.sparkContext.setLogLevel("OFF")  # a job that this breaks off is no error
-    session.stop()
+        session.stop()
 
 
 def _in_other_thread(action: Callable[[], T]) -> T:

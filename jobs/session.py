@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from py4j.protocol import Py4JError, Py4JNetworkError
 from pyspark import SparkConf, SparkContext
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from superres.errors import PrerequisiteError
@@ -29,6 +31,8 @@ _LARGE_ROWS = {
     "spark.sql.adaptive.enabled": "false",
 }
 _ATTEMPTS = 4  # Spark's spark.task.maxFailures, which counts nothing for local masters
+SPARK_ERRORS = (PySparkException, Py4JError, ConnectionError)
+"""What calls of Spark raise; the last when its JVM is gone."""
 _QUICK_TASKS = {"spark.python.daemon.module": "jobs.python_daemon"}  # see its docstring
 
 
@@ -59,6 +63,9 @@ def get_session(
     configured.setMaster(with_retries(configured.get("spark.master", "local[*]")))
     session = SparkSession.builder.appName(name).config(conf=configured).getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
+    # Its thread prints a traceback when the JVM is gone, which the next call of Spark reports too.
+    counters: Any = SparkContext._accumulatorServer
+    counters.handle_error = lambda *_: None
     return session
 
 
@@ -144,6 +151,11 @@ def one_line_reason(error: BaseException) -> str:
     A Python worker's exception arrives as a traceback inside a Java exception; the message of one
     of our own errors is at its end.
     """
+    if isinstance(error, (Py4JNetworkError, ConnectionError)):
+        return (
+            "Spark's Java process is gone: killed, or out of memory; run it again, and it goes on "
+            "with what is missing"
+        )
     text = str(error)
     ours = re.findall(r"superres\.errors\.\w+: (.+)", text)
     if ours:

@@ -6,8 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-from py4j.protocol import Py4JError
-from pyspark.errors import PySparkException
 from rich.console import Console
 from rich.progress import Progress, TaskID, TextColumn
 
@@ -19,7 +17,7 @@ from jobs.progress import OnProgress, StageProgress
 from jobs.report import print_report
 from jobs.runner import run_jobs
 from jobs.selection import stored_images
-from jobs.session import one_line_reason
+from jobs.session import SPARK_ERRORS, one_line_reason
 from superres.cli.execution import exit_code
 from superres.cli.options import config_option, config_or_default, scale_option
 from superres.cli.terminal import progress_bar
@@ -106,7 +104,7 @@ def run(
                 manifest = run_jobs(
                     session, settings, layout, fused=fused, redo=redo, on_progress=_show_in(bar)
                 )
-    except (PySparkException, Py4JError) as error:
+    except SPARK_ERRORS as error:
         signals.raise_if_received()
         raise SuperresError(f"the Spark run failed: {one_line_reason(error)}") from None
     finished, rejected = print_report(console, ids, manifest, layout, time.monotonic() - started)
