@@ -64,7 +64,7 @@ def get_session(
     session = SparkSession.builder.appName(name).config(conf=configured).getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
     # Its thread prints a traceback when the JVM is gone, which the next call of Spark reports too.
-    counters: Any = SparkContext._accumulatorServer
+    counters: Any = session.sparkContext._accumulatorServer
     counters.handle_error = lambda *_: None
     return session
 
