@@ -15,7 +15,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic_core import core_schema
 
-_URL_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"<>`]+")
+# No scheme is longer; without a bound, a long word would be searched from each of its letters on.
+_URL_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://[^\s\"<>`]+")
 _AFTER_URL = ":,;.!?)]}'…"  # what a sentence puts behind one
 _NOT_A_PORT = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://[^/:]*:)[^/]*")
 _MARK = re.compile(r"[0-9a-f]{8}")

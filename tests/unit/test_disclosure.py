@@ -1,6 +1,7 @@
 """No path, bucket or password leaves the notifier: in the REST API, on pages, in webhooks."""
 
 import json
+import time
 from dataclasses import replace
 
 import pytest
@@ -121,6 +122,13 @@ def test_a_source_is_shown_by_name(source, shown):
 )
 def test_a_reason_has_names_only(text, shown):
     assert without_locations(text).startswith(shown)
+
+
+@pytest.mark.parametrize("word", ["/", "/a", "a", "s3:/", "~/", "../", " /", "://"])
+def test_a_long_reason_takes_little_time(word):
+    start = time.process_time()
+    without_locations(word * 100_000)
+    assert time.process_time() - start < 2
 
 
 def test_a_record_without_original_or_recipe_is_shown(tmp_path):
