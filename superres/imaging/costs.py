@@ -1,9 +1,7 @@
 """Bounds what an image may cost, by what the structure of its file says; nothing is decoded.
 
-Memory follows from pixels, and how many pixels there may be is configured. Files that claim much
-and hold little are a class of their own: below ``SMALL_BYTES``, an image may need no more than
-``SMALL_FILE_PIXEL_BYTES`` for each pixel of the limit, which is what one with alpha needs when it
-is decoded in strips.
+Memory and time follow from pixels, and how many of these there may be is configured. Small files
+that claim much are bounded further: no photograph of a megabyte takes a gigabyte to decode.
 """
 
 from superres.errors import ImageRejectedError
@@ -11,10 +9,12 @@ from superres.imaging.limits import Limits
 from superres.imaging.outline import Outline
 
 SMALL_BYTES = 1 << 20
-"""Size of a file up to which the memory for it is bounded further."""
-SMALL_FILE_PIXEL_BYTES = 5
-MOST_PASSES = 25
-"""Through an image of as many pixels as the limit allows; through smaller ones, in proportion."""
+"""Size of a file up to which it counts as small."""
+
+_USUAL_MAX_PIXELS = 200_000_000  # lower limits do not make the others lower
+# What an 8-bit image with alpha takes that is decoded in strips, and one byte more.
+_SMALL_FILE_PIXEL_BYTES = 5
+_MOST_PASSES, _SMALL_FILE_PASSES = 125, 25  # through an image of the most pixels
 
 
 def check_costs(format_name: str, outline: Outline, size: int, limits: Limits) -> None:
@@ -46,17 +46,28 @@ def check_costs(format_name: str, outline: Outline, size: int, limits: Limits) -
             f"the {format_name} has {shape} pixels, with a side over the limit of"
             f" {limits.max_side:,}; cut it into several images"
         )
-    if outline.passes * pixels > MOST_PASSES * limits.max_pixels:
+    _check_time(format_name, outline, size, limits)
+    _check_memory(format_name, outline, size, limits)
+
+
+def _check_time(format_name: str, outline: Outline, size: int, limits: Limits) -> None:
+    passes = _SMALL_FILE_PASSES if size <= SMALL_BYTES else _MOST_PASSES
+    most = passes * max(limits.max_pixels, _USUAL_MAX_PIXELS)
+    work = outline.passes * outline.width * outline.height
+    if work > most:
         raise ImageRejectedError(
-            f"the {format_name} takes a decoder {outline.passes:,} times through {shape} pixels,"
-            f" more than {MOST_PASSES} times the limit of pixels; save it as PNG"
+            f"decoding the {format_name} takes as long as one of {work / 1e6:,.0f} megapixels, over"
+            f" the limit of {most / 1e6:,.0f} for a file of its size; save it as PNG"
         )
-    most = SMALL_FILE_PIXEL_BYTES * limits.max_pixels
+
+
+def _check_memory(format_name: str, outline: Outline, size: int, limits: Limits) -> None:
+    most = _SMALL_FILE_PIXEL_BYTES * max(limits.max_pixels, _USUAL_MAX_PIXELS)
     if size <= SMALL_BYTES and memory_of(outline) > most:
         raise ImageRejectedError(
-            f"the {format_name} of {size:,} bytes takes {_mib(memory_of(outline))} to decode, over"
-            f" the limit of {_mib(most)} for a file this small; use a smaller image or raise the"
-            " limit of pixels"
+            f"decoding the {format_name} takes {_mib(memory_of(outline))}, over the limit of"
+            f" {_mib(most)} for a file of {size:,} bytes; use a smaller image or raise the limit"
+            " of pixels"
         )
 
 

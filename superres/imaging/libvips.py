@@ -6,6 +6,7 @@ turn, so SVG, PDF, HEIF, raw samples and the other formats of libvips never reac
 """
 
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,7 +38,8 @@ _OPERATIONS = {
     "WebP": "webpload_source",
     "TIFF": "tiffload_source",
 }
-_OUT_OF_MEMORY = "out of memory"  # as libvips, libspng, libjpeg and libtiff say it
+# In the words of libvips and of the libraries that it decodes with.
+_OUT_OF_MEMORY = re.compile("(out of|insufficient|cannot allocate) memory|no space for", re.I)
 
 
 @contextmanager
@@ -46,7 +48,7 @@ def rejecting(format_name: str, outline: Outline | None = None) -> Iterator[None
     try:
         yield
     except pyvips.Error as error:
-        if _OUT_OF_MEMORY in error.detail:
+        if _OUT_OF_MEMORY.search(error.detail):
             raise out_of_memory(f"decoding the {format_name}", outline) from None
         raise damaged(format_name, error.detail) from None
     except MemoryError:

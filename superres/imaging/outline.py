@@ -6,7 +6,7 @@ MOST_PAGES = 10_000
 """Of one file; decoders look at all of them, some at each as often as there are others."""
 
 # A later frame is drawn over the one before, in colours with alpha; each of both is kept.
-_FRAME_PIXEL_BYTES, _FRAME_HELD_BYTES = 4, 12
+_FRAME_PIXEL_BYTES, _FRAME_HELD_BYTES, _FRAME_PASSES = 4, 12, 8
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class Outline:
         pixel_bytes: of a decoded pixel, all channels; at least as many as it comes to.
         held_bytes: of a pixel, that the decoder keeps of the whole image beside the decoded ones;
             0 where it keeps a few rows.
-        passes: how often the decoder goes through the whole image.
+        passes: how often the decoder goes through the whole image, in such passes as are as quick
+            as a scan of a JPEG.
         pages: how many pages or frames there are.
         most_pixels: that the bytes of the file can stand for; None if there is no such bound.
     """
@@ -38,5 +39,5 @@ class Outline:
             self,
             pixel_bytes=_FRAME_PIXEL_BYTES,
             held_bytes=_FRAME_HELD_BYTES,
-            passes=index + 1,
+            passes=_FRAME_PASSES * (index + 1),
         )

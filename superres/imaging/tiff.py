@@ -32,6 +32,7 @@ _TYPES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}  # BYTE, SHORT, LON
 _MOST_VALUES = 64  # of one tag; more samples a pixel than that are rejected anyway
 _HELD_BY_PILLOW = 8  # bytes of a pixel, and as many again while colours are converted
 _KEPT_ROWS_OF_TILES = 2
+_MOST_TILES_ACROSS = 4_096  # libvips takes time by the square of them
 # libtiff takes time by the square of a directory's tags that it does not know.
 _MOST_TAGS = 512
 _MOST_TAGS_OF_ALL = 300_000
@@ -164,7 +165,8 @@ class Page:
     def objection(self) -> str | None:
         """What keeps this page from being decoded, with the remedy; None if nothing does."""
         return (
-            self._objection_to_photometric()
+            self._objection_to_tiles()
+            or self._objection_to_photometric()
             or self._objection_to_samples()
             or self._objection_to_codec()
             or self._objection_to_depth()
@@ -206,6 +208,11 @@ class Page:
     @property
     def _is_grey_and_more(self) -> bool:
         return _COLOURS_OF.get(self.photometric) == 1 and self.extra_count > 0
+
+    def _objection_to_tiles(self) -> str | None:
+        if self.tile is not None and -(-self.width // self.tile[0]) > _MOST_TILES_ACROSS:
+            return f"has tiles of {self.tile[0]} pixels, too narrow for {self.width:,}; {_RESAVE}"
+        return None
 
     def _objection_to_photometric(self) -> str | None:
         if self.photometric in _CAMERA_RAW or (self.reduced and self.has_sub_images):

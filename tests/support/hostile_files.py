@@ -176,6 +176,17 @@ def _tiff_with(**changes: int) -> bytes:
     )
 
 
+def _tiff_of_narrow_tiles(count: int) -> bytes:
+    """Tiles side by side, all of the same bytes."""
+    row = np.broadcast_to(_SMALL[:, :1], (16, 16 * count, 3))
+    tags: dict[int, tuple[int, tuple[int, ...]]] = {
+        324: (4, (tiff_files.OFFSET_OF_DATA,) * count),
+        325: (4, (tiff_files.SIZE_OF_DATA,) * count),
+    }
+    data = zlib.compress(_SMALL.tobytes())
+    return tiff_files.write(tiff_files.Page(row, tile=16, data=data, compression=8, tags=tags))
+
+
 def _tiff_of_tags(count: int) -> bytes:
     tags: dict[int, tuple[int, tuple[int, ...]]] = {40_000 + n: (4, (n,)) for n in range(count)}
     return tiff_files.write(tiff_files.Page(_SMALL, tags=tags))
@@ -282,9 +293,9 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "interlaced.png": lambda: flat_png(13_000, 13_000, 6, 8, interlaced=True),
     "deep.png": lambda: flat_png(_SIDE // 2, 17_000, 6, 16, interlaced=False),
     "tall.png": lambda: flat_png(1, 1_000_000, 2, 8, interlaced=False),
-    "taller.png": lambda: flat_png(1, 50_000_000, 0, 8, interlaced=False),
+    "taller.png": lambda: flat_png(1, 5_000_000, 0, 8, interlaced=False),
     "wide.png": lambda: flat_png(1_000_000, 1, 2, 8, interlaced=False),
-    "wider.png": lambda: flat_png(180_000_000, 1, 2, 8, interlaced=False),
+    "wider.png": lambda: flat_png(100_000_000, 1, 2, 8, interlaced=False),
     "tall-palette.png": lambda: flat_png(1, 1_000_000, 0, 1, interlaced=True),
     "no-pixels.gif": lambda: _gif((_SIDE, _SIDE), _frame(_SIDE, _SIDE), b";"),
     "flat.gif": lambda: flat_gif(_SIDE),
@@ -314,6 +325,8 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "tall-strips.tif": lambda: _tiff_with(width=1, height=190_000_000, rows=1),
     "huge-tile.tif": lambda: _tiff_with(tile=65_536, length=65_536),
     "tiny-tiles.tif": lambda: _tiff_with(width=_SIDE, height=_SIDE, tile=16, length=16),
+    "narrow-tiles.tif": lambda: _tiff_of_narrow_tiles(62_500),
+    "tiles.tif": lambda: _tiff_of_narrow_tiles(4_096),
     "no-pixels.tif": lambda: _tiff_with(width=_SIDE, height=_SIDE, rows=_SIDE),
     "flat-deflate.tif": lambda: flat_tiff(_SIDE, _SIDE, 4, 8, "deflate"),
     "flat-deflate-planar.tif": lambda: flat_tiff(_SIDE, _SIDE, 3, 8, "deflate", planar=True),
