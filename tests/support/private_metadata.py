@@ -44,8 +44,31 @@ def exif(orientation: int = 6) -> bytes:
 
 @cache
 def profile() -> bytes:
-    """An ICC profile, which has the time at which it was made."""
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    """A profile as displays have it: with its owner's name, and a serial number in a maker's tag.
+
+    Colours differ from sRGB: red and green are swapped.
+    """
+    plain = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    (count,) = struct.unpack_from(">I", plain, 128)
+    entries = [struct.unpack_from(">4sII", plain, 132 + 12 * number) for number in range(count)]
+    tags = {name: plain[start : start + size] for name, start, size in entries}
+    tags[b"rXYZ"], tags[b"gXYZ"] = tags[b"gXYZ"], tags[b"rXYZ"]
+    tags[b"cprt"] = _text_tag(PLANTED)
+    tags[b"desc"] = _text_tag(f"{PLANTED}'s display")
+    tags[b"mmod"] = b"mmod" + bytes(4) + PLANTED.encode() * 3
+    table, content = struct.pack(">I", len(tags)), b""
+    for name, tag in tags.items():
+        start = 132 + 12 * len(tags) + len(content)
+        table += struct.pack(">4sII", name, start, len(tag))
+        content += tag + bytes(-len(tag) % 4)
+    whole = plain[4:128] + table + content
+    return struct.pack(">I", len(whole) + 4) + whole
+
+
+def _text_tag(text: str) -> bytes:
+    encoded = text.encode("utf-16-be")
+    record = struct.pack(">II2s2sII", 1, 12, b"en", b"US", len(encoded), 28)
+    return b"mluc" + bytes(4) + record + encoded
 
 
 def _picture(height: int, width: int) -> Image.Image:

@@ -1,9 +1,10 @@
-"""A PNG without its metadata: chunks of pixels, colour and frames, and a rewritten EXIF."""
+"""A PNG without its metadata: chunks of pixels, colour and frames, rewritten EXIF and profile."""
 
 import struct
 import zlib
 from collections.abc import Iterator
 
+from superres.imaging.public_copy import icc
 from superres.imaging.public_copy.exif import MOST_BYTES, public_exif
 from superres.imaging.public_copy.pieces import Content, Piece, big_endian, bounded
 
@@ -11,7 +12,7 @@ _SIGNATURE_BYTES = 8
 _AROUND_CONTENT = 12  # bytes of a chunk: length, name, checksum
 # PNG, third edition, 11: no text, no suggested palette (it has a name), no private chunk.
 _NEEDED = frozenset(
-    b"IHDR PLTE IDAT IEND tRNS cHRM gAMA iCCP sBIT sRGB cICP mDCV cLLI bKGD hIST pHYs tIME"
+    b"IHDR PLTE IDAT IEND tRNS cHRM gAMA sBIT sRGB cICP mDCV cLLI bKGD hIST pHYs tIME"
     b" acTL fcTL fdAT".split()
 )
 
@@ -28,6 +29,8 @@ def public_pieces(data: Content) -> Iterator[Piece]:
             yield slice(start, end)
         elif name == b"eXIf" and (exif := _exif(data, start + 8, end - 4)):
             yield _chunk(name, exif)
+        elif name == b"iCCP" and (profile := _profile(data[start + 8 : end - 4])):
+            yield _chunk(name, b"icc\0\0" + zlib.compress(profile))
 
 
 def _chunks(data: Content) -> Iterator[tuple[bytes, int, int]]:
@@ -44,6 +47,17 @@ def _chunks(data: Content) -> Iterator[tuple[bytes, int, int]]:
 
 def _exif(data: Content, start: int, end: int) -> bytes:
     return public_exif(bytes(data[start:end])) if end - start <= MOST_BYTES else b""
+
+
+def _profile(content: bytes) -> bytes:
+    """Of a chunk that has a name, a method, and the compressed profile."""
+    compressed = content.partition(b"\0")[2][1:]
+    unpacking = zlib.decompressobj()
+    try:
+        profile = unpacking.decompress(compressed, icc.MOST_BYTES)
+    except zlib.error:
+        return b""
+    return icc.public_profile(profile) if unpacking.eof else b""
 
 
 def _chunk(name: bytes, content: bytes) -> bytes:
