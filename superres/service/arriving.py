@@ -7,6 +7,7 @@ HEAD_BYTES = 1 << 16
 _BODY_BYTES = 1 << 16  # a body up to this size is awaited with the head
 _END = b"\r\n\r\n"
 _LENGTH = re.compile(rb"(?im)^content-length[ \t]*:[ \t]*([0-9]{1,18})[ \t]*\r$")
+_BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
 _CODED = re.compile(rb"(?im)^transfer-encoding[ \t]*:")
 _EXPECTS = re.compile(rb"(?im)^expect[ \t]*:[ \t]*100-continue[ \t]*\r$")
 
@@ -48,7 +49,7 @@ class ArrivingRequest:
         if end < 0:
             self.too_large = len(self.received) > HEAD_BYTES
             # A bare line feed is refused by the parser; without this, it would be waited for.
-            self.complete = self.received.count(b"\n") != self.received.count(b"\r\n")
+            self.complete = self.complete or bool(_BARE_LINE_FEED.search(self.received, searched))
             return
         head = bytes(self.received[: end + 2])
         self.too_large = len(head) > HEAD_BYTES

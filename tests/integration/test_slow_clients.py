@@ -1,13 +1,17 @@
 """Hundreds of clients that are slow on purpose hold up neither uploads nor the page."""
 
+import os
+import subprocess
+import sys
 import time
 from http.client import HTTPConnection
 
 import pytest
 
+from superres.service.supervisor import free_port
 from tests.support.example_gallery import TOKEN, Gallery
 from tests.support.http_server import until
-from tests.support.image_files import photo, png
+from tests.support.image_files import noise, photo, png
 from tests.support.kafka_broker import PATIENCE
 from tests.support.notifier_process import address, answer, notify
 from tests.support.slow_clients import SlowClients, request
@@ -24,6 +28,12 @@ UPLOADING = request(
     "Content-Type: multipart/form-data; boundary=b",
     "Content-Length: 1000000",
 )
+NOT_LOCAL = """
+import superres.service.worker as worker
+worker.is_loopback = lambda address: False
+from superres.cli.main import main
+main()
+"""
 # Where a server that is about to close waits for the client to do so first.
 CLOSING = request("GET", "/healthz", "Connection: close")
 CHUNKED_LOGIN = request("POST", "/login", "Transfer-Encoding: chunked") + b"5\r\ntoken\r\n"
@@ -77,7 +87,7 @@ def test_slow_clients_do_not_hold_up_the_page(tmp_path, beginning, drip):
 
 def test_clients_that_read_no_picture_hold_up_nobody_and_pages_stay_live(tmp_path):
     gallery = Gallery(tmp_path)
-    image = gallery.finish(png(photo(1200, 1200)), mode="upscale")
+    image = gallery.finish(png(noise(900, 900, 3, 8)), mode="upscale")
     with notify(tmp_path, {"dataset": gallery.settings.dataset.model_dump()}) as service:
         at = address(service)
         port = int(at.rpartition(":")[2])
@@ -103,6 +113,36 @@ def test_an_unfinished_head_is_refused_in_time_and_what_it_held_is_free(tmp_path
         with SlowClients(port, 40, HALF_A_HEAD, b"a") as clients:
             until(lambda: clients.ended == 40, PATIENCE)
         assert upload(port)[0] == 202
+
+
+def test_of_more_clients_than_there_is_room_for_the_longest_waiting_go(tmp_path):
+    with upload_service(tmp_path) as (port, _), SlowClients(port, 1800, HALF_A_HEAD) as clients:
+        assert upload(port)[0] == 202
+        assert 200 < clients.ended < 1700
+
+
+def test_one_client_has_so_many_connections_and_others_are_served(tmp_path):
+    """As if this machine's addresses were those of others."""
+    port = free_port()
+    environment = {"SUPERRES_UPLOAD_TOKEN": UPLOAD_TOKEN, "SUPERRES_KAFKA__ENABLED": "false"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", NOT_LOCAL, "uploads", "--port", str(port)],
+        env=os.environ | environment,
+        cwd=tmp_path,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        until(lambda: status_of(port, "GET", "/healthz") == 200, PATIENCE)
+        with SlowClients(port, 128, HALF_A_HEAD):
+            assert status_of(port, "GET", "/uploads") == 429
+            other = HTTPConnection("127.0.0.1", port, PATIENCE, source_address=("127.0.0.2", 0))
+            other.request("GET", "/uploads")
+            assert other.getresponse().status == 200
+            other.close()
+        until(lambda: status_of(port, "GET", "/uploads") == 200, PATIENCE)
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
 
 
 def _next_number(live) -> int:
