@@ -113,11 +113,12 @@ def _text(text: str) -> bytes:
 
 def _profile(name: str, colour_space: bytes, tags: dict[bytes, bytes]) -> bytes:
     """A monitor's profile of these tags, whose sizes are multiples of four bytes."""
-    tags = {b"desc": _text(name), b"cprt": _text("No copyright, use freely"), **tags}
+    texts = {b"desc": _text(name), b"cprt": _text("No copyright, use freely")}
+    tags = {**texts, **tags}
     table, body = struct.pack(">I", len(tags)), b""
     start = _HEADER_BYTES + len(table) + 12 * len(tags)
-    for name, content in tags.items():
-        table += name + struct.pack(">II", start + len(body), len(content))
+    for tag, content in tags.items():
+        table += tag + struct.pack(">II", start + len(body), len(content))
         body += content
     size = _HEADER_BYTES + len(table) + len(body)
     header = struct.pack(">I4xI4s4s4s", size, _VERSION, b"mntr", colour_space, b"XYZ ")

@@ -94,7 +94,7 @@ def write_png(
     for name, content in before_pixels:
         _write_chunk(write, name, content)
     for filtered in _filtered(_blocks(strips, info)):
-        if compressed := deflate.compress(filtered):
+        if compressed := deflate.compress(filtered.data):
             _write_chunk(write, b"IDAT", compressed)
     _write_chunk(write, b"IDAT", deflate.flush())
     _write_chunk(write, b"IEND", b"")

@@ -1,7 +1,7 @@
 """Strips of planes to blocks of rows whose samples are interleaved, as files have them."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from superres.imaging.info import ImageInfo
 
 
 def interleaved(
-    strips: Iterable[Planes], info: ImageInfo, rows: int, byte_order: str = "="
+    strips: Iterable[Planes], info: ImageInfo, rows: int, byte_order: Literal["=", "<", ">"] = "="
 ) -> Iterator[NDArray[Any]]:
     """(h, W, C) blocks of ``rows`` rows each, the last one perhaps lower, from top to bottom.
 

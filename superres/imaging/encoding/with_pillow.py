@@ -50,7 +50,7 @@ def encode_avif(
 ) -> None:
     """As ``encode_webp``; without a profile, AVIF's own numbers say that it is sRGB."""
     subsampling = "4:4:4" if quality >= FULL_COLOUR_QUALITY else "4:2:0"
-    options = {} if profile is None else {"icc_profile": profile}
+    options: dict[str, Any] = {} if profile is None else {"icc_profile": profile}
     # One thread: the others belong to other images.
     options |= {"quality": quality, "subsampling": subsampling, "max_threads": 1}
     _save(_whole(strips, info), file, "AVIF", metadata, **options)

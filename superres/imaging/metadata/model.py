@@ -1,14 +1,13 @@
 """What files say beside their pixels."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from superres.imaging.metadata.directories import Value
 
 Policy = Literal["keep", "no-location", "strip"]
 """What becomes of a source's metadata: all of it stays, or all but the place, or nothing."""
-
-TiffValue = tuple[int, tuple[int | float, ...] | str | bytes]
-"""The type of a tag of TIFF, as its number, and its values."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,7 @@ class Metadata:
         xmp: a packet.
         iptc: datasets of IPTC's Information Interchange Model.
         density: horizontal and vertical, in pixels per inch.
-        geo: the tags of GeoTIFF and GDAL, of which ``georeference.TAGS`` are known.
+        geo: the tags of GeoTIFF and GDAL.
         is_big: the file is a BigTIFF.
     """
 
@@ -28,7 +27,7 @@ class Metadata:
     xmp: bytes | None = None
     iptc: bytes | None = None
     density: tuple[float, float] | None = None
-    geo: Mapping[int, TiffValue] | None = None
+    geo: Mapping[int, Value] = field(default_factory=dict)
     is_big: bool = False
 
 
