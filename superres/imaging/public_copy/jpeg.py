@@ -8,11 +8,11 @@ from superres.imaging.public_copy.exif import PREFIX, public_exif
 from superres.imaging.public_copy.icc import public_profile
 from superres.imaging.public_copy.pieces import Content, Piece, big_endian, bounded
 
-_END, _SCAN = 0xD9, 0xDA
+_DATA, _END, _SCAN = 0x00, 0xD9, 0xDA  # the first is no mark: what follows a scan's header
 _JFIF, _EXIF, _ICC, _ADOBE = 0xE0, 0xE1, 0xE2, 0xEE
 # Frames, tables of Huffman and arithmetic coding, the end, scans, tables of quantisation, lines,
 # restarts, hierarchy (T.81, B.1).
-_NEEDED = frozenset([*range(0xC0, 0xC8), *range(0xC9, 0xD0), *range(0xD9, 0xE0)])
+_NEEDED = frozenset([_DATA, *range(0xC0, 0xC8), *range(0xC9, 0xD0), *range(0xD9, 0xE0)])
 _WITHOUT_LENGTH = frozenset([0x01, *range(0xD0, 0xD9)])
 # In the data of a scan, 0xFF is followed by 0 (a data byte) or by the number of a restart.
 _MARK = re.compile(rb"\xff(?=[^\x00\xd0-\xd7\xff])")
@@ -41,7 +41,7 @@ def public_pieces(data: Content) -> Iterator[Piece]:
 
 
 def _segments(data: Content) -> Iterator[tuple[int, int, int]]:
-    """Mark, start and end of each segment, a scan's with its data; to the end mark or the end."""
+    """Mark, start and end of each segment and of each scan's data; to the end mark or the end."""
     offset = 2
     while found := _MARK.search(data, offset):
         start = found.start()
@@ -55,10 +55,12 @@ def _segments(data: Content) -> Iterator[tuple[int, int, int]]:
         offset = start + 2 + big_endian(data, start + 2, 2)
         if offset > len(data) or offset < start + 4:
             raise ValueError("a segment is damaged")
+        yield mark, start, offset
         if mark == _SCAN:
             following = _MARK.search(data, offset)
-            offset = following.start() if following else len(data)
-        yield mark, start, offset
+            end = following.start() if following else len(data)
+            yield _DATA, offset, end
+            offset = end
 
 
 def _of_application(data: Content, mark: int, start: int, end: int) -> Iterator[Piece]:
