@@ -78,7 +78,7 @@ def _value_of(name: str, section: str, key: str, text: str) -> Any:
     if section not in _SECTIONS or key not in _SECTIONS[section].model_fields:
         return value  # which the validation refuses
     field = _SECTIONS[section].model_fields[key]
-    kind: Any = Annotated[field.annotation, field]  # type: ignore[name-defined]  # no static type
+    kind: Any = Annotated[field.annotation, field]
     adapter: TypeAdapter[Any] = TypeAdapter(kind, config=ConfigDict(strict=True))
     as_text = [text] if text.strip() else []
     as_switch = [bool(value)] if value in (0, 1) else []

@@ -12,6 +12,7 @@ import pytest
 
 from superres.pipeline import storage
 from superres.pipeline.records import ImageReference
+from superres.pipeline.storage.s3 import forget_clients
 from tests.support.http_server import until
 from tests.support.image_files import bad_images, noise, pillow
 from tests.support.ingestion_processes import World, unreadable_id
@@ -337,7 +338,7 @@ def test_both_modes_store_images_for_every_scale(world):
 @pytest.mark.localstack
 @pytest.mark.usefixtures("aws_environment")
 def test_both_modes_store_images_in_s3(broker, bucket, tmp_path):
-    storage._s3_client.cache_clear()  # it may have been made for another endpoint
+    forget_clients()  # it may have been made for another endpoint
     with World(broker, f"s3://{bucket}/data", tmp_path / "scratch") as world:
         world.options["INGESTION__S3_BUCKETS"] = f"[{bucket}]"
         kept = world.offer(1, "kept")[0]
@@ -352,4 +353,4 @@ def test_both_modes_store_images_in_s3(broker, bucket, tmp_path):
         killed.kill()
         world.consumer()
         world.settle()
-    storage._s3_client.cache_clear()
+    forget_clients()

@@ -9,6 +9,7 @@ import pytest
 
 from superres.pipeline import storage
 from superres.pipeline.records import Evaluation, StoredImage
+from superres.pipeline.storage.s3 import forget_clients
 from tests.support.chromium import Page, chromium
 from tests.support.evaluation_records import evaluation, evaluation_uri, image_id, write
 from tests.support.example_gallery import Gallery, sample
@@ -74,7 +75,7 @@ def test_from_s3_over_a_queue_to_an_open_page_within_two_seconds(tmp_path, bucke
         storage.write_file(uri, Path(stored.uri))
         return stored.model_copy(update={"uri": uri})
 
-    storage._s3_client.cache_clear()  # it may have been made for another endpoint
+    forget_clients()  # it may have been made for another endpoint
     records = [
         record.model_copy(
             update={
@@ -107,7 +108,7 @@ def test_from_s3_over_a_queue_to_an_open_page_within_two_seconds(tmp_path, bucke
         assert page.complaints == []
     queue.client.close()
     s3.close()
-    storage._s3_client.cache_clear()
+    forget_clients()
     gallery.close()
 
 

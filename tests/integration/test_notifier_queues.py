@@ -16,6 +16,7 @@ from notifier.listening.start import Listening, start_listening
 from superres.pipeline import storage
 from superres.pipeline.config import Settings
 from superres.pipeline.recipe import Recipe
+from superres.pipeline.storage.s3 import forget_clients
 from tests.support.evaluation_records import (
     DAY,
     MOMENT,
@@ -51,9 +52,9 @@ def queue(aws_environment: LocalCloud) -> Iterator[Queue]:
 
 @pytest.fixture
 def results(bucket: str) -> Iterator[str]:
-    storage._s3_client.cache_clear()  # it may have been made for another endpoint
+    forget_clients()  # it may have been made for another endpoint
     yield f"s3://{bucket}/some data/results"
-    storage._s3_client.cache_clear()
+    forget_clients()
 
 
 @pytest.fixture(autouse=True)

@@ -22,6 +22,7 @@ from tests.support.paths import ROOT
 from tests.support.rendered_policies import rendered_policies
 
 INFRA = ROOT / "infra"
+STORE = "superres.pipeline.storage.s3"
 SERVICES = ("s3", "sqs", "kafka", "secretsmanager", "stepfunctions")
 # Modules that call clients which other modules make.
 CALLERS = {
@@ -86,8 +87,10 @@ TASKS = {
 # Writes to the local disk: the notifier's cache, a comparison, trained weights.
 LOCAL = {
     ("notifier.pictures", "write_bytes"),
+    ("notifier.pictures", "staged"),
     ("superres.quality.comparison", "write_bytes"),
     ("superres.network.weights", "write_bytes"),
+    ("superres.network.onnx_graph", "write_bytes"),
 }
 
 
@@ -141,16 +144,31 @@ def calls_in(tree: ast.AST, services: Iterable[str] = SERVICES) -> set[str]:
 @cache
 def storage_operations() -> dict[str, set[str]]:
     """Returns the S3 operations of each function of superres.pipeline.storage."""
-    body = tree_of("superres.pipeline.storage").body
-    functions = {node.name: node for node in body if isinstance(node, ast.FunctionDef)}
+    public, on_s3 = functions_in("superres.pipeline.storage"), functions_in(STORE)
 
     def calls_of(name: str, seen: frozenset[str] = frozenset()) -> set[str]:
-        node = functions[name]
+        node = on_s3[name]
         called = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
-        others = (called & functions.keys()) - seen - {name}
+        others = (called & on_s3.keys()) - seen - {name}
         return calls_in(node, ["s3"]).union(*(calls_of(other, seen | {name}) for other in others))
 
-    return {name: calls_of(name) for name in functions}
+    # A public function calls the store's of the same name, or another public one.
+    return {
+        name: set[str]().union(*(calls_of(each) for each in called_in(node) & on_s3.keys()))
+        for name, node in public.items()
+    }
+
+
+def functions_in(module: str) -> dict[str, ast.FunctionDef]:
+    body = tree_of(module).body
+    return {node.name: node for node in body if isinstance(node, ast.FunctionDef)}
+
+
+def called_in(tree: ast.AST) -> set[str]:
+    """Returns the names of the functions that are called, of whatever they are attributes."""
+    functions = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    names = {function.id for function in functions if isinstance(function, ast.Name)}
+    return names | {each.attr for each in functions if isinstance(each, ast.Attribute)}
 
 
 def permissions_for(*programs: str) -> set[str]:
@@ -166,7 +184,7 @@ def permissions_for(*programs: str) -> set[str]:
             for alias in node.names
         }
         kafka |= {f"kafka-cluster:{action}" for name in imported for action in KAFKA.get(name, ())}
-        if module == "superres.pipeline.storage":
+        if module == STORE:
             continue
         if "boto3" in imports_of(tree) or module in CALLERS:
             calls |= calls_in(tree)

@@ -6,13 +6,14 @@ from ingestion.sources.s3_prefix import S3PrefixSource
 from ingestion.sources.url_list import UrlListSource
 from superres.pipeline import storage
 from superres.pipeline.records import image_id_of
+from superres.pipeline.storage.s3 import forget_clients
 from tests.support.source_reading import WANTED, following, read_all
 
 
 @pytest.mark.localstack
 @pytest.mark.slow
 def test_images_and_lists_in_s3_are_read(bucket):
-    storage._s3_client.cache_clear()  # it may have been made for another endpoint
+    forget_clients()  # it may have been made for another endpoint
     base = f"s3://{bucket}/photos"
     for name in ("b.png", "a/c.JPG", "note.txt", "_temporary/x.png"):
         storage.write_bytes(f"{base}/{name}", name.encode())

@@ -11,6 +11,7 @@ from superres.imaging.png import encode_png_bytes
 from superres.pipeline import storage
 from superres.pipeline.arrival import reference_of, store_image
 from superres.pipeline.records import Mode
+from superres.pipeline.storage.s3 import forget_clients
 from tests.conftest import make_run_setup
 from tests.support.networks import noise
 from tests.support.references import image_reference
@@ -20,7 +21,7 @@ ANY_SIZE = Limits(1 << 30, 1 << 30)
 
 
 def test_storage_reads_writes_and_lists(bucket: str, tmp_path: Path) -> None:
-    storage._s3_client.cache_clear()  # it may have been made for another endpoint
+    forget_clients()  # it may have been made for another endpoint
     base = f"s3://{bucket}/folder"
     for name in ("a.txt", "sub/b.txt", "_temporary/c.txt"):
         storage.write_bytes(f"{base}/{name}", name.encode())
@@ -51,7 +52,7 @@ def test_storage_reads_writes_and_lists(bucket: str, tmp_path: Path) -> None:
 def test_on_s3_an_image_carries_its_reference_if_it_is_short(
     bucket: str, mode: Mode, length: int, objects: int
 ) -> None:
-    storage._s3_client.cache_clear()  # it may have been made for another endpoint
+    forget_clients()  # it may have been made for another endpoint
     run_setup = make_run_setup(f"s3://{bucket}/data")
     content = encode_png_bytes(noise(1, 3, 20, 30))
     reference = image_reference(mode, "https://example.org/" + "a" * length)
@@ -61,4 +62,4 @@ def test_on_s3_an_image_carries_its_reference_if_it_is_short(
     low = next(file.uri for file in files if file.name.endswith(".png"))
     assert reference_of(low) == reference
     assert decode(storage.read_bytes(low), ANY_SIZE).info.width == (30 if mode == "upscale" else 15)
-    storage._s3_client.cache_clear()
+    forget_clients()

@@ -18,6 +18,7 @@ from superres.imaging.decoding import decode
 from superres.imaging.limits import Limits
 from superres.pipeline import storage
 from superres.pipeline.records import Evaluation, RunManifest
+from superres.pipeline.storage.s3 import forget_clients
 from tests.conftest import make_run_setup
 from tests.support.job_images import import_folder, textured_planes, upscaled, write_png
 from tests.support.localstack import LocalCloud
@@ -74,7 +75,7 @@ def test_four_steps_from_bucket_to_bucket_and_one_fails_at_first(
     master: str, aws_environment: LocalCloud, bucket: str, tmp_path: Path
 ) -> None:
     require("S3A jars", "make jars", found=(jars_folder() / "spark.jsa").is_file())
-    storage._s3_client.cache_clear()  # it may have been made for another endpoint
+    forget_clients()  # it may have been made for another endpoint
     run_setup = make_run_setup(f"s3://{bucket}/data")
     inbox = tmp_path / "inbox"
     inbox.mkdir()

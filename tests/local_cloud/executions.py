@@ -17,6 +17,7 @@ from superres.pipeline import storage
 from superres.pipeline.config import Settings
 from superres.pipeline.config_file import load_settings
 from superres.pipeline.layout import Layout, layout_on
+from superres.pipeline.storage.s3 import forget_clients
 from tests.local_cloud.stack import Stack
 from tests.support.job_images import textured_planes, write_png
 
@@ -119,9 +120,9 @@ def clients_on(stack: Stack) -> Iterator[None]:
     """Makes the project's own code in this process use the stack."""
     with pytest.MonkeyPatch.context() as patch:
         stack.cloud.redirect_clients(patch)
-        storage._s3_client.cache_clear()  # it may have been made for another endpoint
+        forget_clients()  # it may have been made for another endpoint
         yield
-    storage._s3_client.cache_clear()
+    forget_clients()
 
 
 def steps_of(stack: Stack, cluster: str, *states: str) -> list[dict[str, Any]]:

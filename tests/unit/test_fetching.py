@@ -13,6 +13,7 @@ from ingestion.retries import FetchError, backoff_seconds, error_of_status
 from superres.errors import ForbiddenUrlError, ImageRejectedError, StorageError
 from superres.pipeline import storage
 from superres.pipeline.config_file import validated
+from superres.pipeline.storage.s3 import forget_clients
 from superres.redaction import SecretUrl
 from superres.service.public_http import Client
 from superres.service.supervisor import free_port
@@ -100,13 +101,13 @@ def test_an_unreadable_s3_object_is_a_retryable_fetch_error(fetcher, monkeypatch
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-    storage._s3_client.cache_clear()
+    forget_clients()
     try:
         with pytest.raises(FetchError, match="s3://ours/") as caught:
             fetched(fetcher, "s3://ours/a.png")
         assert caught.value.retryable
     finally:
-        storage._s3_client.cache_clear()
+        forget_clients()
 
 
 def test_a_large_download_is_in_a_temporary_file_that_is_deleted_afterwards(inside, monkeypatch):

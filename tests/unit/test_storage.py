@@ -13,6 +13,7 @@ import pytest
 from superres.errors import StorageError
 from superres.pipeline import storage
 from superres.pipeline.storage import StoredFile
+from superres.pipeline.storage.s3 import forget_clients
 
 
 def write(folder: Path, *names: str) -> None:
@@ -233,13 +234,11 @@ def test_a_signed_url_opens_one_object_for_a_while(monkeypatch):
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
-    for client in (storage._s3_client, storage._signing_s3_client):
-        client.cache_clear()
+    forget_clients()
     try:
         url = urlsplit(storage.presigned("s3://bucket/a/x y.png", 600, "boat.png", "image/png"))
     finally:
-        for client in (storage._s3_client, storage._signing_s3_client):
-            client.cache_clear()
+        forget_clients()
     asked = parse_qs(url.query)
     # The region's own name: a new bucket's global one redirects, and then no signature fits.
     assert url.netloc == "bucket.s3.eu-central-1.amazonaws.com"

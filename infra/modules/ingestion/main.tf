@@ -80,7 +80,7 @@ resource "aws_secretsmanager_secret" "upload_token" {
   recovery_window_in_days = var.secret_recovery_days
 }
 
-# The S3 permissions that the code needs: superres/pipeline/storage.py, superres/pipeline/arrival.py, ingestion/.
+# The S3 permissions that the code needs: superres/pipeline/storage/s3.py, superres/pipeline/arrival.py, ingestion/.
 data "aws_iam_policy_document" "storage" {
   statement {
     sid       = "ReadUploads"
