@@ -12,13 +12,15 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobs.clock import AlarmClock
 from jobs.memory import prefer_as_victim
-from jobs.works import Work
 from superres.errors import SuperresError
 from superres.pipeline.records import Stage
+
+if TYPE_CHECKING:
+    from jobs.works import Work  # with all that any job imports; the setup brings what is needed
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -27,7 +29,7 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 class Setup:
     """What the worker sends first."""
 
-    work: Work[Any, Any]
+    work: "Work[Any, Any]"
     stall_seconds: float
 
 
@@ -88,7 +90,7 @@ def main(descriptor: int) -> None:
 
 
 def _work_on(
-    item: Any, work: Work[Any, Any], clock: AlarmClock, connection: "Connection[Any, Any]"
+    item: Any, work: "Work[Any, Any]", clock: AlarmClock, connection: "Connection[Any, Any]"
 ) -> bool:
     """Sends what comes of the item; False when the process cannot be trusted after it."""
     try:

@@ -16,13 +16,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from jobs.isolated import Failed, Finished, Result, Setup, Step, Unexpected
 from jobs.memory import MIB, MemoryLimit, resident_bytes
-from jobs.works import Work
 from superres.errors import PrerequisiteError
 from superres.pipeline.records import Stage
+
+if TYPE_CHECKING:
+    from jobs.works import Work
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -59,7 +61,7 @@ class Isolation(Generic[Item, Value]):
     ``folder`` is for temporary files; what the process leaves in its own there is deleted.
     """
 
-    def __init__(self, work: Work[Item, Value], first: Stage, bounds: Bounds) -> None:
+    def __init__(self, work: "Work[Item, Value]", first: Stage, bounds: Bounds) -> None:
         self._work, self._first, self._bounds = work, first, bounds
         self._process: _Process | None = None
         self.folder = Path(tempfile.mkdtemp(prefix="superres-"))
@@ -95,7 +97,7 @@ class Isolation(Generic[Item, Value]):
 
 @contextmanager
 def isolation(
-    work: Work[Item, Value], first: Stage, bounds: Bounds
+    work: "Work[Item, Value]", first: Stage, bounds: Bounds
 ) -> Iterator[Isolation[Item, Value]]:
     """An ``Isolation`` for a block; ``first`` is the stage that an item begins with."""
     isolated = Isolation(work, first, bounds)

@@ -1,12 +1,14 @@
-"""Ends Python workers of Spark: images of certain widths do, in the stage that KILLED_STAGE names.
+"""Ends Python workers of Spark when they meet certain images.
 
 Copied as ``sitecustomize.py`` into a folder on PYTHONPATH, from which every Python process imports
-it. It changes only the workers and the processes that they start.
+it. It changes only the workers and the processes that they start. KILLED says in which stage, and
+which widths of images do what: ``{"stage": "split", "widths": {"41": "crash"}}``.
 """
 
 import ctypes
 import importlib.abc
 import importlib.util
+import json
 import os
 import signal
 import sys
@@ -32,11 +34,11 @@ def eat_memory() -> None:
     raise AssertionError("nothing has ended this process")
 
 
-def raise_error() -> None:
-    raise MemoryError
-
-
-KILLERS: dict[int, Callable[[], None]] = {41: crash, 43: never_end, 45: eat_memory, 47: raise_error}
+KILLERS: dict[str, Callable[[], None]] = {
+    "crash": crash,
+    "never end": never_end,
+    "eat memory": eat_memory,
+}
 # Where each stage is met: a function, and the image's width from its arguments.
 PLACES: dict[str, tuple[str, str, Callable[..., int]]] = {
     "split": ("jobs.stages", "_tiles_of", lambda _, content, *__: _png_width(content)),
@@ -56,31 +58,32 @@ def _png_width(content: bytes) -> int:
 
 
 class _Killing(importlib.abc.MetaPathFinder):
-    """Changes the function as soon as its module is imported."""
+    """Changes the function of a stage as soon as its module is imported."""
 
-    def __init__(self, module: str, function: str, width_of: Callable[..., int]) -> None:
-        self._module, self._function, self._width_of = module, function, width_of
+    def __init__(self, stage: str, widths: dict[str, str]) -> None:
+        self._module, self._function, self._width_of = PLACES[stage]
+        self._killers = {int(width): KILLERS[what] for width, what in widths.items()}
 
     def find_spec(self, name: str, *_: Any) -> Any:
         if name != self._module:
             return None
         sys.meta_path.remove(self)
         spec: Any = importlib.util.find_spec(name)
-        loader, execute = spec.loader, spec.loader.exec_module
+        execute = spec.loader.exec_module
 
         def execute_and_change(module: Any) -> None:
             execute(module)
             real = getattr(module, self._function)
 
             def killing(*arguments: Any, **options: Any) -> Any:
-                KILLERS.get(self._width_of(*arguments), lambda: None)()
+                self._killers.get(self._width_of(*arguments), lambda: None)()
                 return real(*arguments, **options)
 
             setattr(module, self._function, killing)
 
-        loader.exec_module = execute_and_change
+        spec.loader.exec_module = execute_and_change
         return spec
 
 
 if {"jobs.python_daemon", "jobs.isolated"} & set(sys.orig_argv):
-    sys.meta_path.insert(0, _Killing(*PLACES[os.environ["KILLED_STAGE"]]))
+    sys.meta_path.insert(0, _Killing(**json.loads(os.environ["KILLED"])))

@@ -1,0 +1,117 @@
+"""Working on items in a process of its own, which items may end."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobs.isolation import Bounds, Isolation, ItemLostError, isolation
+from jobs.memory import MemoryLimit, available_bytes, resident_bytes
+from superres.errors import PrerequisiteError, StorageError
+from tests.support.example_work import ExampleWork
+
+PLENTY = MemoryLimit(1 << 50)
+
+
+@pytest.fixture
+def process() -> Iterator[Isolation[str, str]]:
+    with isolation(ExampleWork(), "split", Bounds(30, PLENTY)) as isolated:
+        yield isolated
+
+
+def worker_of(results: list[str]) -> int:
+    return int(results[-1].rsplit(" ", 1)[1])
+
+
+def test_one_process_works_on_all_items(process: Isolation[str, str]) -> None:
+    first, second = process.results("one"), process.results("two")
+    assert first[0] == "begun one"
+    assert worker_of(first) == worker_of(second)
+
+
+@pytest.mark.parametrize(
+    ("item", "reason"),
+    [
+        ("crash", "upscaling it ended the process with SIGSEGV (tried twice)"),
+        ("exit", "upscaling it ended the process with exit code 7 (tried twice)"),
+        ("memory-error", "upscaling it ran out of memory (tried twice)"),
+        ("bug", "upscaling it failed with ValueError: two lines (tried twice)"),
+        (
+            "killed",
+            "upscaling it was ended with SIGKILL: most likely the machine ran out of memory "
+            "(tried twice)",
+        ),
+    ],
+)
+def test_an_item_that_ends_the_process_twice_is_lost_and_the_next_is_done(
+    process: Isolation[str, str], item: str, reason: str
+) -> None:
+    before = worker_of(process.results("before"))
+    with pytest.raises(ItemLostError) as lost:
+        process.results(item)
+    assert (lost.value.stage, str(lost.value)) == ("infer", reason)
+    after = process.results("after")
+    assert after[0] == "begun after"
+    assert worker_of(after) != before
+
+
+def test_an_item_that_ends_it_once_is_done(process: Isolation[str, str], tmp_path: Path) -> None:
+    item = f"crash-once {tmp_path / 'crashed'}"
+    assert process.results(item)[0] == f"begun {item}"
+    assert (tmp_path / "crashed").exists()
+
+
+def test_a_step_that_never_ends_is_ended() -> None:
+    with (
+        isolation(ExampleWork(), "split", Bounds(0.2, PLENTY)) as process,
+        pytest.raises(ItemLostError) as lost,
+    ):
+        process.results("never-end")
+    assert str(lost.value) == (
+        "upscaling it took longer than 0.2 s (processing.stall_seconds) (tried twice)"
+    )
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="memory is watched where there is /proc")
+def test_the_process_with_most_memory_is_ended_when_there_is_too_little() -> None:
+    with (
+        isolation(ExampleWork(), "split", Bounds(60, MemoryLimit(1 << 20))) as process,
+        pytest.raises(ItemLostError, match=r"upscaling it needed [\d,]+ MiB, more than there is"),
+    ):
+        process.results("eat")
+
+
+def test_storage_that_fails_is_no_fault_of_the_item(process: Isolation[str, str]) -> None:
+    worker = worker_of(process.results("before"))
+    with pytest.raises(StorageError, match="s3://bucket/key: cannot read"):
+        process.results("storage")
+    assert worker_of(process.results("after")) == worker
+
+
+@pytest.mark.parametrize(
+    ("start", "reason"),
+    [
+        ("bug", "it failed with ValueError: two lines"),
+        ("crash", "starting it ended the process with SIGSEGV"),
+    ],
+)
+def test_what_fails_before_there_is_an_item_is_no_fault_of_the_item(
+    start: str, reason: str
+) -> None:
+    with (
+        isolation(ExampleWork(start), "split", Bounds(30, PLENTY)) as process,
+        pytest.raises(PrerequisiteError, match=reason),
+    ):
+        process.results("one")
+
+
+def test_the_process_and_its_files_go_with_the_block() -> None:
+    with isolation(ExampleWork(), "split", Bounds(30, PLENTY)) as process:
+        worker = worker_of(process.results("one"))
+        assert process.folder.is_dir()
+    assert not process.folder.exists()
+    assert resident_bytes(worker) == 0
+
+
+def test_the_machine_has_some_memory() -> None:
+    assert 1 << 26 < available_bytes() < 1 << 50
