@@ -5,7 +5,7 @@ or frames it takes one: the first that is no thumbnail, or the one that is asked
 (C, h, W) arrays: grey or red, green, blue, then alpha if there is one. They are upright, in sRGB or
 its grey, at their own depth: a 16-bit sample keeps its value. A file that is too large, damaged or
 no image raises ``ImageRejectedError`` with the reason in one line.
-Encoding is in ``superres.imaging.png``.
+Encoding is in ``superres.imaging.encoding``.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from typing import Any, cast
 import numpy as np
 
 from superres.errors import ImageRejectedError, StorageError
-from superres.imaging import loaders
+from superres.imaging import loaders, vips_colour
 from superres.imaging.colour import Planes, integer_luma
 from superres.imaging.costs import check_costs
 from superres.imaging.files import SUFFIX_OF
@@ -23,6 +23,7 @@ from superres.imaging.headers import Header, read_header, read_outline
 from superres.imaging.info import ImageInfo
 from superres.imaging.libvips import Origin, rejecting
 from superres.imaging.limits import Limits
+from superres.imaging.metadata.source import SourceMetadata, read_metadata
 from superres.imaging.signatures import SIGNATURE_BYTES, sniff
 
 ACCEPTED = "JPEG, PNG, WebP, TIFF, BMP, GIF"
@@ -36,6 +37,7 @@ class DecodedImage:
 
     Attributes:
         info: size, channels and depth of the decoded planes.
+        profile: ICC profile of the samples; None if they are in sRGB, or its grey.
         remarks: what its owner should know, a line each: what of the file is left out, and what
             cannot come out well.
     """
@@ -47,14 +49,17 @@ class DecodedImage:
         header: Header,
         *,
         grayscale: bool,
+        keep_profile: bool,
         remarks: tuple[str, ...],
     ) -> None:
         self._origin = origin
         self._format = format_name
         self._header = header
         self.remarks = remarks
+        self._keep_profile = keep_profile and not grayscale
         # For the first reading. libvips reads a sequential image once; later readings reopen it.
-        self._opened: Any = loaders.open_canonical(origin, format_name, header)
+        self._opened: Any = self._open()
+        self.profile = vips_colour.profile_of(self._opened)
         self._to_grey = grayscale and self._opened.bands >= 3
         self.info = ImageInfo(
             width=self._opened.width,
@@ -67,6 +72,10 @@ class DecodedImage:
     def suffix(self) -> str:
         """The file name suffix of the image's format, without the dot."""
         return SUFFIX_OF[self._format]
+
+    def metadata(self) -> SourceMetadata:
+        """What the file says beside its pixels; what is damaged is left out with a remark."""
+        return read_metadata(self._origin, self._format, self._header.index)
 
     def strips(self, rows: int) -> Iterator[Planes]:
         """Decode top to bottom, ``rows`` rows at a time.
@@ -121,7 +130,7 @@ class DecodedImage:
         """Interleaved (h, W, C) samples; some blocks end where strips of ``rows`` rows do."""
         with rejecting(self._format, self._header.outline):
             opened, self._opened = self._opened, None
-            image = opened or loaders.open_canonical(self._origin, self._format, self._header)
+            image = opened or self._open()
             blocks = loaders.read_rows(image, min(rows, self.info.height))
         while True:
             with rejecting(self._format, self._header.outline):
@@ -130,6 +139,11 @@ class DecodedImage:
                 loaders.check_last_rows(self._header)
                 return
             yield block
+
+    def _open(self) -> Any:
+        return loaders.open_canonical(
+            self._origin, self._format, self._header, keep_profile=self._keep_profile
+        )
 
     def _array(self, shape: tuple[int, int, int]) -> Planes:
         with rejecting(self._format, self._header.outline):
@@ -146,7 +160,12 @@ class DecodedImage:
 
 
 def decode(
-    data: bytes, limits: Limits, *, grayscale: bool = False, page: int | None = None
+    data: bytes,
+    limits: Limits,
+    *,
+    grayscale: bool = False,
+    page: int | None = None,
+    keep_profile: bool = False,
 ) -> DecodedImage:
     """Reads the header of an encoded image and accepts or rejects it.
 
@@ -157,16 +176,31 @@ def decode(
             stored as RGB stays RGB even where R = G = B.
         page: which page of a TIFF or frame of an animation, from 1, in the order of the file.
             Without it, the first that is no thumbnail.
+        keep_profile: grey or RGB samples stay in the colour space of the file's profile, if that
+            is usable; ``grayscale`` converts them all the same.
 
     Raises:
         ImageRejectedError: too large, damaged, not an accepted image, or there is no such page.
     """
     format_name = _accepted(data[:SIGNATURE_BYTES], len(data), limits)
-    return _opened(data, format_name, len(data), limits, grayscale=grayscale, page=page)
+    header = _read_header(data, format_name, len(data), limits, page)
+    return DecodedImage(
+        data,
+        format_name,
+        header,
+        grayscale=grayscale,
+        keep_profile=keep_profile,
+        remarks=_remarks(header, page_was_chosen=page is not None),
+    )
 
 
 def decode_file(
-    path: Path, limits: Limits, *, grayscale: bool = False, page: int | None = None
+    path: Path,
+    limits: Limits,
+    *,
+    grayscale: bool = False,
+    page: int | None = None,
+    keep_profile: bool = False,
 ) -> DecodedImage:
     """Like ``decode``, for a file, which is read only as its pixels are decoded.
 
@@ -178,7 +212,15 @@ def decode_file(
     """
     head, size = _head_and_size(path)
     format_name = _accepted(head, size, limits)
-    return _opened(path, format_name, size, limits, grayscale=grayscale, page=page)
+    header = _read_header(path, format_name, size, limits, page)
+    return DecodedImage(
+        path,
+        format_name,
+        header,
+        grayscale=grayscale,
+        keep_profile=keep_profile,
+        remarks=_remarks(header, page_was_chosen=page is not None),
+    )
 
 
 def check(content: bytes | Path, limits: Limits) -> str:
@@ -198,19 +240,12 @@ def check(content: bytes | Path, limits: Limits) -> str:
     return SUFFIX_OF[format_name]
 
 
-def _opened(
-    origin: Origin,
-    format_name: str,
-    size: int,
-    limits: Limits,
-    *,
-    grayscale: bool,
-    page: int | None,
-) -> DecodedImage:
+def _read_header(
+    origin: Origin, format_name: str, size: int, limits: Limits, page: int | None
+) -> Header:
     header = read_header(origin, format_name, page)
     check_costs(format_name, header.outline, size, limits)
-    remarks = _remarks(header, page_was_chosen=page is not None)
-    return DecodedImage(origin, format_name, header, grayscale=grayscale, remarks=remarks)
+    return header
 
 
 def _remarks(header: Header, *, page_was_chosen: bool) -> tuple[str, ...]:

@@ -41,12 +41,14 @@ _INTERPRETATIONS = {1: ("b-w", "grey16"), 3: ("srgb", "rgb16"), 4: ("cmyk", "cmy
 """By the number of colours: of 8 bits, and of 16."""
 
 
-def open_canonical(origin: Origin, format_name: str, header: Header) -> Any:
+def open_canonical(
+    origin: Origin, format_name: str, header: Header, *, keep_profile: bool = False
+) -> Any:
     """The page or frame of the header as a lazy libvips image in canonical form.
 
     The caller keeps ``origin`` for as long as the image is read, since libvips copies no bytes.
     Rows must be read top to bottom, once. Only the header is read here, but what Pillow decodes is
-    decoded whole.
+    decoded whole. With ``keep_profile``, grey and RGB stay in the space of a usable profile.
 
     Raises:
         ImageRejectedError: the header is damaged, or the samples are neither 8 nor 16 bits of grey,
@@ -62,6 +64,8 @@ def open_canonical(origin: Origin, format_name: str, header: Header) -> Any:
         if header.tiff_page is not None:
             image = _without_unused(image, header.tiff_page)
         _check_samples(image, format_name)
+        if keep_profile and vips_colour.has_usable_profile(image):
+            return image
         return vips_colour.to_srgb(image, 8 if image.format == "uchar" else 16)
 
 

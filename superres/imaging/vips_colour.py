@@ -8,6 +8,7 @@ import pyvips
 
 _GREY = ("b-w", "grey16")
 _PROFILE = "icc-profile-data"
+_MOST_PROFILE_BYTES = 8 << 20  # JPEG holds 16 MB at most
 # A profile that moves no colour by more than one level of 255 is sRGB, whatever its name. Keeping
 # the samples is then more exact than a transform, preserves 16-bit values, and is faster.
 _SAME_COLOUR = 1
@@ -23,6 +24,32 @@ def with_profile(image: Any, profile: bytes | None) -> Any:
     elif image.get_typeof(_PROFILE):
         image.remove(_PROFILE)
     return image
+
+
+def profile_of(image: Any) -> bytes | None:
+    """The embedded ICC profile."""
+    return bytes(image.get(_PROFILE)) if image.get_typeof(_PROFILE) else None
+
+
+def has_usable_profile(image: Any) -> bool:
+    """Whether grey or RGB has a profile that is whole and made for it."""
+    if image.interpretation in ("labs", "cmyk"):
+        return False
+    profile = profile_of(image)
+    return profile is not None and _is_usable(profile, grey=image.interpretation in _GREY)
+
+
+@lru_cache(maxsize=8)
+def _is_usable(profile: bytes, *, grey: bool) -> bool:
+    if len(profile) > _MOST_PROFILE_BYTES:
+        return False
+    pixel = pyvips.Image.new_from_array(np.zeros((1, 1, 1 if grey else 3), np.uint8))
+    pixel = pixel.copy(interpretation="b-w" if grey else "srgb")
+    try:
+        _through_xyz(with_profile(pixel, profile), 8).numpy()
+    except pyvips.Error:
+        return False
+    return profile[16:20] == (b"GRAY" if grey else b"RGB ")
 
 
 def widened(image: Any, depth: int) -> Any:
