@@ -13,6 +13,7 @@ from jobs.attempts import totals, write_attempt
 from jobs.batch_inference import share_engines
 from jobs.job import JobReport, Run, job_main
 from jobs.mass_split import deal_to_tasks, table_and_images
+from jobs.stages import clear_unfinished
 from jobs.tables import IMAGES, images_to_batches, sql_schema
 from jobs.tasks import fuse_isolated, in_this_process, is_first_attempt, task_bounds
 from jobs.works import FusedWork
@@ -23,6 +24,7 @@ TASK_BYTES = 8 << 20
 
 def run_fused(run: Run) -> JobReport:
     """Upscales the run's pending images, from stored image to PNG."""
+    clear_unfinished(run.layout)
     table, images = table_and_images(run, run.layout.reconstructed)
     numbers, groups = deal_to_tasks(run.session, images, TASK_BYTES)
     shared = run.session.sparkContext.broadcast(groups)

@@ -8,6 +8,7 @@ from pyspark.sql import DataFrame, Row, functions
 from jobs.attempts import new_attempt, newest_attempt, read_whole_files, write_attempt
 from jobs.job import JobReport, Run, job_main
 from jobs.selection import rejections
+from jobs.stages import clear_unfinished
 from jobs.tables import IMAGES, batches_to_tiles, images_to_batches, sql_schema
 from jobs.tasks import Union, in_this_process, is_first_attempt, reconstruct_isolated, task_bounds
 from jobs.works import ReconstructWork
@@ -25,6 +26,7 @@ def run_reconstruct(run: Run) -> JobReport:
     source = run.table or newest_attempt(run.layout.inference, "batch_inference.py")
     tiles = read_whole_files(run.session, source, split_at=_NEVER)
     context, layout = run.session.sparkContext, run.layout
+    clear_unfinished(layout)
     # Spark's default of 200 shuffle tasks is for tables, not for a handful of names.
     run.session.conf.set("spark.sql.shuffle.partitions", context.defaultParallelism)
     images = _images_in(tiles)

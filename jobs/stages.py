@@ -30,6 +30,7 @@ from superres.pipeline.config import Processing
 from superres.pipeline.layout import Layout
 from superres.pipeline.recipe import Recipe
 from superres.pipeline.records import RejectedImage, Stage, applied_recipe
+from superres.pipeline.working_folder import clear_abandoned
 
 Count = Callable[[int], None]
 EngineFor = Callable[[str], Engine]
@@ -169,6 +170,13 @@ def reconstruct_images(
             network=first.network,
             model_digest=first.model_digest,
         )
+
+
+def clear_unfinished(layout: Layout) -> None:
+    """Deletes what processes that were killed have left among the results in a local folder."""
+    folder = Path(layout.result("any")).parent
+    if not storage.is_s3(layout.result("any")) and folder.is_dir():
+        clear_abandoned(folder)
 
 
 @dataclass
