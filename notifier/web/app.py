@@ -5,7 +5,6 @@ from pathlib import Path
 
 from flask import Response, jsonify, request
 from flask_limiter import Limiter
-from flask_limiter.util import get_remote_address
 from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -16,6 +15,7 @@ from notifier.web.context import Service
 from notifier.web.problems import ProblemBody, invalid_request
 from notifier.web.problems import register as register_problems
 from notifier.web.stream import stream_blueprint
+from superres.service.addresses import network_of
 from superres.service.problems import Problem
 
 _PACKAGE = Path(__file__).parents[1]
@@ -64,7 +64,11 @@ def _require_length() -> None:
         raise Problem(411, "send the header Content-Length with the size of the body")
 
 
+def _client() -> str:
+    return network_of(request.remote_addr or "")
+
+
 def _limit(app: OpenAPI) -> None:
-    limiter = Limiter(get_remote_address, app=app, storage_uri="memory://", headers_enabled=True)
+    limiter = Limiter(_client, app=app, storage_uri="memory://", headers_enabled=True)
     writes = ["POST", "PATCH", "DELETE"]
     limiter.limit(f"{_WRITES_PER_MINUTE}/minute", methods=writes)(subscriptions_api.blueprint)
