@@ -42,6 +42,10 @@ class Engines:
         """As in ``names``."""
         return self._names[engine.digest]
 
+    def file_name_of(self, engine: Engine) -> str:
+        """The file name of an engine's network."""
+        return self._names[engine.digest].rpartition(" ")[0]
+
     def _make(self, network: str) -> Engine:
         weights = weights_for(self._processing, network)
         name = self._processing.checkpoint_name(self._scale, network)

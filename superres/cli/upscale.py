@@ -20,30 +20,46 @@ from superres.cli.options import (
     restore_option,
     scale_option,
 )
+from superres.cli.output_options import (
+    format_option,
+    metadata_option,
+    named_file,
+    profile_option,
+    quality_option,
+    with_output,
+)
 from superres.cli.terminal import print_message, print_result, progress_bar
 from superres.errors import ConfigError, ImageRejectedError, StorageError, SuperresError
 from superres.imaging.colour import Planes
 from superres.imaging.decoding import decode_file
+from superres.imaging.encoding.formats import FORMATS, FormatName
 from superres.imaging.files import sha256_of
+from superres.imaging.metadata.model import Policy
 from superres.imaging.names import readable, utf8_alias
-from superres.imaging.png import encode_png
 from superres.network.upscaling import upscale_image, upscaled_info
 from superres.pipeline.config import Processing
 from superres.pipeline.input_folder import images_of
 from superres.pipeline.output_folder import OutputFolder
+from superres.pipeline.recipe import ProfilePolicy, Recipe
 from superres.pipeline.records import applied_recipe
+from superres.pipeline.result_file import Source, encoding_of, write_result
 
 
 @click.command(epilog="Example: superres upscale holiday/ portrait.jpg --scale 4 --output large")
 @click.argument("inputs", nargs=-1, required=True, metavar="FILE|DIR...", type=PATH)
 @scale_option("configured")
 @click.option(
+    "-o",
     "--output",
     type=PATH,
     default=Path(),
-    metavar="DIR",
-    help="Output folder.  [default: the current folder]",
+    metavar="DIR|FILE",
+    help="Output folder, or the file for a single image.  [default: the current folder]",
 )
+@format_option
+@quality_option
+@metadata_option
+@profile_option
 @click.option(
     "--page",
     type=click.IntRange(min=1),
@@ -57,13 +73,22 @@ from superres.pipeline.records import applied_recipe
 @device_option
 @config_option
 def upscale(
-    inputs: tuple[Path, ...], output: Path, page: int | None, config: str | None, **options: Any
+    inputs: tuple[Path, ...],
+    output: Path,
+    format_name: FormatName | None,
+    quality: int | None,
+    metadata: Policy,
+    profile: ProfilePolicy,
+    page: int | None,
+    config: str | None,
+    **options: Any,
 ) -> None:
     """Upscale images: photo.jpg becomes photo_x2.png in the output folder.
 
-    A folder means the images directly in it. Orientation, transparency and 16-bit depth are kept;
-    colours become sRGB. Images that cannot be read are reported and left out. A result is only
-    replaced by one of the same file, which superres-results.json in the output folder remembers.
+    A folder means the images directly in it. Orientation, transparency, 16-bit depth and metadata
+    are kept; colours become sRGB. Images that cannot be read, or that the format cannot hold, are
+    reported and left out. A result is only replaced by one of the same file, which
+    superres-results.json in the output folder remembers.
     """
     processing = processing_of(config, **options)
     sources, remarks = images_of(inputs)
@@ -71,8 +96,27 @@ def upscale(
         click.echo(f"superres: {remark}", err=True)
     if not sources:
         raise ConfigError("nothing is left to upscale; give images, or folders of images")
+    file = named_file(output)
+    if file and len(sources) > 1:
+        raise click.UsageError(
+            f"--output {file} is one file, and there are {len(sources)} images; give a folder"
+        )
     engines = Engines(processing)
-    folder = OutputFolder(output, processing.upscale_factor, applied_recipe(engines.recipe))
+    recipe = with_output(
+        engines.recipe,
+        file,
+        format_name=format_name,
+        quality=quality,
+        metadata=metadata,
+        profile=profile,
+    )
+    folder = OutputFolder(
+        file.parent if file else output,
+        processing.upscale_factor,
+        applied_recipe(recipe),
+        suffix=FORMATS[recipe.format].suffix,
+        only_name=file.name if file else None,
+    )
     begun, failed = time.monotonic(), 0
     with progress_bar() as progress:
         task = progress.add_task("Upscaling", total=len(sources))
@@ -82,6 +126,7 @@ def upscale(
                     source,
                     page,
                     folder,
+                    recipe,
                     processing,
                     engines,
                     lambda f: progress.advance(task, f),
@@ -110,6 +155,7 @@ def _upscale_file(
     source: Path,
     page: int | None,
     folder: OutputFolder,
+    recipe: Recipe,
     processing: Processing,
     engines: Engines,
     advance: Callable[[float], object],
@@ -121,10 +167,15 @@ def _upscale_file(
     """
     digest = sha256_of(source)
     with utf8_alias(source) as file, folder.unfinished() as unfinished:
-        image = decode_file(file, processing.limits, grayscale=processing.grayscale, page=page)
-        for line in image.remarks:
-            remark(f"superres: {source}: {line}")
+        image = decode_file(
+            file,
+            processing.limits,
+            grayscale=processing.grayscale,
+            page=page,
+            keep_profile=recipe.profile == "keep",
+        )
         info = upscaled_info(image.info, processing.upscale_factor)
+        encoding_of(recipe).check(info)
         engine = engines.for_file(file)
 
         def strips() -> Iterator[Planes]:
@@ -132,5 +183,9 @@ def _upscale_file(
                 yield strip
                 advance(strip.shape[1] / info.height)
 
-        encode_png(strips(), info, unfinished)
+        network = f"{engines.file_name_of(engine)}, SHA-256 {engine.digest}"
+        origin = Source(image.info, image.metadata(), image.profile)
+        remarks = write_result(strips(), info, unfinished, recipe, origin, network)
+        for line in (*image.remarks, *remarks):
+            remark(f"superres: {readable(str(source))}: {line}")
         return folder.add(unfinished, source, digest, engine.digest, page)

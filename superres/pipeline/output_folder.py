@@ -76,17 +76,29 @@ class OutputFolder:
         path: made, if necessary.
         scale: of the results.
         recipe: of the results; None for the default one.
+        suffix: of the results' names, with the dot.
+        only_name: that every result is to have, instead of one made from its source's.
 
     Raises:
         RecordError: the folder's manifest cannot be read.
     """
 
-    def __init__(self, path: Path, scale: Scale, recipe: AppliedRecipe | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        scale: Scale,
+        recipe: AppliedRecipe | None,
+        *,
+        suffix: str = ".png",
+        only_name: str | None = None,
+    ) -> None:
         path.mkdir(parents=True, exist_ok=True)
         clear_abandoned(path)
         self._path = path
         self._scale = scale
         self._recipe = recipe
+        self._suffix = suffix
+        self._only_name = only_name
         self._version = self._version_there()
         self._manifest = read_manifest(path)
 
@@ -101,7 +113,7 @@ class OutputFolder:
                 folder = stack.enter_context(working_folder(self._path))
             except OSError as error:
                 raise unwritable(self._path, error) from None
-            yield folder / "result.png"
+            yield folder / "result"
 
     def add(
         self,
@@ -164,7 +176,8 @@ class OutputFolder:
             _folded(known): (result.source, result.settings.page)
             for known, result in self._manifest.results.items()
         }
-        candidates = _candidates(origin, name, page, self._scale)
+        ending = f"{'' if page is None else f'-page{page}'}_x{self._scale}{self._suffix}"
+        candidates = [self._only_name] if self._only_name else _candidates(origin, name, ending)
         owner = (origin, page)
         owned = (each for each in candidates if owners.get(_folded(_escaped(each))) == owner)
         free = (
@@ -224,10 +237,9 @@ def is_result(name: str, results: frozenset[str]) -> bool:
     return bool(results) and _folded(_escaped(name)) in results
 
 
-def _candidates(origin: str, name: str, page: int | None, scale: int) -> list[str]:
+def _candidates(origin: str, name: str, ending: str) -> list[str]:
     """The names that a source's result may have, in order of preference."""
     digest = hashlib.sha256(origin.encode()).hexdigest()[:8]
-    ending = f"{'' if page is None else f'-page{page}'}_x{scale}.png"
     bases = (Path(name).stem, name, f"{name}-{digest}")
     return list(dict.fromkeys(_fitting(base, digest, ending) for base in bases))
 

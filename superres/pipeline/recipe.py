@@ -12,9 +12,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
+from superres.imaging.encoding.formats import FormatName
+from superres.imaging.metadata.model import Policy
 from superres.pipeline.config import Processing, Restore, Settings
 
 Precision = Literal["single", "float16", "bfloat16"]
+ProfilePolicy = Literal["srgb", "keep"]
+"""Whether samples are converted to sRGB, or stay in the colour space of the source's profile."""
 
 
 class Recipe(BaseModel):
@@ -26,6 +30,8 @@ class Recipe(BaseModel):
     results. These stay where they are, until ``--redo`` if they are finished, and each record has
     the digest of the weights that made it. Services that share a configuration find the same
     results without reading weights, which ingestion may not do on AWS.
+
+    ``quality`` is that of the format; None means the format's default, or that it has none.
 
     ``restore`` is for the included weights, and ``evaluate_jpeg_quality`` for mode ``evaluate``.
 
@@ -39,6 +45,10 @@ class Recipe(BaseModel):
     precision: Precision = "single"
     restore: Restore = "auto"
     evaluate_jpeg_quality: int | None = Field(default=None, ge=1, le=100)
+    format: FormatName = "png"
+    quality: int | None = Field(default=None, ge=1, le=100)
+    metadata: Policy = "keep"
+    profile: ProfilePolicy = "srgb"
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
