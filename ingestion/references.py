@@ -28,6 +28,7 @@ class Wanted:
         attribution: Attribution | None = None,
         content_type: str | None = None,
         recipe: Recipe | None = None,
+        path: str | None = None,
     ) -> ImageReference:
         """A new reference; ``canonical`` identifies the image, however its URL is written.
 
@@ -43,4 +44,5 @@ class Wanted:
             attribution=attribution,
             content_type=content_type,
             recipe=recipe,
+            path=path,
         )

@@ -202,6 +202,7 @@ def _record(
         start_id=layout.start_id,
         model_name=network,
         recipe=applied_recipe(layout.recipe),
+        path=reference.path if reference else None,
     )
     storage.write_bytes(layout.evaluation(image.image_id), record.to_json().encode())
     # Of an earlier run that this one redoes, or of another message about the same image.

@@ -19,6 +19,7 @@ from superres.pipeline.config import Processing
 from superres.pipeline.input_folder import images_of, listed
 from superres.pipeline.layout import Layout
 from superres.pipeline.records import Mode, image_id_of
+from superres.pipeline.source_path import path_of_file
 
 
 @dataclass(frozen=True)
@@ -62,24 +63,37 @@ def find_images(path: Path) -> tuple[list[Path], list[str]]:
 
 
 def import_images(
-    files: list[Path], mode: Mode, processing: Processing, layout: Layout
+    files: list[Path],
+    mode: Mode,
+    processing: Processing,
+    layout: Layout,
+    folder: Path | None = None,
 ) -> Iterator[ImportedImage]:
-    """Stores each file; one that is no acceptable image is rejected, and the others go on."""
+    """Stores each file; one that is no acceptable image is rejected, and the others go on.
+
+    ``folder`` is what the files were found in, if it was one; results keep their paths below it.
+    """
+
+    def store(file: Path) -> ImportedImage:
+        return _import_one(file, path_of_file(file, folder), mode, processing, layout)
+
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        yield from pool.map(lambda file: _import_one(file, mode, processing, layout), files)
+        yield from pool.map(store, files)
 
 
-def _import_one(file: Path, mode: Mode, processing: Processing, layout: Layout) -> ImportedImage:
+def _import_one(
+    file: Path, path: str | None, mode: Mode, processing: Processing, layout: Layout
+) -> ImportedImage:
     requested_at = datetime.combine(layout.ingest_date, time(), UTC)
     try:
-        reference = reference_to_file(file, mode, layout.scale, requested_at)
+        reference = reference_to_file(file, mode, layout.scale, requested_at, path)
     except StorageError as error:
         image_id = image_id_of(mode, layout.scale, f"folder:{file.absolute()}")
-        reject_arrival(image_id, source_of(file), str(error), layout)
+        reject_arrival(image_id, source_of(file), str(error), layout, path)
         return ImportedImage(file, image_id, str(error))
     try:
         store_image(file, reference, layout, processing)
     except ImageRejectedError as error:
-        reject_arrival(reference.image_id, reference.source, str(error), layout)
+        reject_arrival(reference.image_id, reference.source, str(error), layout, path)
         return ImportedImage(file, reference.image_id, str(error))
     return ImportedImage(file, reference.image_id)

@@ -203,23 +203,26 @@ class _Tally:
 
 def reject(image_id: str, uri: str, stage: Stage, reason: str, layout: Layout) -> None:
     """Records that an image, whose low resolution is at ``uri``, was rejected."""
+    source, path = _source_of(uri)
     record = RejectedImage(
         image_id=image_id,
-        source=_source_of(uri),
+        source=source,
         stage=stage,
         reason=reason,
         rejected_at=datetime.now(UTC),
         run_id=layout.run_id,
         start_id=layout.start_id,
         recipe=applied_recipe(layout.recipe),
+        path=path,
     )
     storage.write_bytes(layout.rejection(image_id), record.to_json().encode())
     storage.delete(layout.evaluation(image_id))  # of an earlier run, with --redo
 
 
-def _source_of(uri: str) -> str:
+def _source_of(uri: str) -> tuple[str, str | None]:
+    """The source of the low-resolution image at ``uri``, and its path there."""
     try:
         reference = reference_of(uri)
     except RecordError:
-        return uri  # the image is being rejected already
-    return reference.source if reference else uri
+        return uri, None  # the image is being rejected already
+    return (reference.source, reference.path) if reference else (uri, None)

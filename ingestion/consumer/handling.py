@@ -136,8 +136,8 @@ class Handler:
             # An earlier message for the same image succeeded, which is what counts.
             _log.info("stored_before", image_id=reference.image_id, reason=reason)
             return Finished()
-        layout = self._layout(reference)
-        return self._record_rejection(message, reference.image_id, reference.source, reason, layout)
+        layout, source, path = self._layout(reference), reference.source, reference.path
+        return self._record_rejection(message, reference.image_id, source, reason, layout, path)
 
     def _reject_message(self, message: ReceivedMessage, reason: str) -> Outcome:
         """Rejects a message that is not a reference; its image_id is made from its content."""
@@ -148,11 +148,19 @@ class Handler:
         return self._record_rejection(message, image_id, self._origin(message), reason, layout)
 
     def _record_rejection(
-        self, message: ReceivedMessage, image_id: str, source: str, reason: str, layout: Layout
+        self,
+        message: ReceivedMessage,
+        image_id: str,
+        source: str,
+        reason: str,
+        layout: Layout,
+        path: str | None = None,
     ) -> Outcome:
         if len(reason) > _MAX_REASON_LENGTH:
             reason = f"{reason[:_MAX_REASON_LENGTH]}…"
-        record = self._retrying(message, lambda: reject_arrival(image_id, source, reason, layout))
+        record = self._retrying(
+            message, lambda: reject_arrival(image_id, source, reason, layout, path)
+        )
         if not self.dead_letters.send(
             message.key, message.value, message.headers, record, self._origin(message)
         ):

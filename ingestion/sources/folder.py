@@ -15,6 +15,7 @@ from superres.imaging.names import readable
 from superres.pipeline.arrival import reference_to_file
 from superres.pipeline.output_folder import is_result, results_in
 from superres.pipeline.records import ImageReference
+from superres.pipeline.source_path import path_of_file
 
 _TICK_MS, _DEBOUNCE_MS = 100, 200
 _SCAN_SHARE = 10  # walking the whole folder takes at most a tenth of the time
@@ -59,7 +60,8 @@ class FolderSource:
         if isinstance(unit, FailedUnit):
             raise unit.error
         wanted = self._wanted
-        return [reference_to_file(unit, wanted.mode, wanted.scale, wanted.now())]
+        path = path_of_file(unit, self._folder)
+        return [reference_to_file(unit, wanted.mode, wanted.scale, wanted.now(), path)]
 
     def _walked(self, stop: Event) -> Iterator[Path | FailedUnit]:
         is_empty = True

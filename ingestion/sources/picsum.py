@@ -14,6 +14,7 @@ from ingestion.retries import FetchError, fetch_document
 from ingestion.sources.source import FailedUnit, Seen
 from superres.errors import ConfigError, SuperresError
 from superres.pipeline.records import Attribution, ImageReference
+from superres.pipeline.source_path import source_path
 from superres.redaction import SecretUrl, redacted_url
 from superres.service.public_http import Client
 
@@ -193,6 +194,7 @@ class PicsumSource:
             url=f"{self._base}/id/{entry.id}/{width}/{height}.jpg",
             source=f"picsum:{entry.id}",
             attribution=Attribution(author=entry.author, url=link),
+            path=source_path(f"{entry.id}.jpg"),
         )
 
 

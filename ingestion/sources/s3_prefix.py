@@ -10,6 +10,7 @@ from superres.imaging.files import SUFFIXES, is_foreign_name, is_image_name
 from superres.pipeline import storage
 from superres.pipeline.input_folder import formats_left_out
 from superres.pipeline.records import ImageReference
+from superres.pipeline.source_path import source_path
 from superres.pipeline.storage import StoredFile
 
 
@@ -27,6 +28,9 @@ class S3PrefixSource:
 
     def __init__(self, uri: str, wanted: Wanted, *, follow_seconds: float | None = None) -> None:
         self._uri = uri
+        bucket, _, prefix = uri.removeprefix(storage.S3).partition("/")
+        # Of a prefix that ends within a name, as in photos/2026-, the folder that it is in.
+        self._folder = f"{storage.S3}{bucket}/{prefix.rpartition('/')[0]}"
         self._wanted = wanted
         self._follow_seconds = follow_seconds
         self._seen = Seen()
@@ -52,6 +56,7 @@ class S3PrefixSource:
             canonical=f"s3:{unit.uri.removeprefix(storage.S3)}:{unit.etag}",
             url=unit.uri,
             source=unit.uri,
+            path=source_path(unit.uri.removeprefix(self._folder)),
         )
         return [reference]
 

@@ -50,7 +50,8 @@ class SampleSource:
     def references(self, unit: str) -> list[ImageReference]:
         """The reference to one file; its image_id does not depend on the port."""
         url = f"http://{self.allowed_host}/{unit}"
-        return [self._wanted.reference(f"samples:{unit}", url, f"samples:{unit}")]
+        name = f"samples:{unit}"
+        return [self._wanted.reference(name, url, name, path=unit)]
 
     def close(self) -> None:
         """Stops serving."""

@@ -16,6 +16,7 @@ from ingestion.sources.urls import normalised_url
 from superres.errors import StorageError, SuperresError
 from superres.pipeline import storage
 from superres.pipeline.records import Attribution, ImageReference, Mode, Scale
+from superres.pipeline.source_path import path_of_url
 from superres.redaction import redacted_url
 
 STDIN = "-"
@@ -134,6 +135,7 @@ def _reference(listed: ListedUrl, wanted: Wanted) -> ImageReference:
         source=line.source or redacted_url(listed.normal),
         attribution=attribution,
         content_type=line.content_type,
+        path=path_of_url(listed.normal),
     )
 
 

@@ -33,6 +33,7 @@ from superres.pipeline.config import Settings
 from superres.pipeline.layout import layout_on
 from superres.pipeline.recipe import recipe_of
 from superres.pipeline.records import ImageReference, Mode, Scale, result_id_of
+from superres.pipeline.source_path import source_path
 from superres.service.guesses import Guesses
 from superres.service.health import Check, Health, always_well, unexplained
 from superres.service.health_blueprint import health_blueprint
@@ -191,7 +192,10 @@ class _Receiver:
         uri = storage.join(self._folder, f"{received.digest}.{image.suffix}")
         storage.write_file(uri, received.path)
         safe_name = secure_filename(name)[-_NAME_LENGTH:] or "unnamed"
-        return wanted.reference(f"upload:{received.digest}", _as_uri(uri), f"upload:{safe_name}")
+        path = source_path(name.replace("\\", "/").rpartition("/")[2])
+        return wanted.reference(
+            f"upload:{received.digest}", _as_uri(uri), f"upload:{safe_name}", path=path
+        )
 
     def _described(self, name: str, reference: ImageReference) -> dict[str, str]:
         described = {

@@ -125,7 +125,8 @@ def _image_ids(
         with _bar() as bar:
             task = bar.add_task("import", total=len(files), unit="images")
             ids = []
-            for imported in import_images(files, mode, settings.processing, layout):
+            folder = source if source.is_dir() else None
+            for imported in import_images(files, mode, settings.processing, layout, folder):
                 ids.append(imported.image_id)
                 bar.advance(task)
         return ids

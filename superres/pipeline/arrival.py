@@ -18,6 +18,7 @@ from superres.pipeline import storage
 from superres.pipeline.config import Processing
 from superres.pipeline.layout import Layout
 from superres.pipeline.records import ImageReference, Mode, RejectedImage, image_id_of
+from superres.pipeline.source_path import path_of_file
 from superres.pipeline.storage import StoredFile
 
 
@@ -103,8 +104,12 @@ def _write(uri: str, content: bytes | Path, metadata: bytes | None = None) -> No
         storage.write_bytes(uri, content, metadata)
 
 
-def reference_to_file(file: Path, mode: Mode, scale: int, requested_at: datetime) -> ImageReference:
+def reference_to_file(
+    file: Path, mode: Mode, scale: int, requested_at: datetime, path_below: str | None = None
+) -> ImageReference:
     """A reference to a file on this machine; its id depends on the path and the content.
+
+    ``path_below`` is the file's path below the source; None: its name.
 
     Raises ``StorageError`` when it is no file, or cannot be read.
     """
@@ -117,6 +122,7 @@ def reference_to_file(file: Path, mode: Mode, scale: int, requested_at: datetime
         mode=mode,
         scale=scale,
         requested_at=requested_at,
+        path=path_below or path_of_file(file),
     )
 
 
@@ -125,7 +131,9 @@ def source_of(file: Path) -> str:
     return f"folder:{readable(file.name)}"
 
 
-def reject_arrival(image_id: str, source: str, reason: str, layout: Layout) -> RejectedImage:
+def reject_arrival(
+    image_id: str, source: str, reason: str, layout: Layout, path: str | None = None
+) -> RejectedImage:
     """Records that an image could not be fetched, read or allowed; returns the record."""
     record = RejectedImage(
         image_id=image_id,
@@ -133,6 +141,7 @@ def reject_arrival(image_id: str, source: str, reason: str, layout: Layout) -> R
         stage="ingest",
         reason=reason,
         rejected_at=datetime.now(UTC),
+        path=path,
     )
     storage.write_bytes(layout.arrival_rejection(image_id), record.to_json().encode())
     return record

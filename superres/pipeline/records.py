@@ -33,6 +33,7 @@ from superres.pipeline.bounds import (
     Url,
 )
 from superres.pipeline.recipe import Recipe
+from superres.pipeline.source_path import SourcePath
 from superres.redaction import WITH_SECRETS, redacted
 
 Mode = Literal["evaluate", "upscale"]
@@ -121,7 +122,8 @@ def applied_recipe(recipe: Recipe) -> AppliedRecipe | None:
 class ImageReference(_Record):
     """Where to fetch an image and what to do with it: the value of a message on Kafka.
 
-    With a ``recipe`` of its own, only runs of that recipe take the image.
+    ``path`` is the image's own name, with its folders below the source. With a ``recipe`` of its
+    own, only runs of that recipe take the image.
     """
 
     image_id: ImageId
@@ -133,6 +135,7 @@ class ImageReference(_Record):
     attribution: Attribution | None = None
     content_type: Told | None = None
     recipe: Recipe | None = None
+    path: SourcePath | None = None
 
     @property
     def ingest_date(self) -> date:
@@ -155,6 +158,7 @@ class RejectedImage(_Record):
     run_id: Name | None = None
     start_id: Name | None = None
     recipe: AppliedRecipe | None = None
+    path: SourcePath | None = None
 
 
 class StoredImage(_Part):
@@ -198,6 +202,7 @@ class Evaluation(_Record):
     start_id: Name | None = None
     model_name: Name | None = None
     recipe: AppliedRecipe | None = None
+    path: SourcePath | None = None
 
     @property
     def result_id(self) -> str:

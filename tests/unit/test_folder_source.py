@@ -35,6 +35,7 @@ def test_a_folder_is_walked_in_order_of_names(tmp_path):
     assert not errors
     assert names(found) == ["_DSC1.jpeg", "y.webp", "z.png", "b.JPG", "c.tiff"]
     assert found[0].url.full == (tmp_path / "_DSC1.jpeg").as_uri()
+    assert [each.path for each in found[1:4]] == ["a/y.webp", "a/z.png", "b.JPG"]
 
 
 def test_an_image_in_a_folder_is_identified_by_path_and_content(tmp_path):

@@ -30,7 +30,7 @@ from tests.support.paths import ROOT
 STABLE = settings(derandomize=True, deadline=None, max_examples=40)
 KEPT = sorted((ROOT / "tests" / "records").glob("v*/*.json"))
 # What is written today. A folder is a version, and what fields have been added to it.
-TODAY = "v1-recipe"
+TODAY = "v1-path"
 KINDS = [ImageReference, RejectedImage, Evaluation, RunManifest]
 
 
