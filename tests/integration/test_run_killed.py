@@ -28,8 +28,8 @@ def test_a_killed_driver_leaves_no_process_and_the_next_run_clears_its_tables(tm
     require("java", "make system-packages")
     inbox, out, local = (tmp_path / name for name in ("inbox", "out", "local"))
     inbox.mkdir()
-    for number in range(8):
-        (inbox / f"{number}.png").write_bytes(pillow(noise(900, 900, 3, 8), "PNG"))
+    for number in range(6):
+        (inbox / f"{number}.png").write_bytes(pillow(noise(500, 500, 3, 8), "PNG"))
     command = ["run", "--input", str(inbox), "--output", str(out), "--mode", "upscale"]
     command += ["--ingest-date", "2026-01-31"]
     environment = {"SUPERRES_LOCAL_DIR": str(local)}
