@@ -27,7 +27,8 @@ def main(seconds: float, command: list[str]) -> int:
             process.send_signal(number)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, forward)
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it, for the command too
+            signal.signal(number, forward)
     try:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
     except OSError as error:

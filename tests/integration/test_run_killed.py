@@ -62,4 +62,4 @@ def test_a_killed_driver_leaves_no_process_and_the_next_run_clears_its_tables(tm
         second.kill()
     assert names("work/*/*/attempt=*") == names("work/*/owners/*") == []
     assert not list((local / "spark").glob(".superres-*"))
-    assert len(names("results/images/**/*.png")) == 8
+    assert len(names("results/images/**/*.png")) == 6

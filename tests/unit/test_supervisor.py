@@ -120,6 +120,21 @@ def test_a_service_does_not_outlive_a_supervisor_that_was_killed(tmp_path):
     until(lambda: not alive_in(session), PATIENCE)
 
 
+def test_a_foreground_command_does_not_outlive_a_supervisor_that_was_killed():
+    program = (
+        "from superres.service.supervisor import run_in_foreground\n"
+        "run_in_foreground(['bash', '-c', 'echo $$; exec sleep 600'])"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        session = os.getsid(int(running.stdout.readline()))
+        assert len(alive_in(session)) == 2  # the tether and the command
+        running.kill()
+    until(lambda: not alive_in(session), PATIENCE)
+
+
 def test_output_has_a_file_of_its_own_where_asked_for(tmp_path):
     output = tmp_path / "out"
     service = start("both", shell("echo out; echo log >&2"), tmp_path / "log", output=output)
