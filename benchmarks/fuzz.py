@@ -44,8 +44,8 @@ class Outcome:
     """How reading one input ended.
 
     Attributes:
-        check_seconds: for the header, and for the quality of a JPEG.
-        decode_seconds: for all pixels.
+        check_seconds: of the processor, for the header and the quality of a JPEG.
+        decode_seconds: of the processor, for all pixels.
         memory_mib: the peak of the process.
         reason: of the rejection; None for pixels.
         fault: what must not happen; None if it did not.
@@ -133,7 +133,7 @@ def _report(sending: int, data: bytes, page: int | None) -> None:
 
 def _read(data: bytes, page: int | None) -> dict[str, float | str | None]:
     limits = Processing().limits
-    begun = checked = time.monotonic()
+    begun = checked = time.process_time()
     reason = fault = None
     try:
         with warnings.catch_warnings():
@@ -142,7 +142,7 @@ def _read(data: bytes, page: int | None) -> dict[str, float | str | None]:
                 check(data, limits)
                 jpeg_quality(data)
             finally:
-                checked = time.monotonic()
+                checked = time.process_time()
             image = decode(data, limits, page=page)
             planes = image.planes()
             if planes.shape != (image.info.channels, image.info.height, image.info.width):
@@ -153,7 +153,7 @@ def _read(data: bytes, page: int | None) -> dict[str, float | str | None]:
             fault = f"a reason of several lines: {reason!r}"
     except BaseException:
         fault = traceback.format_exc()
-    ended = time.monotonic()
+    ended = time.process_time()
     return {
         "check_seconds": checked - begun,
         "decode_seconds": ended - checked,

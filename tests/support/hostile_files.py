@@ -54,10 +54,9 @@ def flat_png(width: int, height: int, colour_type: int, bits: int, *, interlaced
     """A black PNG, whose pixels take about a thousandth of their size."""
     samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour_type]
     header = struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, interlaced)
-    row = bytes(1 + (width * samples * bits + 7) // 8)
-    deflate = zlib.compressobj(9)
-    extra = height // 2 if interlaced else 1  # each pass has rows of its own
-    pixels = b"".join(deflate.compress(row) for _ in range(height + extra)) + deflate.flush()
+    row_bytes = 1 + (width * samples * bits + 7) // 8
+    extra = height // 2 if interlaced else 0  # each pass has rows of its own
+    pixels = deflated_zeros(row_bytes * (height + extra))
     chunks = [(b"IHDR", header), (b"IDAT", pixels), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(image_files.png_chunk(*each) for each in chunks)
 
@@ -69,13 +68,23 @@ def png_with(*chunks: tuple[bytes, bytes], before_pixels: bool = True) -> bytes:
     return png[:at] + b"".join(image_files.png_chunk(*each) for each in chunks) + png[at:]
 
 
-def _deflated(prefix: bytes, size: int) -> bytes:
-    return prefix + zlib.compress(bytes(size), 9)
+def deflated_zeros(size: int) -> bytes:
+    """A zlib stream of zeros: a block that depends on none before it, many times."""
+    block_bytes = 1 << 24
+
+    def block(size: int, flush: int) -> bytes:
+        deflate = zlib.compressobj(9, wbits=-15)
+        return deflate.compress(bytes(size)) + deflate.flush(flush)
+
+    count, rest = divmod(size, block_bytes)
+    body = block(block_bytes, zlib.Z_FULL_FLUSH) * count + block(rest, zlib.Z_FINISH)
+    adler = size % 65_521 << 16 | 1
+    return b"\x78\xda" + body + struct.pack(">I", adler)
 
 
 def _text_bombs(name: bytes, prefix: bytes) -> bytes:
-    bomb = image_files.png_chunk(name, _deflated(prefix, 20_000_000))
-    return png_with(*[(name, _deflated(prefix, 20_000_000))] * (SIZE // len(bomb) - 1))
+    bomb = image_files.png_chunk(name, prefix + deflated_zeros(20_000_000))
+    return png_with(*[(name, prefix + deflated_zeros(20_000_000))] * (SIZE // len(bomb) - 1))
 
 
 def _gif(screen: tuple[int, int], *blocks: bytes, palette: bool = True) -> bytes:
@@ -199,8 +208,7 @@ def flat_tiff(
     rows = np.zeros((1, width, channels), np.uint8 if bits == 8 else np.uint16)
     whole = np.broadcast_to(rows, (height, width, channels))
     if compression == "deflate":
-        deflate = zlib.compressobj(9)
-        data = b"".join(deflate.compress(rows.tobytes()) for _ in range(height)) + deflate.flush()
+        data = deflated_zeros(height * rows.nbytes)
         code = 8
     else:
         data, code = flat_lzw(height * rows.nbytes), 5
@@ -284,9 +292,9 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "frames.png": lambda: _png_chunks(20_000, b"fcTL", bytes(26)),
     "ztxt.png": lambda: _text_bombs(b"zTXt", b"a\0\0"),
     "itxt.png": lambda: _text_bombs(b"iTXt", b"a\0\1\0\0\0"),
-    "iccp.png": lambda: png_with((b"iCCP", _deflated(b"a\0\0", 900_000_000))),
+    "iccp.png": lambda: png_with((b"iCCP", b"a\0\0" + deflated_zeros(900_000_000))),
     "ztxt-after.png": lambda: png_with(
-        *[(b"zTXt", _deflated(b"a\0\0", 20_000_000))] * 40, before_pixels=False
+        *[(b"zTXt", b"a\0\0" + deflated_zeros(20_000_000))] * 40, before_pixels=False
     ),
     "exif-overlaps.png": lambda: png_with((b"eXIf", exif_of_overlaps(20_000, SIZE - 8192))),
     "palettes.png": lambda: _png_chunks(30_000, b"sPLT", b"a\0\x08" + bytes(6)),
