@@ -64,7 +64,9 @@ class Isolation(Generic[Item, Value]):
     def __init__(self, work: "Work[Item, Value]", first: Stage, bounds: Bounds) -> None:
         self._work, self._first, self._bounds = work, first, bounds
         self._process: _Process | None = None
-        self.folder = Path(tempfile.mkdtemp(prefix="superres-"))
+        # Spark deletes its own folders also when this process is killed.
+        parent = os.environ.get("SPARK_LOCAL_DIRS", "").split(",")[0] or None
+        self.folder = Path(tempfile.mkdtemp(prefix="superres-", dir=parent))
 
     def results(self, item: Item) -> list[Value]:
         """All that comes of the item: everything or nothing.

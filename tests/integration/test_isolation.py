@@ -1,8 +1,6 @@
 """Images that end the Python worker they are in are rejected by name, and all others finish."""
 
-import json
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -30,7 +28,7 @@ from tests.support.required_tools import require
 pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
 GOOD, BAD, CORES = 50, 5, 2
-STALL_SECONDS = 10
+STALL_SECONDS = 30  # far longer than a step of these images, and than eating the memory
 MEMORY_MIB = 2000
 
 
@@ -42,16 +40,15 @@ class Photographs:
     widths: dict[str, int]  # by image_id
 
     def run(
-        self, folder: Path, killed: object, *options: str
+        self, folder: Path, stage: str, fates: dict[int, str], *options: str
     ) -> "subprocess.CompletedProcess[str]":
-        """Runs the jobs; ``killed`` is what tests.support.worker_killer reads."""
+        """Runs the jobs; ``fates`` are what happens at images of which width in the stage."""
         hook = folder / "hook"
         hook.mkdir()
-        shutil.copy(worker_killer.__file__, hook / "sitecustomize.py")
+        worker_killer.install(hook, stage, fates)
         dataset = self.run_setup.settings.dataset.model_dump()
         environment = os.environ | {
             "PYTHONPATH": os.pathsep.join([str(hook), os.environ.get("PYTHONPATH", "")]),
-            "KILLED": json.dumps(killed),
             "SPARK_LOCAL_IP": "127.0.0.1",
             "SUPERRES_PROCESSING__PATCH_SIZE": "32",
             "SUPERRES_PROCESSING__STALL_SECONDS": str(STALL_SECONDS),
@@ -107,11 +104,8 @@ def test_what_ends_its_worker_twice_is_rejected_and_the_rest_is_finished(
 ) -> None:
     run_setup = photographs.run_setup
     fates = victims(photographs, task_bytes)
-    killed = {
-        "stage": stage,
-        "widths": {photographs.widths[image_id]: fate for image_id, fate in fates.items()},
-    }
-    done = photographs.run(tmp_path, killed, "--master", f"local[{CORES}]", *options)
+    widths = {photographs.widths[image_id]: fate for image_id, fate in fates.items()}
+    done = photographs.run(tmp_path, stage, widths, "--master", f"local[{CORES}]", *options)
     assert done.returncode == 3, done.stdout + done.stderr
     assert "Error" not in done.stderr
     reasons = {record.image_id: record for record in rejections(run_setup.layout)}
@@ -147,8 +141,7 @@ def check_others(photographs: Photographs, rejected: set[str]) -> None:
 def test_where_spark_may_not_try_again_the_run_says_so(
     photographs: Photographs, tmp_path: Path
 ) -> None:
-    killed = {"stage": "split", "widths": {"40": "crash"}}
-    done = photographs.run(tmp_path, killed, "--master", "local[1,1]")
+    done = photographs.run(tmp_path, "split", {40: "crash"}, "--master", "local[1,1]")
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
     assert last.startswith("superres: the Spark run failed: a Python worker ended")

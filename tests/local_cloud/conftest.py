@@ -22,6 +22,7 @@ _ORDER = [
     "test_end_to_end",
     "test_smoke",
     "test_failures",
+    "test_bad_images",
     "test_transient",
     "test_permissions",
     "test_destroy",

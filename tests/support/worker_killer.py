@@ -1,8 +1,8 @@
 """Ends Python workers of Spark when they meet certain images.
 
 Copied as ``sitecustomize.py`` into a folder on PYTHONPATH, from which every Python process imports
-it. It changes only the workers and the processes that they start. KILLED says in which stage, and
-which widths of images do what: ``{"stage": "split", "widths": {"41": "crash"}}``.
+it. It changes only the workers and the processes that they start. ``killed.json`` beside it says in
+which stage, and which widths of images do what: ``{"stage": "split", "widths": {"41": "crash"}}``.
 """
 
 import ctypes
@@ -10,9 +10,11 @@ import importlib.abc
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 _EATEN_AT_MOST = 6 << 30
@@ -53,6 +55,13 @@ PLACES: dict[str, tuple[str, str, Callable[..., int]]] = {
 }
 
 
+def install(folder: Path, stage: str, widths: Mapping[int, str]) -> None:
+    """Makes images of these widths do what ``KILLERS`` names, where this folder is in the path."""
+    shutil.copy(__file__, folder / "sitecustomize.py")
+    killed = {"stage": stage, "widths": {str(width): what for width, what in widths.items()}}
+    (folder / "killed.json").write_text(json.dumps(killed))
+
+
 def _png_width(content: bytes) -> int:
     return int.from_bytes(content[16:20])
 
@@ -86,4 +95,5 @@ class _Killing(importlib.abc.MetaPathFinder):
 
 
 if {"jobs.python_daemon", "jobs.isolated"} & set(sys.orig_argv):
-    sys.meta_path.insert(0, _Killing(**json.loads(os.environ["KILLED"])))
+    killed = Path(__file__).with_name("killed.json").read_bytes()
+    sys.meta_path.insert(0, _Killing(**json.loads(killed)))
