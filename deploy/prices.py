@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
+from superres.pipeline.yaml_text import parse_yaml
 
 FILE = Path(__file__).with_name("prices.yaml")
 # The dearest of the table stands for a region that it lacks.
@@ -91,7 +91,7 @@ class Prices:
 
 def read_prices(region: str, file: Path = FILE) -> Prices:
     """Reads the prices of a region."""
-    table = yaml.safe_load(file.read_text("utf-8"))
+    table = parse_yaml(file.read_text("utf-8"), str(file))
     regions = table.pop("regions")
     shown = region if region in regions else _OTHER_REGION
     return Prices(str(table.pop("date")), shown, regions[shown], table, shown == region)

@@ -160,7 +160,17 @@ def one_line_reason(error: BaseException) -> str:
     ours = re.findall(r"superres\.errors\.\w+: (.+)", text)
     if ours:
         return str(ours[-1]).strip()
-    return _unreadable_part(text) or _ended_worker(text) or _last_error(error, text)
+    explained = _full_disk(text) or _unreadable_part(text) or _ended_worker(text)
+    return explained or _last_error(error, text)
+
+
+def _full_disk(text: str) -> str | None:
+    """Of tables, or of what Spark puts aside; our own files name themselves."""
+    reason = re.search(r"No space left on device|Disk quota exceeded|File too large", text)
+    return reason and (
+        f"{reason[0]} for the tables between the jobs (patches_dir, inference_result_dir) or for "
+        "Spark's temporary files; free some, and run it again: it goes on with what is missing"
+    )
 
 
 def _last_error(error: BaseException, text: str) -> str:

@@ -19,7 +19,7 @@ from ingestion.sources.opening import expanded
 from ingestion.sources.samples import SampleSource
 from ingestion.sources.source import Source
 from ingestion.topics import group_from_now, require_topics
-from superres.cli.execution import INTERRUPTED, SOME_FAILED
+from superres.cli.execution import exit_code
 from superres.cli.options import config_option, mode_option, scale_option
 from superres.cli.terminal import print_message, progress_bar
 from superres.pipeline import storage
@@ -60,9 +60,8 @@ def ingest(source: str, limit: int | None, **given: Any) -> None:
     rejections = f", {rejected} rejected: see rejected/ below the results" if rejected else ""
     click.echo(f"{stored} images stored{rejections}")
     if stop.is_set():
-        click.get_current_context().exit(INTERRUPTED)
-    if rejected or published.failed:
-        click.get_current_context().exit(SOME_FAILED if stored else 1)
+        click.get_current_context().exit(stop.exit_code)
+    click.get_current_context().exit(exit_code(stored, rejected + published.failed))
 
 
 def _allowing(settings: Settings, key: str, more: str) -> Settings:

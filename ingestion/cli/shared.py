@@ -18,7 +18,7 @@ from superres.pipeline.config_file import load_settings
 from superres.pipeline.records import Mode, Scale
 from superres.redaction import without_secrets
 from superres.service.public_http import Client
-from superres.service.signals import ENDING
+from superres.service.signals import handle_ending
 
 
 def settings_and_wanted(
@@ -30,16 +30,22 @@ def settings_and_wanted(
     return settings, Wanted(mode or settings.ingestion.mode, chosen)
 
 
-def stop_by_signal() -> Event:
-    """An event that SIGTERM, SIGHUP and the first Ctrl-C set; a second signal ends the process."""
-    stop = Event()
+class StopSignal(Event):
+    """Set by a signal that asks the process to end."""
 
-    def receive(number: int, _: object) -> None:
-        stop.set()
+    exit_code = 0  # 128 and the number of the signal, once there was one
+
+    def receive(self, number: int, _: object) -> None:
+        """The handler of the signal."""
+        self.exit_code = 128 + number
+        self.set()
         signal.signal(number, signal.SIG_DFL)
 
-    for number in ENDING:
-        signal.signal(number, receive)
+
+def stop_by_signal() -> StopSignal:
+    """An event that SIGTERM, SIGHUP and the first Ctrl-C set; a second signal ends the process."""
+    stop = StopSignal()
+    handle_ending(stop.receive)
     return stop
 
 

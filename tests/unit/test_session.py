@@ -53,6 +53,15 @@ WORKER_ENDED = (
             "s3a://b/run_id=2026-01-31-x2/patches/attempt=1-2-3/part-0.parquet: cannot be read as "
             "it was written (could not verify page); start the run again",
         ),
+        (
+            "Job aborted\nCaused by: java.io.IOException: No space left on device\n\tat x\n",
+            "No space left on device for the tables between the jobs",
+        ),
+        (
+            "superres.errors.StorageError: /r/a.png: cannot write: No space left on device; free "
+            "some space and run it again\n\tat org.apache\n",
+            "/r/a.png: cannot write: No space left on device; free some space and run it again",
+        ),
         ("superres.errors.ModelError: no such file\n", "no such file"),
         ("some text\nCaused by: java.lang.Error: why\n", "Caused by: java.lang.Error: why"),
     ],
