@@ -119,6 +119,11 @@ class Layout:
         return self._results("rejected")
 
     @property
+    def arrival_rejections(self) -> str:
+        """Folder of the rejections by ingestion."""
+        return self.with_recipe(DEFAULT_RECIPE).rejections
+
+    @property
     def manifest(self) -> str:
         """The record of this start, or of the run where no start is named."""
         name = manifest_name(self.run_id, self.start_id, self.recipe.key)
