@@ -1,8 +1,11 @@
 """`superres notify` as a process: from a record in storage to a picture in an open page."""
 
+import sqlite3
 import statistics
 import time
+from contextlib import closing
 from http.client import HTTPConnection
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -120,6 +123,33 @@ def test_images_finished_before_the_start_are_shown(tmp_path):
         until(lambda: answer(f"{at}/api/v1/totals")["images"] == 30, PATIENCE)
         newest = answer(f"{at}/api/v1/images?limit=1")["images"][0]
         assert newest["image_id"] == image_id(29)
+
+
+def test_readiness_and_the_page_agree_on_a_damaged_database(tmp_path):
+    config = {"dataset": {"reconstructed_images_dir": str(tmp_path / "results")}}
+    with notify(tmp_path, config) as service:
+        at, limits = address(service).removeprefix("http://"), cycle(range(1, 100))
+
+        def statuses() -> set[int]:
+            found = set()
+            # Another number each time: answers are kept until something changes.
+            for path in ("/readyz", f"/api/v1/runs?limit={next(limits)}"):
+                connection = HTTPConnection(at, timeout=PATIENCE)
+                connection.request("GET", path)
+                found.add(connection.getresponse().status)
+                connection.close()
+            return found
+
+        until(lambda: statuses() == {200}, PATIENCE)
+        with closing(sqlite3.connect(tmp_path / "own.db")) as damaged:
+            damaged.execute("ALTER TABLE runs RENAME TO lost")
+            damaged.commit()
+            until(lambda: statuses() == {503}, PATIENCE)
+            assert "no such table" in service.events("not_ready")[-1]["reason"]
+            damaged.execute("ALTER TABLE lost RENAME TO runs")
+            damaged.commit()
+        until(lambda: statuses() == {200}, PATIENCE)
+        assert len(service.events("ready_again")) == 1
 
 
 def test_many_streams_leave_threads_for_other_requests_and_do_not_delay_the_stop(tmp_path):

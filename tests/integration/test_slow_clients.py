@@ -1,10 +1,14 @@
 """Hundreds of clients that are slow on purpose hold up neither uploads nor the page."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.client import HTTPConnection
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +19,7 @@ from tests.support.image_files import noise, photo, png
 from tests.support.kafka_broker import PATIENCE
 from tests.support.notifier_process import address, answer, notify
 from tests.support.slow_clients import SlowClients, request
+from tests.support.upload_app import BOUNDARY, GOOD, multipart_body
 from tests.support.upload_app import TOKEN as UPLOAD_TOKEN
 from tests.support.upload_process import status_of, upload, upload_service
 
@@ -28,12 +33,9 @@ UPLOADING = request(
     "Content-Type: multipart/form-data; boundary=b",
     "Content-Length: 1000000",
 )
-NOT_LOCAL = """
-import superres.service.worker as worker
-worker.is_loopback = lambda address: False
-from superres.cli.main import main
-main()
-"""
+RUN = "\nfrom superres.cli.main import main\nmain()"
+NOT_LOCAL = "import superres.service.worker as it; it.is_loopback = lambda address: False"
+IMPATIENT = "import superres.service.pace as it; it.SILENT_SECONDS = 3.0"
 # Where a server that is about to close waits for the client to do so first.
 CLOSING = request("GET", "/healthz", "Connection: close")
 CHUNKED_LOGIN = request("POST", "/login", "Transfer-Encoding: chunked") + b"5\r\ntoken\r\n"
@@ -115,6 +117,14 @@ def test_an_unfinished_head_is_refused_in_time_and_what_it_held_is_free(tmp_path
         assert upload(port)[0] == 202
 
 
+def test_of_too_many_uploads_at_once_some_come_later(tmp_path):
+    with upload_service(tmp_path) as (port, _):
+        with SlowClients(port, 460, UPLOADING, b"a"):
+            assert upload(port)[0] == 503
+            assert status_of(port, "GET", "/uploads") == 200
+        until(lambda: upload(port)[0] == 202, PATIENCE)
+
+
 def test_of_more_clients_than_there_is_room_for_the_longest_waiting_go(tmp_path):
     with upload_service(tmp_path) as (port, _), SlowClients(port, 1800, HALF_A_HEAD) as clients:
         assert upload(port)[0] == 202
@@ -123,16 +133,7 @@ def test_of_more_clients_than_there_is_room_for_the_longest_waiting_go(tmp_path)
 
 def test_one_client_has_so_many_connections_and_others_are_served(tmp_path):
     """As if this machine's addresses were those of others."""
-    port = free_port()
-    environment = {"SUPERRES_UPLOAD_TOKEN": UPLOAD_TOKEN, "SUPERRES_KAFKA__ENABLED": "false"}
-    process = subprocess.Popen(
-        [sys.executable, "-c", NOT_LOCAL, "uploads", "--port", str(port)],
-        env=os.environ | environment,
-        cwd=tmp_path,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        until(lambda: status_of(port, "GET", "/healthz") == 200, PATIENCE)
+    with changed_service(tmp_path, NOT_LOCAL) as port:
         with SlowClients(port, 128, HALF_A_HEAD):
             assert status_of(port, "GET", "/uploads") == 429
             other = HTTPConnection("127.0.0.1", port, PATIENCE, source_address=("127.0.0.2", 0))
@@ -140,6 +141,42 @@ def test_one_client_has_so_many_connections_and_others_are_served(tmp_path):
             assert other.getresponse().status == 200
             other.close()
         until(lambda: status_of(port, "GET", "/uploads") == 200, PATIENCE)
+
+
+def test_a_body_is_cut_when_it_is_too_slow_and_not_when_it_only_takes_long(tmp_path):
+    with changed_service(tmp_path, IMPATIENT) as port:
+        body = multipart_body("boat.png", GOOD + b"\0" * 60_000)
+        length = UPLOADING.replace(b"1000000", str(len(body)).encode()).replace(
+            b"boundary=b", f"boundary={BOUNDARY}".encode()
+        )
+        began = time.monotonic()
+        with (
+            SlowClients(port, 20, UPLOADING, b"a") as slow,
+            socket.create_connection(("127.0.0.1", port), PATIENCE) as steady,
+        ):
+            steady.sendall(length)
+            for start in range(0, len(body), 10_000):
+                steady.sendall(body[start : start + 10_000])
+                time.sleep(1)  # for twice as long as anybody may be silent
+            assert time.monotonic() - began > 6
+            assert steady.recv(1 << 16).startswith(b"HTTP/1.1 202 ")
+            until(lambda: slow.ended == 20, PATIENCE)
+
+
+@contextmanager
+def changed_service(folder: Path, change: str) -> Iterator[int]:
+    """Runs the upload service with a changed constant, on the port that is yielded."""
+    port = free_port()
+    environment = {"SUPERRES_UPLOAD_TOKEN": UPLOAD_TOKEN, "SUPERRES_KAFKA__ENABLED": "false"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", change + RUN, "uploads", "--port", str(port)],
+        env=os.environ | environment,
+        cwd=folder,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        until(lambda: status_of(port, "GET", "/healthz") == 200, PATIENCE)
+        yield port
     finally:
         process.terminate()
         process.wait(PATIENCE)

@@ -2,7 +2,6 @@
 
 import selectors
 import socket
-import time
 from threading import Event, Thread
 from typing import Self
 
@@ -76,11 +75,3 @@ def _has_ended(connection: socket.socket) -> bool:
 def request(method: str, path: str, *headers: str) -> bytes:
     """The head of a request."""
     return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", *headers, "", ""]).encode()
-
-
-def seconds_of(action: object) -> float:
-    """How long an action takes."""
-    assert callable(action)
-    began = time.monotonic()
-    action()
-    return time.monotonic() - began
