@@ -8,10 +8,11 @@ import pyarrow as pa
 from pyspark import Broadcast
 
 from jobs.attempts import new_attempt, newest_attempt, read_whole_files, totals, write_attempt
+from jobs.isolated_tasks import Union, infer_isolated
 from jobs.job import JobReport, Run, job_main
 from jobs.session import worker_device
 from jobs.tables import UPSCALED_TILES, batches_to_tiles, sql_schema, tiles_to_batches
-from jobs.tasks import Union, in_this_process, infer_isolated, is_first_attempt, task_bounds
+from jobs.tasks import in_this_process, is_first_attempt, task_bounds
 from jobs.works import Engines, InferWork
 from superres.network.restore import fetch_networks
 from superres.network.weights import Weights

@@ -13,11 +13,12 @@ import pyarrow as pa
 
 from jobs.attempts import newest_attempt, read_attempt
 from jobs.evaluate_image import image_locations
+from jobs.isolated_tasks import evaluate_isolated
 from jobs.job import JobReport, Run, job_main, print_left_out
 from jobs.manifest import write_manifest
 from jobs.selection import stored_images
 from jobs.tables import batches_to_images
-from jobs.tasks import evaluate_isolated, in_this_process, is_first_attempt, task_bounds
+from jobs.tasks import in_this_process, is_first_attempt, task_bounds
 from jobs.works import EvaluateWork, LocatedImage
 
 _OUTCOME = "image_id string, rejected boolean, network string, model_digest string"

@@ -11,11 +11,12 @@ import pyarrow as pa
 
 from jobs.attempts import totals, write_attempt
 from jobs.batch_inference import share_engines
+from jobs.isolated_tasks import fuse_isolated
 from jobs.job import JobReport, Run, job_main
 from jobs.mass_split import deal_to_tasks, table_and_images
 from jobs.stages import clear_unfinished
 from jobs.tables import IMAGES, images_to_batches, sql_schema
-from jobs.tasks import fuse_isolated, in_this_process, is_first_attempt, task_bounds
+from jobs.tasks import in_this_process, is_first_attempt, task_bounds
 from jobs.works import FusedWork
 
 # Nothing is written between, so tasks can be small and the last wave short.

@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from jobs.isolated import Failed, Finished, Result, Setup, Step, Unexpected
+from jobs.isolated_process import Failed, Finished, Result, Setup, Step, Unexpected
 from jobs.memory import MIB, MemoryLimit, resident_bytes
 from superres.errors import PrerequisiteError
 from superres.pipeline.records import Stage
@@ -110,7 +110,7 @@ def isolation(
 
 
 class _Process:
-    """The other end of ``jobs.isolated``."""
+    """The other end of ``jobs.isolated_process``."""
 
     def __init__(self, setup: Setup, bounds: Bounds, folder: Path) -> None:
         self._bounds = bounds
@@ -121,20 +121,20 @@ class _Process:
         with theirs:
             self._process = subprocess.Popen(
                 # Without the working directory in the path; the worker's path may be in archives.
-                [sys.executable, "-P", "-m", "jobs.isolated", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", "jobs.isolated_process", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 env=os.environ
                 | {"PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(self._temporary)},
             )
-        self._connection.send(setup)
+        self._send(setup)
         self._await_ready()
 
     def results(self, item: Any, first: Stage) -> list[Any]:
         """All that comes of the item; raises ``ItemLostError`` when the process ends."""
         self._stage = first
-        self._connection.send(item)
+        self._send(item)
         results = []
         while True:
             message = self._received()
@@ -156,6 +156,10 @@ class _Process:
         self._process.wait()
         self._connection.close()
         shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def _send(self, content: Any) -> None:
+        with suppress(BrokenPipeError, ConnectionResetError):  # it has ended: see _received
+            self._connection.send(content)
 
     def _await_ready(self) -> None:
         try:

@@ -6,11 +6,12 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, Row, functions
 
 from jobs.attempts import new_attempt, newest_attempt, read_whole_files, write_attempt
+from jobs.isolated_tasks import Union, reconstruct_isolated
 from jobs.job import JobReport, Run, job_main
 from jobs.selection import rejections
 from jobs.stages import clear_unfinished
 from jobs.tables import IMAGES, batches_to_tiles, images_to_batches, sql_schema
-from jobs.tasks import Union, in_this_process, is_first_attempt, reconstruct_isolated, task_bounds
+from jobs.tasks import in_this_process, is_first_attempt, task_bounds
 from jobs.works import ReconstructWork
 from superres.pipeline.layout import Layout
 

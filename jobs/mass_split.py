@@ -7,10 +7,11 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs.attempts import new_attempt, totals, write_attempt
+from jobs.isolated_tasks import split_isolated
 from jobs.job import JobReport, Run, job_main, print_left_out
 from jobs.selection import SourceImage, deal, forget_finished, pending_images
 from jobs.tables import TILES, sql_schema, tiles_to_batches
-from jobs.tasks import in_this_process, is_first_attempt, split_isolated, task_bounds
+from jobs.tasks import in_this_process, is_first_attempt, task_bounds
 from jobs.works import SplitWork
 
 # Size of a Parquet part of inference, where most bytes are. The split's parts are smaller by the

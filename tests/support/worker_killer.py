@@ -94,6 +94,6 @@ class _Killing(importlib.abc.MetaPathFinder):
         return spec
 
 
-if {"jobs.python_daemon", "jobs.isolated"} & set(sys.orig_argv):
+if {"jobs.python_daemon", "jobs.isolated_process"} & set(sys.orig_argv):
     killed = Path(__file__).with_name("killed.json").read_bytes()
     sys.meta_path.insert(0, _Killing(**json.loads(killed)))

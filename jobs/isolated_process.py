@@ -1,8 +1,8 @@
 """The process that works on one item after another for a Python worker of Spark.
 
-``python -m jobs.isolated FD``: ``FD`` is a socket to the worker, which sends a ``Setup`` and then
-items. The process ends with the worker, and by itself after what it did not expect, so that each
-try begins in a fresh one.
+``python -m jobs.isolated_process FD``: ``FD`` is a socket to the worker, which sends a ``Setup``
+and then items. The process ends with the worker, and by itself after what it did not expect, so
+that each try begins in a fresh one.
 """
 
 import ctypes
@@ -122,6 +122,6 @@ def _end_with_parent() -> None:
 
 if __name__ == "__main__":
     # The classes of this module as others import them, or pickles would name __main__.
-    from jobs import isolated
+    from jobs import isolated_process
 
-    isolated.main(int(sys.argv[1]))
+    isolated_process.main(int(sys.argv[1]))
