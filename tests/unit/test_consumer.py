@@ -175,6 +175,17 @@ def test_a_message_for_another_group_is_skipped(run_setup, make_consumer, own_on
     assert partitions.messages_in_flight == (1 if own_only else 2)
 
 
+def test_a_stop_while_partitions_are_revoked_has_one_deadline(make_consumer):
+    image_consumer = make_consumer()
+    ingestion = image_consumer._settings.ingestion.model_copy(update={"drain_seconds": 0.2})
+    image_consumer._settings = image_consumer._settings.model_copy(update={"ingestion": ingestion})
+    image_consumer._receive(polled(7))
+    image_consumer._stop.set()
+    image_consumer._drain([0])  # as partitions are revoked
+    assert image_consumer._partitions.messages_in_flight == 1
+    assert image_consumer._drain_ends(time.monotonic()) <= time.monotonic()
+
+
 # ---- lag and end
 
 
