@@ -272,7 +272,7 @@ install_unit() { # UNIT
   case $1 in
     consume) set -- "$1" "${SUPERRES_INGESTION__CONSUMER_PORT:-9101}" 60% 230 ;;
     uploads) set -- "$1" "${SUPERRES_INGESTION__UPLOAD_PORT:-8081}" "$(uploads_memory)" 230 ;;
-    start-runs) set -- "$1" "${SUPERRES_STARTS__PORT:-9102}" 10% 60 ;;
+    start-runs) set -- "$1" "${SUPERRES_STARTS__PORT:-9102}" 10% 230 ;;
     notify) set -- "$1" "${SUPERRES_NOTIFIER__PORT:-8080}" 80% 30 ;;
   esac
   write_check "$1" "$2"

@@ -36,6 +36,8 @@ _LINGER_SECONDS = 2.0  # for a client to take the rest of a response (RFC 9112, 
 _LINGER_BYTES = 1 << 16
 _MAX_LINGERING = 512
 _ACCEPTED_AT_ONCE = 64
+_FOR_A_WHILE = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+_RETRY_SECONDS = 30
 _TURN_SECONDS = 1.0
 
 
@@ -215,8 +217,10 @@ class PatientWorker(Worker):  # type: ignore[misc]  # Gunicorn ships no types
             request = next(parser)
             if self._respond(request, paced, connection):
                 return _rest(parser, request, paced)
-        except (NoMoreData, StopIteration, OSError) as error:
+        except (NoMoreData, StopIteration, TimeoutError, ConnectionError) as error:
             self.log.debug("a client has gone or is too slow: %s", error)
+        except OSError:
+            self.log.exception("a response was cut off")
         except Exception as error:
             self.handle_error(request, paced, connection.peer, error)
         return None
@@ -275,10 +279,10 @@ class PatientWorker(Worker):  # type: ignore[misc]  # Gunicorn ships no types
 
     def _refuse(self, connection: Connection, status: HTTPStatus) -> None:
         """Answers without a thread."""
-        head = (
-            f"HTTP/1.1 {status.value} {status.phrase}\r\n"
-            "Connection: close\r\nContent-Length: 0\r\nRetry-After: 30\r\n\r\n"
-        )
+        lines = [f"HTTP/1.1 {status.value} {status.phrase}", "Connection: close"]
+        if status in _FOR_A_WHILE:
+            lines.append(f"Retry-After: {_RETRY_SECONDS}")
+        head = "\r\n".join([*lines, "Content-Length: 0", "", ""])
         with suppress(OSError):
             connection.sock.send(head.encode())
         self._linger(connection)
