@@ -35,6 +35,10 @@ class Clock:
         with self._during(None):
             yield
 
+    def restart(self) -> None:
+        """Begins the next step of the same kind."""
+        self._set(self._stage)
+
     def each(self, stage: Stage, items: Iterable[T]) -> Iterator[T]:
         """The items, each of them a step."""
         return self._next_of(items, stage)

@@ -153,7 +153,7 @@ def _measure(
                 "the original is in colour and the stored low resolution is not, or the reverse; "
                 "store both alike"
             )
-        ours, bicubic = measure_result(original, result, low, layout.scale)
+        ours, bicubic = measure_result(original, result, low, layout.scale, clock.restart)
     size = original.info
     stored = StoredImage(uri=inputs.original_uri, width=size.width, height=size.height)
     return _Measured(stored, ours, bicubic)

@@ -6,7 +6,7 @@ costs about 0.07 dB at x2 against the literature's protocol, ``folder_evaluation
 Figures of the two protocols must not be mixed, so every record names its protocol.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import cast
 
 import numpy as np
@@ -31,7 +31,11 @@ _MARGIN = 4
 
 
 def measure_result(
-    original: DecodedImage, result: DecodedImage, low: Planes, scale: int
+    original: DecodedImage,
+    result: DecodedImage,
+    low: Planes,
+    scale: int,
+    on_strip: Callable[[], None] = lambda: None,
 ) -> tuple[Quality | None, Quality | None]:
     """Quality of a stored result and of bicubic enlargement of ``low``, by the pipeline's protocol.
 
@@ -39,7 +43,8 @@ def measure_result(
     of that size counts. Images are read in strips, so only ``low`` and some strips are in memory.
     For a grey result of a colour original, decode ``original`` with ``grayscale=True``. Images with
     alpha are compared as they look over mid-grey, so hidden colour does not count. None for an
-    image too small for one SSIM window; an infinite PSNR means equal.
+    image too small for one SSIM window; an infinite PSNR means equal. ``on_strip`` is called after
+    each strip.
 
     Raises ``ImageRejectedError`` when an image is damaged or the original is smaller.
     """
@@ -57,11 +62,15 @@ def measure_result(
             f"result's {width} × {height}; use the image that the low resolution was made from"
         )
     rows = max(_MIN_STRIP_ROWS, _STRIP_PIXELS // width)
-    return measure_strips(original.strips(rows), result.strips(rows), low, scale)
+    return measure_strips(original.strips(rows), result.strips(rows), low, scale, on_strip)
 
 
 def measure_strips(
-    original: Iterable[Planes], result: Iterable[Planes], low: Planes, scale: int
+    original: Iterable[Planes],
+    result: Iterable[Planes],
+    low: Planes,
+    scale: int,
+    on_strip: Callable[[], None] = lambda: None,
 ) -> tuple[Quality | None, Quality | None]:
     """Like ``measure_result``, for strips (C, rows, W) of equal heights; an image may be one strip.
 
@@ -82,6 +91,7 @@ def measure_strips(
         if lumas[0].size:
             meter.add(*lumas)
         top = bottom
+        on_strip()
     ours, bicubic = meter.results()
     return ours, bicubic
 

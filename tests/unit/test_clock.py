@@ -52,3 +52,11 @@ def test_waiting_for_items_costs_nothing_and_an_error_ends_the_step(timer: list[
     with pytest.raises(ValueError, match="broken"), clock.computing("split"):
         raise ValueError("broken")
     assert timer[-2:] == [9, 0]
+
+
+def test_a_long_step_may_be_divided(timer: list[float]) -> None:
+    clock = AlarmClock(9)
+    with clock.computing("evaluate"):
+        clock.restart()
+    clock.restart()
+    assert timer == [9, 9, 0, 0]
