@@ -1,6 +1,8 @@
 """What is written is compared with what is there: sizes on local folders, checksums on S3."""
 
 import base64
+import errno
+import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,3 +91,17 @@ def test_a_local_file_that_is_short_is_an_error_and_removed(
     with pytest.raises(StorageError, match=r"x: cannot write: \d+ bytes are there, not 12; write"):
         write(str(tmp_path / "x"), CONTENT)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_while_a_file_is_made_names_the_file(code: int, tmp_path: Path) -> None:
+    uri = str(tmp_path / "all.zip")
+    with pytest.raises(StorageError, match=r"all\.zip: cannot write: .*; (free|raise)"):  # noqa: SIM117
+        with storage.staged(uri):
+            raise OSError(code, os.strerror(code))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_error_while_a_file_is_made_is_the_callers(tmp_path: Path) -> None:
+    with pytest.raises(ConnectionResetError), storage.staged(str(tmp_path / "x")):
+        raise ConnectionResetError

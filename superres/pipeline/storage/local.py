@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from superres.errors import StorageError
 from superres.imaging.names import unfinished_name
-from superres.pipeline.storage.store import StoredFile, check_size, named_errors
+from superres.pipeline.storage.store import StoredFile, check_size, full_disk_named, named_errors
 
 
 def read_bytes(uri: str) -> bytes:
@@ -112,7 +112,8 @@ def staged(uri: str, metadata: bytes | None) -> Iterator[Path]:
     with named_errors(uri, "write"):
         target.parent.mkdir(parents=True, exist_ok=True)
     with _removed_on_failure(str(temporary)):
-        yield temporary
+        with full_disk_named(uri):
+            yield temporary
         with named_errors(uri, "write"):
             temporary.replace(target)
 

@@ -20,7 +20,13 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from superres.errors import StorageError
-from superres.pipeline.storage.store import S3, StoredFile, bucket_and_key, named_errors
+from superres.pipeline.storage.store import (
+    S3,
+    StoredFile,
+    bucket_and_key,
+    full_disk_named,
+    named_errors,
+)
 
 _METADATA_KEY = "note"
 # boto3 uploads larger files in parts, each with a checksum of its own.
@@ -153,7 +159,8 @@ def staged(uri: str, metadata: bytes | None) -> Iterator[Path]:
     """As ``storage.staged``."""
     with tempfile.TemporaryDirectory(prefix="superres-") as folder:
         path = Path(folder) / "object"
-        yield path
+        with full_disk_named(folder):
+            yield path
         write_file(uri, path, metadata)
 
 

@@ -1,5 +1,6 @@
 """What local folders and S3 have in common: the files, the functions, how their errors read."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -81,6 +82,18 @@ def named_errors(uri: str, action: str) -> Iterator[None]:
         remedy = remedy_for(error) if action == "write" else ""
         reason = f"{error.strerror or error}{remedy and f'; {remedy}'}"
         raise StorageError(f"{uri}: cannot {action}: {reason}") from error
+
+
+@contextmanager
+def full_disk_named(uri: str) -> Iterator[None]:
+    """Names the file where the caller's block meets a full disk; other errors are the caller's."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            with named_errors(uri, "write"):
+                raise
+        raise
 
 
 def check_size(uri: str, written: int, expected: int) -> None:
