@@ -31,7 +31,6 @@ from superres.cli.output_options import (
 from superres.cli.terminal import print_message, print_result, progress_bar
 from superres.errors import ConfigError, ImageRejectedError, StorageError, SuperresError
 from superres.imaging.colour import Planes
-from superres.imaging.decoding import decode_file
 from superres.imaging.encoding.formats import FORMATS, FormatName
 from superres.imaging.files import sha256_of
 from superres.imaging.metadata.model import Policy
@@ -42,7 +41,7 @@ from superres.pipeline.input_folder import images_of
 from superres.pipeline.output_folder import OutputFolder
 from superres.pipeline.recipe import ProfilePolicy, Recipe
 from superres.pipeline.records import applied_recipe
-from superres.pipeline.result_file import Source, encoding_of, write_result
+from superres.pipeline.result_file import Source, decode_source, encoding_of, write_result
 
 
 @click.command(epilog="Example: superres upscale holiday/ portrait.jpg --scale 4 --output large")
@@ -167,13 +166,7 @@ def _upscale_file(
     """
     digest = sha256_of(source)
     with utf8_alias(source) as file, folder.unfinished() as unfinished:
-        image = decode_file(
-            file,
-            processing.limits,
-            grayscale=processing.grayscale,
-            page=page,
-            keep_profile=recipe.profile == "keep",
-        )
+        image = decode_source(file, processing.limits, recipe, page)
         info = upscaled_info(image.info, processing.upscale_factor)
         encoding_of(recipe).check(info)
         engine = engines.for_file(file)

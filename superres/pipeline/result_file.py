@@ -3,12 +3,15 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from superres import __version__
 from superres.imaging.colour import Planes
+from superres.imaging.decoding import DecodedImage, decode_file
 from superres.imaging.encoding.formats import Encoding
 from superres.imaging.encoding.writing import encode
 from superres.imaging.info import ImageInfo
+from superres.imaging.limits import Limits
 from superres.imaging.metadata.source import Making, SourceMetadata, result_metadata
 from superres.pipeline.recipe import Recipe
 
@@ -31,6 +34,22 @@ class Source:
 def encoding_of(recipe: Recipe) -> Encoding:
     """Format and quality of a recipe."""
     return Encoding(recipe.format, recipe.quality)
+
+
+def decode_source(file: Path, limits: Limits, recipe: Recipe, page: int | None) -> DecodedImage:
+    """Reads the header of a source, whose samples come out as the recipe says.
+
+    A profile of grey is not kept for a format without grey: such samples become sRGB's.
+
+    Raises:
+        As ``decode_file``.
+    """
+    keep_profile = recipe.profile == "keep"
+    options: dict[str, Any] = {"grayscale": recipe.grayscale, "page": page}
+    image = decode_file(file, limits, keep_profile=keep_profile, **options)
+    if image.profile and image.info.colours == 1 and not encoding_of(recipe).kind.has_grey:
+        return decode_file(file, limits, **options)
+    return image
 
 
 def write_result(

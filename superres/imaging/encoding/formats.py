@@ -21,6 +21,7 @@ class Format:
         max_pixels: width times height.
         has_16_bits: beside 8.
         has_alpha: whether it has transparency.
+        has_grey: it holds grey as such, not as equal colours.
     """
 
     label: str
@@ -30,14 +31,15 @@ class Format:
     max_pixels: int | None = None
     has_16_bits: bool = False
     has_alpha: bool = True
+    has_grey: bool = True
 
 
 FORMATS: dict[FormatName, Format] = {
     "png": Format("PNG", ".png", None, 2**31 - 1, has_16_bits=True),
     "jpeg": Format("JPEG", ".jpg", 90, 65_500, has_alpha=False),  # libjpeg's limit
-    "webp": Format("WebP", ".webp", 85, 16_383),
+    "webp": Format("WebP", ".webp", 85, 16_383, has_grey=False),
     # libavif's decoder, and with it every browser, refuses more.
-    "avif": Format("AVIF", ".avif", 75, 32_768, max_pixels=1 << 28),
+    "avif": Format("AVIF", ".avif", 75, 32_768, max_pixels=1 << 28, has_grey=False),
     "tiff": Format("TIFF", ".tif", None, 2**31 - 1, has_16_bits=True),
 }
 SUFFIXES: dict[str, FormatName] = {

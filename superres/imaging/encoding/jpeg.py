@@ -24,14 +24,10 @@ from superres.imaging.metadata.model import Metadata
 from superres.imaging.png import write_png
 from superres.imaging.whole_file import WholeFile
 
-MOST_IN_SEGMENT = 65_533
-"""Bytes of a segment without its length."""
+_MOST_IN_SEGMENT = 65_533  # bytes, without the length
 _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 _PHOTOSHOP = b"Photoshop 3.0\0"
 _ICC = b"ICC_PROFILE\0"
-MOST_EXIF, MOST_XMP = (MOST_IN_SEGMENT - len(prefix) for prefix in (_EXIF, _XMP))
-MOST_IPTC = MOST_IN_SEGMENT - len(_PHOTOSHOP) - 16
-"""Of a JPEG, in bytes."""
 _START = b"\xff\xd8"  # libvips writes no segment of metadata behind it
 
 
@@ -54,7 +50,8 @@ def encode_jpeg(
     output = _Output(file, _segments(metadata, profile))
     with ThreadPoolExecutor(1, "jpeg") as pool:
         done = pool.submit(_compress, read_end, output, quality)
-        _feed(strips, info, write_end)
+        with suppress(_EncoderFailedError):
+            _feed(strips, info, write_end, output)
     done.result()
 
 
@@ -71,6 +68,7 @@ class _Output:
         self._segments = segments
         self._start = b""
         self.error: BaseException | None = None
+        self.has_failed = False
 
     def write(self, content: bytes) -> int:
         """For libvips, to which a negative number means a failure."""
@@ -99,28 +97,34 @@ def _compress(read_end: int, output: _Output, quality: int) -> None:
         subsampling = "off" if quality >= FULL_COLOUR_QUALITY else "on"
         image.jpegsave_target(target, Q=quality, subsample_mode=subsampling, keep="none")
     except pyvips.Error as error:
+        output.has_failed = True
         raise output.error or StorageError(f"the JPEG cannot be encoded: {error}") from None
     finally:
+        while os.read(read_end, 1 << 16):  # after a failure, until the other side notices
+            pass
         os.close(read_end)
 
 
-def _feed(strips: Iterable[Planes], info: ImageInfo, write_end: int) -> None:
-    """Writes the image into the pipe, unless its reader has failed."""
-    with suppress(_ReaderGoneError), os.fdopen(write_end, "wb", buffering=0) as pipe:
+def _feed(strips: Iterable[Planes], info: ImageInfo, write_end: int, output: _Output) -> None:
+    """Writes the image into the pipe.
+
+    Raises:
+        _EncoderFailedError: the other thread has failed; its result says why.
+    """
+    with os.fdopen(write_end, "wb", buffering=0) as pipe:
 
         def write(content: bytes) -> None:
             rest = memoryview(content)
-            try:
-                while rest:
-                    rest = rest[pipe.write(rest) :]
-            except BrokenPipeError:
-                raise _ReaderGoneError from None
+            while rest:
+                if output.has_failed:
+                    raise _EncoderFailedError
+                rest = rest[pipe.write(rest) :]
 
         write_png(write, strips, info, compression=None)
 
 
-class _ReaderGoneError(Exception):
-    """Nobody reads the pipe any more; why, the result of the other thread says."""
+class _EncoderFailedError(Exception):
+    """Nobody needs what is written into the pipe any more."""
 
 
 def _segments(metadata: Metadata, profile: bytes) -> bytes:
@@ -141,7 +145,7 @@ def _segments(metadata: Metadata, profile: bytes) -> bytes:
 
 
 def _profile_segments(profile: bytes) -> list[bytes]:
-    room = MOST_IN_SEGMENT - len(_ICC) - 2
+    room = _MOST_IN_SEGMENT - len(_ICC) - 2
     pieces = [profile[at : at + room] for at in range(0, len(profile), room)]
     return [
         _segment(0xE2, _ICC + bytes((number, len(pieces))) + piece)

@@ -36,7 +36,7 @@ def encode(
         encoding: format and quality.
         metadata: written as far as the format can carry it.
         profile: ICC profile of the samples; None means sRGB, or its grey. Either way the file
-            says so.
+            says so. One of grey is for formats that have grey.
 
     Raises:
         ImageRejectedError: the format cannot hold the image, or there is not enough memory.
@@ -57,7 +57,8 @@ def _encode(
     metadata: Metadata,
     profile: bytes | None,
 ) -> None:
-    embedded = profile or srgb_profile(grey=info.colours == 1)
+    is_grey = info.colours == 1 and encoding.kind.has_grey
+    embedded = profile or srgb_profile(grey=is_grey)
     match encoding.format:
         case "png":
             chunks = metadata_chunks(metadata, profile)

@@ -1,7 +1,7 @@
 """What a source says beside its pixels, and what of that its result says."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from superres.errors import ImageRejectedError
 from superres.imaging.encoding.formats import FormatName
@@ -14,6 +14,7 @@ from superres.imaging.metadata.exif import Exif, exif_of, read_exif
 from superres.imaging.metadata.model import Metadata, Policy
 
 _USUAL_DENSITIES = (1.0, 65_000.0)
+_MOST_SEGMENT_BYTES = 65_490  # of JPEG, beside what says the kind of the segment
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,26 @@ def result_metadata(
         geo=geo,
         is_big=source.is_big,
     )
+    if making.format == "jpeg":
+        metadata = _fitting_segments(metadata, remarks)
     return metadata, tuple(remarks)
+
+
+def _fitting_segments(metadata: Metadata, remarks: list[str]) -> Metadata:
+    """Without what is larger than a segment of JPEG."""
+
+    def fitting(name: str, content: bytes | None) -> bytes | None:
+        if len(content or b"") <= _MOST_SEGMENT_BYTES:
+            return content
+        remarks.append(f"its {name} is left out: JPEG holds 64 kB of it; PNG and TIFF hold more")
+        return None
+
+    return replace(
+        metadata,
+        exif=fitting("EXIF", metadata.exif),
+        xmp=fitting("XMP", metadata.xmp),
+        iptc=fitting("IPTC", metadata.iptc),
+    )
 
 
 def _xmp(source: SourceMetadata, policy: Policy, making: Making, remarks: list[str]) -> bytes:
