@@ -13,6 +13,11 @@ from superres.redaction import redacted
 
 API_PREFIX = "/api/v1"
 _PICTURES = ("low_resolution", "result", "original")
+# A list, so that a new field of records does not become public by accident.
+_PUBLIC_FIELDS = (
+    *("version", "image_id", "run_id", "start_id", "mode", "scale", "ingest_date", "attribution"),
+    *("protocol", "ours", "bicubic", "seconds", "model_digest", "model_name", "finished_at"),
+)
 _NAMED_KINDS = ("folder", "samples", "upload")
 # An object in S3, or a path with a folder in it; not the path of a URL.
 _LOCATION = re.compile(
@@ -21,14 +26,14 @@ _LOCATION = re.compile(
 
 
 def public_record(record: Mapping[str, Any]) -> dict[str, Any]:
-    """An evaluation as JSON without locations, with links to its pictures.
+    """What everybody may see of an evaluation as JSON: no locations, but links to its pictures.
 
     Works on the JSON: building a model would take four times as long.
     """
     recipe = record.get("recipe")
     pictures = {kind: _size(record[kind]) for kind in _PICTURES}
     return {
-        **record,
+        **{name: record.get(name) for name in _PUBLIC_FIELDS},
         **pictures,
         "source": public_source(record["source"]),
         "recipe": recipe and _public_recipe(recipe),

@@ -104,9 +104,14 @@ def stored_kind(
     return kind
 
 
-def is_received(image: Evaluation, kind: StoredKind) -> bool:
-    """Whether a stored picture is a file as somebody gave it, with whatever it has of metadata."""
-    return kind == "original" or (kind == "low" and image.mode == "upscale")
+def may_have_metadata(image: Evaluation, kind: StoredKind) -> bool:
+    """Whether a stored picture may tell of people and places.
+
+    So may a file as somebody gave it. What we made ourselves as PNG has pixels and nothing else.
+    """
+    if kind == "original" or (kind == "low" and image.mode == "upscale"):
+        return True
+    return not stored_image(image, kind).uri.lower().endswith(".png")
 
 
 class Pictures:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, datetime
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from flask import Response, request
 from flask_openapi3.blueprint import APIBlueprint
@@ -18,7 +18,15 @@ from notifier.store.paging import Position
 from notifier.store.runs import Kind, RunStatus, State, runs_of
 from notifier.web.context import service
 from notifier.web.problems import problem_schemas
-from superres.pipeline.records import Evaluation, ResultId
+from superres.pipeline.records import (
+    AppliedRecipe,
+    Attribution,
+    ImageId,
+    Metrics,
+    Mode,
+    ResultId,
+    Scale,
+)
 from superres.service.problems import Problem
 
 PREFIX = API_PREFIX
@@ -49,12 +57,29 @@ class Size(BaseModel):
     height: int
 
 
-class FinishedImage(Evaluation):
-    """An evaluation record with links to its pictures, and without their locations."""
+class FinishedImage(BaseModel):
+    """What everybody may see of an evaluation record (``notifier.disclosure``), with links."""
 
-    low_resolution: Size  # type: ignore[assignment]  # a record has its location, too
-    result: Size  # type: ignore[assignment]
-    original: Size | None = None  # type: ignore[assignment]
+    version: Literal[1]
+    image_id: ImageId
+    run_id: str
+    mode: Mode
+    scale: Scale
+    ingest_date: date
+    source: str
+    attribution: Attribution | None
+    low_resolution: Size
+    result: Size
+    original: Size | None
+    protocol: str | None
+    ours: Metrics | None
+    bicubic: Metrics | None
+    seconds: float
+    model_digest: str
+    finished_at: datetime
+    start_id: str | None
+    model_name: str | None
+    recipe: AppliedRecipe | None
     links: Links
 
 

@@ -24,7 +24,7 @@ from notifier.pictures import (
     NoPictureError,
     StoredKind,
     check_exists,
-    is_received,
+    may_have_metadata,
     stored_kind,
     stored_uri,
     version_of,
@@ -87,7 +87,7 @@ def _response(image: Evaluation, kind: Kind, width: int | None) -> AnyResponse:
     if stored is None:
         tag = f"{kind}-{width or 'whole'}"
         return _cached(image, kind, tag, lambda: pictures.file(image, kind, width, settings))
-    if is_received(image, stored) and is_stranger():
+    if may_have_metadata(image, stored) and is_stranger():
         tag = f"{stored}-public"
         return _cached(image, stored, tag, lambda: pictures.public_copy(image, stored, settings))
     uri = stored_uri(image, stored, settings)

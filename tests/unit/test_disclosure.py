@@ -12,6 +12,7 @@ from notifier.recording import record_image, record_status
 from notifier.store.runs import RunStatus
 from notifier.store.subscriptions import create_subscription
 from notifier.store.tables import Delivery
+from notifier.web.api import FinishedImage
 from superres.pipeline.recipe import Recipe
 from superres.pipeline.records import Evaluation, StoredImage
 from tests.support.evaluation_records import MOMENT, evaluation
@@ -86,6 +87,12 @@ def test_a_webhook_has_no_location(gallery):
     image = json.loads(payloads[0])["data"]
     assert image["links"]["result"] == f"/pictures/{located(2).result_id}/result"
     assert image["result"] == {"width": 4, "height": 2}
+
+
+def test_it_is_decided_for_every_field_of_a_record_whether_it_is_public():
+    public = public_record(located(1).model_dump(mode="json")).keys()
+    assert public == FinishedImage.model_fields.keys()
+    assert Evaluation.model_fields.keys() - public == {"path"}  # which has the folders of a person
 
 
 @pytest.mark.parametrize(
