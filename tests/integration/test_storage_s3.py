@@ -1,8 +1,10 @@
 """Storage on ``s3://``, which is LocalStack here."""
 
+import random
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError
 
 from superres.errors import StorageError
 from superres.imaging.decoding import decode
@@ -11,6 +13,7 @@ from superres.imaging.png import encode_png_bytes
 from superres.pipeline import storage
 from superres.pipeline.arrival import reference_of, store_image
 from superres.pipeline.records import Mode
+from superres.pipeline.storage import s3
 from superres.pipeline.storage.s3 import forget_clients
 from tests.conftest import make_run_setup
 from tests.support.networks import noise
@@ -44,6 +47,19 @@ def test_storage_reads_writes_and_lists(bucket: str, tmp_path: Path) -> None:
     assert storage.exists(f"s3://{bucket}/folder-beside/d.txt")
     with pytest.raises(StorageError, match="cannot read"):
         storage.read_bytes(f"{base}/a.txt")
+
+
+def test_an_upload_in_parts_comes_back_and_a_wrong_checksum_is_refused(bucket: str) -> None:
+    forget_clients()  # they may have been made for another endpoint
+    content = random.Random(0).randbytes(9 << 20)
+    uri = f"s3://{bucket}/parts.bin"
+    with storage.staged(uri, b"a note") as path:
+        path.write_bytes(content)
+    assert storage.read_bytes(uri) == content
+    assert storage.read_metadata(uri) == b"a note"
+    with pytest.raises(ClientError, match="checksum"):
+        s3.client().put_object(Bucket=bucket, Key="x", Body=b"x", ChecksumCRC32="AAAAAA==")
+    assert not storage.exists(f"s3://{bucket}/x")
 
 
 @pytest.mark.usefixtures("aws_environment")

@@ -211,7 +211,8 @@ def test_train_writes_weights_that_upscale_takes(few_images, capsys):
 
 
 @pytest.mark.slow
-def test_train_prints_how_to_resume_and_resumes(few_images, monkeypatch, capsys):
+@pytest.mark.parametrize(("ended", "code"), [(KeyboardInterrupt(), 130), (SystemExit(143), 143)])
+def test_train_prints_how_to_resume_and_resumes(ended, code, few_images, monkeypatch, capsys):
     from superres.cli.train import TrainingBar
 
     report = TrainingBar.report
@@ -219,11 +220,11 @@ def test_train_prints_how_to_resume_and_resumes(few_images, monkeypatch, capsys)
     def interrupted(self, iteration, loss, progress):
         report(self, iteration, loss, progress)
         if iteration == 3:
-            raise KeyboardInterrupt
+            raise ended
 
     with monkeypatch.context() as patched:
         patched.setattr(TrainingBar, "report", interrupted)
-        assert execute(TRAINING) == 130
+        assert execute(TRAINING) == code
     assert capsys.readouterr().err.splitlines()[-1] == (
         "superres: stopped after the validation of iteration 2; run the same command to resume"
     )

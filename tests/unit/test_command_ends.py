@@ -11,6 +11,7 @@ from typing import IO
 import numpy as np
 import pytest
 
+from ingestion.cli.shared import StopSignal
 from superres.cli.main import execute
 from superres.imaging.names import HIDDEN
 from superres.imaging.png import encode_png_bytes
@@ -190,3 +191,13 @@ def test_training_leaves_no_half_written_checkpoint():
     assert done.returncode == 1
     assert "superres: out/checkpoint_x2.pt: cannot write: File too large; raise" in done.stderr
     assert list(Path("out").iterdir()) == []
+
+
+def test_a_stop_of_ingestion_has_the_exit_code_of_its_signal():
+    stop = StopSignal()
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        stop.receive(signal.SIGTERM, None)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (stop.is_set(), stop.exit_code) == (True, 143)
