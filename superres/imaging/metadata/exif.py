@@ -146,9 +146,8 @@ def corrected(
         density: of the result, in pixels per inch.
         is_srgb: the samples of the result are sRGB.
     """
-    image = {tag: each for tag, each in exif.image.items() if tag not in _OF_DENSITY}
-    if Base.Orientation in image:
-        image[Base.Orientation] = value(SHORT, [_UPRIGHT])
+    gone = {*_OF_DENSITY, Base.Orientation}  # without it, an image is upright
+    image = {tag: each for tag, each in exif.image.items() if tag not in gone}
     if density:
         x, y = map(rational, density)
         unit = value(SHORT, [_INCH])
