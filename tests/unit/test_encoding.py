@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image, ImageCms
+from PIL.JpegImagePlugin import JpegImageFile
 
 from superres.errors import ImageRejectedError, StorageError
 from superres.imaging.colour import Planes
@@ -53,8 +54,8 @@ def test_tiff_has_every_sample(channels, depth, tmp_path):
     with tifffile.TiffFile(path) as file:
         page = file.pages[0]
         assert np.array_equal(page.asarray().reshape(HEIGHT, WIDTH, -1), np.moveaxis(samples, 0, 2))
-        assert (page.compression.name, page.predictor.name) == ("ADOBE_DEFLATE", "HORIZONTAL")
-        assert [extra.name for extra in page.extrasamples] == ["UNASSALPHA"][: 1 - channels % 2]
+        assert (int(page.compression), int(page.predictor)) == (8, 2)
+        assert list(map(int, page.extrasamples)) == [2][: 1 - channels % 2]
     if channels % 2:  # OpenCV drops the alpha of grey
         other = cv2.imread(str(path), cv2.IMREAD_UNCHANGED).reshape(HEIGHT, WIDTH, -1)
         assert np.array_equal(other[..., ::-1], np.moveaxis(samples, 0, 2))
@@ -105,12 +106,9 @@ def test_what_needs_sixteen_bits_says_which_formats_have_them(name, tmp_path):
     ],
 )
 def test_sizes_beyond_a_format_are_known_before_any_work(name, width, height, reason, tmp_path):
-    def strips():
-        raise AssertionError("no strip may be asked for")
-        yield
-
+    never = (pytest.fail("a strip was asked for") for _ in range(1))
     with pytest.raises(ImageRejectedError, match=reason):
-        encode(strips(), ImageInfo(width, height, 3, 8), tmp_path / "large", Encoding(name))
+        encode(never, ImageInfo(width, height, 3, 8), tmp_path / "large", Encoding(name))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -170,9 +168,9 @@ def test_results_say_that_they_are_srgb(name, channels, tmp_path):
     grey = channels == 1 and name != "webp"
     assert ImageCms.getProfileDescription(profile).strip() == ("Grey of sRGB" if grey else "sRGB")
     if not grey:
-        picture = Image.fromarray(photo(30, 40))
-        same = ImageCms.profileToProfile(picture, profile, ImageCms.createProfile("sRGB"))
-        assert np.abs(np.asarray(same).astype(int) - np.asarray(picture)).max() <= 1
+        colours = Image.fromarray(photo(30, 40))
+        same = ImageCms.profileToProfile(colours, profile, ImageCms.createProfile("sRGB"))
+        assert np.abs(np.asarray(same).astype(int) - np.asarray(colours)).max() <= 1
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -192,7 +190,8 @@ def test_a_profile_larger_than_a_segment_of_jpeg_is_whole(tmp_path):
 
 @pytest.mark.parametrize(("quality", "sampling"), [(89, (2, 2)), (90, (1, 1))])
 def test_jpeg_holds_full_colour_from_quality_90_on(quality, sampling, tmp_path):
-    with Image.open(written(planes(3, 8), tmp_path, Encoding("jpeg", quality))) as picture:
+    path = written(planes(3, 8), tmp_path, Encoding("jpeg", quality))
+    with path.open("rb") as stream, JpegImageFile(stream) as picture:
         assert picture.layer[0][1:3] == sampling
 
 
