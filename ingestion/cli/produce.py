@@ -7,6 +7,7 @@ import click
 from ingestion.cli.shared import opened_source, settings_and_wanted, show_failures, stop_by_signal
 from ingestion.producer import Pace, publish
 from ingestion.topics import require_topics
+from superres.cli.execution import exit_code
 from superres.cli.options import config_option, mode_option, scale_option
 from superres.cli.terminal import print_message, progress_bar
 
@@ -43,5 +44,4 @@ def produce(source: str, limit: int | None, rate: float | None, follow: bool, **
         )
         show_failures(published, lambda line: print_message(bar, line))
     click.echo(f"{published.acknowledged} references published on {settings.kafka.topic}")
-    if published.failed:
-        click.get_current_context().exit(1)
+    click.get_current_context().exit(exit_code(published.acknowledged, published.failed))

@@ -83,7 +83,7 @@ def test_a_missing_broker_is_reported_in_one_line(tmp_path):
 
 
 @pytest.mark.kafka
-def test_a_list_with_bad_lines_publishes_the_others_and_exits_with_1(broker, tmp_path):
+def test_a_list_with_bad_lines_publishes_the_others_and_exits_with_3(broker, tmp_path):
     topic = broker.create_topic(partitions=1)
     (tmp_path / "list.txt").write_text("https://example.org/a.jpg\nnonsense\n")
     settings = broker.environment | {
@@ -91,7 +91,7 @@ def test_a_list_with_bad_lines_publishes_the_others_and_exits_with_1(broker, tmp
         "SUPERRES_KAFKA__DEAD_LETTER_TOPIC": topic,
     }
     code, output, complaint = superres(tmp_path, settings, "produce", "list.txt")
-    assert (code, output) == (1, f"1 references published on {topic}\n")
+    assert (code, output) == (3, f"1 references published on {topic}\n")
     assert "list.txt, line 2" in only_line(complaint)
 
 
