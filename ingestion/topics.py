@@ -15,6 +15,12 @@ from superres.errors import ConfigError, PrerequisiteError
 from superres.pipeline.config import Kafka
 
 _TIMEOUT_SECONDS = 20.0  # a fresh broker's first responses are slow
+_COORDINATOR_SECONDS, _PAUSE_SECONDS = 60.0, 0.5
+_NO_COORDINATOR_YET = {
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+}
 ClientConf = dict[str, Any]
 FOR_GROUP = "superres-for"
 """The header that names the only consumer group for a message; without it, every group reads it."""
@@ -116,7 +122,7 @@ def group_from_now(kafka: Kafka) -> Kafka:
             partition = TopicPartition(kafka.topic, number)
             _, end = consumer.get_watermark_offsets(partition, timeout=_TIMEOUT_SECONDS)
             ends.append(TopicPartition(kafka.topic, number, end))
-        consumer.commit(offsets=ends, asynchronous=False)
+        _commit(consumer, ends)
     except KafkaException as error:
         raise PrerequisiteError(
             f"Kafka at {brokers_of(kafka)} does not return its offsets ({error.args[0].str()})"
@@ -124,6 +130,19 @@ def group_from_now(kafka: Kafka) -> Kafka:
     finally:
         consumer.close()
     return fresh
+
+
+def _commit(consumer: Consumer, offsets: list[TopicPartition]) -> None:
+    """Commits; waits for the group's coordinator, which a broker that has just started lacks."""
+    deadline = time.monotonic() + _COORDINATOR_SECONDS
+    while True:
+        try:
+            consumer.commit(offsets=offsets, asynchronous=False)
+            return
+        except KafkaException as error:
+            if error.args[0].code() not in _NO_COORDINATOR_YET or time.monotonic() > deadline:
+                raise
+        time.sleep(_PAUSE_SECONDS)
 
 
 def _region(kafka: Kafka) -> str:

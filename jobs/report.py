@@ -33,10 +33,16 @@ _ANY_SIZE = Limits(1 << 62, 1 << 62)  # these files are our own
 
 
 def print_report(
-    console: Console, ids: list[str], manifest: RunManifest, layout: Layout, seconds: float
+    console: Console,
+    ids: list[str],
+    manifest: RunManifest,
+    layout: Layout,
+    seconds: float,
+    place: str,
 ) -> tuple[int, int]:
     """Prints the results to standard output and remarks to ``console``.
 
+    ``seconds`` is the time that Spark took, and ``place`` where people find the results.
     Returns how many of the images that it looked at are finished, and how many rejected.
     """
     results = Console(highlight=False)
@@ -57,7 +63,7 @@ def print_report(
         )
     if layout.recipe.key:
         results.print(f"Recipe   {escape(described(layout.recipe.members))}", soft_wrap=True)
-    results.print(f"Results  {layout.dataset.reconstructed_images_dir}", soft_wrap=True)
+    results.print(f"Results  {escape(place)}", soft_wrap=True)
     picture = result_picture(evaluations, layout)
     if picture:
         results.print(f"Picture  {picture}", soft_wrap=True)

@@ -18,11 +18,15 @@ import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from scripts.check_gallery import check_gallery
 from superres.cli.execution import INTERRUPTED, SOME_FAILED
+from superres.cli.options import config_or_default
 from superres.errors import ConfigError, SuperresError
+from superres.pipeline import storage
+from superres.pipeline.config_file import load_settings
 from superres.redaction import without_secrets
 from superres.service.signals import handle_ending
 from superres.service.supervisor import Supervisor, ignored_signals, run_in_foreground
@@ -98,7 +102,8 @@ def run_once(request: Request, supervisor: Supervisor, environment: Mapping[str,
         return status
     address = start_gallery(supervisor, environment)
     print(f"Gallery               {address} (shows each image as it is finished)", flush=True)
-    ran = run_in_foreground([_SUPERRES, "run", *request.run_options], environment)
+    collect = ["--collect", _collection(request)]
+    ran = run_in_foreground([_SUPERRES, "run", *collect, *request.run_options], environment)
     if ran not in (0, SOME_FAILED):
         return ran
     left_out = status or ran
@@ -110,6 +115,14 @@ def run_once(request: Request, supervisor: Supervisor, environment: Mapping[str,
         return supervisor.services["notify"].wait()
     except KeyboardInterrupt:
         return left_out  # everything is done
+
+
+def _collection(request: Request) -> str:
+    """Where people find the results of a run of this day, named as their photographs were."""
+    settings = load_settings(config_or_default(None))
+    scale = request.scale or settings.processing.upscale_factor
+    results = settings.dataset.reconstructed_images_dir
+    return storage.join(results, "collected", f"{datetime.now(UTC):%Y-%m-%d}-x{scale}")
 
 
 def run_following(request: Request, supervisor: Supervisor, environment: Mapping[str, str]) -> int:

@@ -19,10 +19,13 @@ from jobs.runner import run_jobs
 from jobs.selection import stored_images
 from jobs.session import SPARK_ERRORS, one_line_reason
 from superres.cli.execution import exit_code
+from superres.cli.laying_out import lay_out
 from superres.cli.options import config_option, config_or_default, scale_option
 from superres.cli.terminal import progress_bar
 from superres.errors import ConfigError, SuperresError
 from superres.network.precision import decided_recipe
+from superres.pipeline import storage
+from superres.pipeline.collecting import collect
 from superres.pipeline.config import Settings
 from superres.pipeline.config_file import load_settings
 from superres.pipeline.layout import Layout, dataset_in, layout_on
@@ -61,6 +64,13 @@ from superres.pipeline.records import Mode, Scale
 @click.option(
     "--output", metavar="DIR", help="Folder or s3:// prefix for all data.  [default: configured]"
 )
+@click.option(
+    "--collect",
+    "location",
+    metavar="DEST",
+    help="Also lay the results out here, named as their images were: a folder, an s3:// prefix or "
+    "a .zip file.",
+)
 @config_option
 def run(
     source: Path | None,
@@ -72,6 +82,7 @@ def run(
     follow: bool,
     master: str | None,
     output: str | None,
+    location: str | None,
     config: str | None,
 ) -> None:
     """Upscale images on Spark: split, infer, reconstruct, evaluate.
@@ -87,8 +98,10 @@ def run(
     settings = load_settings(config_or_default(config))
     if output is not None:
         settings = settings.model_copy(update={"dataset": dataset_in(output)})
-    if follow and (source or ingest_date or redo):
-        raise click.UsageError("--follow cannot be combined with --input, --ingest-date or --redo")
+    if follow and (source or ingest_date or redo or location):
+        raise click.UsageError(
+            "--follow cannot be combined with --input, --ingest-date, --redo or --collect"
+        )
     day = ingest_date.date() if ingest_date else datetime.now(UTC).date()
     factor = scale or settings.processing.upscale_factor
     layout = layout_on(settings.dataset, day, factor, decided_recipe(settings, factor))
@@ -107,7 +120,12 @@ def run(
     except SPARK_ERRORS as error:
         signals.raise_if_received()
         raise SuperresError(f"the Spark run failed: {one_line_reason(error)}") from None
-    finished, rejected = print_report(console, ids, manifest, layout, time.monotonic() - started)
+    seconds = time.monotonic() - started
+    place = layout.dataset.reconstructed_images_dir
+    if location is not None:
+        place = storage.absolute(location)
+        lay_out({layout.scale: collect(layout, frozenset(ids))}, location)
+    finished, rejected = print_report(console, ids, manifest, layout, seconds, place)
     click.get_current_context().exit(exit_code(finished, rejected))
 
 

@@ -1,28 +1,23 @@
 """``superres collect``: lays out results with the names that their images came with."""
 
-import json
 import re
 from collections.abc import Iterator
 from datetime import date
 
 import click
-from rich.progress import TextColumn
 
 from superres.cli.execution import SOME_FAILED
+from superres.cli.laying_out import lay_out
 from superres.cli.options import config_option, config_or_default, scale_option
-from superres.cli.terminal import print_message, progress_bar
 from superres.errors import ConfigError
 from superres.network.precision import decided_recipe
 from superres.pipeline import storage
-from superres.pipeline.collecting import CollectedImage, Collection, as_csv, collect
+from superres.pipeline.collecting import collect
 from superres.pipeline.config import Settings
 from superres.pipeline.config_file import load_settings
-from superres.pipeline.destinations import Destination, destination
 from superres.pipeline.layout import Layout, layout_of, layout_on
 from superres.pipeline.records import Scale
-from superres.pipeline.storage import StoredFile
 
-TABLE, RECORDS = "results.csv", "results.json"
 _SCALES = (2, 3, 4)
 
 
@@ -51,22 +46,9 @@ def collect_results(which: str, location: str, scale: Scale | None, config: str 
     if not collections:
         base = settings.dataset.reconstructed_images_dir
         raise ConfigError(f"{base}: no results of {which} there; choose another day or run")
-    images, results, unreadable = _merged(collections)
-    for line in unreadable:
-        click.echo(f"superres: {line}", err=True)
-    with destination(location) as target:
-        missing = _lay_out(target, results)
-        left = [each for each in images if each.result not in missing]
-        target.add_text(TABLE, as_csv(left))
-        target.add_text(RECORDS, json.dumps([each.model_dump() for each in left], indent=1) + "\n")
+    is_complete = lay_out(collections, location)
     click.echo(storage.absolute(location))
-    rejected = sum(each.outcome == "rejected" for each in images)
-    click.echo(
-        f"{len(results) - len(missing)} images{f', {rejected} rejected' if rejected else ''}; "
-        f"{TABLE} lists them",
-        err=True,
-    )
-    click.get_current_context().exit(SOME_FAILED if missing or unreadable else 0)
+    click.get_current_context().exit(0 if is_complete else SOME_FAILED)
 
 
 def _layouts(settings: Settings, which: str, scale: int | None) -> Iterator[Layout]:
@@ -81,43 +63,3 @@ def _layouts(settings: Settings, which: str, scale: int | None) -> Iterator[Layo
         return
     layout = layout_of(settings.dataset, which, scale)
     yield layout.with_recipe(decided_recipe(settings, layout.scale))
-
-
-def _merged(
-    collections: dict[int, Collection],
-) -> tuple[list[CollectedImage], dict[str, StoredFile], list[str]]:
-    """Images, results by path and unreadable records of all scales."""
-    images: list[CollectedImage] = []
-    results: dict[str, StoredFile] = {}
-    for scale, collection in collections.items():
-        folder = f"x{scale}/" if len(collections) > 1 else ""
-        for image in collection.images:
-            placed = image.result and f"{folder}{image.result}"
-            images.append(image.model_copy(update={"result": placed}))
-        found = _stored(collection)
-        results |= {f"{folder}{path}": file for path, file in found.items()}
-    return images, results, [line for each in collections.values() for line in each.unreadable]
-
-
-def _stored(collection: Collection) -> dict[str, StoredFile]:
-    """The files of the results; one that is gone is reported when it is copied."""
-    folders = {uri.rpartition("/")[0] for uri in collection.results.values()}
-    there = {
-        file.uri: file for folder in folders for file in storage.list_files(folder, nested=False)
-    }
-    return {
-        path: there.get(uri, StoredFile(uri, size=-1)) for path, uri in collection.results.items()
-    }
-
-
-def _lay_out(target: Destination, results: dict[str, StoredFile]) -> set[str]:
-    """Copies the results; returns the paths of those that could not be copied, each reported."""
-    missing = set()
-    with progress_bar(TextColumn("{task.completed:.0f} of {task.total:.0f} images")) as bar:
-        task = bar.add_task("collect", total=len(results))
-        for path, reason in target.add_results(results):
-            bar.advance(task)
-            if reason is not None:
-                missing.add(path)
-                print_message(bar, f"superres: {path}: {reason}")
-    return missing

@@ -6,7 +6,7 @@ import io
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -69,15 +69,18 @@ class Collection:
     unreadable: list[str]
 
 
-def collect(layout: Layout) -> Collection:
-    """Reads what became of the images of the layout's day, scale and recipe."""
+def collect(layout: Layout, among: Set[str] | None = None) -> Collection:
+    """Reads what became of the images of the layout's day, scale and recipe.
+
+    ``among`` are the image_ids to read; None: all.
+    """
     unreadable: list[str] = []
-    finished = _read(layout.evaluations, Evaluation.from_json, unreadable)
+    finished = _read(layout.evaluations, Evaluation.from_json, among, unreadable)
     done = {record.image_id for record in finished}
     rejected = {
         record.image_id: record
         for folder in dict.fromkeys((layout.arrival_rejections, layout.rejections))
-        for record in _read(folder, RejectedImage.from_json, unreadable)
+        for record in _read(folder, RejectedImage.from_json, among, unreadable)
         if record.image_id not in done
     }
     names = result_names(finished)
@@ -89,7 +92,10 @@ def collect(layout: Layout) -> Collection:
 
 
 def _read(
-    folder: str, from_json: Callable[[bytes, str], Record], unreadable: list[str]
+    folder: str,
+    from_json: Callable[[bytes, str], Record],
+    among: Set[str] | None,
+    unreadable: list[str],
 ) -> list[Record]:
     def read(file: StoredFile) -> Record | RecordError:
         try:
@@ -97,8 +103,11 @@ def _read(
         except RecordError as error:
             return error
 
+    files = storage.list_files(folder, nested=False)
     with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
-        found = list(pool.map(read, storage.list_files(folder, nested=False)))
+        found = list(
+            pool.map(read, [each for each in files if among is None or each.stem in among])
+        )
     unreadable += [str(each) for each in found if isinstance(each, RecordError)]
     return [each for each in found if not isinstance(each, RecordError)]
 

@@ -90,3 +90,8 @@ def test_photographs_in_a_folder_end_in_the_gallery(broker: Broker, tmp_path):
     assert "2 images stored, 1 rejected" in done.stdout + done.stderr
     assert "Gallery checked: 2 images at http://127.0.0.1:" in done.stdout
     assert len(list((tmp_path / "results" / "images").rglob("*.png"))) == 2
+    (collected,) = (tmp_path / "results" / "collected").iterdir()
+    names = {path.stem for path in photographs.iterdir()}
+    assert {path.stem for path in collected.glob("*.png")} == names - {"broken"}
+    assert "broken.jpg" in (collected / "results.csv").read_text()
+    assert f"Results  {collected}\n" in done.stdout

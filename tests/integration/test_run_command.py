@@ -48,6 +48,7 @@ def test_run_returns_3_for_a_rejected_image_and_prints_only_results_to_stdout(
     require("java", "make system-packages")
     inbox = tmp_path / "inbox"
     inbox.mkdir()
+    (inbox / "Süd" / "Tag 1").mkdir(parents=True)
     write_png(inbox / "good.png", textured_planes(60, 50))
     superres = Path(sys.executable).with_name("superres")
     command = [str(superres), "run", "--input", str(inbox), "--output", str(tmp_path / "out")]
@@ -65,8 +66,13 @@ def test_run_returns_3_for_a_rejected_image_and_prints_only_results_to_stdout(
     assert "Spark took" not in done.stdout
     assert "Spark took" in done.stderr
     (inbox / "bad.png").write_bytes(b"not an image")
+    write_png(inbox / "Süd" / "Tag 1" / "写真.png", textured_planes(40, 50))
+    command += ["--collect", str(tmp_path / "named")]
     done = run()
     assert done.returncode == 3, done.stderr
     assert "good.png" in done.stdout
     assert "bad.png" not in done.stdout
     assert "rejected bad.png: " in done.stderr
+    assert f"Results  {tmp_path}/named\n" in done.stdout
+    named = sorted(path.relative_to(tmp_path / "named") for path in tmp_path.glob("named/**/*.png"))
+    assert [str(path) for path in named] == ["Süd/Tag 1/写真.png", "good.png"]

@@ -2,9 +2,11 @@
 
 import base64
 import time
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
 from ingestion import topics
 from ingestion.topics import client_conf, require_topics
@@ -56,3 +58,28 @@ def test_a_missing_broker_is_reported_with_the_remedy(monkeypatch):
     monkeypatch.setattr(topics, "_TIMEOUT_SECONDS", 1.0)
     with pytest.raises(PrerequisiteError, match=r"does not answer .*make kafka-up"):
         require_topics(Kafka(bootstrap_servers=f"127.0.0.1:{free_port()}"))
+
+
+class _Coordinatorless:
+    """A consumer whose first commits fail, as with a broker that has just started."""
+
+    def __init__(self, *codes: int) -> None:
+        self.codes = list(codes)
+        self.commits = 0
+
+    def commit(self, **_: Any) -> None:
+        self.commits += 1
+        if self.codes:
+            raise KafkaException(KafkaError(self.codes.pop(0)))
+
+
+def test_the_coordinator_of_a_group_is_waited_for(monkeypatch):
+    monkeypatch.setattr(topics, "_PAUSE_SECONDS", 0.0)
+    loading = KafkaError.COORDINATOR_LOAD_IN_PROGRESS
+    consumer: Any = _Coordinatorless(loading, KafkaError.NOT_COORDINATOR, loading)
+    topics._commit(consumer, [])
+    assert consumer.commits == 4
+    refused: Any = _Coordinatorless(KafkaError.GROUP_AUTHORIZATION_FAILED)
+    with pytest.raises(KafkaException):
+        topics._commit(refused, [])
+    assert refused.commits == 1
