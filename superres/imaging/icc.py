@@ -13,6 +13,8 @@ _BRADFORD = np.array(
 )
 _HEADER_BYTES = 128
 _VERSION = 0x04300000
+# Of a tag of processing elements: curves before and after a matrix, say.
+_MOST_ELEMENTS, _MOST_ELEMENT_BYTES = 8, 16_384
 
 
 @dataclass(frozen=True)
@@ -125,3 +127,20 @@ def _profile(name: str, colour_space: bytes, tags: dict[bytes, bytes]) -> bytes:
     header += struct.pack(">6H4s", 2000, 1, 1, 0, 0, 0, b"acsp")
     header = header.ljust(68, b"\0") + _fixed(*_D50)
     return header.ljust(_HEADER_BYTES, b"\0") + table + body
+
+
+def is_costly(profile: bytes) -> bool:
+    """Whether a profile has more processing elements than any that is made for photographs.
+
+    Little CMS applies each to a table of tens of thousands of colours, and elements may share their
+    bytes: a profile of 20 kB can take a minute.
+    """
+    count = int.from_bytes(profile[_HEADER_BYTES : _HEADER_BYTES + 4], "big")
+    for at in range(_HEADER_BYTES + 4, len(profile) - 11, 12)[:count]:
+        start, size = struct.unpack(">II", profile[at + 4 : at + 12])
+        if profile[start : start + 4] != b"mpet":
+            continue
+        elements = int.from_bytes(profile[start + 12 : start + 16], "big")
+        if elements > _MOST_ELEMENTS or size > _MOST_ELEMENT_BYTES:
+            return True
+    return False

@@ -5,6 +5,9 @@ from dataclasses import dataclass, replace
 MOST_PAGES = 10_000
 """Of one file; decoders look at all of them, some at each as often as there are others."""
 
+DEEP_COLOUR_PASSES, NARROW_RANGE_PASSES = 125, 30
+"""What converting colours of 16 bits, and stretching a narrow range, takes at most, in passes."""
+
 # A later frame is drawn over the one before, in colours with alpha; each of both is kept.
 _FRAME_PIXEL_BYTES, _FRAME_HELD_BYTES, _FRAME_PASSES = 4, 12, 8
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import BinaryIO, NamedTuple
 
 from superres.errors import ImageRejectedError
-from superres.imaging.outline import MOST_PAGES, Outline
+from superres.imaging.outline import DEEP_COLOUR_PASSES, MOST_PAGES, NARROW_RANGE_PASSES, Outline
 
 MOST_CHUNKS = 1_000_000
 """Of pixels, which some programs write in pieces of a few hundred bytes."""
@@ -30,6 +30,7 @@ _PIECE_BYTES = 1 << 18
 _DEFLATE_RATIO = 1_032  # the most bytes that one byte of Deflate stands for
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PALETTE, _WITH_ALPHA = 3, (4, 6)
+_ABOUT_COLOUR = frozenset([b"cICP", b"iCCP", b"gAMA", b"cHRM"])
 
 
 class Chunk(NamedTuple):
@@ -136,9 +137,17 @@ def _outline(found: Mapping[bytes, bytes], stored: int) -> Outline:
         height,
         pixel_bytes,
         held_bytes=pixel_bytes if interlaced else 0,
+        passes=_passes(found, bits),
         pages=frames(found),
         most_pixels=width * (stored * _DEFLATE_RATIO // row_bytes),
     )
+
+
+def _passes(found: Mapping[bytes, bytes], bits: int) -> int:
+    """Colours of 16 bits are converted in floating point; 8 bits also, if their range is narrow."""
+    if bits == 16:
+        return 1 if _ABOUT_COLOUR.isdisjoint(found) else DEEP_COLOUR_PASSES
+    return 1 if b"cICP" not in found else NARROW_RANGE_PASSES
 
 
 def _unpacked_bytes(chunk: Chunk, stream: BinaryIO, most: int) -> int:

@@ -15,20 +15,21 @@ from enum import Enum
 from typing import BinaryIO
 
 from superres.errors import ImageRejectedError
-from superres.imaging.outline import MOST_PAGES, Outline
+from superres.imaging.outline import DEEP_COLOUR_PASSES, MOST_PAGES, Outline
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _SAMPLES, _PLANAR, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 277, 284, 338, 339
 _TILE_WIDTH, _TILE_HEIGHT = 322, 323
-_NEW_SUBFILE_TYPE, _SUBFILE_TYPE, _SUB_IFDS = 254, 255, 330
+_NEW_SUBFILE_TYPE, _SUBFILE_TYPE, _SUB_IFDS, _PROFILE = 254, 255, 330, 34675
 _READ_TAGS = frozenset(
     (
         *(_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _PLANAR),
         *(_EXTRA_SAMPLES, _SAMPLE_FORMAT, _TILE_WIDTH, _TILE_HEIGHT),
-        *(_NEW_SUBFILE_TYPE, _SUBFILE_TYPE, _SUB_IFDS),
+        *(_NEW_SUBFILE_TYPE, _SUBFILE_TYPE, _SUB_IFDS, _PROFILE),
     )
 )
-_TYPES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}  # BYTE, SHORT, LONG, IFD, 64 bits
+# BYTE, SHORT, LONG, UNDEFINED, IFD, 64 bits
+_TYPES = {1: "B", 3: "H", 4: "I", 7: "B", 13: "I", 16: "Q", 18: "Q"}
 _MOST_VALUES = 64  # of one tag; more samples a pixel than that are rejected anyway
 _HELD_BY_PILLOW = 8  # bytes of a pixel, and as many again while colours are converted
 _KEPT_ROWS_OF_TILES = 2
@@ -107,6 +108,7 @@ class Page:
         tile: width and height of a tile; None if it is stored in strips.
         reduced: a smaller copy of another page, or a mask.
         has_sub_images: other images hang below this directory.
+        has_profile: there is an ICC profile.
     """
 
     width: int
@@ -120,6 +122,7 @@ class Page:
     tile: tuple[int, int] | None
     reduced: bool
     has_sub_images: bool
+    has_profile: bool
 
     @property
     def tiled(self) -> bool:
@@ -136,6 +139,7 @@ class Page:
             self.height,
             pixel_bytes=(channels + (self.alpha is not None)) * depth,
             held_bytes=self._held_bytes,
+            passes=DEEP_COLOUR_PASSES if depth == 2 and self._is_converted else 1,
         )
 
     @property
@@ -176,6 +180,11 @@ class Page:
     def extra_count(self) -> int:
         """How many samples of a pixel are no colour."""
         return len(self.bits) - _COLOURS_OF.get(self.photometric, 0)
+
+    @property
+    def _is_converted(self) -> bool:
+        """Whether its colours are converted to sRGB."""
+        return self.has_profile or self.photometric == _LAB
 
     @property
     def _held_bytes(self) -> float:
@@ -337,6 +346,7 @@ def _page(tags: Mapping[int, tuple[int, ...]]) -> Page:
         # Bit 0 is a reduced copy, bit 2 a transparency mask; the older tag has 2 for a copy.
         reduced=bool(subfile_type & 0b101) or tags.get(_SUBFILE_TYPE, (1,))[0] == 2,
         has_sub_images=_SUB_IFDS in tags,
+        has_profile=_PROFILE in tags,
     )
 
 

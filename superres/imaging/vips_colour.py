@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pyvips
 
+from superres.imaging.icc import is_costly
+
 _GREY = ("b-w", "grey16")
 _PROFILE = "icc-profile-data"
 _MOST_PROFILE_BYTES = 8 << 20  # JPEG holds 16 MB at most
@@ -68,6 +70,8 @@ def to_srgb(image: Any, depth: int) -> Any:
 
     The result has no profile.
     """
+    if image.get_typeof(_PROFILE) and is_costly(image.get(_PROFILE)):
+        image = with_profile(image, None)  # as with a profile that is broken
     return with_profile(_converted(image, depth), None)
 
 

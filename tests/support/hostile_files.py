@@ -68,6 +68,11 @@ def png_with(*chunks: tuple[bytes, bytes], before_pixels: bool = True) -> bytes:
     return png[:at] + b"".join(image_files.png_chunk(*each) for each in chunks) + png[at:]
 
 
+def _with_gamma(png: bytes) -> bytes:
+    gamma = image_files.png_chunk(b"gAMA", struct.pack(">I", 100_000))
+    return png[:33] + gamma + png[33:]
+
+
 def deflated_zeros(size: int) -> bytes:
     """A zlib stream of zeros: a block that depends on none before it, many times."""
     block_bytes = 1 << 24
@@ -101,6 +106,28 @@ def _gif_pixels() -> bytes:
 
 def _frame(width: int, height: int, data: bytes = b"\x02\x02\x44\x01\x00") -> bytes:
     return b"\x2c" + struct.pack("<4HB", 0, 0, width, height, 0) + data
+
+
+def _with_elements(count: int) -> bytes:
+    """A JPEG whose ICC profile has that many processing elements, all of the same bytes."""
+    function = b"parf" + bytes(4) + struct.pack(">HH4f", 0, 0, 1.0001, 1, 0, 0)
+    curve = b"curf" + bytes(4) + struct.pack(">HH", 1, 0) + function
+    element = b"cvst" + bytes(4) + struct.pack(">HH", 3, 3)
+    element += struct.pack(">II", 36, len(curve)) * 3 + curve
+    element = element.ljust(-(-len(element) // 4) * 4, b"\0")
+    body = b"mpet" + bytes(4) + struct.pack(">HHI", 3, 3, count)
+    body += struct.pack(">II", len(body) + 8 * count, len(element)) * count + element
+    profile = image_files.icc_profile(image_files.ADOBE_RGB, 2.2)
+    table, rest = bytearray(profile[132:240]), profile[240:]  # nine tags
+    for at in range(4, len(table), 12):
+        struct.pack_into(">I", table, at, struct.unpack_from(">I", table, at)[0] + 24)
+    start = 132 + len(table) + 24 + len(rest)
+    for name in (b"D2B0", b"D2B1"):
+        table += name + struct.pack(">II", start, len(body))
+    size = struct.pack(">I", start + len(body))
+    head = size + profile[4:8] + bytes([4, 0x30, 0, 0]) + profile[12:128]
+    profile = head + struct.pack(">I", 11) + bytes(table) + rest + body
+    return image_files.pillow(_SMALL, "JPEG", icc_profile=profile)
 
 
 def flat_gif(side: int) -> bytes:
@@ -286,6 +313,9 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "scans-60.jpg": lambda: _jpeg_of_scans(_SIDE, _SIDE, 60),
     "scans-20000.jpg": lambda: _jpeg_of_scans(16, 16, 20_000),
     "scans-large-20000.jpg": lambda: _jpeg_of_scans(_SIDE, _SIDE, 20_000),
+    "profile-elements-8.jpg": lambda: _with_elements(8),
+    "profile-elements.jpg": lambda: _with_elements(1_000),
+    "deep-colour.png": lambda: _with_gamma(flat_png(11_000, 11_000, 2, 16, interlaced=False)),
     "text-chunks.png": lambda: _png_chunks(60_000, b"tEXt", b"a\0b"),
     "empty-chunks.png": lambda: _png_chunks(80_000, b"juNk"),
     "pixel-chunks.png": lambda: _png_of_pixel_chunks(80_000),

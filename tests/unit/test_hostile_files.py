@@ -33,6 +33,7 @@ REJECTED = {
         "more than 4,096 segments; save it again without metadata",
     ),
     "scans-60.jpg": "takes as long as one of 14,000 megapixels, over the limit of 5,000",
+    "deep-colour.png": "takes as long as one of 15,125 megapixels, over the limit of 5,000",
     "empty-chunks.png": "too many chunks",
     "ztxt.png": "texts and colour profile unpack to more than 64 MiB; save it without metadata",
     "itxt.png": "unpack to more than 64 MiB",
@@ -220,6 +221,14 @@ def test_a_palette_is_applied_in_rows_where_the_picture_is_large(
     monkeypatch.setattr(with_pillow, "_BAND_BYTES", 300)
     np.testing.assert_array_equal(decode(data, LIMITS).planes(), at_once)
     assert at_once.shape[0] == (4 if options else 3)
+
+
+def test_a_profile_of_too_many_elements_counts_as_broken() -> None:
+    """Little CMS once took 15 s for it."""
+    few, many = (decode(HOSTILE[f"profile-elements{n}.jpg"](), LIMITS) for n in ("-8", ""))
+    plain = decode(image_files.pillow(image_files.photo(16, 16), "JPEG"), LIMITS).planes()
+    np.testing.assert_array_equal(many.planes(), plain)
+    assert np.abs(few.planes().astype(int) - plain).max() > 5
 
 
 def test_limits_of_parts_leave_room_for_every_page() -> None:
