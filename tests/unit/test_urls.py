@@ -75,6 +75,9 @@ def test_a_url_has_this_normal_form(url, normal):
         "http:///a",
         "http://user@example.org/",
         "http://user:secret@example.org/",
+        "ftp://user:secret@example.org/?sig=secret",
+        "http://example.org:secret/",
+        "http://exa mple.org/?sig=secret",
         "http://example.org:99999/",
         "http://exa mple.org/",
         "http://a%2eb/",
@@ -87,7 +90,7 @@ def test_anything_but_a_plain_http_url_is_refused(url):
     with pytest.raises(ForbiddenUrlError) as refused:
         normalised_url(url)
     assert "\n" not in str(refused.value)
-    assert "secret" not in str(refused.value).replace(repr(url), "")
+    assert "secret" not in str(refused.value)
 
 
 @given(_URLS)
