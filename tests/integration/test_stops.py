@@ -166,7 +166,7 @@ def test_a_slow_source_does_not_keep_ingest_without_a_broker(source, started, ho
     }
     service = started("ingest", "picsum:64x48", **environment)
     until(lambda: source.hits["/id/1/64/48.jpg"] > 0, PATIENCE)
-    assert seconds_to_end(service, 130) < BOUND
+    assert seconds_to_end(service, 143) < BOUND
     assert "0 images stored" in service.output
 
 
