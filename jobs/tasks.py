@@ -23,7 +23,7 @@ from superres.pipeline.config import Processing
 Item = TypeVar("Item")
 Value = TypeVar("Value")
 
-_SECONDS_BETWEEN_LOOKS = 0.1  # at this process's memory
+_SECONDS_BETWEEN_LOOKS = 0.25  # at the memory
 
 
 @dataclass(frozen=True)
