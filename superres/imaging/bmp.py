@@ -14,6 +14,7 @@ _PIXEL_BYTES = {"1": 1, "L": 1, "P": 3, "RGBA": 4}
 # What Pillow holds beside the array: of colours, four bytes a pixel.
 _HELD_BYTES = {"1": 1, "L": 1, "P": 1}
 _HELD_BYTES_OF_RUNS = 4
+_MOST_TRAILING_BYTES = 1 << 16
 
 
 def read_outline(stream: BinaryIO) -> Outline:
@@ -25,8 +26,11 @@ def read_outline(stream: BinaryIO) -> Outline:
     """
     header = with_pillow.read_bmp(stream)
     pixels = header.width * header.height
+    stored = max(0, stream.seek(0, os.SEEK_END) - header.start)
     most_pixels = None
     if header.is_run_length:
+        if stored > 2 * (pixels + header.height) + _MOST_TRAILING_BYTES:
+            raise ValueError("more run lengths than pixels")
         if pixels > MOST_RUN_LENGTH_PIXELS:
             raise ImageRejectedError(
                 f"the BMP is run-length encoded and has {pixels:,} pixels, over the limit of"
@@ -35,7 +39,6 @@ def read_outline(stream: BinaryIO) -> Outline:
         held = _HELD_BYTES_OF_RUNS
     else:
         held = _HELD_BYTES.get(header.mode, 4)
-        stored = max(0, stream.seek(0, os.SEEK_END) - header.start)
         most_pixels = header.width * -(-stored // header.stride)
     return Outline(
         header.width,

@@ -21,6 +21,7 @@ from superres.imaging.limits import Limits
 from superres.imaging.outline import Outline
 from tests.support import image_files
 from tests.support.hostile_files import HOSTILE, flat_png, png_with, segment
+from tests.support.image_corpus import corpus
 from tests.support.paths import ROOT
 
 LIMITS = Limits(max_bytes=512 << 20, max_pixels=200_000_000)
@@ -196,6 +197,13 @@ def test_a_progressive_jpeg_of_many_scans_is_read() -> None:
     check(many, LIMITS)
     with pytest.raises(ImageRejectedError, match="101 scans, over the limit of 100"):
         check(jpeg[:-2] + scan * 91 + jpeg[-2:], LIMITS)
+
+
+def test_run_lengths_end_with_the_pixels() -> None:
+    whole = corpus()["run-lengths.bmp"]
+    check(whole + bytes(1_000), LIMITS)
+    with pytest.raises(ImageRejectedError, match="more run lengths than pixels"):
+        check(whole[:-2] + bytes(100_000), LIMITS)
 
 
 def test_a_later_frame_costs_all_before_it() -> None:
