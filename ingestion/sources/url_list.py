@@ -1,11 +1,14 @@
 """A list of URLs: a text file with one per line, or JSON lines with more about each."""
 
+import json
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from threading import Event
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
@@ -148,9 +151,19 @@ def _decoded(line: Line) -> str:
 
 
 def _json_line(text: str) -> _JsonLine:
+    with suppress(ValueError, RecursionError):  # what is no JSON, the model explains
+        json.loads(text, object_pairs_hook=_each_key_once)
     try:
         return _JsonLine.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = "".join(f"{part}: " for part in first["loc"][:1])
         raise SuperresError(f"{field}{' '.join(first['msg'].split())}") from None
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> None:
+    """Raises ``SuperresError`` for a key given twice, of which the last would win."""
+    keys = [key for key, _ in pairs]
+    if len(set(keys)) < len(keys):
+        twice = next(key for key, count in Counter(keys).items() if count > 1)
+        raise SuperresError(f"key {twice!r} is given twice; remove one of them")

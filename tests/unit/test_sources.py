@@ -66,6 +66,8 @@ def test_a_list_may_mix_urls_and_json_lines(tmp_path):
         (b"{", "JSON"),
         (b"{}", "url: Field required"),
         (b'{"url": 3}', "url"),
+        (b'{"a":' * 10_000, "JSON"),
+        (b'{"url": "http://a.example/2", "url": "http://a.example/4"}', "key 'url' is given twice"),
         (b'{"url": "http://a.example/", "scale": 5}', "scale"),
         (b'{"url": "http://a.example/", "author_url": "javascript:x"}', "author_url"),
         (b"http://example.org/\xff", "not UTF-8"),
