@@ -148,8 +148,8 @@ class Ingestion(_Section):
 
     A producer or a consumer fetches with ``threads`` at once. ``allowed_hosts`` (``name`` or
     ``name:port``) may have private addresses, for tests. References with ``file:`` and ``s3:`` URLs
-    may only point into ``file_roots``, ``s3_buckets`` and ``uploads_dir``. ``upload_proxies`` is the
-    number of reverse proxies in front of the uploads, whose X-Forwarded-For is trusted.
+    may only point into ``file_roots``, ``s3_buckets`` and ``uploads_dir``. ``upload_proxies`` is
+    the number of reverse proxies in front of the uploads, whose X-Forwarded-For is trusted.
     """
 
     mode: Literal["evaluate", "upscale"] = "evaluate"

@@ -149,7 +149,9 @@ class World:
     def publish(self, *references: ImageReference, times: int = 1) -> None:
         """Publishes references as the producer does."""
         for _ in range(times):
-            self.send(*((each.image_id.encode(), each.to_message().encode()) for each in references))
+            self.send(
+                *((each.image_id.encode(), each.to_message().encode()) for each in references)
+            )
 
     def send(self, *messages: tuple[bytes | None, bytes | None], headers: Headers = ()) -> None:
         """Sends arbitrary messages to the topic and waits until all are acknowledged."""
