@@ -72,7 +72,7 @@ def instances(number: int, queue: Queue, machine: str) -> Iterator[None]:
     stop = Event()
     starts = Starts(queue_url=queue.url, state_machine_arn=machine, port=0)
     with ThreadPoolExecutor(number) as pool:
-        running = [pool.submit(start_runs, starts, stop) for _ in range(number)]
+        running = [pool.submit(start_runs, starts, stop, 20.0) for _ in range(number)]
         try:
             yield
         finally:

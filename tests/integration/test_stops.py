@@ -88,9 +88,10 @@ def seconds_to_end(service: Service, code: int = 0) -> float:
 )
 def test_a_slow_source_does_not_keep_the_consumer(world, how):
     slow, quick = world.offer(4, "slow", **how), world.offer(1)
-    world.publish(*quick, *slow)
+    world.publish(*quick)
     consumer = world.consumer()
     until(lambda: len(world.stored()) == 1, PATIENCE)
+    world.publish(*slow)
     until(lambda: sum(world.source.hits[f"/slow-{n}.png"] for n in range(4)) >= 3, PATIENCE)
     assert seconds_to_end(consumer) < BOUND
     # None is lost: the next consumer receives them again.

@@ -22,19 +22,22 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture
-def tried(clock):
-    """Tries a token: whether it is right, or 429."""
-    limited = Guesses(clock)
+class Tried:
+    """Tries tokens: each is right, wrong or answered with a status."""
 
-    def attempt(address: str, given: str):
+    def __init__(self, clock: Clock) -> None:
+        self.guesses = Guesses(clock)
+
+    def __call__(self, address: str, given: str) -> bool | int:
         try:
-            return limited.is_right(address, given, RIGHT, None)
+            return self.guesses.is_right(address, given, RIGHT, None)
         except Problem as problem:
             return problem.status
 
-    attempt.guesses = limited
-    return attempt
+
+@pytest.fixture
+def tried(clock: Clock) -> Tried:
+    return Tried(clock)
 
 
 def test_after_some_wrong_tokens_none_of_a_client_is_looked_at_for_a_while(tried, clock):
