@@ -43,6 +43,7 @@ from tests.support.webhook_receiver import Reply
 _PAUSE = (1.0, 5.0)  # seconds between two faults
 _LASTING = (1.0, 8.0)  # seconds that a freeze, an outage or a full disk lasts
 _DISK_MIB = 256
+_LEFT_SECONDS = 60.0  # for processes of Spark to notice that whom they belong to is gone
 _ANY_SIZE = Limits(1 << 40, 1 << 40)
 _HOOK = "/hook"
 
@@ -296,6 +297,8 @@ def _run(
             console.print(f"{len(pipeline.good)} good images, {len(pipeline.bad)} bad ones")
     finally:
         broker.stop()
+    with suppress(AssertionError):
+        until(lambda: not pipeline.left_behind(), _LEFT_SECONDS)
     left = pipeline.left_behind()
     console.print(f"Processes left behind: {len(left)}", *left, sep="\n  ")
     shown = tracebacks(world.scratch)
