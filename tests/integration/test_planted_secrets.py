@@ -123,7 +123,7 @@ def upload(service: Service) -> Told:
 def ingest(world: World, listed: Path) -> list[Told]:
     """Produces and consumes; returns what the services told."""
     producer = world.start("produce", str(listed))
-    assert producer.wait() == 1
+    assert producer.wait() == 3
     assert producer.log.count("superres: ") == 3  # one line for each bad one
     send_forged(world)
     uploads = world.start("uploads", "--port", "0")
