@@ -16,7 +16,8 @@ from superres.imaging.metadata.model import Metadata
 from superres.imaging.rows import interleaved
 from superres.imaging.whole_file import WholeFile
 
-_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+_SPEED = 8
+"""Of libavif, 0 to 10: 2.5 times as fast as its default, 6, for files that are 5 % larger."""
 
 
 def encode_webp(
@@ -52,7 +53,7 @@ def encode_avif(
     subsampling = "4:4:4" if quality >= FULL_COLOUR_QUALITY else "4:2:0"
     options: dict[str, Any] = {} if profile is None else {"icc_profile": profile}
     # One thread: the others belong to other images.
-    options |= {"quality": quality, "subsampling": subsampling, "max_threads": 1}
+    options |= {"quality": quality, "subsampling": subsampling, "speed": _SPEED, "max_threads": 1}
     _save(_whole(strips, info), file, "AVIF", metadata, **options)
 
 
