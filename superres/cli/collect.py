@@ -6,7 +6,7 @@ from datetime import date
 
 import click
 
-from superres.cli.execution import SOME_FAILED
+from superres.cli.execution import exit_code
 from superres.cli.laying_out import lay_out
 from superres.cli.options import config_option, config_or_default, scale_option
 from superres.errors import ConfigError
@@ -46,9 +46,9 @@ def collect_results(which: str, location: str, scale: Scale | None, config: str 
     if not collections:
         base = settings.dataset.reconstructed_images_dir
         raise ConfigError(f"{base}: no results of {which} there; choose another day or run")
-    is_complete = lay_out(collections, location)
+    done, failed = lay_out(collections, location)
     click.echo(storage.absolute(location))
-    click.get_current_context().exit(0 if is_complete else SOME_FAILED)
+    click.get_current_context().exit(exit_code(done, failed))
 
 
 def _layouts(settings: Settings, which: str, scale: int | None) -> Iterator[Layout]:

@@ -14,10 +14,11 @@ from superres.pipeline.storage import StoredFile
 TABLE, RECORDS = "results.csv", "results.json"
 
 
-def lay_out(collections: dict[int, Collection], location: str) -> bool:
-    """Lays out the results of each scale and their manifest; returns whether all are there.
+def lay_out(collections: dict[int, Collection], location: str) -> tuple[int, int]:
+    """Lays out the results of each scale and their manifest.
 
-    Prints what is missing, and the counts, on standard error.
+    Prints what is missing, and the counts, on standard error. Returns how many results are there,
+    and how many are missing or have an unreadable record.
     """
     images, results, unreadable = _merged(collections)
     for line in unreadable:
@@ -33,7 +34,7 @@ def lay_out(collections: dict[int, Collection], location: str) -> bool:
         f"{storage.join(storage.absolute(location), TABLE)} lists them",
         err=True,
     )
-    return not missing and not unreadable
+    return len(results) - len(missing), len(missing) + len(unreadable)
 
 
 def _merged(

@@ -2,10 +2,8 @@
 
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
-# All of IANA's registries of special-purpose addresses, whether it calls them globally reachable or
-# not, with multicast, and what a cloud serves its own machines at a public address:
-# https://www.iana.org/assignments/iana-ipv4-special-registry
-# https://www.iana.org/assignments/iana-ipv6-special-registry
+# All special-purpose addresses that IANA lists (RFC 6890), whether it calls them globally reachable
+# or not, with multicast, and what a cloud serves its own machines at a public address.
 # Python's ipaddress knows some of them, depending on its version.
 _SPECIAL = [
     ip_network(text)

@@ -1,10 +1,12 @@
 """The formats of results, and what each can hold; imports nothing heavy."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from superres.errors import ImageRejectedError
-from superres.imaging.info import ImageInfo
+
+if TYPE_CHECKING:
+    from superres.imaging.info import ImageInfo
 
 FormatName = Literal["png", "jpeg", "webp", "avif", "tiff"]
 
@@ -80,7 +82,7 @@ class Encoding:
         assert quality is not None  # only for formats that have one
         return quality
 
-    def check(self, info: ImageInfo) -> None:
+    def check(self, info: "ImageInfo") -> None:
         """Raises ``ImageRejectedError`` when the format cannot hold an image, with the remedy."""
         kind, shape = self.kind, f"{info.width:,} × {info.height:,}"
         if info.bit_depth == 16 and not kind.has_16_bits:
