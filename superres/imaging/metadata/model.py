@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from superres.imaging.metadata.directories import Value
+if TYPE_CHECKING:
+    from superres.imaging.metadata.directories import Value  # needs numpy; a recipe does not
 
 Policy = Literal["keep", "no-location", "strip"]
 """What becomes of a source's metadata: all of it stays, or all but the place, or nothing."""
@@ -27,7 +28,7 @@ class Metadata:
     xmp: bytes | None = None
     iptc: bytes | None = None
     density: tuple[float, float] | None = None
-    geo: Mapping[int, Value] = field(default_factory=dict)
+    geo: Mapping[int, "Value"] = field(default_factory=dict)
     is_big: bool = False
 
 
