@@ -60,6 +60,7 @@ class DecodedImage:
         # For the first reading. libvips reads a sequential image once; later readings reopen it.
         self._opened: Any = self._open()
         self.profile = vips_colour.profile_of(self._opened)
+        self._is_turned = loaders.is_turned(self._opened)
         self._to_grey = grayscale and self._opened.bands >= 3
         self.info = ImageInfo(
             width=self._opened.width,
@@ -76,6 +77,19 @@ class DecodedImage:
     def metadata(self) -> SourceMetadata:
         """What the file says beside its pixels; what is damaged is left out with a remark."""
         return read_metadata(self._origin, self._format, self._header.index)
+
+    def check_costs(self, size: int, limits: Limits) -> None:
+        """Rejects an image that EXIF turns or mirrors, if it is too large to be held for that.
+
+        Args:
+            size: of the file, in bytes.
+            limits: of files and pixels.
+
+        Raises:
+            ImageRejectedError: as ``costs.check_costs``.
+        """
+        if self._is_turned:
+            check_costs(self._format, self._header.outline.turned(), size, limits)
 
     def strips(self, rows: int) -> Iterator[Planes]:
         """Decode top to bottom, ``rows`` rows at a time.
@@ -184,7 +198,7 @@ def decode(
     """
     format_name = _accepted(data[:SIGNATURE_BYTES], len(data), limits)
     header = _read_header(data, format_name, len(data), limits, page)
-    return DecodedImage(
+    image = DecodedImage(
         data,
         format_name,
         header,
@@ -192,6 +206,8 @@ def decode(
         keep_profile=keep_profile,
         remarks=_remarks(header, page_was_chosen=page is not None),
     )
+    image.check_costs(len(data), limits)
+    return image
 
 
 def decode_file(
@@ -213,7 +229,7 @@ def decode_file(
     head, size = _head_and_size(path)
     format_name = _accepted(head, size, limits)
     header = _read_header(path, format_name, size, limits, page)
-    return DecodedImage(
+    image = DecodedImage(
         path,
         format_name,
         header,
@@ -221,6 +237,8 @@ def decode_file(
         keep_profile=keep_profile,
         remarks=_remarks(header, page_was_chosen=page is not None),
     )
+    image.check_costs(size, limits)
+    return image
 
 
 def check(content: bytes | Path, limits: Limits) -> str:

@@ -35,6 +35,7 @@ _COLOURS_OF = {
     **{"srgb": 3, "rgb": 3, "rgb16": 3},
     "cmyk": 4,
 }
+_TURNED = "superres-turned"
 # libvips' sequential readers take time by the square of the rows that are fetched at once.
 _MOST_ROWS = 512
 _INTERPRETATIONS = {1: ("b-w", "grey16"), 3: ("srgb", "rgb16"), 4: ("cmyk", "cmyk")}
@@ -80,6 +81,11 @@ def open_file(path: Path) -> Any:
     if format_name is None:
         raise ImageRejectedError("not an image of an accepted format")
     return open_canonical(path, format_name, read_header(path, format_name))
+
+
+def is_turned(image: Any) -> bool:
+    """Whether decoding keeps the whole image, since EXIF turns or mirrors it."""
+    return bool(image.get_typeof(_TURNED))
 
 
 def read_rows(image: Any, rows: int) -> Iterator[np.ndarray[Any, Any]]:
@@ -128,7 +134,9 @@ def _load_upright(origin: Origin, format_name: str, header: Header) -> Any:
     if image.get_typeof("orientation") and image.get("orientation") != 1:
         # Rotating needs random access: libvips decodes the image into memory or, above
         # 100 MB, into a temporary file.
-        return loader(origin, format_name, access="random", **options).autorot()
+        turned = loader(origin, format_name, access="random", **options).autorot().copy()
+        turned.set_type(pyvips.GValue.gint_type, _TURNED, 1)
+        return turned
     return image
 
 

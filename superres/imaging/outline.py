@@ -36,6 +36,10 @@ class Outline:
     pages: int = 1
     most_pixels: int | None = None
 
+    def turned(self) -> "Outline":
+        """The costs of an image that is turned or mirrored, which is held as it is in the file."""
+        return replace(self, held_bytes=self.held_bytes + self.pixel_bytes)
+
     def of_frame(self, index: int) -> "Outline":
         """The costs of a later frame of an animation, from 0, which needs all before it."""
         return replace(

@@ -68,6 +68,12 @@ def png_with(*chunks: tuple[bytes, bytes], before_pixels: bool = True) -> bytes:
     return png[:at] + b"".join(image_files.png_chunk(*each) for each in chunks) + png[at:]
 
 
+def _turned(png: bytes) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return png[:33] + image_files.png_chunk(b"eXIf", exif.tobytes()[6:]) + png[33:]
+
+
 def _with_gamma(png: bytes) -> bytes:
     gamma = image_files.png_chunk(b"gAMA", struct.pack(">I", 100_000))
     return png[:33] + gamma + png[33:]
@@ -316,6 +322,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "profile-elements-8.jpg": lambda: _with_elements(8),
     "profile-elements.jpg": lambda: _with_elements(1_000),
     "deep-colour.png": lambda: _with_gamma(flat_png(11_000, 11_000, 2, 16, interlaced=False)),
+    "turned.png": lambda: _turned(flat_png(_SIDE, _SIDE, 2, 8, interlaced=False)),
     "text-chunks.png": lambda: _png_chunks(60_000, b"tEXt", b"a\0b"),
     "empty-chunks.png": lambda: _png_chunks(80_000, b"juNk"),
     "pixel-chunks.png": lambda: _png_of_pixel_chunks(80_000),

@@ -199,6 +199,14 @@ def test_a_progressive_jpeg_of_many_scans_is_read() -> None:
         check(jpeg[:-2] + scan * 91 + jpeg[-2:], LIMITS)
 
 
+def test_a_turned_image_is_held_whole() -> None:
+    data = HOSTILE["turned.png"]()
+    with pytest.raises(ImageRejectedError, match="decoding the PNG takes 1,145 MiB"):
+        decode(data, LIMITS)
+    larger = data + bytes(1 << 20)
+    assert decode(larger, LIMITS).info.width == 14_142
+
+
 def test_run_lengths_end_with_the_pixels() -> None:
     whole = corpus()["run-lengths.bmp"]
     check(whole + bytes(1_000), LIMITS)
