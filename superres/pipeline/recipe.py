@@ -33,8 +33,8 @@ class Recipe(BaseModel):
 
     ``quality`` is that of the format; None means the format's default, or that it has none.
 
-    ``format``, ``quality``, ``metadata`` and ``profile`` are for ``superres upscale``: jobs write PNG
-    without metadata, in sRGB.
+    ``format``, ``quality``, ``metadata`` and ``profile`` are for ``superres upscale``: jobs write
+    PNG without metadata, in sRGB.
 
     ``restore`` is for the included weights, and ``evaluate_jpeg_quality`` for mode ``evaluate``.
 
