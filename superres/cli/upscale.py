@@ -1,7 +1,7 @@
 """``superres upscale``: upscales files and folders, without Spark."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +150,11 @@ def _line_for(source: Path, error: SuperresError | OSError) -> str:
     return line if name in line else f"{name}: {line}"
 
 
+def _tell(source: Path, lines: Iterable[str], remark: Callable[[str], object]) -> None:
+    for line in lines:
+        remark(f"superres: {readable(str(source))}: {line}")
+
+
 def _upscale_file(
     source: Path,
     page: int | None,
@@ -169,6 +174,7 @@ def _upscale_file(
         image = decode_source(file, processing.limits, recipe, page)
         info = upscaled_info(image.info, processing.upscale_factor)
         encoding_of(recipe).check(info)
+        _tell(source, image.remarks, remark)
         engine = engines.for_file(file)
 
         def strips() -> Iterator[Planes]:
@@ -179,6 +185,5 @@ def _upscale_file(
         network = f"{engines.file_name_of(engine)}, SHA-256 {engine.digest}"
         origin = Source(image.info, image.metadata(), image.profile)
         remarks = write_result(strips(), info, unfinished, recipe, origin, network)
-        for line in (*image.remarks, *remarks):
-            remark(f"superres: {readable(str(source))}: {line}")
+        _tell(source, remarks, remark)
         return folder.add(unfinished, source, digest, engine.digest, page)

@@ -19,6 +19,15 @@ from superres.imaging.encoding.formats import FORMATS, Encoding, FormatName
 from superres.imaging.encoding.writing import encode
 from superres.imaging.info import ImageInfo
 from superres.imaging.limits import Limits
+from superres.imaging.metadata.directories import (
+    DOUBLE,
+    Directory,
+    Layout,
+    Value,
+    read_directory,
+    value,
+    write_directory,
+)
 from superres.imaging.metadata.model import Policy
 from superres.imaging.metadata.source import Making, read_metadata, result_metadata
 from tests.support.image_files import photo, pillow, png_chunk
@@ -321,6 +330,10 @@ DAMAGED = {
         b'<!DOCTYPE a [<!ENTITY b "ccc">]><a xmlns:x="adobe:ns:meta/">&b;</a>',
     ),
     "XMP without RDF": (0xE1, b"http://ns.adobe.com/xap/1.0/\0<a/>"),
+    "XMP of many levels": (
+        0xE1,
+        b"http://ns.adobe.com/xap/1.0/\0" + b"<a>" * 9000 + b"</a>" * 9000,
+    ),
 }
 
 
@@ -329,6 +342,29 @@ def test_damaged_metadata_is_left_out_with_a_remark(kind, tmp_path):
     content, remarks = result_of(jpeg_with(DAMAGED[kind]), "jpeg", tmp_path)
     assert remarks == (f"its {kind.split()[0]} is damaged and left out",)
     assert decode(content, LIMITS).info.width == 80
+
+
+@pytest.mark.parametrize("kind", [11, 12])  # FLOAT, DOUBLE
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -1.0, 1e30])
+def test_numbers_that_make_no_sense_count_as_missing(number, kind, tmp_path):
+    tags = (Base.Orientation, Base.XResolution, Base.YResolution, Base.ResolutionUnit, IFD.Exif)
+    directory: dict[int, Value | Directory] = {tag: value(kind, [number]) for tag in tags}
+    directory[Base.Make] = Value(2, b"Acme\0")
+    wrong = write_directory(directory, Layout(), 8)
+    source = jpeg_with((0xE1, b"Exif\0\0" + Layout().header + wrong))
+    content, _ = result_of(source, "jpeg", tmp_path)
+    assert exif_in(content)[Base.Make] == "Acme"
+    assert decode(content, LIMITS).info.width == 80
+
+
+def test_offsets_beyond_any_file_are_left_out():
+    layout = Layout(is_big=True)
+    wrong = Value(DOUBLE, bytes(16), place=2**64 - 1)
+    content = layout.header + write_directory({33550: wrong, 256: value(4, [9])}, layout, 16)
+    found, _ = read_directory(io.BytesIO(content), layout, 16)
+    assert found.keys() == {256}
+    with pytest.raises(ValueError, match="behind the end"):
+        read_directory(io.BytesIO(content), layout, 2**64 - 1)
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -5,6 +5,7 @@ name or comment would not come out as it was; here a value is what the file has.
 the file, or is of an unknown type, is left out.
 """
 
+import math
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ _CODES = {
     **{8: "h", 9: "i", 10: "ii", 11: "f", DOUBLE: "d", 13: "I", LONG8: "Q", 17: "q", 18: "Q"},
 }
 _MOST_ENTRIES = 1_000  # cameras write a hundred
+_MOST_OFFSET = 2**63 - 1  # that a stream can be moved to
 MOST_BYTES = 16 << 20
 """Of the values of a directory."""
 
@@ -52,11 +54,11 @@ class Value:
 
     @property
     def number(self) -> float | None:
-        """The first value as one number; None if there is none, or a fraction over 0."""
-        values = self.numbers
+        """The first value as one finite number; None if there is none, or a fraction over 0."""
+        first, *others = self.numbers
         if len(_CODES[self.kind]) == 1:
-            return values[0] if values else None
-        return values[0] / values[1] if len(values) > 1 and values[1] else None
+            return first if math.isfinite(first) else None
+        return first / others[0] if others[0] else None
 
 
 Directory: TypeAlias = Mapping[int, "Value | Directory"]
@@ -133,6 +135,8 @@ def read_directory(
     Raises:
         ValueError: the directory is damaged, or larger than any program writes.
     """
+    if start > _MOST_OFFSET:
+        raise ValueError("a directory behind the end of the file")
     stream.seek(start)
     counted = stream.read(layout.count.size)
     if len(counted) < layout.count.size:
@@ -161,7 +165,7 @@ def _value(stream: BinaryIO, layout: Layout, kind: int, size: int, field: bytes)
         data = field[:size]
     else:
         (place,) = layout.offset.unpack(field)
-        stream.seek(place)
+        stream.seek(min(place, _MOST_OFFSET))
         data = stream.read(size)
     return Value(kind, _swapped(kind, data, layout.order), place) if len(data) == size else None
 
