@@ -96,9 +96,11 @@ def _compress(read_end: int, output: _Output, quality: int) -> None:
         target.on_write(output.write)
         subsampling = "off" if quality >= FULL_COLOUR_QUALITY else "on"
         image.jpegsave_target(target, Q=quality, subsample_mode=subsampling, keep="none")
-    except pyvips.Error as error:
+    except BaseException as error:
         output.has_failed = True
-        raise output.error or StorageError(f"the JPEG cannot be encoded: {error}") from None
+        if isinstance(error, pyvips.Error):
+            raise output.error or StorageError(f"the JPEG cannot be encoded: {error}") from None
+        raise
     finally:
         while os.read(read_end, 1 << 16):  # after a failure, until the other side notices
             pass
