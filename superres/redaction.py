@@ -38,7 +38,8 @@ def redacted_url(url: str) -> str:
     parts = _parts(text)
     if parts is None:
         return _unreadable(text)
-    address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    scheme = text[: len(parts.scheme)]  # as it is written: S3:// is no s3://
+    address = f"{scheme}://{parts.netloc.rpartition('@')[2]}"
     if parts.scheme == "s3":  # a key may have any character, and has no query
         return address + text.partition("://")[2][len(parts.netloc) :]
     if parts.query:

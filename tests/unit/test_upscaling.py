@@ -83,8 +83,9 @@ def test_alpha_is_bicubic_and_leaves_visible_colour_alone(scale, depth, colours,
     peak = np.iinfo(planes.dtype).max
     planes[-1] |= peak // 2 + 1  # at least half visible
     result = upscaled(planes, random_engine(scale))
-    bicubic = enlarge_mirroring_edges(planes[-1].astype(np.float32), scale)
-    assert np.abs(result[-1] - np.clip(bicubic, 0, peak)).max() <= 0.51
+    bicubic = enlarge_mirroring_edges(planes[-1].astype(np.float64), scale)
+    # Rounding to a level, and a few roundings of float32.
+    assert np.abs(result[-1] - np.clip(bicubic, 0, peak)).max() <= 0.5 + 3e-7 * peak
     np.testing.assert_array_equal(result[:-1], upscaled(planes[:-1], random_engine(scale)))
 
 
