@@ -7,6 +7,8 @@ from typing import Any, get_args
 import click
 
 from superres.imaging.encoding.formats import FORMATS, SUFFIXES, FormatName
+from superres.imaging.files import FOREIGN_SUFFIXES
+from superres.imaging.files import SUFFIXES as READABLE
 from superres.imaging.metadata.model import Policy
 from superres.pipeline.recipe import ProfilePolicy, Recipe
 
@@ -87,6 +89,16 @@ def with_output(
 
 
 def named_file(output: Path) -> Path | None:
-    """``--output`` where it names a file: it ends as one of a format does, and is no folder."""
-    is_file = output.suffix.lower() in SUFFIXES and not output.is_dir()
-    return output if is_file else None
+    """``--output`` where it names a file: it ends as one of a format does, and is no folder.
+
+    Raises ``click.UsageError`` for the suffix of an image that we cannot write.
+    """
+    suffix = output.suffix.lower()
+    if output.is_dir():
+        return None
+    if suffix in SUFFIXES:
+        return output
+    if suffix in READABLE | FOREIGN_SUFFIXES:
+        kinds = ", ".join(kind.label for kind in FORMATS.values())
+        raise click.UsageError(f"--output {output}: {suffix} cannot be written; choose {kinds}")
+    return None

@@ -71,6 +71,8 @@ def test_a_file_as_output_is_replaced_by_its_own_source_alone(capsys):
         (["a.png", "--quality", "90"], "--quality 90 is for JPEG, WebP and AVIF; PNG loses"),
         (["a.png", "--format", "jpeg", "--quality", "0"], "0 is not in the range 1<=x<=100"),
         (["a.png", "--format", "bmp"], "'bmp' is not one of"),
+        (["a.png", "-o", "big.gif"], "--output big.gif: .gif cannot be written; choose PNG, JPEG"),
+        (["a.png", "-o", "big.HEIC"], "--output big.HEIC: .heic cannot be written; choose PNG,"),
     ],
 )
 def test_options_that_contradict_are_wrong_usage(arguments, reason, capsys):
