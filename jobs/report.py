@@ -27,6 +27,7 @@ from superres.quality.metrics import decibels
 
 _MOST_REPORTED = 1000  # images whose records are read for the report
 _ROWS = 40
+_SCORES = ("PSNR ours", "bicubic", "gain", "SSIM ours", "bicubic")
 _PICTURES = 4
 _PICTURE_PIXELS = 16_000_000  # larger results are left out of the picture
 _ANY_SIZE = Limits(1 << 62, 1 << 62)  # these files are our own
@@ -75,17 +76,25 @@ def print_table(console: Console, evaluated: Sequence[Evaluation]) -> None:
     """Prints PSNR and SSIM of ours and of bicubic for each image, and their means.
 
     The means are over the images that were measured and where neither equals the original; where
-    these are not all, their number is in the table.
+    these are not all, their number is in the table. Without any, there are no columns for them.
     """
     table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("image", overflow="fold")
-    for heading in ("result", "PSNR ours", "bicubic", "gain", "SSIM ours", "bicubic"):
+    are_measured = any(record.ours for record in evaluated)
+    for heading in ("result", *(_SCORES if are_measured else ())):
         table.add_column(heading, justify="right", no_wrap=True)
     for record in evaluated[:_ROWS]:
         size = f"{record.result.width}×{record.result.height}"
-        table.add_row(escape(name_of(record.source)), size, *_cells(record.ours, record.bicubic))
+        cells = _cells(record.ours, record.bicubic) if are_measured else []
+        table.add_row(escape(name_of(record.source)), size, *cells)
     if len(evaluated) > _ROWS:
-        table.add_row(f"… and {len(evaluated) - _ROWS} more", "", "", "", "", "", "")
+        table.add_row(f"… and {len(evaluated) - _ROWS} more")
+    if are_measured:
+        _add_means(table, evaluated)
+    console.print(table)
+
+
+def _add_means(table: Table, evaluated: Sequence[Evaluation]) -> None:
     table.add_section()
     figures = [
         (ours.psnr, bicubic.psnr, ours.ssim, bicubic.ssim)
@@ -94,7 +103,6 @@ def print_table(console: Console, evaluated: Sequence[Evaluation]) -> None:
     ]
     label = "mean" if len(figures) in (0, len(evaluated)) else f"mean of {len(figures)}"
     table.add_row(label, "", *_cells(*_means(figures)))
-    console.print(table)
 
 
 def _cells(ours: Metrics | None, bicubic: Metrics | None) -> list[str]:

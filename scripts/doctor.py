@@ -225,7 +225,7 @@ def aws_command() -> Finding:
 
 
 def port_setting(variable: str, default: int) -> int:
-    """Return the port that `make local-up` or `make kafka-up` would take."""
+    """Return the port that a service would take."""
     text = os.environ.get(variable, "")
     return int(text) if text.isdigit() else default
 
@@ -272,6 +272,21 @@ CHECKS: dict[str, list[Callable[[], Finding]]] = {
             port_setting("KAFKA_PORT", 9092),
             "Kafka",
             "make kafka-down, or another: KAFKA_PORT=9192",
+        ),
+        lambda: port(
+            port_setting("SUPERRES_NOTIFIER__PORT", 8080),
+            "the gallery, which then takes another",
+            "to choose one: SUPERRES_NOTIFIER__PORT=8090",
+        ),
+        lambda: port(
+            port_setting("SUPERRES_INGESTION__UPLOAD_PORT", 8081),
+            "uploads (make run FOLLOW=1)",
+            "another: SUPERRES_INGESTION__UPLOAD_PORT=8091",
+        ),
+        lambda: port(
+            port_setting("SUPERRES_INGESTION__CONSUMER_PORT", 9101),
+            "the consumer's metrics and health",
+            "another: SUPERRES_INGESTION__CONSUMER_PORT=9201, or 0 for any",
         ),
         gpu,
         aws_credentials,

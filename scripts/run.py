@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from scripts.check_gallery import check_gallery
-from superres.cli.execution import INTERRUPTED, SOME_FAILED
+from superres.cli.execution import INTERRUPTED, SOME_FAILED, WRONG_USAGE
 from superres.cli.options import config_or_default
 from superres.errors import ConfigError, SuperresError
 from superres.pipeline import storage
@@ -33,6 +33,7 @@ from superres.service.supervisor import Supervisor, ignored_signals, run_in_fore
 
 ROOT = Path(__file__).resolve().parents[1]
 LOGS = ROOT / ".local"
+_CHOICES = {"SCALE": ("2", "3", "4"), "MODE": ("evaluate", "upscale")}
 _SUPERRES = str(Path(sys.executable).with_name("superres"))
 
 
@@ -63,7 +64,10 @@ class Request:
 
 
 def read_request(environment: Mapping[str, str], arguments: list[str]) -> Request:
-    """What is asked for."""
+    """What is asked for; raises ``ConfigError`` for a scale or mode that there is not."""
+    for name, values in _CHOICES.items():
+        if environment.get(name, "") not in ("", *values):
+            raise ConfigError(f"{name}={environment[name]}: choose {', '.join(values)}")
     serve = environment.get("SERVE", "") != "no" and environment.get("CI") != "true"
     source = environment.get("SOURCE", "")
     return Request(
@@ -128,6 +132,11 @@ def _collection(request: Request) -> str:
 def run_following(request: Request, supervisor: Supervisor, environment: Mapping[str, str]) -> int:
     """Processes what is uploaded or added to a folder, until Ctrl-C."""
     port = _port("SUPERRES_INGESTION__UPLOAD_PORT", 8081)
+    if _listens(port):
+        raise ConfigError(
+            f"port {port}, for uploads, is in use; end the program that uses it, or choose "
+            f"another: SUPERRES_INGESTION__UPLOAD_PORT={port + 10} make run FOLLOW=1"
+        )
     token = os.environ.get("SUPERRES_UPLOAD_TOKEN") or secrets.token_urlsafe(24)
     environment = {**environment, **_following(request), "SUPERRES_UPLOAD_TOKEN": token}
     if request.source:
@@ -175,17 +184,17 @@ def _listens(port: int) -> bool:
 def main() -> int:
     """Runs it all and ends what it started; returns the exit code."""
     handle_ending()
-    request = read_request(os.environ, sys.argv[1:])
     environment: dict[str, str] = {}
     supervisor = Supervisor(LOGS)
     try:
+        request = read_request(os.environ, sys.argv[1:])
         if not os.environ.get("SUPERRES_KAFKA__BOOTSTRAP_SERVERS"):
             environment["SUPERRES_KAFKA__BOOTSTRAP_SERVERS"] = start_kafka(supervisor)
         run = run_following if request.follow else run_once
         return run(request, supervisor, environment)
     except SuperresError as error:
         print(f"make run: {without_secrets(str(error))}", file=sys.stderr)
-        return 1
+        return WRONG_USAGE if isinstance(error, ConfigError) else 1
     except KeyboardInterrupt:
         return INTERRUPTED
     finally:

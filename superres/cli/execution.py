@@ -17,6 +17,7 @@ from superres.imaging.names import readable
 from superres.redaction import without_secrets
 from superres.service.signals import ENDING
 
+WRONG_USAGE = 2
 SOME_FAILED = 3
 INTERRUPTED = 130
 _ENDED_BY_SIGNAL = {128 + number for number in ENDING}

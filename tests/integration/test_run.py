@@ -1,6 +1,7 @@
 """`make run` as a person has it: photographs in a folder, at the end a gallery that shows them."""
 
 import os
+import socket
 import subprocess
 import sys
 
@@ -26,6 +27,41 @@ def test_a_source_that_is_not_there_ends_it_at_once(broker: Broker, tmp_path):
     assert (done.returncode, done.stdout) == (1, "")
     assert f"{tmp_path}/nowhere: no such file or folder" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("variables", "reason"),
+    [
+        ({"SCALE": "5"}, "make run: SCALE=5: choose 2, 3, 4"),
+        ({"MODE": "enlarge"}, "make run: MODE=enlarge: choose evaluate, upscale"),
+    ],
+)
+def test_what_there_is_not_is_refused_before_anything_starts(variables, reason):
+    done = subprocess.run(
+        MAKE_RUN,
+        cwd=ROOT,
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"{reason}\n")
+
+
+def test_a_port_for_uploads_that_is_in_use_is_named_with_a_way_out():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        environment = os.environ | {
+            "FOLLOW": "1",
+            "SUPERRES_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1",
+            "SUPERRES_INGESTION__UPLOAD_PORT": str(port),
+        }
+        done = subprocess.run(
+            MAKE_RUN, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
+        )
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"make run: port {port}, for uploads, is in use; ")
+    assert f"SUPERRES_INGESTION__UPLOAD_PORT={port + 10} make run FOLLOW=1" in done.stderr
 
 
 @pytest.mark.parametrize(

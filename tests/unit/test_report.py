@@ -79,3 +79,15 @@ def test_the_outcome_of_an_image_is_that_of_the_recipe(run_setup: RunSetup) -> N
 
 def test_without_figures_there_is_no_mean() -> None:
     assert last_row(evaluated("equal.png", None, 50)) == ["mean", *"–––––"]
+
+
+def test_images_that_were_not_measured_have_no_columns_for_it() -> None:
+    stream = io.StringIO()
+    unmeasured = [evaluated(f"{name}.png", None, None, measured=False) for name in "ab"]
+    print_table(Console(file=stream, width=100), unmeasured)
+    assert "–" not in stream.getvalue()
+    assert "PSNR" not in stream.getvalue()
+    assert [line.split() for line in stream.getvalue().splitlines()[3:5]] == [
+        ["a.png", "4×4"],
+        ["b.png", "4×4"],
+    ]
