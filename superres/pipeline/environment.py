@@ -4,6 +4,7 @@
 """
 
 import logging
+import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache
@@ -39,6 +40,9 @@ _INSTALLATION = (
 )
 OTHERS = frozenset({*_SECRETS, *_FOLDERS, *_INSTALLATION})
 """The variables that are ours and configure no key."""
+# Kubernetes describes every Service to every container so; one may be called superres-notifier.
+_OF_A_SERVICE = re.compile(r"\w+_SERVICE_(HOST|PORT\w*)|\w+_PORT_\d+_(TCP|UDP|SCTP)\w*")
+_PORT_OF_A_SERVICE = re.compile(r"(tcp|udp|sctp)://")
 
 _log = logging.getLogger(__name__)
 
@@ -58,16 +62,20 @@ def overriding(
         known: the names of ``variable_of`` for every key there is.
 
     Raises:
-        ConfigError: a variable begins like ours, is none, and is likely to mean one of them.
-            Where it is unlikely to mean any, a warning is logged, once in a process.
+        ConfigError: a variable is one of ours but for its underscores and case. Where one only
+            begins like ours, a warning is logged, once in a process.
     """
     found: dict[str, tuple[str, str, str]] = {}
     for name, text in sorted(environment.items()):
         section, separator, key = name.removeprefix(PREFIX).lower().partition("__")
         if name.startswith(PREFIX) and separator:
             found[name] = section, key, text
-        elif name.upper().startswith(PREFIX) and name not in OTHERS:
-            _report(name, [*known, *OTHERS])
+        elif (
+            name.upper().startswith(PREFIX)
+            and name not in OTHERS
+            and not _describes_a_service(name, text)
+        ):
+            _report(name, [*known, *sorted(OTHERS)])
     return found
 
 
@@ -77,16 +85,32 @@ def likely_meant(name: str, allowed: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
+def _describes_a_service(name: str, text: str) -> bool:
+    if name.endswith("_PORT") and _PORT_OF_A_SERVICE.match(text):
+        return True
+    return _OF_A_SERVICE.fullmatch(name) is not None
+
+
 def _report(name: str, known: list[str]) -> None:
-    # Without what all have in common, which would make any two alike.
-    meant = likely_meant(
-        name.upper().removeprefix(PREFIX), [each.removeprefix(PREFIX) for each in known]
-    )
-    if meant is not None:
-        raise ConfigError(f"{name}: no such variable; did you mean {PREFIX}{meant}?")
-    _warn(name)
+    spelled = _folded(name)
+    for each in known:
+        if _folded(each) == spelled:
+            raise ConfigError(f"{name}: no such variable; did you mean {each}?")
+    spellings: dict[str, list[str]] = {}
+    for each in known:
+        for part in {each, each.rpartition("__")[2]}:  # the whole name, and the key alone
+            spellings.setdefault(_folded(part), []).append(each)
+    of_a_file = spelled.removesuffix("file")  # as some programs read a secret
+    meant = likely_meant(of_a_file if of_a_file in spellings else spelled, spellings)
+    _warn(name, " or ".join(spellings[meant]) if meant else "")
+
+
+def _folded(name: str) -> str:
+    """A name without what all have in common, case and underscores."""
+    return name.upper().removeprefix(PREFIX).replace("_", "").lower()
 
 
 @cache
-def _warn(name: str) -> None:
-    _log.warning("superres: %s: no such variable, so it has no effect; remove it", name)
+def _warn(name: str, meant: str) -> None:
+    remedy = f"did you mean {meant}?" if meant else "remove it"
+    _log.warning("superres: %s: no such variable, so it has no effect; %s", name, remedy)

@@ -315,13 +315,49 @@ def test_a_mistake_in_the_environment_names_the_variable(variable, text, fragmen
         ("SUPERRES_PROCESSING_UPSCALE_FACTOR", "SUPERRES_PROCESSING__UPSCALE_FACTOR"),
         ("superres_processing__upscale_factor", "SUPERRES_PROCESSING__UPSCALE_FACTOR"),
         ("Superres_Notifier__Port", "SUPERRES_NOTIFIER__PORT"),
-        ("SUPERRES_UPLOADS_TOKEN", "SUPERRES_UPLOAD_TOKEN"),
+        ("SUPERRES_UPLOADTOKEN", "SUPERRES_UPLOAD_TOKEN"),
     ],
 )
-def test_a_variable_that_is_likely_to_mean_another_is_refused(variable, meant):
+def test_a_variable_that_is_another_but_for_underscores_and_case_is_refused(variable, meant):
     with pytest.raises(ConfigError) as caught:
         load_settings(None, {variable: "3"})
     assert str(caught.value) == f"{variable}: no such variable; did you mean {meant}?"
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("SUPERRES_UPSCALE_FACTOR", "SUPERRES_PROCESSING__UPSCALE_FACTOR"),
+        ("SUPERRES_MODEL_PATH", "SUPERRES_PROCESSING__MODEL_PATH"),
+        ("SUPERRES_UPSCALE_FAKTOR", "SUPERRES_PROCESSING__UPSCALE_FACTOR"),
+        ("SUPERRES_UPLOADS_TOKEN", "SUPERRES_UPLOAD_TOKEN"),
+        ("SUPERRES_UPLOAD_TOKEN_FILE", "SUPERRES_UPLOAD_TOKEN"),
+        ("SUPERRES_KAFKA_PASSWORD_FILE", "SUPERRES_KAFKA_PASSWORD"),
+    ],
+)
+def test_a_variable_that_is_like_another_is_warned_about(variable, meant, caplog):
+    assert load_settings(None, {variable: "4"}) == Settings()
+    line = f"superres: {variable}: no such variable, so it has no effect; did you mean {meant}?"
+    assert [record.getMessage() for record in caplog.records] == [line]
+
+
+def test_what_kubernetes_says_of_services_is_left_out(caplog):
+    address = "tcp://10.0.0.7:8001"
+    of_services = {
+        "SUPERRES_PORT": address,
+        "SUPERRES_SERVICE_HOST": "10.0.0.7",
+        "SUPERRES_NOTIFIER_PORT": address,
+        "SUPERRES_NOTIFIER_SERVICE_HOST": "10.0.0.7",
+        "SUPERRES_NOTIFIER_SERVICE_PORT": "8001",
+        "SUPERRES_NOTIFIER_SERVICE_PORT_HTTP": "8001",
+        "SUPERRES_NOTIFIER_PORT_8001_TCP": address,
+        "SUPERRES_NOTIFIER_PORT_8001_TCP_ADDR": "10.0.0.7",
+        "SUPERRES_KAFKA_PORT": address,
+    }
+    assert load_settings(None, of_services) == Settings()
+    assert not caplog.records
+    with pytest.raises(ConfigError, match="did you mean SUPERRES_NOTIFIER__PORT"):
+        load_settings(None, {"SUPERRES_NOTIFIER_PORT": "8001"})
 
 
 def test_a_variable_that_is_like_none_is_warned_about_once(caplog):
