@@ -26,14 +26,15 @@ from gunicorn.workers.base import Worker
 
 from superres.service.addresses import is_loopback, network_of
 from superres.service.arriving import ArrivingRequest
-from superres.service.pace import PacedSocket
+from superres.service.pace import LEAST_RATE, PacedSocket
 
 ARRIVAL_SECONDS = 20.0
 """For a request's head and, if it is small, its body."""
 CUT_SECONDS = 5.0
 """For threads to end after their connections were cut, when the worker stops."""
-_LINGER_SECONDS = 2.0  # for a client to take the rest of a response (RFC 9112, 9.6)
-_LINGER_BYTES = 1 << 16
+_LINGER_SECONDS = 2.0  # of silence, for a client to take the rest of a response (RFC 9112, 9.6)
+_LINGER_AT_MOST = 30.0  # seconds, for a client that first sends the rest of its body
+_DRAINED_AT_ONCE = 1 << 16  # bytes, so that nobody holds up the thread of all connections
 _MAX_LINGERING = 512
 _ACCEPTED_AT_ONCE = 64
 _FOR_A_WHILE = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
@@ -47,6 +48,7 @@ class Connection:
     Attributes:
         client: whose connection it is, as ``network_of`` has it.
         deadline: when it is closed, unless something happens first.
+        lingers_until: when it is closed after its last response, whatever the client sends.
         idle: whether nothing of a request has arrived yet.
     """
 
@@ -56,7 +58,7 @@ class Connection:
         self.arriving = ArrivingRequest()
         self.deadline = time.monotonic() + ARRIVAL_SECONDS
         self.idle = False
-        self.drained = 0
+        self.lingers_until = 0.0
 
 
 class PatientWorker(Worker):  # type: ignore[misc]  # Gunicorn ships no types
@@ -77,7 +79,7 @@ class PatientWorker(Worker):  # type: ignore[misc]  # Gunicorn ships no types
         self._finished: SimpleQueue[tuple[Connection, bytes | None]] = SimpleQueue()
         self._waiting: dict[Connection, None] = {}  # for a request; the longest waiting is first
         self._working: set[Connection] = set()
-        self._lingering: set[Connection] = set()
+        self._lingering: dict[Connection, None] = {}  # the longest lingering is first
         self._per_client: Counter[str] = Counter()
         self._looked_at = 0.0
         super().init_process()
@@ -288,7 +290,10 @@ class PatientWorker(Worker):  # type: ignore[misc]  # Gunicorn ships no types
         self._linger(connection)
 
     def _linger(self, connection: Connection) -> None:
-        """Half-closes: closing at once would reset what the client has not read yet."""
+        """Half-closes: closing at once would reset what the client has not read yet.
+
+        Many clients read nothing before they have sent their whole body, so that is drained.
+        """
         self._forget(connection)
         try:
             connection.sock.setblocking(False)
@@ -297,22 +302,28 @@ class PatientWorker(Worker):  # type: ignore[misc]  # Gunicorn ships no types
             self._close(connection)
             return
         if len(self._lingering) >= _MAX_LINGERING:
-            self._close(connection)
-            return
-        connection.deadline = time.monotonic() + _LINGER_SECONDS
-        self._lingering.add(connection)
+            self._close(next(iter(self._lingering)))
+        now = time.monotonic()
+        connection.deadline = now + _LINGER_SECONDS
+        connection.lingers_until = now + _LINGER_AT_MOST
+        self._lingering[connection] = None
         self._register(connection, self._drain)
 
     def _drain(self, connection: Connection) -> None:
         try:
-            data = connection.sock.recv(4096)
+            data = connection.sock.recv(_DRAINED_AT_ONCE)
         except BlockingIOError:
             return
         except OSError:
             data = b""
-        connection.drained += len(data)
-        if not data or connection.drained > _LINGER_BYTES:
+        if not data:
             self._close(connection)
+            return
+        connection.deadline = min(
+            connection.deadline + len(data) / LEAST_RATE,
+            time.monotonic() + _LINGER_SECONDS,
+            connection.lingers_until,
+        )
 
     def _close(self, connection: Connection) -> None:
         self._forget(connection)
@@ -333,7 +344,7 @@ class PatientWorker(Worker):  # type: ignore[misc]  # Gunicorn ships no types
         if connection in self._waiting or connection in self._lingering:
             self._selector.unregister(connection.sock)
         self._waiting.pop(connection, None)
-        self._lingering.discard(connection)
+        self._lingering.pop(connection, None)
 
 
 def _rest(parser: Any, request: Any, paced: PacedSocket) -> bytes | None:

@@ -163,6 +163,12 @@ def test_a_body_is_cut_when_it_is_too_slow_and_not_when_it_only_takes_long(tmp_p
             until(lambda: slow.ended == 20, PATIENCE)
 
 
+def test_a_refusal_reaches_those_who_send_their_whole_body_first(tmp_path):
+    with upload_service(tmp_path) as (port, _):
+        assert upload(port, GOOD + bytes(20_000_000), token="wrong")[0] == 401
+        assert upload(port)[0] == 202
+
+
 @contextmanager
 def changed_service(folder: Path, change: str) -> Iterator[int]:
     """Runs the upload service with a changed constant, on the port that is yielded."""
