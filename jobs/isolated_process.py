@@ -6,6 +6,7 @@ that each try begins in a fresh one.
 """
 
 import ctypes
+import errno
 import os
 import signal
 import sys
@@ -16,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.clock import AlarmClock
 from jobs.memory import prefer_as_victim
-from superres.errors import SuperresError
+from superres.errors import ImageRejectedError, SuperresError
 from superres.pipeline.records import Stage
 
 if TYPE_CHECKING:
     from jobs.works import Work  # with all that any job imports; the setup brings what is needed
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_MACHINE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
 
 
 @dataclass(frozen=True)
@@ -97,15 +99,23 @@ def _work_on(
         for result in work.results(item, clock):
             connection.send(Result(result))
         connection.send(Finished())
-    except (SuperresError, OSError) as error:
-        connection.send(Failed(error))
     except MemoryError:
         connection.send(Unexpected("ran out of memory"))
         return False
     except Exception as error:
+        if _is_machines_fault(error):
+            connection.send(Failed(error))
+            return True
         connection.send(Unexpected(f"failed with {_line(error)}"))
         return False
     return True
+
+
+def _is_machines_fault(error: Exception) -> bool:
+    """Whether another item would meet it too; a decoder's ``OSError`` is the item's fault."""
+    if isinstance(error, OSError):
+        return error.errno in _MACHINE_ERRORS
+    return isinstance(error, SuperresError) and not isinstance(error, ImageRejectedError)
 
 
 def _line(error: Exception) -> str:

@@ -107,12 +107,12 @@ def evaluate_isolated(
         for located in images:
             image_id = located.image.image_id
             evaluated = _results(process, located, image_id, None, work.layout)
-            yield located.image, evaluated == [True]
+            yield located.image, list(evaluated or []) == [True]
 
 
 def _results(
     process: Isolation[Item, Value], item: Item, image_id: str, uri: str | None, layout: Layout
-) -> list[Value] | None:
+) -> Iterator[Value] | None:
     """What comes of the item; None when its image was rejected because the item was lost.
 
     ``uri`` is that of the low-resolution image; None: it is looked for when it is needed.

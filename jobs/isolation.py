@@ -1,25 +1,28 @@
 """Works on each item in a process of its own making, so that an item can end only that.
 
 A task of Spark's that has failed is tried again, and then it works this way: what ends the process
-is tried once more, and then given up, while the task goes on with the next item.
+is tried once more, alone, and then given up, while the task goes on with the next item.
 """
 
 import os
+import pickle
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Generic, TypeVar
 
 from jobs.isolated_process import Failed, Finished, Result, Setup, Step, Unexpected
 from jobs.memory import MIB, MemoryLimit, resident_bytes
+from jobs.turns import executor_folder, turn
 from superres.errors import PrerequisiteError
 from superres.pipeline.records import Stage
 
@@ -31,6 +34,7 @@ Value = TypeVar("Value")
 
 _TRIES = 2
 _SECONDS_BETWEEN_LOOKS = 0.1  # at the process's memory
+_BYTES_IN_MEMORY = 1 << 20  # of results; more are in a file
 _VERBS: dict[Stage, str] = {
     "split": "decoding it",
     "infer": "upscaling it",
@@ -64,27 +68,40 @@ class Isolation(Generic[Item, Value]):
     def __init__(self, work: "Work[Item, Value]", first: Stage, bounds: Bounds) -> None:
         self._work, self._first, self._bounds = work, first, bounds
         self._process: _Process | None = None
-        # Spark deletes its own folders also when this process is killed.
-        parent = os.environ.get("SPARK_LOCAL_DIRS", "").split(",")[0] or None
-        self.folder = Path(tempfile.mkdtemp(prefix="superres-", dir=parent))
+        self._executor = executor_folder()
+        self.folder = Path(tempfile.mkdtemp(prefix="superres-", dir=self._executor))
 
-    def results(self, item: Item) -> list[Value]:
-        """All that comes of the item: everything or nothing.
+    def results(self, item: Item) -> Iterator[Value]:
+        """All that comes of the item, which has been worked on when this returns, or nothing.
 
         Raises ``ItemLostError`` when the process ends twice, what storage raises, and
-        ``PrerequisiteError`` when the process ends before it gets an item.
+        ``PrerequisiteError`` when the process ends before it gets an item. No other isolated
+        process of the executor works during the last try, so what ends that one is the item.
         """
         for attempt in range(1, _TRIES + 1):
-            self._process = self._process or _Process(
-                Setup(self._work, self._bounds.stall_seconds), self._bounds, self.folder
-            )
             try:
-                return self._process.results(item, self._first)
+                return _replayed(self._tried(item, alone=attempt == _TRIES))
             except ItemLostError as lost:
-                self._end_process()
                 if attempt == _TRIES:
                     raise ItemLostError(lost.stage, f"{lost} (tried twice)") from None
         raise AssertionError
+
+    def _tried(self, item: Item, *, alone: bool) -> IO[bytes]:
+        """A file of ``Result`` pickles, of one try."""
+        with turn(self._executor, alone=alone), ExitStack() as until_done:
+            self._process = self._process or _Process(
+                Setup(self._work, self._bounds.stall_seconds), self._bounds, self.folder
+            )
+            results: IO[bytes] = until_done.enter_context(
+                tempfile.SpooledTemporaryFile(_BYTES_IN_MEMORY, dir=str(self.folder))
+            )
+            try:
+                self._process.work_on(item, self._first, results, alone=alone)
+            except ItemLostError:
+                self._end_process()
+                raise
+            until_done.pop_all()  # whoever reads them closes the file
+            return results
 
     def close(self) -> None:
         """Ends the process and deletes its files."""
@@ -109,11 +126,24 @@ def isolation(
         isolated.close()
 
 
+def _replayed(results: IO[bytes]) -> Iterator[Any]:
+    with results:
+        results.seek(0)
+        while True:
+            try:
+                result: Result = pickle.load(results)
+            except EOFError:
+                return
+            yield result.value
+
+
 class _Process:
     """The other end of ``jobs.isolated_process``."""
 
     def __init__(self, setup: Setup, bounds: Bounds, folder: Path) -> None:
         self._bounds = bounds
+        self._is_alone = False
+        self._next_look = 0.0  # at its memory, on the monotonic clock
         self._stage: Stage | None = None
         ours, theirs = socket.socketpair()
         self._connection: Connection[Any, Any] = Connection(ours.detach())
@@ -131,20 +161,22 @@ class _Process:
         self._send(setup)
         self._await_ready()
 
-    def results(self, item: Any, first: Stage) -> list[Any]:
-        """All that comes of the item; raises ``ItemLostError`` when the process ends."""
-        self._stage = first
+    def work_on(self, item: Any, first: Stage, results: IO[bytes], *, alone: bool) -> None:
+        """Writes all that comes of the item; raises ``ItemLostError`` when the process ends.
+
+        ``alone``: it may have all memory that there is.
+        """
+        self._stage, self._is_alone = first, alone
         self._send(item)
-        results = []
         while True:
-            message = self._received()
-            match message:
-                case Result(value):
-                    results.append(value)
+            content = self._received()
+            match pickle.loads(content):
+                case Result():
+                    results.write(content)
                 case Step(stage):
                     self._stage = stage
                 case Finished():
-                    return results
+                    return
                 case Failed(error):
                     raise error
                 case Unexpected(what):
@@ -163,7 +195,7 @@ class _Process:
 
     def _await_ready(self) -> None:
         try:
-            message = self._received()
+            message = pickle.loads(self._received())
             failure = f"it {message.what}" if isinstance(message, Unexpected) else None
         except ItemLostError as lost:
             failure = str(lost)
@@ -171,18 +203,25 @@ class _Process:
             self.end()
             raise PrerequisiteError(f"a process for one image at a time: {failure}")
 
-    def _received(self) -> Any:
+    def _received(self) -> bytes:
         """The next message; raises ``ItemLostError`` when the process ends or grows too large."""
-        while not self._connection.poll(_SECONDS_BETWEEN_LOOKS):
-            if self._bounds.memory.is_exceeded_by(self._process.pid):
-                size = resident_bytes(self._process.pid)
-                raise self._lost(
-                    f"needed {size // MIB:,} MiB, more than there is: all tasks of an executor "
-                    f"have {self._bounds.memory.size // MIB:,} MiB (processing.memory_mib)"
-                )
+        while not self._connection.poll(max(0.0, self._next_look - time.monotonic())):
+            self._look_at_memory()
+        if time.monotonic() >= self._next_look:  # however much it has to say
+            self._look_at_memory()
         with suppress(EOFError, OSError):
-            return self._connection.recv()
+            return self._connection.recv_bytes()
         raise self._lost(self._how_it_ended())
+
+    def _look_at_memory(self) -> None:
+        self._next_look = time.monotonic() + _SECONDS_BETWEEN_LOOKS
+        memory, pid = self._bounds.memory, self._process.pid
+        size = resident_bytes(pid)
+        if memory.is_exceeded_by_alone(pid) if self._is_alone else memory.is_exceeded_by(pid):
+            raise self._lost(
+                f"needed {size // MIB:,} MiB, more than there is: all tasks of an executor "
+                f"have {memory.size // MIB:,} MiB (processing.memory_mib)"
+            )
 
     def _how_it_ended(self) -> str:
         code = self._process.wait()

@@ -23,16 +23,22 @@ class MemoryLimit:
 
     size: int
 
+    def is_exceeded(self) -> bool:
+        """Whether they have more, whichever of them."""
+        return sum(_executor_sizes().values()) > self.size
+
     def is_exceeded_by(self, process: int) -> bool:
         """Whether there is too little memory, and ``process`` has most of it.
 
         Called in a Python worker of Spark, or about one that it has started. Always False where
         there is no ``/proc``.
         """
-        workers = _children(os.getppid())
-        everyone = {*workers, *(each for worker in workers for each in _children(worker))}
-        sizes = {each: resident_bytes(each) for each in everyone}
+        sizes = _executor_sizes()
         return sum(sizes.values()) > self.size and sizes.get(process) == max(sizes.values())
+
+    def is_exceeded_by_alone(self, process: int) -> bool:
+        """Whether ``process`` has more than there is, whatever the others have."""
+        return resident_bytes(process) > self.size
 
 
 def available_bytes() -> int:
@@ -56,6 +62,13 @@ def prefer_as_victim() -> None:
     """Makes the kernel end this process, and not Spark's, when the machine runs out of memory."""
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def _executor_sizes() -> dict[int, int]:
+    """Bytes of each Python worker of this executor, and of each process that one has started."""
+    workers = _children(os.getppid())
+    everyone = {*workers, *(each for worker in workers for each in _children(worker))}
+    return {each: resident_bytes(each) for each in everyone}
 
 
 def _children(process: int) -> list[int]:

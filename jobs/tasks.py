@@ -18,6 +18,7 @@ from pyspark import SparkContext, TaskContext
 from jobs.clock import AlarmClock, Clock
 from jobs.isolation import Bounds
 from jobs.memory import MIB, MemoryLimit, available_bytes, prefer_as_victim
+from jobs.turns import executor_folder, is_someone_alone
 from superres.pipeline.config import Processing
 
 Item = TypeVar("Item")
@@ -72,13 +73,19 @@ def is_first_attempt() -> bool:
 
 @contextmanager
 def watched(bounds: Bounds) -> Iterator[Clock]:
-    """A clock for the block; the process ends when a step or its memory exceeds the bounds."""
+    """A clock for the block; the process ends when a step or its memory exceeds the bounds.
+
+    It also ends where memory is short while an isolated process has its last try, alone: that one's
+    image is at stake, and here nothing but time.
+    """
     prefer_as_victim()
-    ended = Event()
+    ended, folder = Event(), executor_folder()
 
     def watch() -> None:
         while not ended.wait(_SECONDS_BETWEEN_LOOKS):
-            if bounds.memory.is_exceeded_by(os.getpid()):
+            if bounds.memory.is_exceeded_by(os.getpid()) or (
+                bounds.memory.is_exceeded() and is_someone_alone(folder)
+            ):
                 os.kill(os.getpid(), signal.SIGKILL)
 
     Thread(target=watch, name="memory", daemon=True).start()

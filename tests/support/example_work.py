@@ -1,8 +1,10 @@
 """Work for tests of what works on items in a process of its own."""
 
 import ctypes
+import errno
 import os
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +26,26 @@ class ExampleWork:
         yield f"begun {item}"
         with clock.computing("infer"):
             do(item)
+        if item.startswith("talk"):
+            yield from talk(int(item.partition(" ")[2]))
         yield f"{item} by {os.getpid()}"
+
+
+def talk(parts: int) -> Iterator[str]:
+    """Many results, without a pause, of 4 MiB each."""
+    for _ in range(parts):
+        yield "x" * (4 << 20)
+
+
+def hold(mib: int, folder: Path) -> None:
+    """Holds memory once another process does too, unless that one does not come within a second."""
+    mine = folder / f"{mib}-{os.getpid()}"
+    eaten = b"\1" * (mib << 20)
+    mine.touch()
+    until = time.monotonic() + 1
+    while time.monotonic() < until:
+        time.sleep(0.02)
+    assert len(eaten) == mib << 20
 
 
 def do(what: str) -> None:
@@ -50,5 +71,11 @@ def do(what: str) -> None:
             raise MemoryError
         case "bug":
             raise ValueError("two\nlines")
+        case "codec":
+            raise OSError("codec failed")
+        case "no-memory":
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        case "full-disk":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         case "storage":
             raise StorageError("s3://bucket/key: cannot read")

@@ -1,6 +1,7 @@
 """Working on items in a process of its own, which items may end."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,12 +20,12 @@ def process() -> Iterator[Isolation[str, str]]:
         yield isolated
 
 
-def worker_of(results: list[str]) -> int:
-    return int(results[-1].rsplit(" ", 1)[1])
+def worker_of(results: Iterable[str]) -> int:
+    return int(list(results)[-1].rsplit(" ", 1)[1])
 
 
 def test_one_process_works_on_all_items(process: Isolation[str, str]) -> None:
-    first, second = process.results("one"), process.results("two")
+    first, second = list(process.results("one")), list(process.results("two"))
     assert first[0] == "begun one"
     assert worker_of(first) == worker_of(second)
 
@@ -36,6 +37,11 @@ def test_one_process_works_on_all_items(process: Isolation[str, str]) -> None:
         ("exit", "upscaling it ended the process with exit code 7 (tried twice)"),
         ("memory-error", "upscaling it ran out of memory (tried twice)"),
         ("bug", "upscaling it failed with ValueError: two lines (tried twice)"),
+        ("codec", "upscaling it failed with OSError: codec failed (tried twice)"),
+        (
+            "no-memory",
+            "upscaling it failed with OSError: [Errno 12] Cannot allocate memory (tried twice)",
+        ),
         (
             "killed",
             "upscaling it was ended with SIGKILL: most likely the machine ran out of memory "
@@ -50,14 +56,14 @@ def test_an_item_that_ends_the_process_twice_is_lost_and_the_next_is_done(
     with pytest.raises(ItemLostError) as lost:
         process.results(item)
     assert (lost.value.stage, str(lost.value)) == ("infer", reason)
-    after = process.results("after")
+    after = list(process.results("after"))
     assert after[0] == "begun after"
     assert worker_of(after) != before
 
 
 def test_an_item_that_ends_it_once_is_done(process: Isolation[str, str], tmp_path: Path) -> None:
     item = f"crash-once {tmp_path / 'crashed'}"
-    assert process.results(item)[0] == f"begun {item}"
+    assert next(process.results(item)) == f"begun {item}"
     assert (tmp_path / "crashed").exists()
 
 
@@ -86,6 +92,21 @@ def test_storage_that_fails_is_no_fault_of_the_item(process: Isolation[str, str]
     with pytest.raises(StorageError, match="s3://bucket/key: cannot read"):
         process.results("storage")
     assert worker_of(process.results("after")) == worker
+
+
+def test_a_full_disk_is_no_fault_of_the_item(process: Isolation[str, str]) -> None:
+    with pytest.raises(OSError, match="No space left"):
+        process.results("full-disk")
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="memory is read from /proc")
+def test_results_wait_in_a_file_and_not_in_the_memory_of_the_worker(
+    process: Isolation[str, str],
+) -> None:
+    before = resident_bytes(os.getpid())
+    results = process.results("talk 64")
+    assert resident_bytes(os.getpid()) - before < 100 << 20
+    assert sum(map(len, results)) > 256 << 20
 
 
 @pytest.mark.parametrize(
