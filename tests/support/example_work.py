@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,8 @@ class ExampleWork:
         yield f"begun {item}"
         with clock.computing("infer"):
             do(item)
+        if item == "eat-and-talk":
+            yield from eat_and_talk()
         if item.startswith("talk"):
             yield from talk(int(item.partition(" ")[2]))
         yield f"{item} by {os.getpid()}"
@@ -37,15 +40,33 @@ def talk(parts: int) -> Iterator[str]:
         yield "x" * (4 << 20)
 
 
-def hold(mib: int, folder: Path) -> None:
-    """Holds memory once another process does too, unless that one does not come within a second."""
-    mine = folder / f"{mib}-{os.getpid()}"
-    eaten = b"\1" * (mib << 20)
-    mine.touch()
-    until = time.monotonic() + 1
-    while time.monotonic() < until:
-        time.sleep(0.02)
-    assert len(eaten) == mib << 20
+def eat_and_talk() -> Iterator[str]:
+    """Always has something to say while its memory grows."""
+    eaten = []
+    for _ in range(48):
+        eaten.append(b"\1" * (64 << 20))
+        yield from ["more"] * 10_000
+    raise AssertionError(f"nothing has ended this process with {len(eaten)} parts")
+
+
+def large(folder: Path) -> None:
+    """Holds 300 MiB; the first time until it is ended."""
+    first, eaten = folder / "first", b"\1" * (300 << 20)
+    if not first.exists():
+        first.write_text(str(os.getpid()))
+        time.sleep(120)
+        raise AssertionError(f"nothing has ended this process with {len(eaten)} bytes")
+
+
+def neighbour(folder: Path) -> None:
+    """Holds 150 MiB until the large one has been ended, and long enough for it to come back."""
+    first, eaten = int((folder / "first").read_text()), b"\1" * (150 << 20)
+    with suppress(ProcessLookupError):
+        while True:
+            os.kill(first, 0)
+            time.sleep(0.02)
+    time.sleep(2)
+    assert eaten
 
 
 def do(what: str) -> None:
@@ -71,6 +92,10 @@ def do(what: str) -> None:
             raise MemoryError
         case "bug":
             raise ValueError("two\nlines")
+        case "large":
+            large(Path(argument))
+        case "neighbour":
+            neighbour(Path(argument))
         case "codec":
             raise OSError("codec failed")
         case "no-memory":

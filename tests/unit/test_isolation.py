@@ -2,10 +2,13 @@
 
 import os
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
+import psutil
 import pytest
 
+from jobs import memory
 from jobs.isolation import Bounds, Isolation, ItemLostError, isolation
 from jobs.memory import MemoryLimit, available_bytes, resident_bytes
 from superres.errors import PrerequisiteError, StorageError
@@ -85,6 +88,37 @@ def test_the_process_with_most_memory_is_ended_when_there_is_too_little() -> Non
         pytest.raises(ItemLostError, match=r"upscaling it needed [\d,]+ MiB, more than there is"),
     ):
         process.results("eat")
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="memory is watched where there is /proc")
+def test_the_memory_of_a_process_that_always_has_something_to_say_is_watched() -> None:
+    with (
+        isolation(ExampleWork(), "split", Bounds(60, MemoryLimit(1 << 28))) as process,
+        pytest.raises(ItemLostError, match=r"needed [\d,]+ MiB, more than there is"),
+    ):
+        process.results("eat-and-talk")
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="memory is watched where there is /proc")
+def test_an_item_is_not_lost_for_the_memory_of_its_neighbour(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    this = psutil.Process()  # of the whole executor, only what this test has started
+    monkeypatch.setattr(
+        memory, "_executor_sizes", lambda: {p.pid: resident_bytes(p.pid) for p in this.children()}
+    )
+    bounds = Bounds(60, MemoryLimit(450 << 20))
+    with (
+        isolation(ExampleWork(), "split", bounds) as ours,
+        isolation(ExampleWork(), "split", bounds) as others,
+        ThreadPoolExecutor(2) as threads,
+    ):
+        large = threads.submit(ours.results, f"large {tmp_path}")
+        while not (tmp_path / "first").exists():
+            wait([large], timeout=0.05)
+        neighbour = threads.submit(others.results, f"neighbour {tmp_path}")
+        assert worker_of(large.result()) != int((tmp_path / "first").read_text())
+        assert next(neighbour.result()) == f"begun neighbour {tmp_path}"
 
 
 def test_storage_that_fails_is_no_fault_of_the_item(process: Isolation[str, str]) -> None:
