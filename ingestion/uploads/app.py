@@ -34,6 +34,7 @@ from superres.pipeline.layout import layout_on
 from superres.pipeline.recipe import recipe_of
 from superres.pipeline.records import ImageReference, Mode, Scale, result_id_of
 from superres.pipeline.source_path import source_path
+from superres.service.forwarded import warn_of_proxies
 from superres.service.guesses import Guesses
 from superres.service.health import Check, Health, always_well, unexplained
 from superres.service.health_blueprint import health_blueprint
@@ -100,6 +101,8 @@ def create_app(
     if settings.ingestion.upload_proxies:
         hops = settings.ingestion.upload_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops)  # type: ignore[method-assign]  # as Flask documents it
+    else:
+        warn_of_proxies(app, "ingestion.upload_proxies")
     return app
 
 

@@ -16,6 +16,7 @@ from notifier.web.problems import ProblemBody, invalid_request
 from notifier.web.problems import register as register_problems
 from notifier.web.stream import stream_blueprint
 from superres.service.addresses import network_of
+from superres.service.forwarded import warn_of_proxies
 from superres.service.problems import Problem
 
 _PACKAGE = Path(__file__).parents[1]
@@ -38,6 +39,8 @@ def create_app(service: Service, host: str = "127.0.0.1") -> OpenAPI:
     app.logger.setLevel(logging.CRITICAL)  # web.problems logs errors as events
     health.measure_requests(app)
     app.before_request(_require_length)
+    if not settings.proxies:
+        warn_of_proxies(app, "notifier.proxies")
     security.secure(app, service.settings, service.tokens, host)
     register_problems(app)
     _limit(app)

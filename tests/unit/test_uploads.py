@@ -194,8 +194,11 @@ def test_uploads_need_the_token(app, header):
 
 def test_wrong_tokens_are_limited_by_address(tmp_path):
     app = UploadApp(tmp_path, ingestion={"upload_proxies": 1})
-    wrong = {"Authorization": "Bearer wrong", "X-Forwarded-For": "1.1.1.1, 8.8.8.8"}
-    answers = [app.send(("boat.png", GOOD), headers=wrong) for _ in range(11)]
+    wrong = [
+        {"Authorization": f"Bearer wrong-{n}", "X-Forwarded-For": "1.1.1.1, 8.8.8.8"}
+        for n in range(11)
+    ]
+    answers = [app.send(("boat.png", GOOD), headers=headers) for headers in wrong]
     assert [answer.status_code for answer in answers] == [401] * 10 + [429]
     assert int(answers[-1].headers["Retry-After"]) > 0
     # The same client, whatever it adds in front of its address; and another one.
