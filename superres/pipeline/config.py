@@ -89,8 +89,9 @@ class Processing(_Section):
     had been saved as JPEG at this quality. With ``model_path`` it has no effect. A job that needs
     GPUs fails when it has had no executor with one for ``gpu_wait_seconds``; 0: it waits for ever.
     In a job, an image one step of which (decoding it, upscaling a tile) takes longer than
-    ``stall_seconds``, twice, is rejected; so is one that takes most of ``memory_mib``, which the
-    Python processes of an executor have together. None: what its machine or container offers.
+    ``stall_seconds``, twice, is rejected; so is one that takes more than ``memory_mib`` by itself,
+    which the Python processes of an executor have together. None: what its machine or container
+    offers.
     """
 
     upscale_factor: Literal[2, 3, 4] = 2

@@ -43,9 +43,9 @@ def talk(parts: int) -> Iterator[str]:
 def eat_and_talk() -> Iterator[str]:
     """Always has something to say while its memory grows."""
     eaten = []
-    for _ in range(48):
-        eaten.append(b"\1" * (64 << 20))
-        yield from ["more"] * 10_000
+    for _ in range(1024):
+        eaten.append(b"\1" * (2 << 20))
+        yield from ["more"] * 1000
     raise AssertionError(f"nothing has ended this process with {len(eaten)} parts")
 
 
