@@ -19,6 +19,8 @@ from superres.errors import PrerequisiteError
 
 KEPT_SECONDS = 1.0
 """How long a verdict is kept, so that probes cost nothing, however many there are."""
+HANGING_SECONDS = 15.0
+"""How long a check may take before that is the verdict."""
 _PROBE_SECONDS = 10.0  # of silence, after which a connection is closed
 _log = structlog.get_logger()
 
@@ -39,7 +41,9 @@ def unexplained(check: Check) -> Check:
 class Kept:
     """A check whose verdict is kept for a while, for all who ask meanwhile; thread-safe.
 
-    A new reason is logged, and so is its end. A check that raises has a reason, too.
+    One caller waits for the check; the others get the last verdict, or that there is none yet: a
+    check that hangs must not take the threads of a service. After ``HANGING_SECONDS``, that is the
+    verdict. A new reason is logged, and so is its end. A check that raises has a reason, too.
     """
 
     def __init__(
@@ -52,21 +56,38 @@ class Kept:
         self._seconds = seconds
         self._clock = clock
         self._lock = Lock()
-        self._verdict = ""
-        self._asked_at: float | None = None
+        self._verdict: str | None = None
+        self._began_at: float | None = None  # of the check that is under way
+        self._ended_at = 0.0
+        self._result = Lock()  # for the attributes above, which nobody keeps while a check runs
 
     def __call__(self) -> str:
         """What is wrong; empty when all is well."""
-        with self._lock:
-            # Those who waited for the lock get what was found meanwhile.
-            if self._asked_at is None or self._clock() - self._asked_at >= self._seconds:
-                before, self._verdict = self._verdict, self._ask()
-                self._asked_at = self._clock()
-                if self._verdict and self._verdict != before:
-                    _log.error("not_ready", reason=self._verdict)
-                elif before and not self._verdict:
-                    _log.info("ready_again")
-            return self._verdict
+        if not self._lock.acquire(blocking=False):
+            return self._meanwhile()
+        try:
+            if self._verdict is None or self._clock() - self._ended_at >= self._seconds:
+                self._began_at = self._clock()
+                verdict = self._ask()
+                with self._result:
+                    self._change(verdict)
+                    self._began_at, self._ended_at = None, self._clock()
+            return self._verdict or ""
+        finally:
+            self._lock.release()
+
+    def _meanwhile(self) -> str:
+        with self._result:
+            if self._began_at is not None and self._clock() - self._began_at >= HANGING_SECONDS:
+                self._change(f"the check has not ended for {HANGING_SECONDS:.0f} s")
+            return "being checked" if self._verdict is None else self._verdict
+
+    def _change(self, verdict: str) -> None:
+        before, self._verdict = self._verdict, verdict
+        if verdict and verdict != before:
+            _log.error("not_ready", reason=verdict)
+        elif before and not verdict:
+            _log.info("ready_again")
 
     def _ask(self) -> str:
         try:

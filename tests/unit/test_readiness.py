@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from ingestion.uploads.readiness import unwritable_folders
 from notifier.store.database import Database, open_database
 from notifier.store.readiness import unreadable_images, unreadable_rows
-from superres.service.health import Kept, unexplained
+from superres.service.health import HANGING_SECONDS, Kept, unexplained
 from tests.support.evaluation_records import evaluation, record_all
 
 PAGE = 4096  # bytes of SQLite
@@ -101,20 +101,55 @@ def test_a_verdict_is_kept_and_its_changes_are_logged():
     assert [log["event"] for log in logs] == ["not_ready", "ready_again"]
 
 
-def test_those_who_ask_at_once_ask_one_question():
-    answered, asked = Event(), []
+class Slow:
+    """A check that ends when it is told to."""
 
-    def slow() -> str:
-        asked.append(1)
-        assert answered.wait(30)
-        return "no"
+    def __init__(self) -> None:
+        self.asked, self.answered, self.answer = Event(), Event(), "no"
 
-    kept = Kept(slow, 60)
-    with ThreadPoolExecutor(8) as pool:
-        answers = [pool.submit(kept) for _ in range(8)]
-        answered.set()
-        assert {answer.result(30) for answer in answers} == {"no"}
-    assert len(asked) == 1
+    def __call__(self) -> str:
+        self.asked.set()
+        assert self.answered.wait(30)
+        self.asked.clear()
+        return self.answer
+
+
+def test_nobody_waits_for_the_check_of_another():
+    slow, clock = Slow(), Clock()
+    kept = Kept(slow, 1.0, clock)
+    with ThreadPoolExecutor(1) as pool, capture_logs():
+        first = pool.submit(kept)
+        assert slow.asked.wait(30)
+        assert {kept() for _ in range(50)} == {"being checked"}
+        slow.answered.set()
+        assert first.result(30) == kept() == "no"
+        slow.answered.clear()
+        slow.answer = ""
+        clock.now += 1
+        second = pool.submit(kept)
+        assert slow.asked.wait(30)
+        assert {kept() for _ in range(50)} == {"no"}
+        slow.answered.set()
+        assert second.result(30) == kept() == ""
+
+
+def test_a_check_that_hangs_is_a_reason_of_its_own():
+    slow, clock = Slow(), Clock()
+    slow.answer = ""
+    kept = Kept(slow, 1.0, clock)
+    slow.answered.set()
+    assert kept() == ""
+    slow.answered.clear()
+    clock.now += 1
+    with ThreadPoolExecutor(1) as pool, capture_logs() as logs:
+        hanging = pool.submit(kept)
+        assert slow.asked.wait(30)
+        assert kept() == ""
+        clock.now += HANGING_SECONDS
+        assert {kept() for _ in range(5)} == {"the check has not ended for 15 s"}
+        slow.answered.set()
+        assert hanging.result(30) == kept() == ""
+    assert [log["event"] for log in logs] == ["not_ready", "ready_again"]
 
 
 def test_a_check_that_raises_has_a_reason():
