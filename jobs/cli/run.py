@@ -124,7 +124,9 @@ def run(
     place = layout.dataset.reconstructed_images_dir
     if location is not None:
         place = storage.absolute(location)
-        lay_out({layout.scale: collect(layout, frozenset(ids))}, location)
+        # Ingestion has rejected images that were never stored.
+        among = None if source is None else frozenset(ids)
+        lay_out({layout.scale: collect(layout, among)}, location)
     finished, rejected = print_report(console, ids, manifest, layout, seconds, place)
     click.get_current_context().exit(exit_code(finished, rejected))
 
