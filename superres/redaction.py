@@ -2,7 +2,8 @@
 
 A query often holds a signature, and the part before ``@`` a password. So a URL is written with its
 scheme, host and path alone, and eight hexadecimal digits of a digest of its query, which tell
-``/image?id=7`` from ``/image?id=8``. ``SecretUrl`` writes itself so wherever it is made text.
+``/image?id=7`` from ``/image?id=8``. ``SecretUrl`` writes itself so wherever it is made text. In a
+text, the value of a parameter that is named like a secret is cut as well, whatever stands before.
 """
 
 import hashlib
@@ -11,12 +12,27 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
 
 from pydantic_core import core_schema
 
+# A quotation mark or angle bracket ends a URL in a text, but not where the URL goes on behind it.
+_REST = r"(?:[^\s\"<>`]|[\"<>`](?=[\w%&=+@$*~^-]))+"
 # No scheme is longer; without a bound, a long word would be searched from each of its letters on.
-_URL_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://[^\s\"<>`]+")
+# JSON may escape each slash, and people forget one.
+_URL = rf"(?:[A-Za-z][A-Za-z0-9+.-]{{0,30}}:(?:\\?/){{2}}|https?:\\?/){_REST}"
+# In a query, also of a relative or quoted URL; and among the parameters of a database.
+_PARAMETER = (
+    r"(?:[?&]|&amp;|%(?:25)?(?:3F|26))"
+    r"(?:X-Amz-\w+|sig\w*|token|passw(?:or)?d|key|secret|credential\w*)(?:=|%(?:25)?3D)"
+)
+_PASSWORD = r"\b(?:ssl)?password='?"
+_SECRET = re.compile(
+    rf"(?P<name>(?i:{_PARAMETER})|{_PASSWORD})(?P<value>(?<=')[^'\n]*(?=')|{_REST})"
+)
+_SECRET_IN_TEXT = re.compile(rf"(?P<url>{_URL})|{_SECRET.pattern}")
+_SIGNS = (":/", ":\\", "=", "%")  # a text without any has no secret
+_SIGNED_QUERY = re.compile(r"\?(?=[^?]*X-Amz-)", re.IGNORECASE)
 _AFTER_URL = ":,;.!?)]}'…"  # what a sentence puts behind one
 _NOT_A_PORT = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://[^/:]*:)[^/]*")
 _MARK = re.compile(r"[0-9a-f]{8}")
@@ -40,13 +56,15 @@ def redacted_url(url: str) -> str:
         return _unreadable(text)
     scheme = text[: len(parts.scheme)]  # as it is written: S3:// is no s3://
     address = f"{scheme}://{parts.netloc.rpartition('@')[2]}"
-    if parts.scheme == "s3":  # a key may have any character, and has no query
-        return address + text.partition("://")[2][len(parts.netloc) :]
+    if parts.scheme == "s3":  # a key may have any character, and has no query but a signed one
+        key, *signed = _SIGNED_QUERY.split(text.partition("://")[2][len(parts.netloc) :], 1)
+        return address + key + (f"#{_digest(signed[0])}" if signed else "")
     if parts.query:
-        mark = hashlib.sha256(parts.query.encode(errors="surrogateescape")).hexdigest()[:8]
+        mark = _digest(parts.query)
     else:
         mark = parts.fragment if _MARK.fullmatch(parts.fragment) else ""
-    return f"{address}{parts.path}{'#' if mark else ''}{mark}"
+    place = f"{address}{_SECRET.sub(_cut, parts.path)}".rstrip()
+    return f"{place}{'#' if mark else ''}{mark}"
 
 
 def published_link(url: str) -> str:
@@ -56,8 +74,11 @@ def published_link(url: str) -> str:
 
 
 def redacted(text: str) -> str:
-    """A text in which every URL is redacted; for messages of libraries, which may quote one."""
-    return _URL_IN_TEXT.sub(_redacted_match, text) if "://" in text else text
+    """A text in which every URL is redacted, and every parameter that is named like a secret.
+
+    For messages of libraries, which may quote one. Redacting twice changes nothing.
+    """
+    return _SECRET_IN_TEXT.sub(_cut, text) if any(sign in text for sign in _SIGNS) else text
 
 
 def masked(text: str, environment: Mapping[str, str] = os.environ) -> str:
@@ -109,9 +130,19 @@ def _serialised(url: SecretUrl, info: core_schema.SerializationInfo) -> str:
     return url.full if context.get(WITH_SECRETS) else str(url)
 
 
-def _redacted_match(found: re.Match[str]) -> str:
-    url = found[0].rstrip(_AFTER_URL)
-    return redacted_url(url) + found[0][len(url) :]
+def _cut(found: re.Match[str]) -> str:
+    """What stands for a URL, or for a parameter with its value, in front of a sentence's end."""
+    name = found.groupdict().get("name") or ""
+    whole = found[0][len(name) :]
+    secret = whole.rstrip(_AFTER_URL)
+    shown = (secret and "…") if name else redacted_url(secret)
+    return name + shown + whole[len(secret) :]
+
+
+def _digest(query: str) -> str:
+    """Eight hexadecimal digits, the same however the query is quoted."""
+    unquoted = unquote_to_bytes(query.encode(errors="surrogateescape"))
+    return hashlib.sha256(unquoted).hexdigest()[:8]
 
 
 def _parts(text: str) -> SplitResult | None:
@@ -122,15 +153,16 @@ def _parts(text: str) -> SplitResult | None:
     except ValueError:
         return None
     has_authority = text[len(parts.scheme) :].startswith("://")
-    if not has_authority or not (parts.hostname or parts.scheme == "file"):
+    if not has_authority or not ((parts.hostname or "").strip() or parts.scheme == "file"):
         return None
     return parts
 
 
 def _unreadable(text: str) -> str:
-    before = re.split(r"[?#]", text, maxsplit=1)[0]
-    if "@" in text[len(before) :]:
-        return "…"  # the ? may be part of a password
-    if "@" in before:
-        return f"…@{before.rpartition('@')[2]}"
-    return _NOT_A_PORT.sub(r"\1…", before)
+    before = re.split(r"[?#]", text, maxsplit=1)[0].rstrip()
+    _, at, rest = before.rpartition("@")
+    if "@" in text[len(before) :] or (at and "://" in rest):
+        return "…"  # the ? may be part of a password, and so may the @
+    if at:
+        return f"…@{_SECRET.sub(_cut, rest)}"
+    return _NOT_A_PORT.sub(r"\1…", _SECRET.sub(_cut, before))

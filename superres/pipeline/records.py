@@ -34,7 +34,7 @@ from superres.pipeline.bounds import (
 )
 from superres.pipeline.recipe import Recipe
 from superres.pipeline.source_path import SourcePath
-from superres.redaction import WITH_SECRETS, redacted
+from superres.redaction import WITH_SECRETS
 
 Mode = Literal["evaluate", "upscale"]
 Scale = Literal[2, 3, 4]
@@ -83,8 +83,12 @@ class _Record(BaseModel):
 def _describe(fault: dict[str, Any]) -> str:
     path = ".".join(map(str, fault["loc"]))[:_TOLD_LENGTH]
     if fault["loc"][-1:] == ("version",):
-        version = redacted(repr(fault["input"])[:_TOLD_LENGTH])
-        return f"version {version} is unknown here (1 is known); upgrade superres"
+        version = fault["input"]
+        if type(version) is not int:  # whose text may hold a secret
+            return "version is no number; expected 1"
+        return (
+            f"version {str(version)[:_TOLD_LENGTH]} is unknown here (1 is known); upgrade superres"
+        )
     if fault["type"] == "extra_forbidden":
         return f"{path}: unknown here; upgrade superres"
     reason = " ".join(fault["msg"].split())

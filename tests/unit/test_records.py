@@ -212,13 +212,20 @@ def test_the_ingest_date_is_that_of_utc(moment):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("version", [2, 0, "1.0", None])
+@pytest.mark.parametrize("version", [2, 0, -1, 10**30])
 def test_an_unknown_version_is_refused(kind, version):
     content = json.loads(text_of(kind))
     content["version"] = version
     message = refusal(kind, json.dumps(content), "s3://bucket/key.json")
     assert message.startswith("s3://bucket/key.json: ")
     assert f"version {version!r} is unknown here (1 is known); upgrade superres" in message
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("version", ["1.0", "h?sig=s3cr3t", None, 1.5, ["s3cr3t"]])
+def test_a_version_that_is_no_number_is_not_quoted(kind, version):
+    message = refusal(kind, json.dumps(json.loads(text_of(kind)) | {"version": version}))
+    assert message.endswith("version is no number; expected 1")
 
 
 @pytest.mark.parametrize("kind", KINDS)
