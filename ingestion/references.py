@@ -58,6 +58,5 @@ class Wanted:
         except ValidationError as error:
             fault = error.errors(include_url=False, include_input=False)[0]
             field = ".".join(map(str, fault["loc"]))
-            raise RecordError(
-                f"{redacted(source)[:_NAMED]}: {field}: {fault['msg'].removeprefix('Value error, ')}"
-            ) from None
+            reason = fault["msg"].removeprefix("Value error, ")
+            raise RecordError(f"{redacted(source)[:_NAMED]}: {field}: {reason}") from None
