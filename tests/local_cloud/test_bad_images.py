@@ -43,14 +43,18 @@ def bounded(stack: Stack) -> Iterator[None]:
 
 @contextmanager
 def killed(stack: Stack, widths: dict[int, str]) -> Iterator[None]:
-    """Has the nodes' Python end at images of these widths, when it decodes them."""
-    (packages,) = stack.folder.rglob("superres/venv/lib/python3.*/site-packages")
-    worker_killer.install(packages, "split", widths)
+    """Has the Python of all nodes end at images of these widths, when it decodes them."""
+    found = stack.folder.rglob("superres/venv*/lib/python3.*/site-packages")
+    nodes = {packages.resolve() for packages in found}  # a link names the newest
+    assert nodes
+    for packages in nodes:
+        worker_killer.install(packages, "split", widths)
     try:
         yield
     finally:
-        (packages / "sitecustomize.py").unlink()
-        (packages / "killed.json").unlink()
+        for packages in nodes:
+            (packages / "sitecustomize.py").unlink()
+            (packages / "killed.json").unlink()
 
 
 def take_in(day: Day, folder: Path) -> dict[str, int]:
