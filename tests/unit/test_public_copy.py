@@ -99,6 +99,32 @@ def test_a_jpeg_without_end_mark_is_copied(tmp_path):
     assert copied(content, tmp_path) == content
 
 
+def test_a_png_that_is_cut_off_behind_its_pixels_is_copied(tmp_path):
+    content = image_files.png(image_files.photo(40, 60))
+    pixels = decode(content, ANY).planes()
+    whole = content[:-12]  # without the end chunk
+    behind = [content[-12:], struct.pack(">I", 40) + b"tEXt" + PLANTED.encode() * 2]
+    for cut in {chunk[:size] for chunk in behind for size in range(1, len(chunk))}:
+        assert np.array_equal(decode(whole + cut, ANY).planes(), pixels)
+        assert copied(whole + cut, tmp_path) == whole
+
+
+@pytest.mark.parametrize("missing", range(1, 20, 6))
+def test_a_png_that_is_cut_off_within_its_pixels_is_refused(missing, tmp_path):
+    content = image_files.png(image_files.photo(40, 60))[:-12]
+    with pytest.raises(ImageRejectedError, match="a chunk is cut off"):
+        copied(content[:-missing], tmp_path)
+
+
+@pytest.mark.parametrize("mark", [0xDC, 0xDE, 0xDF, *range(0xF0, 0xFF), 0xC8, 0x02])
+@pytest.mark.parametrize("before", [b"\xff\xdb", b"\xff\xda", b"\xff\xd9"])
+def test_a_segment_that_no_decoder_needs_is_left_out(mark, before, tmp_path):
+    content = image_files.pillow(image_files.photo(40, 60), "JPEG")
+    segment = bytes([0xFF, mark]) + struct.pack(">H", 2 + len(PLANTED)) + PLANTED.encode()
+    copy = copied(content.replace(before, segment + before, 1), tmp_path)
+    assert copy == content
+
+
 @pytest.mark.parametrize("kind", FILES)
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.9])
 def test_what_is_copied_of_a_cut_file_has_nothing_planted(kind, share, tmp_path):

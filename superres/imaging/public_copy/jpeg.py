@@ -10,9 +10,9 @@ from superres.imaging.public_copy.pieces import Content, Piece, big_endian, boun
 
 _DATA, _END, _SCAN = 0x00, 0xD9, 0xDA  # the first is no mark: what follows a scan's header
 _JFIF, _EXIF, _ICC, _ADOBE = 0xE0, 0xE1, 0xE2, 0xEE
-# Frames, tables of Huffman and arithmetic coding, the end, scans, tables of quantisation, lines,
-# restarts, hierarchy (T.81, B.1).
-_NEEDED = frozenset([_DATA, *range(0xC0, 0xC8), *range(0xC9, 0xD0), *range(0xD9, 0xE0)])
+# Frames, tables of Huffman and arithmetic coding, the end, scans, tables of quantisation, restarts
+# (T.81, B.1). A number of lines behind the first scan, and hierarchies, no decoder of ours reads.
+_NEEDED = frozenset([_DATA, *range(0xC0, 0xC8), *range(0xC9, 0xD0), *range(0xD9, 0xDC), 0xDD])
 _WITHOUT_LENGTH = frozenset([0x01, *range(0xD0, 0xD9)])
 # In the data of a scan, 0xFF is followed by 0 (a data byte) or by the number of a restart.
 _MARK = re.compile(rb"\xff(?=[^\x00\xd0-\xd7\xff])")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from superres.imaging.public_copy import icc
 from superres.imaging.public_copy.exif import MOST_BYTES, public_exif
-from superres.imaging.public_copy.pieces import Content, Piece, big_endian, bounded
+from superres.imaging.public_copy.pieces import Content, Piece, bounded
 
 _SIGNATURE_BYTES = 8
 _AROUND_CONTENT = 12  # bytes of a chunk: length, name, checksum
@@ -21,7 +21,7 @@ def public_pieces(data: Content) -> Iterator[Piece]:
     """The pieces of the copy; whatever follows the end chunk is left out.
 
     Raises:
-        ValueError: the file ends within a chunk.
+        ValueError: the file ends within a chunk that its pixels need.
     """
     yield slice(0, _SIGNATURE_BYTES)
     for name, start, end in bounded(_chunks(data)):
@@ -34,13 +34,20 @@ def public_pieces(data: Content) -> Iterator[Piece]:
 
 
 def _chunks(data: Content) -> Iterator[tuple[bytes, int, int]]:
-    """Name, start and end of each chunk, to the last."""
-    offset, name = _SIGNATURE_BYTES, b""
+    """Name, start and end of each whole chunk, to the last.
+
+    What is cut off behind the pixels is left out, since decoders take such a file.
+    """
+    offset, name, has_pixels = _SIGNATURE_BYTES, b"", False
     while offset < len(data) and name != b"IEND":
-        end = offset + _AROUND_CONTENT + big_endian(data, offset, 4)
-        if end > len(data):
-            raise ValueError("a chunk is cut off")
         name = bytes(data[offset + 4 : offset + 8])
+        size = int.from_bytes(data[offset : offset + 4], "big")
+        end = offset + _AROUND_CONTENT + size
+        if end > len(data):
+            if has_pixels and name != b"IDAT":
+                return
+            raise ValueError("a chunk is cut off")
+        has_pixels = has_pixels or name == b"IDAT"
         yield name, offset, end
         offset = end
 
