@@ -4,6 +4,7 @@
 Each command runs in a session of its own, so that Ctrl-C reaches only the supervisor, which then
 ends its commands in turn. A *tied* command also ends when the supervisor is killed: a small parent
 process (``tether.py``) holds a pipe from the supervisor and ends the command when the pipe closes.
+If the parent process is killed, so is the command.
 POSIX only (Linux, macOS); needs nothing beside the standard library.
 """
 

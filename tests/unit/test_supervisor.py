@@ -135,6 +135,32 @@ def test_a_foreground_command_does_not_outlive_a_supervisor_that_was_killed():
     until(lambda: not alive_in(session), PATIENCE)
 
 
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param("echo up; exec sleep 600", id="exec"),
+        pytest.param("trap '' TERM HUP INT; echo up; sleep 600; exit", id="a child that ignores"),
+        pytest.param("sleep 600 & echo up; wait", id="in the background"),
+    ],
+)
+def test_a_service_does_not_outlive_a_tether_that_was_killed(supervisor, script):
+    service = supervisor.start("tethered", shell(script))
+    session = service.process.pid
+    supervisor.wait_until(lambda: "up" in service.log_text(), PATIENCE)
+    os.kill(session, signal.SIGKILL)
+    until(lambda: not alive_in(session), PATIENCE)
+
+
+def test_a_tether_leaves_nobody_behind_when_its_command_ends(supervisor):
+    service = supervisor.start("sleeper", ["sleep", "600"])
+    tether = psutil.Process(service.process.pid)
+    until(lambda: len(tether.children()) == 2, PATIENCE)  # the command and its guard
+    family = tether.children()
+    service.process.terminate()
+    assert service.wait() == 143
+    assert psutil.wait_procs(family, PATIENCE)[1] == []
+
+
 def test_output_has_a_file_of_its_own_where_asked_for(tmp_path):
     output = tmp_path / "out"
     service = start("both", shell("echo out; echo log >&2"), tmp_path / "log", output=output)
