@@ -1,5 +1,6 @@
 """Connections to SQLite or PostgreSQL, and transactions."""
 
+import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -126,7 +127,12 @@ def open_database(url: str) -> Database:
             pool_pre_ping=True,
             connect_args=_TIMEOUTS | {"options": "-c statement_timeout=20000"},
         )
-    with _named_errors(), engine.execution_options(writes=True).begin() as connection:
+    file = (parsed.database or "") if parsed.drivername == "sqlite" else ""
+    with (
+        _named_errors(),
+        _named_damage(file),
+        engine.execution_options(writes=True).begin() as connection,
+    ):
         _upgrade(connection)
         # A read-only database is reported now, not when the first image is recorded.
         connection.execute(update(Change).values(number=Change.number))
@@ -174,6 +180,21 @@ def _named_errors() -> Iterator[None]:
         raise RecordError(f"cannot be stored: {_reason(error)}") from error
     except (DBAPIError, NoConnectionLeft) as error:
         raise StorageError(f"the database does not answer: {_reason(error)}") from error
+
+
+@contextmanager
+def _named_damage(file: str) -> Iterator[None]:
+    """Tells of a file of SQLite that is damaged, or no database, what to do with it."""
+    try:
+        yield
+    except DBAPIError as error:
+        code = getattr(error.orig, "sqlite_errorcode", None)
+        if code is None or code & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise
+        raise StorageError(
+            f"{file}: {_reason(error)}; put back a copy of it, or move it away with its -wal and "
+            "-shm files: a new one gets every result, but no subscriptions"
+        ) from error
 
 
 def _reason(error: SQLAlchemyError) -> str:

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from ingestion.uploads.readiness import unwritable_folders
 from notifier.store.database import Database, open_database
 from notifier.store.readiness import unreadable_images, unreadable_rows
+from superres.errors import StorageError
 from superres.service.health import HANGING_SECONDS, Kept, unexplained
 from tests.support.evaluation_records import evaluation, record_all
 
@@ -65,6 +66,20 @@ def test_damaged_rows_are_found(database, first_page):
     damage(database, first_page)
     reason = unreadable_rows(database) or unreadable_images(database)
     assert reason.startswith("the database does not answer: ")
+
+
+@pytest.mark.parametrize("content", [b"no database at all" * 300, None])
+def test_a_damaged_file_is_named_with_what_to_do(content, tmp_path, database):
+    file = Path(database.engine.url.database or "")
+    if content is None:
+        damage(database, 1)
+    else:
+        database.close()
+        file.write_bytes(content)
+    with pytest.raises(StorageError) as caught:
+        open_database(f"sqlite:///{file}")
+    assert str(caught.value).startswith(f"{file}: ")
+    assert "move it away" in str(caught.value)
 
 
 # ---- the upload service
