@@ -142,7 +142,7 @@ class _Process:
 
     def __init__(self, setup: Setup, bounds: Bounds, folder: Path) -> None:
         self._bounds = bounds
-        self._is_alone = False
+        self._is_alone = True  # what others have ends none before its first item
         self._next_look = 0.0  # at its memory, on the monotonic clock
         self._stage: Stage | None = None
         ours, theirs = socket.socketpair()

@@ -84,7 +84,7 @@ def test_a_step_that_never_ends_is_ended() -> None:
 @pytest.mark.skipif(not Path("/proc").exists(), reason="memory is watched where there is /proc")
 def test_the_process_with_most_memory_is_ended_when_there_is_too_little() -> None:
     with (
-        isolation(ExampleWork(), "split", Bounds(60, MemoryLimit(1 << 20))) as process,
+        isolation(ExampleWork(), "split", Bounds(60, MemoryLimit(1 << 28))) as process,
         pytest.raises(ItemLostError, match=r"upscaling it needed [\d,]+ MiB, more than there is"),
     ):
         process.results("eat")
