@@ -36,6 +36,9 @@ UPLOADING = request(
 RUN = "\nfrom superres.cli.main import main\nmain()"
 NOT_LOCAL = "import superres.service.worker as it; it.is_loopback = lambda address: False"
 IMPATIENT = "import superres.service.pace as it; it.SILENT_SECONDS = 3.0"
+BRIEFLY_LINGERING = (
+    "import superres.service.worker as it; it._LINGER_AT_MOST = 5.0; it._MAX_LINGERING = 10"
+)
 # Where a server that is about to close waits for the client to do so first.
 CLOSING = request("GET", "/healthz", "Connection: close")
 CHUNKED_LOGIN = request("POST", "/login", "Transfer-Encoding: chunked") + b"5\r\ntoken\r\n"
@@ -167,6 +170,27 @@ def test_a_refusal_reaches_those_who_send_their_whole_body_first(tmp_path):
     with upload_service(tmp_path) as (port, _):
         assert upload(port, GOOD + bytes(20_000_000), token="wrong")[0] == 401
         assert upload(port)[0] == 202
+
+
+def test_who_sends_on_for_ever_after_a_refusal_is_cut_and_holds_up_nobody(tmp_path):
+    refused = UPLOADING.replace(b"Bearer", b"Basic").replace(b"1000000", b"900000000000")
+    with (
+        changed_service(tmp_path, BRIEFLY_LINGERING) as port,
+        socket.create_connection(("127.0.0.1", port), PATIENCE) as endless,
+    ):
+        endless.sendall(refused)
+        assert endless.recv(1 << 16).startswith(b"HTTP/1.1 401 ")
+        with pytest.raises(ConnectionError):
+            send_for(PATIENCE, endless)
+        with SlowClients(port, 40, refused, b"a"):
+            assert upload(port)[0] == 202
+            assert upload(port, GOOD + bytes(20_000_000), token="wrong")[0] == 401
+
+
+def send_for(seconds: float, connection: socket.socket) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        connection.sendall(bytes(1 << 20))
 
 
 @contextmanager
