@@ -62,6 +62,8 @@ def test_a_signed_query_of_s3_is_cut():
     shown = redacted_url(f"s3://bucket/what?.jpg?versionId=1&X-Amz-Signature={SECRET}")
     assert re.fullmatch(r"s3://bucket/what\?\.jpg#[0-9a-f]{8}", shown)
     assert redacted(f"of {shown}: gone") == f"of {shown}: gone"
+    line = f"list.txt, line 1: 's3://b/k.jpg?X-Amz-Signature={SECRET}': gone"
+    assert re.fullmatch(r"list\.txt, line 1: 's3://b/k\.jpg#[0-9a-f]{8}': gone", redacted(line))
 
 
 PIECES = [
