@@ -109,14 +109,9 @@ def open_database(url: str) -> Database:
         raise ConfigError(
             "notifier.database_url: expected sqlite:///path or postgresql://user@host/name"
         ) from None
+    file = ""
     if parsed.drivername == "sqlite":
-        if not parsed.database or parsed.database == ":memory:":
-            raise ConfigError("notifier.database_url: an in-memory database cannot be shared")
-        folder = Path(parsed.database).absolute().parent
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError(f"{folder}: cannot create: {error.strerror}") from None
+        file = _prepared_file(parsed.database)
         engine = _sqlite(parsed)
     else:
         engine = create_engine(
@@ -127,7 +122,6 @@ def open_database(url: str) -> Database:
             pool_pre_ping=True,
             connect_args=_TIMEOUTS | {"options": "-c statement_timeout=20000"},
         )
-    file = (parsed.database or "") if parsed.drivername == "sqlite" else ""
     with (
         _named_errors(),
         _named_damage(file),
@@ -137,6 +131,18 @@ def open_database(url: str) -> Database:
         # A read-only database is reported now, not when the first image is recorded.
         connection.execute(update(Change).values(number=Change.number))
     return Database(engine)
+
+
+def _prepared_file(file: str | None) -> str:
+    """The file of a database of SQLite, whose folder is there now."""
+    if not file or file == ":memory:":
+        raise ConfigError("notifier.database_url: an in-memory database cannot be shared")
+    folder = Path(file).absolute().parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot create: {error.strerror}") from None
+    return file
 
 
 def _sqlite(url: Any) -> Engine:
