@@ -179,7 +179,7 @@ def test_messages_that_are_not_references_are_rejected(world):
         b"\xff\xfe\x00\x01": "not a readable ImageReference",
         b"[1]": "not a readable ImageReference",
         reference.replace('"version":1', '"version":99').encode(): "version 99 is unknown",
-        reference.replace('"version":1', f'"version":"{"9" * 900_000}"').encode(): "version '999",
+        reference.replace('"version":1', f'"version":"{"9" * 900_000}"').encode(): "is no number",
         reference.replace('"url"', '"address"').encode(): "url: Field required",
         reference.replace('"scale":2', '"scale":7').encode(): "scale:",
         reference.replace(
