@@ -1,7 +1,7 @@
-"""Goes through the segments of a JPEG, and tells from them what it holds; reads no pixel.
+"""The segments of a JPEG: reads what they say, and writes new ones; touches no pixel.
 
-Takes time in proportion to the file, and gives up where there are more segments than any camera or
-program writes: what reads them later may take time by their square.
+Reading takes time in proportion to the file, and gives up where there are more segments than any
+camera or program writes: what reads them later may take time by their square.
 """
 
 import re
@@ -18,6 +18,11 @@ MOST_SEGMENTS = 4_096
 MOST_SCANS = 100
 """As in libvips; each takes a decoder through the whole image, and programs write 20 at most."""
 
+EXIF, XMP, ICC = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0"
+PHOTOSHOP = b"Photoshop 3.0\0"
+"""How the content of a segment of metadata begins."""
+
+_MOST_CONTENT = 65_533  # bytes of a segment, without its length
 START_OF_SCAN = 0xDA
 START_OF_FRAME = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _END, _QUANTISATION = 0xD9, 0xDB
@@ -132,6 +137,20 @@ def luma_table(stream: BinaryIO) -> list[int]:
     if frame is None:
         raise ValueError("no frame")
     return tables[frame.components[0][3]]
+
+
+def segment_bytes(mark: int, content: bytes) -> bytes:
+    """A segment, of at most 65,533 bytes of content."""
+    return struct.pack(">BBH", 0xFF, mark, 2 + len(content)) + content
+
+
+def profile_segments(profile: bytes) -> Iterator[bytes]:
+    """The segments that hold an ICC profile of any length (ICC.1, annex B.4)."""
+    room = _MOST_CONTENT - len(ICC) - 2
+    starts = range(0, len(profile), room)
+    for number, start in enumerate(starts, 1):
+        head = ICC + bytes((number, len(starts)))
+        yield segment_bytes(0xE2, head + profile[start : start + room])
 
 
 def _behind_mark(stream: BinaryIO, position: int) -> int:

@@ -1,4 +1,4 @@
-"""Goes through the chunks of a PNG, and tells from them what it holds; reads no pixel.
+"""Goes through the chunks of a PNG and reads what they say of it; touches no pixel.
 
 Takes time in proportion to the file. What compressed texts and profiles unpack to is measured
 here, within a limit, since decoders unpack them all, though only the profile is of use.

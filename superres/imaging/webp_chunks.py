@@ -1,4 +1,4 @@
-"""Goes through the chunks of a WebP, and tells from them what it holds; reads no pixel."""
+"""Goes through the chunks of a WebP and reads what they say of it; touches no pixel."""
 
 import struct
 from collections.abc import Iterator
@@ -66,8 +66,8 @@ def _size_of(chunk: _Chunk) -> tuple[int, int, bool]:
     if len(head) < _HEAD_BYTES and chunk.name != b"VP8L":
         raise ValueError("a short header")
     if chunk.name == b"VP8X":
-        sides = (int.from_bytes(head[at : at + 3], "little") + 1 for at in (4, 7))
-        return (*sides, bool(head[0] & (_ALPHA | _ANIMATED)))  # type: ignore[return-value]
+        width, height = (int.from_bytes(head[at : at + 3], "little") + 1 for at in (4, 7))
+        return width, height, bool(head[0] & (_ALPHA | _ANIMATED))
     if chunk.name == b"VP8 " and head[3:6] == b"\x9d\x01\x2a":
         width, height = struct.unpack("<HH", head[6:10])
         return width & 0x3FFF, height & 0x3FFF, False

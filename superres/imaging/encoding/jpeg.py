@@ -20,14 +20,17 @@ from superres.errors import StorageError
 from superres.imaging.colour import Planes
 from superres.imaging.encoding.formats import FULL_COLOUR_QUALITY
 from superres.imaging.info import ImageInfo
+from superres.imaging.jpeg_segments import (
+    EXIF,
+    PHOTOSHOP,
+    XMP,
+    profile_segments,
+    segment_bytes,
+)
 from superres.imaging.metadata.model import Metadata
 from superres.imaging.png import write_png
 from superres.imaging.whole_file import WholeFile
 
-_MOST_IN_SEGMENT = 65_533  # bytes, without the length
-_EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
-_PHOTOSHOP = b"Photoshop 3.0\0"
-_ICC = b"ICC_PROFILE\0"
 _START = b"\xff\xd8"  # libvips writes no segment of metadata behind it
 
 
@@ -135,25 +138,11 @@ def _segments(metadata: Metadata, profile: bytes) -> bytes:
     in_inches = 0 < x < 65_536 and 0 < y < 65_536
     unit, x, y = (1, x, y) if in_inches else (0, 1, 1)
     jfif = b"JFIF\0" + struct.pack(">HBHHBB", 0x0101, unit, x, y, 0, 0)
-    parts = [_segment(0xE0, jfif)]
+    parts = [segment_bytes(0xE0, jfif)]
     if metadata.exif:
-        parts.append(_segment(0xE1, _EXIF + metadata.exif))
+        parts.append(segment_bytes(0xE1, EXIF + metadata.exif))
     if metadata.xmp:
-        parts.append(_segment(0xE1, _XMP + metadata.xmp))
+        parts.append(segment_bytes(0xE1, XMP + metadata.xmp))
     if metadata.iptc:
-        parts.append(_segment(0xED, _PHOTOSHOP + photoshop_resource(metadata.iptc)))
-    parts += _profile_segments(profile)
-    return b"".join(parts)
-
-
-def _profile_segments(profile: bytes) -> list[bytes]:
-    room = _MOST_IN_SEGMENT - len(_ICC) - 2
-    pieces = [profile[at : at + room] for at in range(0, len(profile), room)]
-    return [
-        _segment(0xE2, _ICC + bytes((number, len(pieces))) + piece)
-        for number, piece in enumerate(pieces, 1)
-    ]
-
-
-def _segment(mark: int, content: bytes) -> bytes:
-    return struct.pack(">BBH", 0xFF, mark, 2 + len(content)) + content
+        parts.append(segment_bytes(0xED, PHOTOSHOP + photoshop_resource(metadata.iptc)))
+    return b"".join([*parts, *profile_segments(profile)])

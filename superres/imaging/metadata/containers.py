@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from superres.imaging import jpeg_segments, png_chunks, webp_chunks
+from superres.imaging.jpeg_segments import EXIF, PHOTOSHOP, XMP
 from superres.imaging.metadata import iptc as iptc_datasets
 from superres.imaging.metadata.directories import (
     MOST_BYTES,
@@ -19,8 +20,7 @@ from superres.imaging.metadata.directories import (
 )
 from superres.imaging.metadata.georeference import NOT_KEPT, TAGS
 
-_EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
-_PHOTOSHOP, _JFIF = b"Photoshop 3.0\0", b"JFIF\0"
+_JFIF = b"JFIF\0"
 _CM_PER_INCH, _METRES_PER_INCH = 2.54, 0.0254
 _XMP_TAG, _IPTC_TAG, _PHOTOSHOP_TAG = 700, 33723, 34377
 
@@ -83,12 +83,12 @@ def _in_jpeg(stream: BinaryIO) -> Found:
             unit, x, y = struct.unpack_from(">BHH", content, 7)
             factor = {1: 1.0, 2: _CM_PER_INCH}.get(unit, 0)
             found.density = (x * factor, y * factor) if x and y and factor else None
-        elif content.startswith(_EXIF):
-            found.exif = found.exif or content.removeprefix(_EXIF)
-        elif content.startswith(_XMP):
-            found.xmp = found.xmp or content.removeprefix(_XMP)
-        elif content.startswith(_PHOTOSHOP):
-            resources = content.removeprefix(_PHOTOSHOP)
+        elif content.startswith(EXIF):
+            found.exif = found.exif or content.removeprefix(EXIF)
+        elif content.startswith(XMP):
+            found.xmp = found.xmp or content.removeprefix(XMP)
+        elif content.startswith(PHOTOSHOP):
+            resources = content.removeprefix(PHOTOSHOP)
             found.iptc = found.iptc or iptc_datasets.in_photoshop(resources)
     return found
 
@@ -103,7 +103,7 @@ def _in_png(stream: BinaryIO) -> Found:
             x, y, unit = struct.unpack_from(">IIB", content)
             found.density = _of_metres(x, y) if unit == 1 else None
         elif chunk.name == b"eXIf":
-            found.exif = content.removeprefix(_EXIF)
+            found.exif = content.removeprefix(EXIF)
         else:
             _take_text(found, chunk.name, content)
     return found
@@ -121,8 +121,8 @@ def _take_text(found: Found, kind: bytes, content: bytes) -> None:
         found.iptc = found.iptc or (raw and (iptc_datasets.in_photoshop(raw) or _if_iptc(raw)))
     elif key in (b"Raw profile type exif", b"Raw profile type APP1"):
         raw = _raw_profile(_inflated(rest[1:]) if kind == b"zTXt" else rest)
-        if raw and raw.startswith(_EXIF):
-            found.exif = found.exif or raw.removeprefix(_EXIF)
+        if raw and raw.startswith(EXIF):
+            found.exif = found.exif or raw.removeprefix(EXIF)
 
 
 def _if_iptc(raw: bytes) -> bytes | None:
@@ -149,7 +149,7 @@ def _in_webp(stream: BinaryIO) -> Found:
     found = Found()
     for name, size in _riff_chunks(stream):
         if name == b"EXIF":
-            found.exif = stream.read(min(size, MOST_BYTES)).removeprefix(_EXIF)
+            found.exif = stream.read(min(size, MOST_BYTES)).removeprefix(EXIF)
         elif name == b"XMP ":
             found.xmp = stream.read(min(size, MOST_BYTES))
     return found

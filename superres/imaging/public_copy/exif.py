@@ -13,7 +13,9 @@ from typing import Any
 from PIL import Image
 from PIL.ExifTags import IFD, Base
 
-PREFIX = b"Exif\0\0"
+from superres.imaging.jpeg_segments import EXIF
+
+PREFIX = EXIF
 MOST_BYTES = 1 << 20
 """Of EXIF that is read; a JPEG can hold 64 kB."""
 _MOST_ENTRIES = 1000  # of a directory; cameras write a hundred

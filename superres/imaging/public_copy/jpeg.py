@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from itertools import takewhile
 
+from superres.imaging.jpeg_segments import ICC, profile_segments, segment_bytes
 from superres.imaging.public_copy.exif import PREFIX, public_exif
 from superres.imaging.public_copy.icc import public_profile
 from superres.imaging.public_copy.pieces import Content, Piece, big_endian, bounded
@@ -16,9 +17,7 @@ _NEEDED = frozenset([_DATA, *range(0xC0, 0xC8), *range(0xC9, 0xD0), *range(0xD9,
 _WITHOUT_LENGTH = frozenset([0x01, *range(0xD0, 0xD9)])
 # In the data of a scan, 0xFF is followed by 0 (a data byte) or by the number of a restart.
 _MARK = re.compile(rb"\xff(?=[^\x00\xd0-\xd7\xff])")
-_PROFILE_PREFIX = b"ICC_PROFILE\0"
-_PROFILE_HEAD = len(_PROFILE_PREFIX) + 2  # and the number of the part, and how many there are
-_MOST_OF_PROFILE = 65_519  # bytes in one segment
+_PROFILE_HEAD = len(ICC) + 2  # and the number of the part, and how many there are
 _JFIF_BYTES, _ADOBE_BYTES = 12, 12  # of their content, without a thumbnail and additions
 
 
@@ -34,7 +33,7 @@ def public_pieces(data: Content) -> Iterator[Piece]:
         if mark in _NEEDED:
             yield slice(start, end)
         elif mark == _ICC and _is_of_profile(data, start):
-            yield from _segments_of_profile(profile)
+            yield from profile_segments(profile)
             profile = b""
         elif mark in (_JFIF, _EXIF, _ADOBE):
             yield from _of_application(data, mark, start, end)
@@ -66,37 +65,26 @@ def _segments(data: Content) -> Iterator[tuple[int, int, int]]:
 def _of_application(data: Content, mark: int, start: int, end: int) -> Iterator[Piece]:
     content = start + 4
     if mark == _JFIF and data[content : content + 5] == b"JFIF\0":
-        yield _segment(
+        yield segment_bytes(
             mark, data[content : content + _JFIF_BYTES].ljust(_JFIF_BYTES, b"\0") + b"\0\0"
         )
     elif mark == _EXIF and data[content : content + len(PREFIX)] == PREFIX:
         if exif := public_exif(bytes(data[content + len(PREFIX) : end])):
-            yield _segment(mark, PREFIX + exif)
+            yield segment_bytes(mark, PREFIX + exif)
     elif mark == _ADOBE and data[content : content + 5] == b"Adobe":
-        yield _segment(mark, data[content : min(content + _ADOBE_BYTES, end)])
+        yield segment_bytes(mark, data[content : min(content + _ADOBE_BYTES, end)])
 
 
 def _is_of_profile(data: Content, start: int) -> bool:
-    return data[start + 4 : start + 4 + len(_PROFILE_PREFIX)] == _PROFILE_PREFIX
+    return data[start + 4 : start + 4 + len(ICC)] == ICC
 
 
 def _profile(data: Content) -> bytes:
     """The ICC profile, whose parts stand before the first scan; empty if there is none."""
     header = takewhile(lambda segment: segment[0] != _SCAN, bounded(_segments(data)))
     parts = [
-        (data[start + 4 + len(_PROFILE_PREFIX)], data[start + 4 + _PROFILE_HEAD : end])
+        (data[start + 4 + len(ICC)], data[start + 4 + _PROFILE_HEAD : end])
         for mark, start, end in header
         if mark == _ICC and _is_of_profile(data, start) and end - start > 4 + _PROFILE_HEAD
     ]
     return b"".join(part for _, part in sorted(parts, key=lambda numbered: numbered[0]))
-
-
-def _segments_of_profile(profile: bytes) -> Iterator[bytes]:
-    starts = range(0, len(profile), _MOST_OF_PROFILE)
-    for number, start in enumerate(starts, start=1):
-        head = _PROFILE_PREFIX + bytes([number, len(starts)])
-        yield _segment(_ICC, head + profile[start : start + _MOST_OF_PROFILE])
-
-
-def _segment(mark: int, content: bytes) -> bytes:
-    return bytes([0xFF, mark]) + (len(content) + 2).to_bytes(2, "big") + content
