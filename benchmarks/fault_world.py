@@ -29,7 +29,7 @@ from tests.support.processes import Service
 from tests.support.webhook_receiver import Receiver
 
 _TOKEN = "for-random-faults-" + "0" * 16
-_HOOK = "/hook"
+HOOK = "/hook"
 _PER_PAGE = 100
 _FORMATS: dict[str, dict[str, Any]] = {
     "PNG": {},
@@ -250,8 +250,7 @@ class Pipeline:
     def announced(self) -> Counter[str]:
         """The number of different webhooks about each image."""
         messages = {
-            request.message_id: json.loads(request.body)
-            for request in self.receiver.requests(_HOOK)
+            request.message_id: json.loads(request.body) for request in self.receiver.requests(HOOK)
         }
         return Counter(
             message["data"]["image_id"]
@@ -271,7 +270,7 @@ class Pipeline:
     def _subscribed(self) -> bool:
         with suppress(URLError, OSError):
             types = ["image.finished"]
-            self._call("subscriptions", {"url": self.receiver.url(_HOOK), "types": types})
+            self._call("subscriptions", {"url": self.receiver.url(HOOK), "types": types})
             return True
         return False
 

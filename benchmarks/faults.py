@@ -29,7 +29,7 @@ from rich.table import Table
 
 from benchmarks.cluster import end_in_order
 from benchmarks.fault_verdict import Observed, findings
-from benchmarks.fault_world import SPARK_PARTS, Pipeline, Slot
+from benchmarks.fault_world import HOOK, SPARK_PARTS, Pipeline, Slot
 from superres.imaging.colour import Planes
 from superres.imaging.decoding import decode_file
 from superres.imaging.limits import Limits
@@ -45,7 +45,6 @@ _LASTING = (1.0, 8.0)  # seconds that a freeze, an outage or a full disk lasts
 _DISK_MIB = 256
 _LEFT_SECONDS = 60.0  # for processes of Spark to notice that whom they belong to is gone
 _ANY_SIZE = Limits(1 << 40, 1 << 40)
-_HOOK = "/hook"
 
 
 @dataclass
@@ -127,9 +126,9 @@ class Injector:
 
     def _fail_receiver(self) -> bool:
         receiver = self.pipeline.receiver
-        receiver.default[_HOOK] = Reply(self.rng.choice([500, 503, 429]))
+        receiver.default[HOOK] = Reply(self.rng.choice([500, 503, 429]))
         time.sleep(self.rng.uniform(*_LASTING))
-        del receiver.default[_HOOK]
+        del receiver.default[HOOK]
         return True
 
     def _damage(self) -> bool:

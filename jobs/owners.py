@@ -1,4 +1,4 @@
-"""Who writes the tables of a run, so that what a killed driver has left can be told from the rest.
+"""Who writes the tables of a run, which shows what a killed driver has left.
 
 Each start of ``superres run`` is the owner of its tables: their names end with its id. On local
 folders it holds a lock on a file of that name, ``owners/{owner}`` beside the tables. The kernel

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event, Thread
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pyspark import SparkContext, TaskContext
 
@@ -59,7 +59,8 @@ def _container_bytes(context: SparkContext) -> int | None:
     overhead = conf.get("spark.executor.memoryOverhead")
     if not str(context.master).startswith(("yarn", "k8s")) or overhead is None:
         return None
-    sizes = context._jvm.org.apache.spark.network.util.JavaUtils  # type: ignore[union-attr]
+    jvm: Any = context._jvm
+    sizes = jvm.org.apache.spark.network.util.JavaUtils
     heap = sizes.byteStringAsMb(conf.get("spark.executor.memory", "1g"))
     mib = sizes.byteStringAsMb(overhead) - max(384, heap // 10)
     return int(mib) * MIB if mib > 0 else None

@@ -105,7 +105,7 @@ def stored_kind(
 
 
 def may_have_metadata(image: Evaluation, kind: StoredKind) -> bool:
-    """Whether a stored picture may tell of people and places.
+    """Whether a stored picture may say who took it, and where.
 
     So may a file as somebody gave it. What we made ourselves as PNG has pixels and nothing else.
     """

@@ -51,7 +51,7 @@ def until_storage_works(
         action: raises ``StorageError``, or ``OSError`` where temporary files find no room. Any
             other exception ends the repetition.
         message: what it is done for.
-        health: told whether storage works.
+        health: records whether storage works.
         stop: ends the pauses.
 
     Raises:

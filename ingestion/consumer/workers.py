@@ -13,7 +13,7 @@ from ingestion.consumer.messages import ReceivedMessage
 from ingestion.consumer.outcomes import Outcome
 from superres.service.pool import Pool
 
-_END_SECONDS = 2.0  # for threads that are told to give up
+_END_SECONDS = 2.0  # for threads to give up
 _log = structlog.get_logger()
 
 

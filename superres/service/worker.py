@@ -172,14 +172,8 @@ class PatientWorker(Worker):  # type: ignore[misc]  # Gunicorn ships no types
         self._register(connection, self._receive)
 
     def _receive(self, connection: Connection) -> None:
-        try:
-            data = connection.sock.recv(1 << 16)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self._close(connection)
+        data = self._read(connection, 1 << 16)
+        if data is None:
             return
         if connection.idle:
             connection.idle = False
@@ -310,20 +304,26 @@ class PatientWorker(Worker):  # type: ignore[misc]  # Gunicorn ships no types
         self._register(connection, self._drain)
 
     def _drain(self, connection: Connection) -> None:
-        try:
-            data = connection.sock.recv(_DRAINED_AT_ONCE)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self._close(connection)
+        data = self._read(connection, _DRAINED_AT_ONCE)
+        if data is None:
             return
         connection.deadline = min(
             connection.deadline + len(data) / LEAST_RATE,
             time.monotonic() + _LINGER_SECONDS,
             connection.lingers_until,
         )
+
+    def _read(self, connection: Connection, size: int) -> bytes | None:
+        """What has arrived; None when nothing has. Closes a connection that has ended."""
+        try:
+            data = connection.sock.recv(size)
+        except BlockingIOError:
+            return None
+        except OSError:
+            data = b""
+        if not data:
+            self._close(connection)
+        return data or None
 
     def _close(self, connection: Connection) -> None:
         self._forget(connection)
